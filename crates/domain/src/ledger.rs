@@ -1,0 +1,299 @@
+//! The ledger: one row per tenant and store, and the rules under which it changes.
+//!
+//! ```text
+//!             activate(E)                 fence(f -> p)
+//!   absent ─────────────────▶ active@E ─────────────────▶ fenced@p
+//!     │                          ▲  ▲                       │  │
+//!     │ adopt(m)      activate(E)│  └───── activate(E) ─────┘  │
+//!     ▼                          │                             │ adopt(m)
+//!   replica@m ───────────────────┘ ◀───────────────────────────┘
+//!     │  ▲ └─ extend(m)                    purge(k)
+//!     └──┴──── drop(m) ────────▶ fenced@m ──────────▶ absent@m, a tombstone
+//! ```
+//!
+//! Every operation is guarded by an epoch, so that whoever sleeps through a change is refused by
+//! the store itself, whatever it still believes. Every operation is idempotent: a retry after a
+//! lost reply finds its own effect and answers the same.
+//!
+//! An adapter reads the row under its lock, asks the function here, and writes what it answers
+//! together with the events, in one transaction. The rules exist once.
+
+use std::fmt;
+
+use crate::digest::{self, Digest};
+use crate::event::Event;
+use crate::ids::Epoch;
+
+/// What a store may do with a tenant's history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Takes appends at the ledger's epoch.
+    Active,
+    /// Takes only `extend`, from the migration whose epoch the ledger carries.
+    Replica,
+    /// Takes nothing.
+    Fenced,
+    /// Has no history; a tombstone once purged.
+    Absent,
+}
+
+impl Role {
+    /// The word used in files, output and errors.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Replica => "replica",
+            Self::Fenced => "fenced",
+            Self::Absent => "absent",
+        }
+    }
+
+    /// The role of that name.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Active, Self::Replica, Self::Fenced, Self::Absent]
+            .into_iter()
+            .find(|role| role.as_str() == text)
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Where a history ends. Equal heads mean equal histories.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Head {
+    /// Number of events; the last one's position.
+    pub seq: u64,
+    /// The chain up to the last event.
+    pub digest: Digest,
+}
+
+impl Head {
+    /// No event.
+    pub const EMPTY: Self = Self { seq: 0, digest: Digest::EMPTY };
+
+    /// The head after `event`.
+    pub const fn of(event: &Event) -> Self {
+        Self { seq: event.seq, digest: event.digest }
+    }
+}
+
+/// A tenant's ledger row in one store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ledger {
+    /// What the store may do with the history.
+    pub role: Role,
+    /// Fencing token; never decreases, survives a purge.
+    pub epoch: Epoch,
+    /// Where the history ends.
+    pub head: Head,
+}
+
+/// Why an operation was not allowed, with the ledger as it stands. Nothing was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{why}; the ledger is {role}@{epoch} with {seq} events", role = ledger.role,
+        epoch = ledger.epoch, seq = ledger.head.seq)]
+pub struct Refused {
+    /// The rule that said no.
+    pub why: Refusal,
+    /// The ledger that it said no for.
+    pub ledger: Ledger,
+}
+
+/// The rules that say no.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The caller's epoch is not the ledger's: one of the two slept.
+    #[error("stale epoch")]
+    StaleEpoch,
+    /// The store is fenced for this tenant.
+    #[error("fenced")]
+    Fenced,
+    /// The operation needs another role.
+    #[error("not in the role that this needs")]
+    WrongRole,
+    /// The history does not end where the caller thought.
+    #[error("not at this head")]
+    NotAtHead,
+    /// The history is shorter than the route's evidence says it must be.
+    #[error("the history is shorter than the route says it must be")]
+    BehindBase,
+    /// The tenant's history should be here and is not: the store was lost or replaced.
+    #[error("the tenant's history should be in this store and is not")]
+    HistoryMissing,
+    /// The events given do not continue the chain.
+    #[error("the events do not continue the hash chain")]
+    BrokenChain,
+}
+
+/// What the route row says about a store that it names; all fields from one row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Activation {
+    /// The route's epoch.
+    pub epoch: Epoch,
+    /// The length of history that the routed store must hold.
+    pub base: u64,
+    /// Whether the tenant's creation has been completed: if so, an absent history is a lost one.
+    pub created: bool,
+}
+
+type Change = Result<Ledger, Refused>;
+
+impl Ledger {
+    /// A tenant that the store has never heard of.
+    pub const ABSENT: Self = Self { role: Role::Absent, epoch: Epoch::ZERO, head: Head::EMPTY };
+
+    const fn refuse<T>(self, why: Refusal) -> Result<T, Refused> {
+        Err(Refused { why, ledger: self })
+    }
+
+    fn is(self, role: Role, epoch: Epoch) -> bool {
+        self.role == role && self.epoch == epoch
+    }
+
+    /// May an append routed under `epoch` be taken? The caller then moves the head.
+    pub fn check_append(self, epoch: Epoch) -> Result<(), Refused> {
+        match self.role {
+            Role::Active if self.epoch == epoch => Ok(()),
+            Role::Active => self.refuse(Refusal::StaleEpoch),
+            Role::Fenced => self.refuse(Refusal::Fenced),
+            Role::Replica | Role::Absent => self.refuse(Refusal::WrongRole),
+        }
+    }
+
+    /// The history continued by `events`, as the migration of epoch `m` copies it. A
+    /// compare-and-set on the head: of two that extend at once one is refused and goes on there.
+    pub fn extend(self, m: Epoch, previous: Head, events: &[Event]) -> Change {
+        if self.epoch != m {
+            return self.refuse(Refusal::StaleEpoch);
+        }
+        if self.role != Role::Replica {
+            return self.refuse(Refusal::WrongRole);
+        }
+        if self.head != previous {
+            return self.refuse(Refusal::NotAtHead);
+        }
+        match follow_chain(previous, events) {
+            Ok(head) => Ok(Self { head, ..self }),
+            Err(_) => self.refuse(Refusal::BrokenChain),
+        }
+    }
+
+    /// Takes no more appends: `active@from` becomes `fenced@to`. Final: the head answered is the
+    /// last one that any append under `from` can have reached.
+    pub fn fence(self, from: Epoch, to: Epoch) -> Change {
+        debug_assert!(from < to, "a fence raises the epoch");
+        if self.is(Role::Fenced, to) {
+            Ok(self)
+        } else if self.is(Role::Active, from) {
+            Ok(Self { role: Role::Fenced, epoch: to, ..self })
+        } else if self.role == Role::Active {
+            self.refuse(Refusal::StaleEpoch)
+        } else {
+            self.refuse(Refusal::WrongRole)
+        }
+    }
+
+    /// Takes appends at the route's epoch. All three of the arguments and the choice of the store
+    /// come from one route row that does not say `cutover_paused`.
+    pub fn activate(self, route: Activation) -> Change {
+        let active = Self { role: Role::Active, epoch: route.epoch, ..self };
+        if self == active {
+            return Ok(self);
+        }
+        if self.epoch >= route.epoch {
+            return self.refuse(Refusal::StaleEpoch);
+        }
+        if self.role == Role::Absent {
+            let newborn = route.base == 0 && !route.created;
+            return if newborn { Ok(active) } else { self.refuse(Refusal::HistoryMissing) };
+        }
+        if self.head.seq < route.base {
+            return self.refuse(Refusal::BehindBase);
+        }
+        Ok(active)
+    }
+
+    /// Becomes the replica of the migration of epoch `m`. The caller has proven `head` to be a
+    /// prefix of the source.
+    pub fn adopt(self, m: Epoch, head: Head) -> Change {
+        if self.is(Role::Replica, m) {
+            return Ok(self);
+        }
+        if self.role == Role::Active {
+            return self.refuse(Refusal::WrongRole);
+        }
+        if self.epoch >= m {
+            return self.refuse(Refusal::StaleEpoch);
+        }
+        if self.head != head {
+            return self.refuse(Refusal::NotAtHead);
+        }
+        Ok(Self { role: Role::Replica, epoch: m, ..self })
+    }
+
+    /// Stops being the replica of the migration of epoch `m`.
+    pub fn drop_replica(self, m: Epoch) -> Change {
+        if self.is(Role::Fenced, m) {
+            Ok(self)
+        } else if self.is(Role::Replica, m) {
+            Ok(Self { role: Role::Fenced, ..self })
+        } else if self.epoch == m {
+            self.refuse(Refusal::WrongRole)
+        } else {
+            self.refuse(Refusal::StaleEpoch)
+        }
+    }
+
+    /// May a chunk of the tail be removed? Needs `fenced@k`; `absent@k` means all is gone.
+    pub fn check_purge(self, k: Epoch) -> Result<(), Refused> {
+        if self.is(Role::Fenced, k) || self.is(Role::Absent, k) {
+            Ok(())
+        } else if self.epoch == k {
+            self.refuse(Refusal::WrongRole)
+        } else {
+            self.refuse(Refusal::StaleEpoch)
+        }
+    }
+
+    /// The ledger once the tail was cut to `head`: still an honest prefix, or a tombstone.
+    #[must_use]
+    pub fn purged_to(self, head: Head) -> Self {
+        let role = if head.seq == 0 { Role::Absent } else { self.role };
+        Self { role, head, ..self }
+    }
+}
+
+/// Where a chain of events breaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChainBreak {
+    /// The position that should come next is not the one given.
+    Gap {
+        /// The position that should have come.
+        expected: u64,
+        /// The position that came.
+        found: u64,
+    },
+    /// The digest kept with the event is not the one that its content gives.
+    Digest {
+        /// The event's position.
+        seq: u64,
+    },
+}
+
+/// Recomputes the chain from `previous` over `events`; answers the head that they reach.
+pub fn follow_chain(previous: Head, events: &[Event]) -> Result<Head, ChainBreak> {
+    events.iter().try_fold(previous, |head, event| {
+        let expected = head.seq + 1;
+        if event.seq != expected {
+            return Err(ChainBreak::Gap { expected, found: event.seq });
+        }
+        if digest::chain(&head.digest, event) != event.digest {
+            return Err(ChainBreak::Digest { seq: event.seq });
+        }
+        Ok(Head::of(event))
+    })
+}

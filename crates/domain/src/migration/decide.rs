@@ -1,0 +1,109 @@
+//! What the driver does next: a function from what it sees to one command.
+
+use crate::event::Timestamp;
+use crate::migration::{Cleanup, CutoverPolicy, Migration, OldSource, State, Working};
+
+/// What the driver sees, read in this order, at one moment.
+#[derive(Clone, Debug)]
+pub struct Observation<'a> {
+    /// The migration's row.
+    pub migration: &'a Migration,
+    /// Length of the authority's history.
+    pub source_seq: u64,
+    /// Length of the replica's history.
+    pub target_seq: u64,
+    /// Up to where the replica was read back.
+    pub read_back_seq: u64,
+    /// Whether the verification asked for before the cutover has passed.
+    pub verified: bool,
+    /// The target takes what the mirror sends.
+    pub target_healthy: bool,
+    /// After a cutover that was rolled back, whether it is time to try again.
+    pub retry_due: bool,
+    /// The driver's wall clock.
+    pub now: Timestamp,
+}
+
+/// One thing to do. Each is idempotent: a driver that died in the middle is followed by one that
+/// observes, decides the same, and does it again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Make the target the migration's replica and begin.
+    Prepare,
+    /// Copy until the lag is within the bound.
+    Copy,
+    /// Mirror, read back and verify.
+    Follow,
+    /// Switch; from `cutover_paused` go on where another driver stopped.
+    CutOver,
+    /// Activate the target that the route already names.
+    ActivateTarget,
+    /// Keep the old source level.
+    KeepWindow,
+    /// Close a rollback window whose time is over.
+    CloseWindow,
+    /// Drop the replica of a window that was closed.
+    DropOldReplica,
+    /// Drop, and perhaps purge, the target of an aborted migration.
+    CleanUp,
+    /// An operator has to act first.
+    Wait,
+    /// Nothing is left to do.
+    Done,
+}
+
+/// What to do next.
+pub fn decide(seen: &Observation<'_>) -> Command {
+    match seen.migration.state {
+        State::Pending => Command::Prepare,
+        State::Working(Working::BulkCopy) => Command::Copy,
+        State::Working(Working::DualWrite { cutover_requested }) => {
+            if seen.cutover_due(cutover_requested) && seen.is_ready() {
+                Command::CutOver
+            } else {
+                Command::Follow
+            }
+        }
+        State::CutoverPaused => Command::CutOver,
+        State::Paused(_) => Command::Wait,
+        State::Migrated { activated: false, .. } => Command::ActivateTarget,
+        State::Migrated { old_source, .. } => match old_source {
+            OldSource::Window { .. } if seen.window_is_over() => Command::CloseWindow,
+            OldSource::Window { .. } => Command::KeepWindow,
+            OldSource::Closing { .. } => Command::DropOldReplica,
+            OldSource::Fenced { .. } | OldSource::Purged => Command::Done,
+        },
+        State::RolledBack(Cleanup::Drop { .. } | Cleanup::Purge) => Command::CleanUp,
+        State::Failed | State::RolledBack(Cleanup::Done) => Command::Done,
+    }
+}
+
+impl Observation<'_> {
+    /// Somebody wants the cutover now.
+    fn cutover_due(&self, requested: bool) -> bool {
+        requested
+            || self.retry_due
+                && match self.migration.options.cutover {
+                    CutoverPolicy::Auto => true,
+                    CutoverPolicy::Manual => false,
+                    CutoverPolicy::At(time) => self.now >= time,
+                }
+    }
+
+    /// Step 1 of the cutover: what is left to do in the pause is bounded.
+    pub fn is_ready(&self) -> bool {
+        let bound = u64::from(self.migration.options.lag_events_max);
+        self.target_healthy
+            && self.verified
+            && self.source_seq.saturating_sub(self.target_seq) <= bound
+            && self.source_seq.saturating_sub(self.read_back_seq) <= bound
+    }
+
+    /// The time to return is over.
+    pub fn window_is_over(&self) -> bool {
+        let Some(completed) = self.migration.completed_at else { return false };
+        let window_ms =
+            i64::try_from(self.migration.options.rollback_window_ms).unwrap_or(i64::MAX);
+        self.now.micros() >= completed.micros().saturating_add(window_ms.saturating_mul(1_000))
+    }
+}

@@ -1,0 +1,180 @@
+//! The facts of a migration's log. Phase, progress, audit and recovery are folds of them.
+
+use std::fmt;
+
+use crate::ids::{Epoch, MigrationId, StoreId};
+use crate::ledger::Head;
+use crate::migration::Options;
+use crate::verification::Level;
+
+/// One thing that happened. The first group moves the route and is recorded by a compare-and-set
+/// on its `rev`; the second group is noted beside it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fact {
+    /// The migration exists; its own epoch was drawn.
+    Started {
+        /// Which.
+        migration: MigrationId,
+        /// To where. The source is where the route points.
+        target: StoreId,
+        /// What it runs with.
+        options: Options,
+    },
+    /// The target is the migration's replica; copying begins.
+    CopyStarted,
+    /// The copy has caught up to within the lag bound; mirroring begins.
+    CopyCompleted {
+        /// Length of the target's history at that moment.
+        events: u64,
+    },
+    /// Step 2 of the cutover: the intent.
+    CutoverStarted {
+        /// How long writes may wait before anyone rolls back, in milliseconds.
+        deadline_ms: u64,
+    },
+    /// Step 6: the point of no return.
+    Switched {
+        /// The head that both stores had.
+        head: Head,
+    },
+    /// The cutover was given up before step 6; writes go on at the source.
+    CutoverRolledBack {
+        /// Why.
+        reason: RollBackReason,
+    },
+    /// An operator stopped the work.
+    Paused,
+    /// An operator let the work go on.
+    Resumed,
+    /// A fault that needs an operator.
+    Failed {
+        /// What happened.
+        error: Box<str>,
+    },
+    /// An operator gave the migration up.
+    Aborted {
+        /// Whether to remove what was copied.
+        purge: bool,
+    },
+    /// The tenant can no longer return.
+    WindowClosed,
+    /// The control plane had lost time; an operator looked and said where the authority is.
+    Recovered {
+        /// The store that has it.
+        store: StoreId,
+        /// The highest epoch that any store's ledger was found at.
+        n: Epoch,
+        /// The length of history found there.
+        base: u64,
+    },
+
+    /// An operator asked for the cutover.
+    CutoverRequested,
+    /// A process took the migration's lease.
+    LeaseTaken {
+        /// Who.
+        holder: Box<str>,
+    },
+    /// Step 3 answered: no append can be accepted at the source any more.
+    Fenced {
+        /// The source's final head.
+        head: Head,
+    },
+    /// Step 7 answered: the target takes appends.
+    TargetActivated {
+        /// Under this epoch.
+        epoch: Epoch,
+    },
+    /// All of the history up to here was read back from the target and is the source's.
+    ReadBack {
+        /// The last position read back.
+        seq: u64,
+    },
+    /// A verification came to its end.
+    Verified {
+        /// How deep.
+        level: Level,
+        /// Up to which position.
+        seq: u64,
+        /// How many violations it found.
+        violations: u64,
+    },
+    /// The replica (of an aborted migration's target, or of a closed window) takes nothing more.
+    ReplicaDropped,
+    /// A store's copy was removed.
+    Purged {
+        /// How many events were removed by this call.
+        events: u64,
+    },
+    /// The options were changed.
+    Tuned {
+        /// The new ones.
+        options: Options,
+    },
+}
+
+impl Fact {
+    /// Whether the fact moves the route, and so needs the exact `rev` it was decided under.
+    pub const fn routes(&self) -> bool {
+        matches!(
+            self,
+            Self::Started { .. }
+                | Self::CopyStarted
+                | Self::CopyCompleted { .. }
+                | Self::CutoverStarted { .. }
+                | Self::Switched { .. }
+                | Self::CutoverRolledBack { .. }
+                | Self::Paused
+                | Self::Resumed
+                | Self::Failed { .. }
+                | Self::Aborted { .. }
+                | Self::WindowClosed
+                | Self::Recovered { .. }
+        )
+    }
+
+    /// The name in the log.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Started { .. } => "started",
+            Self::CopyStarted => "copy_started",
+            Self::CopyCompleted { .. } => "copy_completed",
+            Self::CutoverStarted { .. } => "cutover_started",
+            Self::Switched { .. } => "switched",
+            Self::CutoverRolledBack { .. } => "cutover_rolled_back",
+            Self::Paused => "paused",
+            Self::Resumed => "resumed",
+            Self::Failed { .. } => "failed",
+            Self::Aborted { .. } => "aborted",
+            Self::WindowClosed => "window_closed",
+            Self::Recovered { .. } => "recovered",
+            Self::CutoverRequested => "cutover_requested",
+            Self::LeaseTaken { .. } => "lease_taken",
+            Self::Fenced { .. } => "fenced",
+            Self::TargetActivated { .. } => "target_activated",
+            Self::ReadBack { .. } => "read_back",
+            Self::Verified { .. } => "verified",
+            Self::ReplicaDropped => "replica_dropped",
+            Self::Purged { .. } => "purged",
+            Self::Tuned { .. } => "tuned",
+        }
+    }
+}
+
+/// Why a cutover was rolled back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RollBackReason {
+    /// The deadline passed before step 6.
+    TimedOut,
+    /// A store failed or disagreed.
+    Failed(Box<str>),
+}
+
+impl fmt::Display for RollBackReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TimedOut => f.write_str("the cutover's deadline passed"),
+            Self::Failed(why) => f.write_str(why),
+        }
+    }
+}

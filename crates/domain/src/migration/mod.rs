@@ -1,0 +1,24 @@
+//! A migration: its state, the facts of its log, the transitions, and what to do next.
+//!
+//! ```text
+//! pending ──▶ bulk_copy ──▶ dual_write ──▶ cutover_paused ──▶ migrated
+//!    │           │  ▲          │  ▲  ▲           │
+//!    │           ▼  │          ▼  │  └───────────┘ roll back of the cutover
+//!    │          paused ◀──────paused
+//!    ▼           ▼             ▼
+//!  failed ◀──────┴─────────────┘        abort, from all but cutover_paused ──▶ rolled_back
+//! ```
+//!
+//! Three words, three things: a cutover *rolls back*, a migration is *aborted*, a tenant *returns*.
+
+mod decide;
+mod fact;
+mod options;
+mod state;
+mod transition;
+
+pub use decide::{Command, Observation, decide};
+pub use fact::{Fact, RollBackReason};
+pub use options::{CutoverPolicy, InvalidOption, MirrorAck, Options};
+pub use state::{Cleanup, Migration, OldSource, Phase, State, Working};
+pub use transition::{Refusal, apply, fold, recovered, transition};

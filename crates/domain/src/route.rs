@@ -1,0 +1,83 @@
+//! The route: one row per tenant that says which store has the authority, under which epoch.
+//!
+//! Every change goes through [`crate::migration::apply`], a compare-and-set on `rev` made in one
+//! transaction with the fact that it appends to the migration's log.
+
+use crate::ids::{Epoch, MigrationId, StoreId, TenantId};
+use crate::ledger::Activation;
+use crate::migration::Phase;
+
+/// A tenant's route row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Moves with every change of routing, and with nothing else.
+    pub rev: u64,
+    /// The store that has the authority.
+    pub store: StoreId,
+    /// The epoch under which that store is, or is to be, active.
+    pub epoch: Epoch,
+    /// In `cutover_paused`: the epoch that the fence takes away.
+    pub prev_epoch: Epoch,
+    /// The tenant's epoch counter: every epoch ever handed out is `++n`.
+    pub n: Epoch,
+    /// The epoch of the current migration, or of its rollback window.
+    pub m: Epoch,
+    /// The length of history that the routed store must hold: evidence for `activate`.
+    pub base: u64,
+    /// The tenant's last migration and where it stands; `None` before the first.
+    pub migration: Option<(MigrationId, Phase)>,
+    /// In `cutover_paused`: how long, in milliseconds, from when an observer first saw this `rev`,
+    /// until anyone rolls the cutover back.
+    pub deadline_ms: u64,
+    /// Whether the tenant's creation is complete: set before the first append is acknowledged.
+    pub created: bool,
+    /// Whether a rollback window is open.
+    pub window: bool,
+}
+
+impl Route {
+    /// The row of a tenant that is new: at the default store, epoch 1, nothing there yet.
+    pub fn create(tenant: TenantId, store: StoreId) -> Self {
+        Self {
+            tenant,
+            rev: 1,
+            store,
+            epoch: Epoch(1),
+            prev_epoch: Epoch::ZERO,
+            n: Epoch(1),
+            m: Epoch::ZERO,
+            base: 0,
+            migration: None,
+            deadline_ms: 0,
+            created: false,
+            window: false,
+        }
+    }
+
+    /// The phase of the tenant's last migration.
+    pub fn phase(&self) -> Option<Phase> {
+        self.migration.map(|(_, phase)| phase)
+    }
+
+    /// Writes wait, and nobody may activate a store.
+    pub fn is_cutover_paused(&self) -> bool {
+        self.phase() == Some(Phase::CutoverPaused)
+    }
+
+    /// What to activate the routed store with; `None` in a cutover's pause, when nobody may.
+    pub fn activation(&self) -> Option<Activation> {
+        (!self.is_cutover_paused()).then_some(Activation {
+            epoch: self.epoch,
+            base: self.base,
+            created: self.created,
+        })
+    }
+
+    /// Hands out the tenant's next epoch.
+    pub(crate) fn next_epoch(&mut self) -> Epoch {
+        self.n = self.n.next();
+        self.n
+    }
+}

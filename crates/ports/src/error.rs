@@ -1,0 +1,149 @@
+//! What can go wrong with a store or a control plane, sorted by what the caller does next.
+
+use rehome_domain::ledger::Refused;
+
+/// What a caller does about an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Try again later; it may pass by itself.
+    Retry,
+    /// Somebody else was first: read again and decide anew.
+    Conflict,
+    /// The ledger's rules said no: read the route again.
+    Fenced,
+    /// It will not pass by itself.
+    Fatal,
+}
+
+/// A fault of a store or a control plane, with what to do about it in its message.
+#[derive(Debug, thiserror::Error)]
+#[error("{what} {kind}{}", outcome(*.applied))]
+pub struct Fault {
+    /// What failed: `store "shared"` or `control plane`.
+    pub what: String,
+    /// How.
+    pub kind: FaultKind,
+    /// Whether the operation may have been applied all the same (the reply was lost).
+    pub applied: bool,
+    /// The driver's own error.
+    #[source]
+    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+const fn outcome(applied: bool) -> &'static str {
+    if applied { " (the reply was lost; whether it was applied is not known)" } else { "" }
+}
+
+/// The kinds of fault.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FaultKind {
+    /// It cannot be reached, or does not answer.
+    #[error("cannot be reached: {0}")]
+    Unreachable(String),
+    /// Another process holds it for too long.
+    #[error("is locked by another process")]
+    Locked,
+    /// There is no room left.
+    #[error("has no disk space left; free some and it goes on by itself")]
+    Full,
+    /// It takes no writes.
+    #[error("is read-only; make its file and folder writable")]
+    ReadOnly,
+    /// There is nothing at that place.
+    #[error("does not exist at {0}; check its url in the configuration")]
+    Missing(String),
+    /// Something else is at that place.
+    #[error("is not a rehome file: {0}")]
+    Foreign(String),
+    /// It was written by a newer rehome.
+    #[error("has format {found}, this rehome knows up to {known}; upgrade rehome")]
+    NewerFormat {
+        /// The oldest reader or writer that it asks for.
+        found: u32,
+        /// What this rehome is.
+        known: u32,
+    },
+    /// It belongs to another deployment.
+    #[error("belongs to deployment {found}, not to {expected}; it is never touched")]
+    OtherDeployment {
+        /// Whose it is.
+        found: String,
+        /// Whose it should be.
+        expected: String,
+    },
+    /// What it holds makes no sense.
+    #[error("holds what it should not: {0}")]
+    Corrupt(String),
+}
+
+impl Fault {
+    /// A fault without a cause below it.
+    pub fn new(what: impl Into<String>, kind: FaultKind) -> Self {
+        Self { what: what.into(), kind, applied: false, source: None }
+    }
+
+    /// The same, caused by `source`.
+    #[must_use]
+    pub fn caused_by(self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self { source: Some(source.into()), ..self }
+    }
+
+    /// The same, of which nobody knows whether it was applied.
+    #[must_use]
+    pub fn maybe_applied(self) -> Self {
+        Self { applied: true, ..self }
+    }
+
+    /// What a caller does about it.
+    pub const fn class(&self) -> Class {
+        match self.kind {
+            FaultKind::Unreachable(_) | FaultKind::Locked | FaultKind::Full => Class::Retry,
+            FaultKind::ReadOnly
+            | FaultKind::Missing(_)
+            | FaultKind::Foreign(_)
+            | FaultKind::NewerFormat { .. }
+            | FaultKind::OtherDeployment { .. }
+            | FaultKind::Corrupt(_) => Class::Fatal,
+        }
+    }
+}
+
+/// What a store answers when it does not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The ledger's rules said no; nothing was changed.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// The store failed.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+impl StoreError {
+    /// What a caller does about it.
+    pub const fn class(&self) -> Class {
+        match self {
+            Self::Refused(refused) => match refused.why {
+                rehome_domain::ledger::Refusal::NotAtHead => Class::Conflict,
+                rehome_domain::ledger::Refusal::BrokenChain
+                | rehome_domain::ledger::Refusal::HistoryMissing
+                | rehome_domain::ledger::Refusal::BehindBase => Class::Fatal,
+                _ => Class::Fenced,
+            },
+            Self::Fault(fault) => fault.class(),
+        }
+    }
+
+    /// The refusal, if it is one.
+    pub const fn refused(&self) -> Option<&Refused> {
+        match self {
+            Self::Refused(refused) => Some(refused),
+            Self::Fault(_) => None,
+        }
+    }
+
+    /// Whether the operation may have been applied although it failed.
+    pub const fn maybe_applied(&self) -> bool {
+        matches!(self, Self::Fault(Fault { applied: true, .. }))
+    }
+}

@@ -1,0 +1,94 @@
+//! The port that applications hold: a tenant's events, no epochs.
+
+use async_trait::async_trait;
+use rehome_domain::append::{Append, AppendConflict, Appended};
+use rehome_domain::event::Event;
+use rehome_domain::ids::TenantId;
+use rehome_domain::stream::StreamName;
+
+use crate::{BatchLimit, ControlError, StoreError};
+
+/// Why an append was not acknowledged.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    /// The writer's own: another version, a reused id, nothing to append. Nothing was written.
+    #[error(transparent)]
+    Conflict(#[from] AppendConflict),
+    /// An event is over a limit. Nothing was written.
+    #[error("event {index} of the append: {reason}")]
+    Invalid {
+        /// Which of the append's events, from 0.
+        index: usize,
+        /// What is wrong with it.
+        reason: crate::json::JsonError,
+    },
+    /// A cutover did not end within the bound. Nothing was sent: retry with the same ids.
+    #[error("writes of tenant {tenant} are paused by a cutover; nothing was sent, try again")]
+    WritesPaused {
+        /// Whose.
+        tenant: TenantId,
+    },
+    /// A reply was lost and no later answer told: retry with the same ids to find out.
+    #[error(
+        "the outcome of the append for tenant {tenant} is not known; try again with the same ids"
+    )]
+    OutcomeUnknown {
+        /// Whose.
+        tenant: TenantId,
+        /// The last thing heard.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The process has more appends waiting than it takes. Nothing was sent.
+    #[error("too many appends are waiting; try again")]
+    Busy,
+    /// The store failed before anything was written.
+    #[error("the append for tenant {tenant} was not taken: {source}")]
+    Unavailable {
+        /// Whose.
+        tenant: TenantId,
+        /// What failed.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// Why a read was not answered.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// No such tenant.
+    #[error("tenant {0} is not known")]
+    UnknownTenant(TenantId),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The control plane was needed and failed.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+}
+
+/// A tenant's events. The router implements it over any number of stores; an application never
+/// learns which.
+#[async_trait]
+pub trait EventStore: Send + Sync {
+    /// Appends to one stream. Acknowledged means durable in the authoritative store.
+    async fn append(&self, tenant: TenantId, append: Append) -> Result<Appended, AppendError>;
+
+    /// A stream from `from_version` (1: the first event).
+    async fn read_stream(
+        &self,
+        tenant: TenantId,
+        stream: &StreamName,
+        from_version: u64,
+        limit: BatchLimit,
+    ) -> Result<Vec<Event>, ReadError>;
+
+    /// The tenant's history after `after_seq`, in the order of `seq`, without gaps. The position
+    /// stays valid across a migration.
+    async fn read_feed(
+        &self,
+        tenant: TenantId,
+        after_seq: u64,
+        limit: BatchLimit,
+    ) -> Result<Vec<Event>, ReadError>;
+}

@@ -1,0 +1,31 @@
+//! What the engine needs from stores, control plane and clock.
+//!
+//! Adapters implement [`LedgerStore`] and [`ControlPlane`]; applications hold an [`EventStore`].
+//! The kits beside the traits hold every adapter to the same behaviour: `memory` (adapters without
+//! a disk), `contract` (one suite per port) and `fault` (decorators that refuse, lose replies or
+//! are slow, by script). This room never imports an adapter or the engine.
+
+pub mod clock;
+#[cfg(feature = "contract")]
+pub mod contract;
+mod control_plane;
+mod error;
+mod event_store;
+#[cfg(feature = "fault")]
+pub mod fault;
+pub mod json;
+mod ledger_store;
+#[cfg(feature = "memory")]
+pub mod memory;
+pub mod record;
+
+pub use control_plane::{
+    ActiveLease, Change, ControlError, ControlPlane, Lease, LeaseRequest, LogEntry, Marks,
+    Migrations, ReadBackMark, Recorded,
+};
+pub use error::{Class, Fault, FaultKind, StoreError};
+pub use event_store::{AppendError, EventStore, ReadError};
+pub use ledger_store::{
+    AppendOutcome, BatchLimit, Feed, LedgerStore, StoreReport, StreamSlice, StreamVersion,
+    TenantLedger,
+};

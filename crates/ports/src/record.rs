@@ -1,0 +1,377 @@
+//! How facts, states and options are written down by every control plane, and the chain over the
+//! log.
+//!
+//! Domain types are not serialisable; these are their mirror images. A record written once must
+//! be readable for ever: fields are added with a default, never renamed.
+
+use rehome_domain::digest::{Digest, sha256};
+use rehome_domain::event::Timestamp;
+use rehome_domain::ids::{Epoch, InvalidStoreId, MigrationId, StoreId};
+use rehome_domain::ledger::Head;
+use rehome_domain::migration::{
+    Cleanup, CutoverPolicy, Fact, MirrorAck, OldSource, Options, RollBackReason, State, Working,
+};
+use rehome_domain::verification::Level;
+use serde::{Deserialize, Serialize};
+
+/// A record that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("cannot read the {what}: {why}")]
+pub struct Unreadable {
+    /// What it should be.
+    pub what: &'static str,
+    /// What is wrong.
+    pub why: String,
+}
+
+fn unreadable(what: &'static str, why: impl std::fmt::Display) -> Unreadable {
+    Unreadable { what, why: format!("{why}") }
+}
+
+fn write(record: &impl Serialize) -> String {
+    serde_json::to_string(record).expect("records have text keys and no maps that could fail")
+}
+
+/// The hash of a log entry: SHA-256(previous ‖ u64 index ‖ i64 at ‖ str actor ‖ str fact), numbers
+/// big-endian, `str` a u32 length and the bytes, `fact` the text of [`write_fact`].
+pub fn log_hash(previous: &Digest, index: u64, at: Timestamp, actor: &str, fact: &str) -> Digest {
+    let length = |text: &str| u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes();
+    sha256(&[
+        previous.as_bytes(),
+        &index.to_be_bytes(),
+        &at.micros().to_be_bytes(),
+        &length(actor),
+        actor.as_bytes(),
+        &length(fact),
+        fact.as_bytes(),
+    ])
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "fact", rename_all = "snake_case")]
+enum FactRecord {
+    Started { migration: String, target: String, options: OptionsRecord },
+    CopyStarted,
+    CopyCompleted { events: u64 },
+    CutoverStarted { deadline_ms: u64 },
+    Switched { seq: u64, digest: String },
+    CutoverRolledBack { timed_out: bool, reason: String },
+    Paused,
+    Resumed,
+    Failed { error: String },
+    Aborted { purge: bool },
+    WindowClosed,
+    Recovered { store: String, n: u64, base: u64 },
+    CutoverRequested,
+    LeaseTaken { holder: String },
+    Fenced { seq: u64, digest: String },
+    TargetActivated { epoch: u64 },
+    ReadBack { seq: u64 },
+    Verified { level: String, seq: u64, violations: u64 },
+    ReplicaDropped,
+    Purged { events: u64 },
+    Tuned { options: OptionsRecord },
+}
+
+/// A fact as one line of JSON.
+pub fn write_fact(fact: &Fact) -> String {
+    write(&FactRecord::from(fact))
+}
+
+/// Reads what [`write_fact`] wrote.
+pub fn read_fact(text: &str) -> Result<Fact, Unreadable> {
+    let record: FactRecord = serde_json::from_str(text).map_err(|e| unreadable("log entry", e))?;
+    record.try_into()
+}
+
+impl From<&Fact> for FactRecord {
+    fn from(fact: &Fact) -> Self {
+        match fact {
+            Fact::Started { migration, target, options } => Self::Started {
+                migration: migration.to_string(),
+                target: target.to_string(),
+                options: options.into(),
+            },
+            Fact::CopyStarted => Self::CopyStarted,
+            Fact::CopyCompleted { events } => Self::CopyCompleted { events: *events },
+            Fact::CutoverStarted { deadline_ms } => {
+                Self::CutoverStarted { deadline_ms: *deadline_ms }
+            }
+            Fact::Switched { head } => {
+                Self::Switched { seq: head.seq, digest: head.digest.to_string() }
+            }
+            Fact::CutoverRolledBack { reason } => Self::CutoverRolledBack {
+                timed_out: reason.is_timeout(),
+                reason: reason.to_string(),
+            },
+            Fact::Paused => Self::Paused,
+            Fact::Resumed => Self::Resumed,
+            Fact::Failed { error } => Self::Failed { error: error.to_string() },
+            Fact::Aborted { purge } => Self::Aborted { purge: *purge },
+            Fact::WindowClosed => Self::WindowClosed,
+            Fact::Recovered { store, n, base } => {
+                Self::Recovered { store: store.to_string(), n: n.0, base: *base }
+            }
+            Fact::CutoverRequested => Self::CutoverRequested,
+            Fact::LeaseTaken { holder } => Self::LeaseTaken { holder: holder.to_string() },
+            Fact::Fenced { head } => {
+                Self::Fenced { seq: head.seq, digest: head.digest.to_string() }
+            }
+            Fact::TargetActivated { epoch } => Self::TargetActivated { epoch: epoch.0 },
+            Fact::ReadBack { seq } => Self::ReadBack { seq: *seq },
+            Fact::Verified { level, seq, violations } => Self::Verified {
+                level: level.as_str().to_owned(),
+                seq: *seq,
+                violations: *violations,
+            },
+            Fact::ReplicaDropped => Self::ReplicaDropped,
+            Fact::Purged { events } => Self::Purged { events: *events },
+            Fact::Tuned { options } => Self::Tuned { options: options.into() },
+        }
+    }
+}
+
+impl TryFrom<FactRecord> for Fact {
+    type Error = Unreadable;
+
+    fn try_from(record: FactRecord) -> Result<Self, Unreadable> {
+        let what = "log entry";
+        let head = |seq, digest: String| {
+            Ok(Head { seq, digest: digest.parse().map_err(|e| unreadable(what, e))? })
+        };
+        Ok(match record {
+            FactRecord::Started { migration, target, options } => Self::Started {
+                migration: migration.parse::<MigrationId>().map_err(|e| unreadable(what, e))?,
+                target: target.parse::<StoreId>().map_err(|e| unreadable(what, e))?,
+                options: options.try_into()?,
+            },
+            FactRecord::CopyStarted => Self::CopyStarted,
+            FactRecord::CopyCompleted { events } => Self::CopyCompleted { events },
+            FactRecord::CutoverStarted { deadline_ms } => Self::CutoverStarted { deadline_ms },
+            FactRecord::Switched { seq, digest } => Self::Switched { head: head(seq, digest)? },
+            FactRecord::CutoverRolledBack { timed_out: true, .. } => {
+                Self::CutoverRolledBack { reason: RollBackReason::TimedOut }
+            }
+            FactRecord::CutoverRolledBack { timed_out: false, reason } => {
+                Self::CutoverRolledBack { reason: RollBackReason::Failed(reason.into()) }
+            }
+            FactRecord::Paused => Self::Paused,
+            FactRecord::Resumed => Self::Resumed,
+            FactRecord::Failed { error } => Self::Failed { error: error.into() },
+            FactRecord::Aborted { purge } => Self::Aborted { purge },
+            FactRecord::WindowClosed => Self::WindowClosed,
+            FactRecord::Recovered { store, n, base } => Self::Recovered {
+                store: store.parse().map_err(|e: InvalidStoreId| unreadable(what, e))?,
+                n: Epoch(n),
+                base,
+            },
+            FactRecord::CutoverRequested => Self::CutoverRequested,
+            FactRecord::LeaseTaken { holder } => Self::LeaseTaken { holder: holder.into() },
+            FactRecord::Fenced { seq, digest } => Self::Fenced { head: head(seq, digest)? },
+            FactRecord::TargetActivated { epoch } => Self::TargetActivated { epoch: Epoch(epoch) },
+            FactRecord::ReadBack { seq } => Self::ReadBack { seq },
+            FactRecord::Verified { level, seq, violations } => {
+                Self::Verified { level: read_level(&level)?, seq, violations }
+            }
+            FactRecord::ReplicaDropped => Self::ReplicaDropped,
+            FactRecord::Purged { events } => Self::Purged { events },
+            FactRecord::Tuned { options } => Self::Tuned { options: options.try_into()? },
+        })
+    }
+}
+
+fn read_level(text: &str) -> Result<Level, Unreadable> {
+    Level::parse(text).ok_or_else(|| unreadable("verification level", text))
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(default)]
+struct OptionsRecord {
+    batch_events: u32,
+    batch_bytes: u32,
+    copy_rate_max: u32,
+    copy_bytes_rate_max: u32,
+    lag_events_max: u32,
+    cutover: String,
+    cutover_at: Option<i64>,
+    cutover_timeout_ms: u32,
+    mirror_ack: String,
+    mirror_ack_timeout_ms: u32,
+    verification: String,
+    rollback_window_ms: u64,
+}
+
+impl Default for OptionsRecord {
+    fn default() -> Self {
+        Self::from(&Options::default())
+    }
+}
+
+impl From<&Options> for OptionsRecord {
+    fn from(options: &Options) -> Self {
+        let (cutover, cutover_at) = match options.cutover {
+            CutoverPolicy::Auto => ("auto", None),
+            CutoverPolicy::Manual => ("manual", None),
+            CutoverPolicy::At(time) => ("at", Some(time.micros())),
+        };
+        let mirror_ack = match options.mirror_ack {
+            MirrorAck::Source => "source",
+            MirrorAck::Target => "target",
+        };
+        Self {
+            batch_events: options.batch_events,
+            batch_bytes: options.batch_bytes,
+            copy_rate_max: options.copy_rate_max,
+            copy_bytes_rate_max: options.copy_bytes_rate_max,
+            lag_events_max: options.lag_events_max,
+            cutover: cutover.to_owned(),
+            cutover_at,
+            cutover_timeout_ms: options.cutover_timeout_ms,
+            mirror_ack: mirror_ack.to_owned(),
+            mirror_ack_timeout_ms: options.mirror_ack_timeout_ms,
+            verification: options.verification.as_str().to_owned(),
+            rollback_window_ms: options.rollback_window_ms,
+        }
+    }
+}
+
+impl TryFrom<OptionsRecord> for Options {
+    type Error = Unreadable;
+
+    fn try_from(record: OptionsRecord) -> Result<Self, Unreadable> {
+        let options = Self {
+            batch_events: record.batch_events,
+            batch_bytes: record.batch_bytes,
+            copy_rate_max: record.copy_rate_max,
+            copy_bytes_rate_max: record.copy_bytes_rate_max,
+            lag_events_max: record.lag_events_max,
+            cutover: match (record.cutover.as_str(), record.cutover_at) {
+                ("auto", _) => CutoverPolicy::Auto,
+                ("manual", _) => CutoverPolicy::Manual,
+                ("at", Some(micros)) => CutoverPolicy::At(Timestamp::from_micros(micros)),
+                (other, _) => return Err(unreadable("cutover policy", other)),
+            },
+            cutover_timeout_ms: record.cutover_timeout_ms,
+            mirror_ack: match record.mirror_ack.as_str() {
+                "source" => MirrorAck::Source,
+                "target" => MirrorAck::Target,
+                other => return Err(unreadable("mirror_ack", other)),
+            },
+            mirror_ack_timeout_ms: record.mirror_ack_timeout_ms,
+            verification: read_level(&record.verification)?,
+            rollback_window_ms: record.rollback_window_ms,
+        };
+        options.check().map_err(|e| unreadable("options", e))
+    }
+}
+
+/// Options as one line of JSON.
+pub fn write_options(options: &Options) -> String {
+    write(&OptionsRecord::from(options))
+}
+
+/// Reads what [`write_options`] wrote.
+pub fn read_options(text: &str) -> Result<Options, Unreadable> {
+    let record: OptionsRecord = serde_json::from_str(text).map_err(|e| unreadable("options", e))?;
+    record.try_into()
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+enum StateRecord {
+    Pending,
+    BulkCopy,
+    DualWrite { cutover_requested: bool },
+    CutoverPaused,
+    PausedBulkCopy,
+    PausedDualWrite { cutover_requested: bool },
+    Migrated { activated: bool, old_source: OldSourceRecord },
+    Failed,
+    RolledBack { cleanup: CleanupRecord },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "snake_case")]
+enum OldSourceRecord {
+    Fenced { at: u64 },
+    Window { m: u64 },
+    Closing { m: u64 },
+    Purged,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum CleanupRecord {
+    Drop,
+    DropAndPurge,
+    Purge,
+    Done,
+}
+
+/// A state as one line of JSON.
+pub fn write_state(state: State) -> String {
+    write(&match state {
+        State::Pending => StateRecord::Pending,
+        State::Working(Working::BulkCopy) => StateRecord::BulkCopy,
+        State::Working(Working::DualWrite { cutover_requested }) => {
+            StateRecord::DualWrite { cutover_requested }
+        }
+        State::CutoverPaused => StateRecord::CutoverPaused,
+        State::Paused(Working::BulkCopy) => StateRecord::PausedBulkCopy,
+        State::Paused(Working::DualWrite { cutover_requested }) => {
+            StateRecord::PausedDualWrite { cutover_requested }
+        }
+        State::Migrated { activated, old_source } => StateRecord::Migrated {
+            activated,
+            old_source: match old_source {
+                OldSource::Fenced { at } => OldSourceRecord::Fenced { at: at.0 },
+                OldSource::Window { m } => OldSourceRecord::Window { m: m.0 },
+                OldSource::Closing { m } => OldSourceRecord::Closing { m: m.0 },
+                OldSource::Purged => OldSourceRecord::Purged,
+            },
+        },
+        State::Failed => StateRecord::Failed,
+        State::RolledBack(cleanup) => StateRecord::RolledBack {
+            cleanup: match cleanup {
+                Cleanup::Drop { purge: false } => CleanupRecord::Drop,
+                Cleanup::Drop { purge: true } => CleanupRecord::DropAndPurge,
+                Cleanup::Purge => CleanupRecord::Purge,
+                Cleanup::Done => CleanupRecord::Done,
+            },
+        },
+    })
+}
+
+/// Reads what [`write_state`] wrote.
+pub fn read_state(text: &str) -> Result<State, Unreadable> {
+    let record: StateRecord =
+        serde_json::from_str(text).map_err(|e| unreadable("migration state", e))?;
+    Ok(match record {
+        StateRecord::Pending => State::Pending,
+        StateRecord::BulkCopy => State::Working(Working::BulkCopy),
+        StateRecord::DualWrite { cutover_requested } => {
+            State::Working(Working::DualWrite { cutover_requested })
+        }
+        StateRecord::CutoverPaused => State::CutoverPaused,
+        StateRecord::PausedBulkCopy => State::Paused(Working::BulkCopy),
+        StateRecord::PausedDualWrite { cutover_requested } => {
+            State::Paused(Working::DualWrite { cutover_requested })
+        }
+        StateRecord::Migrated { activated, old_source } => State::Migrated {
+            activated,
+            old_source: match old_source {
+                OldSourceRecord::Fenced { at } => OldSource::Fenced { at: Epoch(at) },
+                OldSourceRecord::Window { m } => OldSource::Window { m: Epoch(m) },
+                OldSourceRecord::Closing { m } => OldSource::Closing { m: Epoch(m) },
+                OldSourceRecord::Purged => OldSource::Purged,
+            },
+        },
+        StateRecord::Failed => State::Failed,
+        StateRecord::RolledBack { cleanup } => State::RolledBack(match cleanup {
+            CleanupRecord::Drop => Cleanup::Drop { purge: false },
+            CleanupRecord::DropAndPurge => Cleanup::Drop { purge: true },
+            CleanupRecord::Purge => Cleanup::Purge,
+            CleanupRecord::Done => Cleanup::Done,
+        }),
+    })
+}
