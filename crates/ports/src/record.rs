@@ -64,7 +64,6 @@ enum FactRecord {
     Recovered { store: String, n: u64, base: u64 },
     CutoverRequested,
     LeaseTaken { holder: String },
-    Fenced { seq: u64, digest: String },
     TargetActivated { epoch: u64 },
     ReadBack { seq: u64 },
     Verified { level: String, seq: u64, violations: u64 },
@@ -114,9 +113,6 @@ impl From<&Fact> for FactRecord {
             }
             Fact::CutoverRequested => Self::CutoverRequested,
             Fact::LeaseTaken { holder } => Self::LeaseTaken { holder: holder.to_string() },
-            Fact::Fenced { head } => {
-                Self::Fenced { seq: head.seq, digest: head.digest.to_string() }
-            }
             Fact::TargetActivated { epoch } => Self::TargetActivated { epoch: epoch.0 },
             Fact::ReadBack { seq } => Self::ReadBack { seq: *seq },
             Fact::Verified { level, seq, violations } => Self::Verified {
@@ -167,7 +163,6 @@ impl TryFrom<FactRecord> for Fact {
             },
             FactRecord::CutoverRequested => Self::CutoverRequested,
             FactRecord::LeaseTaken { holder } => Self::LeaseTaken { holder: holder.into() },
-            FactRecord::Fenced { seq, digest } => Self::Fenced { head: head(seq, digest)? },
             FactRecord::TargetActivated { epoch } => Self::TargetActivated { epoch: Epoch(epoch) },
             FactRecord::ReadBack { seq } => Self::ReadBack { seq },
             FactRecord::Verified { level, seq, violations } => {

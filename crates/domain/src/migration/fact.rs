@@ -75,11 +75,6 @@ pub enum Fact {
         /// Who.
         holder: Box<str>,
     },
-    /// Step 3 answered: no append can be accepted at the source any more.
-    Fenced {
-        /// The source's final head.
-        head: Head,
-    },
     /// Step 7 answered: the target takes appends.
     TargetActivated {
         /// Under this epoch.
@@ -150,7 +145,6 @@ impl Fact {
             Self::Recovered { .. } => "recovered",
             Self::CutoverRequested => "cutover_requested",
             Self::LeaseTaken { .. } => "lease_taken",
-            Self::Fenced { .. } => "fenced",
             Self::TargetActivated { .. } => "target_activated",
             Self::ReadBack { .. } => "read_back",
             Self::Verified { .. } => "verified",

@@ -54,7 +54,6 @@ pub fn transition(state: State, fact: &Fact) -> Result<State, Refusal> {
             mirroring(true)
         }
         (State::Working(DualWrite { .. }), Fact::CutoverStarted { .. }) => CutoverPaused,
-        (CutoverPaused, Fact::Fenced { .. }) => CutoverPaused,
         (CutoverPaused, Fact::CutoverRolledBack { .. }) => mirroring(false),
         // The epochs are filled in by `apply`, which knows the route.
         (CutoverPaused, Fact::Switched { .. }) => {
