@@ -1,0 +1,136 @@
+//! A control plane with scripted faults.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use rehome_domain::ids::{Epoch, MigrationId, StoreId, TenantId};
+use rehome_domain::migration::Migration;
+use rehome_domain::route::Route;
+
+use super::op::{ControlOp, Op};
+use super::script::Script;
+use crate::{
+    ActiveLease, Change, ControlError, ControlPlane, Lease, LeaseRequest, LogEntry, Marks,
+    Migrations, Recorded,
+};
+
+/// Passes every call to the inner control plane, by the script.
+pub struct FaultyControlPlane {
+    inner: Arc<dyn ControlPlane>,
+    script: Arc<Script>,
+}
+
+impl FaultyControlPlane {
+    /// `inner`, driven by `script`.
+    pub fn new(inner: Arc<dyn ControlPlane>, script: Arc<Script>) -> Self {
+        Self { inner, script }
+    }
+
+    /// What drives it.
+    pub fn script(&self) -> &Arc<Script> {
+        &self.script
+    }
+
+    async fn run<T>(
+        &self,
+        op: impl Into<Op>,
+        inner: impl Future<Output = Result<T, ControlError>> + Send,
+    ) -> Result<T, ControlError> {
+        self.script.run("control plane", op.into(), inner).await
+    }
+}
+
+#[async_trait]
+impl ControlPlane for FaultyControlPlane {
+    fn deployment(&self) -> &str {
+        self.inner.deployment()
+    }
+
+    async fn route(&self, tenant: TenantId) -> Result<Option<Route>, ControlError> {
+        self.run(ControlOp::Route, self.inner.route(tenant)).await
+    }
+
+    async fn routes(
+        &self,
+        after: Option<TenantId>,
+        limit: usize,
+    ) -> Result<Vec<Route>, ControlError> {
+        self.run(ControlOp::Routes, self.inner.routes(after, limit)).await
+    }
+
+    async fn create_route(&self, tenant: TenantId, store: &StoreId) -> Result<Route, ControlError> {
+        self.run(ControlOp::Create, self.inner.create_route(tenant, store)).await
+    }
+
+    async fn mark_created(&self, tenant: TenantId, epoch: Epoch) -> Result<Route, ControlError> {
+        self.run(ControlOp::MarkCreated, self.inner.mark_created(tenant, epoch)).await
+    }
+
+    async fn record(&self, change: Change) -> Result<Recorded, ControlError> {
+        let op = Op::record(change.fact.name());
+        self.run(op, self.inner.record(change)).await
+    }
+
+    async fn recover(
+        &self,
+        tenant: TenantId,
+        rev: u64,
+        store: &StoreId,
+        n: Epoch,
+        base: u64,
+        actor: &str,
+    ) -> Result<Route, ControlError> {
+        let inner = self.inner.recover(tenant, rev, store, n, base, actor);
+        self.run(ControlOp::Recover, inner).await
+    }
+
+    async fn migration(&self, id: MigrationId) -> Result<Migration, ControlError> {
+        self.run(ControlOp::Migration, self.inner.migration(id)).await
+    }
+
+    async fn migrations(&self, which: Migrations) -> Result<Vec<Migration>, ControlError> {
+        self.run(ControlOp::Migrations, self.inner.migrations(which)).await
+    }
+
+    async fn log(
+        &self,
+        id: MigrationId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<LogEntry>, ControlError> {
+        self.run(ControlOp::Log, self.inner.log(id, after, limit)).await
+    }
+
+    async fn lease(&self, request: &LeaseRequest) -> Result<Lease, ControlError> {
+        self.run(ControlOp::Lease, self.inner.lease(request)).await
+    }
+
+    async fn lease_holder(&self, id: MigrationId) -> Result<Option<ActiveLease>, ControlError> {
+        self.run(ControlOp::LeaseHolder, self.inner.lease_holder(id)).await
+    }
+
+    async fn release(&self, id: MigrationId, holder: &str) -> Result<(), ControlError> {
+        self.run(ControlOp::Release, self.inner.release(id, holder)).await
+    }
+
+    async fn marks(&self, id: MigrationId) -> Result<Marks, ControlError> {
+        self.run(ControlOp::Marks, self.inner.marks(id)).await
+    }
+
+    async fn set_marks(&self, id: MigrationId, marks: &Marks) -> Result<(), ControlError> {
+        self.run(ControlOp::SetMarks, self.inner.set_marks(id, marks)).await
+    }
+
+    async fn checkpoint(&self, tenant: TenantId, name: &str) -> Result<u64, ControlError> {
+        self.run(ControlOp::Checkpoint, self.inner.checkpoint(tenant, name)).await
+    }
+
+    async fn set_checkpoint(
+        &self,
+        tenant: TenantId,
+        name: &str,
+        seq: u64,
+    ) -> Result<(), ControlError> {
+        self.run(ControlOp::SetCheckpoint, self.inner.set_checkpoint(tenant, name, seq)).await
+    }
+}

@@ -1,0 +1,142 @@
+//! A store with scripted faults.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use rehome_domain::append::Append;
+use rehome_domain::digest::Digest;
+use rehome_domain::event::Event;
+use rehome_domain::ids::{Epoch, StoreId, TenantId};
+use rehome_domain::ledger::{Activation, Head, Ledger};
+use rehome_domain::stream::StreamName;
+
+use super::op::StoreOp;
+use super::script::Script;
+use crate::{
+    AppendOutcome, BatchLimit, Feed, LedgerStore, StoreError, StoreReport, StreamSlice,
+    StreamVersion, TenantLedger,
+};
+
+/// Passes every call to the inner store, by the script.
+pub struct FaultyStore {
+    inner: Arc<dyn LedgerStore>,
+    script: Arc<Script>,
+    what: String,
+}
+
+impl FaultyStore {
+    /// `inner`, driven by `script`.
+    pub fn new(inner: Arc<dyn LedgerStore>, script: Arc<Script>) -> Self {
+        let what = format!("store \"{}\"", inner.id());
+        Self { inner, script, what }
+    }
+
+    /// What drives it.
+    pub fn script(&self) -> &Arc<Script> {
+        &self.script
+    }
+
+    async fn run<T>(
+        &self,
+        op: StoreOp,
+        inner: impl Future<Output = Result<T, StoreError>> + Send,
+    ) -> Result<T, StoreError> {
+        self.script.run(&self.what, op.into(), inner).await
+    }
+}
+
+#[async_trait]
+impl LedgerStore for FaultyStore {
+    fn id(&self) -> &StoreId {
+        self.inner.id()
+    }
+
+    async fn ledger(&self, tenant: TenantId) -> Result<Ledger, StoreError> {
+        self.run(StoreOp::Ledger, self.inner.ledger(tenant)).await
+    }
+
+    async fn append(
+        &self,
+        tenant: TenantId,
+        epoch: Epoch,
+        appends: &[Append],
+    ) -> Result<Vec<AppendOutcome>, StoreError> {
+        self.run(StoreOp::Append, self.inner.append(tenant, epoch, appends)).await
+    }
+
+    async fn extend(
+        &self,
+        tenant: TenantId,
+        m: Epoch,
+        previous: Head,
+        events: &[Event],
+    ) -> Result<Head, StoreError> {
+        self.run(StoreOp::Extend, self.inner.extend(tenant, m, previous, events)).await
+    }
+
+    async fn fence(&self, tenant: TenantId, from: Epoch, to: Epoch) -> Result<Head, StoreError> {
+        self.run(StoreOp::Fence, self.inner.fence(tenant, from, to)).await
+    }
+
+    async fn activate(&self, tenant: TenantId, route: Activation) -> Result<Ledger, StoreError> {
+        self.run(StoreOp::Activate, self.inner.activate(tenant, route)).await
+    }
+
+    async fn adopt(&self, tenant: TenantId, m: Epoch, head: Head) -> Result<Ledger, StoreError> {
+        self.run(StoreOp::Adopt, self.inner.adopt(tenant, m, head)).await
+    }
+
+    async fn drop_replica(&self, tenant: TenantId, m: Epoch) -> Result<Ledger, StoreError> {
+        self.run(StoreOp::Drop, self.inner.drop_replica(tenant, m)).await
+    }
+
+    async fn purge(&self, tenant: TenantId, k: Epoch, chunk: u32) -> Result<Ledger, StoreError> {
+        self.run(StoreOp::Purge, self.inner.purge(tenant, k, chunk)).await
+    }
+
+    async fn read_feed(
+        &self,
+        tenant: TenantId,
+        after_seq: u64,
+        limit: BatchLimit,
+    ) -> Result<Feed, StoreError> {
+        self.run(StoreOp::ReadFeed, self.inner.read_feed(tenant, after_seq, limit)).await
+    }
+
+    async fn read_stream(
+        &self,
+        tenant: TenantId,
+        stream: &StreamName,
+        from_version: u64,
+        limit: BatchLimit,
+    ) -> Result<StreamSlice, StoreError> {
+        let inner = self.inner.read_stream(tenant, stream, from_version, limit);
+        self.run(StoreOp::ReadStream, inner).await
+    }
+
+    async fn digest_at(&self, tenant: TenantId, seq: u64) -> Result<Option<Digest>, StoreError> {
+        self.run(StoreOp::DigestAt, self.inner.digest_at(tenant, seq)).await
+    }
+
+    async fn streams(
+        &self,
+        tenant: TenantId,
+        max_seq: u64,
+        after: Option<&StreamName>,
+        limit: usize,
+    ) -> Result<Vec<StreamVersion>, StoreError> {
+        self.run(StoreOp::Streams, self.inner.streams(tenant, max_seq, after, limit)).await
+    }
+
+    async fn tenants(
+        &self,
+        after: Option<TenantId>,
+        limit: usize,
+    ) -> Result<Vec<TenantLedger>, StoreError> {
+        self.run(StoreOp::Tenants, self.inner.tenants(after, limit)).await
+    }
+
+    async fn check(&self) -> Result<StoreReport, StoreError> {
+        self.run(StoreOp::Check, self.inner.check()).await
+    }
+}

@@ -1,0 +1,300 @@
+//! A control plane in memory.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use rehome_domain::digest::Digest;
+use rehome_domain::event::Timestamp;
+use rehome_domain::ids::{Epoch, MigrationId, StoreId, TenantId};
+use rehome_domain::migration::{self, Fact, Migration};
+use rehome_domain::route::Route;
+
+use super::lock;
+use crate::clock::Clock;
+use crate::record::{log_hash, write_fact};
+use crate::{
+    ActiveLease, Change, ControlError, ControlPlane, Lease, LeaseRequest, LogEntry, Marks,
+    Migrations, ReadBackMark, Recorded,
+};
+
+/// A [`ControlPlane`] whose rows are in memory.
+pub struct MemoryControlPlane {
+    deployment: String,
+    clock: Arc<dyn Clock>,
+    rows: Mutex<Snapshot>,
+}
+
+/// All that a control plane held at one moment; see [`MemoryControlPlane::restore`].
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    routes: BTreeMap<TenantId, Route>,
+    migrations: HashMap<MigrationId, MigrationRows>,
+    /// Oldest first.
+    order: Vec<MigrationId>,
+    checkpoints: HashMap<(TenantId, String), u64>,
+}
+
+#[derive(Clone, Debug)]
+struct MigrationRows {
+    migration: Migration,
+    log: Vec<LogEntry>,
+    lease: Option<LeaseRow>,
+    marks: Marks,
+}
+
+#[derive(Clone, Debug)]
+struct LeaseRow {
+    holder: String,
+    expires_at: Timestamp,
+}
+
+impl MemoryControlPlane {
+    /// An empty control plane. `clock` dates the log and measures the leases.
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { deployment: "memory".to_owned(), clock, rows: Mutex::default() }
+    }
+
+    /// All that it holds now.
+    pub fn snapshot(&self) -> Snapshot {
+        lock(&self.rows).clone()
+    }
+
+    /// Puts back what it held: a control plane that loses time, as one restored from a backup.
+    pub fn restore(&self, snapshot: Snapshot) {
+        *lock(&self.rows) = snapshot;
+    }
+
+    /// Changes one route without any rule, for tests that plant what must never be.
+    pub fn tamper(&self, tenant: TenantId, change: impl FnOnce(&mut Route)) {
+        if let Some(route) = lock(&self.rows).routes.get_mut(&tenant) {
+            change(route);
+        }
+    }
+}
+
+impl LeaseRow {
+    /// The lease as others see it; `None` once its time has run out.
+    fn active(&self, now: Timestamp) -> Option<ActiveLease> {
+        let remaining_us = self.expires_at.micros().saturating_sub(now.micros());
+        (remaining_us > 0).then(|| ActiveLease {
+            holder: self.holder.clone(),
+            remaining_ms: u64::try_from(remaining_us).unwrap_or(0).div_ceil(1_000),
+        })
+    }
+}
+
+impl Snapshot {
+    fn route(&self, tenant: TenantId) -> Result<&Route, ControlError> {
+        self.routes.get(&tenant).ok_or(ControlError::UnknownTenant(tenant))
+    }
+
+    fn rows(&self, id: MigrationId) -> Result<&MigrationRows, ControlError> {
+        self.migrations.get(&id).ok_or(ControlError::UnknownMigration(id))
+    }
+
+    fn rows_mut(&mut self, id: MigrationId) -> Result<&mut MigrationRows, ControlError> {
+        self.migrations.get_mut(&id).ok_or(ControlError::UnknownMigration(id))
+    }
+
+    /// The migration that `change` is about, `None` if it is to be its beginning.
+    fn subject(&self, change: &Change) -> Result<Option<&Migration>, ControlError> {
+        match self.migrations.get(&change.migration) {
+            Some(rows) if rows.migration.tenant == change.tenant => Ok(Some(&rows.migration)),
+            None if matches!(change.fact, Fact::Started { .. }) => Ok(None),
+            _ => Err(ControlError::UnknownMigration(change.migration)),
+        }
+    }
+
+    fn record(&mut self, change: Change, at: Timestamp) -> Result<Recorded, ControlError> {
+        let route = self.route(change.tenant)?;
+        let subject = self.subject(&change)?;
+        if change.fact.routes() && change.rev != Some(route.rev) {
+            return Err(ControlError::Stale(Box::new(route.clone())));
+        }
+        let (route, migration) = migration::apply(route, subject, &change.fact, at)?;
+        self.routes.insert(route.tenant, route.clone());
+        if subject_is_new(&change.fact) {
+            self.order.push(migration.id);
+        }
+        let rows = self.migrations.entry(migration.id).or_insert_with(|| MigrationRows {
+            migration: migration.clone(),
+            log: Vec::new(),
+            lease: None,
+            marks: Marks::default(),
+        });
+        rows.migration = migration.clone();
+        rows.log(at, change.actor, change.fact);
+        Ok(Recorded { route, migration })
+    }
+}
+
+fn subject_is_new(fact: &Fact) -> bool {
+    matches!(fact, Fact::Started { .. })
+}
+
+impl MigrationRows {
+    fn log(&mut self, at: Timestamp, actor: String, fact: Fact) {
+        let (index, previous) =
+            self.log.last().map_or((1, Digest::EMPTY), |last| (last.index + 1, last.hash));
+        let hash = log_hash(&previous, index, at, &actor, &write_fact(&fact));
+        self.log.push(LogEntry { index, at, actor, fact, hash });
+    }
+}
+
+/// The mark that is further: of the later epoch, and within one epoch of the later position.
+fn further(old: Option<ReadBackMark>, new: Option<ReadBackMark>) -> Option<ReadBackMark> {
+    [old, new].into_iter().flatten().max_by_key(|mark| (mark.m, mark.head.seq))
+}
+
+#[async_trait]
+impl ControlPlane for MemoryControlPlane {
+    fn deployment(&self) -> &str {
+        &self.deployment
+    }
+
+    async fn route(&self, tenant: TenantId) -> Result<Option<Route>, ControlError> {
+        Ok(lock(&self.rows).routes.get(&tenant).cloned())
+    }
+
+    async fn routes(
+        &self,
+        after: Option<TenantId>,
+        limit: usize,
+    ) -> Result<Vec<Route>, ControlError> {
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let rows = lock(&self.rows);
+        Ok(rows
+            .routes
+            .range((start, Bound::Unbounded))
+            .take(limit)
+            .map(|(_, r)| r.clone())
+            .collect())
+    }
+
+    async fn create_route(&self, tenant: TenantId, store: &StoreId) -> Result<Route, ControlError> {
+        let mut rows = lock(&self.rows);
+        let new = || Route::create(tenant, store.clone());
+        Ok(rows.routes.entry(tenant).or_insert_with(new).clone())
+    }
+
+    async fn mark_created(&self, tenant: TenantId, epoch: Epoch) -> Result<Route, ControlError> {
+        let mut rows = lock(&self.rows);
+        let route = rows.routes.get_mut(&tenant).ok_or(ControlError::UnknownTenant(tenant))?;
+        route.created |= route.epoch == epoch;
+        Ok(route.clone())
+    }
+
+    async fn record(&self, change: Change) -> Result<Recorded, ControlError> {
+        lock(&self.rows).record(change, self.clock.now())
+    }
+
+    async fn recover(
+        &self,
+        tenant: TenantId,
+        rev: u64,
+        store: &StoreId,
+        n: Epoch,
+        base: u64,
+        actor: &str,
+    ) -> Result<Route, ControlError> {
+        let mut rows = lock(&self.rows);
+        let route = rows.route(tenant)?.clone();
+        if let Some((migration, _)) = route.migration {
+            let fact = Fact::Recovered { store: store.clone(), n, base };
+            let actor = actor.to_owned();
+            let change = Change { tenant, migration, rev: Some(rev), fact, actor };
+            return Ok(rows.record(change, self.clock.now())?.route);
+        }
+        if route.rev != rev {
+            return Err(ControlError::Stale(Box::new(route)));
+        }
+        let mut route = migration::recovered(route, store, n, base);
+        route.rev += 1;
+        rows.routes.insert(tenant, route.clone());
+        Ok(route)
+    }
+
+    async fn migration(&self, id: MigrationId) -> Result<Migration, ControlError> {
+        Ok(lock(&self.rows).rows(id)?.migration.clone())
+    }
+
+    async fn migrations(&self, which: Migrations) -> Result<Vec<Migration>, ControlError> {
+        let rows = lock(&self.rows);
+        let end = match which.before {
+            None => rows.order.len(),
+            Some(id) => rows.order.iter().position(|other| *other == id).unwrap_or(0),
+        };
+        let wanted = |migration: &&Migration| {
+            which.tenant.is_none_or(|tenant| tenant == migration.tenant)
+                && which.phase.is_none_or(|phase| phase == migration.state.phase())
+        };
+        let newest_first = rows.order[..end].iter().rev();
+        let all = newest_first.filter_map(|id| rows.migrations.get(id)).map(|rows| &rows.migration);
+        Ok(all.filter(wanted).take(which.limit).cloned().collect())
+    }
+
+    async fn log(
+        &self,
+        id: MigrationId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<LogEntry>, ControlError> {
+        let rows = lock(&self.rows);
+        let entries = rows.rows(id)?.log.iter();
+        Ok(entries.filter(|entry| entry.index > after).take(limit).cloned().collect())
+    }
+
+    async fn lease(&self, request: &LeaseRequest) -> Result<Lease, ControlError> {
+        let now = self.clock.now();
+        let mut rows = lock(&self.rows);
+        let lease = &mut rows.rows_mut(request.migration)?.lease;
+        let taken_over = lease.as_ref().is_some_and(|last| last.holder != request.holder);
+        if let Some(other) = lease.as_ref().and_then(|last| last.active(now)).filter(|_| taken_over)
+        {
+            return Ok(Lease::HeldBy(other));
+        }
+        let ttl_us = i64::try_from(request.ttl_ms).unwrap_or(i64::MAX).saturating_mul(1_000);
+        let expires_at = Timestamp::from_micros(now.micros().saturating_add(ttl_us));
+        *lease = Some(LeaseRow { holder: request.holder.clone(), expires_at });
+        Ok(Lease::Held { taken_over })
+    }
+
+    async fn lease_holder(&self, id: MigrationId) -> Result<Option<ActiveLease>, ControlError> {
+        let now = self.clock.now();
+        Ok(lock(&self.rows).rows(id)?.lease.as_ref().and_then(|lease| lease.active(now)))
+    }
+
+    async fn release(&self, id: MigrationId, holder: &str) -> Result<(), ControlError> {
+        let mut rows = lock(&self.rows);
+        rows.rows_mut(id)?.lease.take_if(|lease| lease.holder == holder);
+        Ok(())
+    }
+
+    async fn marks(&self, id: MigrationId) -> Result<Marks, ControlError> {
+        Ok(lock(&self.rows).rows(id)?.marks)
+    }
+
+    async fn set_marks(&self, id: MigrationId, marks: &Marks) -> Result<(), ControlError> {
+        let mut rows = lock(&self.rows);
+        let held = &mut rows.rows_mut(id)?.marks;
+        *held = Marks { read_back: further(held.read_back, marks.read_back), ..*marks };
+        Ok(())
+    }
+
+    async fn checkpoint(&self, tenant: TenantId, name: &str) -> Result<u64, ControlError> {
+        let key = (tenant, name.to_owned());
+        Ok(lock(&self.rows).checkpoints.get(&key).copied().unwrap_or(0))
+    }
+
+    async fn set_checkpoint(
+        &self,
+        tenant: TenantId,
+        name: &str,
+        seq: u64,
+    ) -> Result<(), ControlError> {
+        lock(&self.rows).checkpoints.insert((tenant, name.to_owned()), seq);
+        Ok(())
+    }
+}
