@@ -1,0 +1,194 @@
+//! Which crate may depend on which. ARCHITECTURE.md says why; this file makes it so.
+//!
+//! ```text
+//! domain ◀── ports ◀──┬── engine ◀─────┐
+//!                     └── adapters/* ◀─┴── app ◀── server ◀── cli
+//!                                    api ◀──┴────────┴─────────┘
+//! ```
+//!
+//! Dependencies of tests are free: the engine's tests may well run on an adapter.
+
+use crate::metadata::{Dependency, Kind, Package};
+
+/// Where a crate of ours stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Room {
+    Domain,
+    Ports,
+    Adapter,
+    Engine,
+    Api,
+    App,
+    Server,
+    Cli,
+    /// Tools and black-box tests, which nothing else is built on.
+    Outside,
+}
+
+impl Room {
+    fn of(folder: &str) -> Option<Self> {
+        Some(match folder {
+            "crates/domain" => Self::Domain,
+            "crates/ports" => Self::Ports,
+            "crates/engine" => Self::Engine,
+            "crates/api" => Self::Api,
+            "crates/app" => Self::App,
+            "crates/server" => Self::Server,
+            "crates/cli" => Self::Cli,
+            "xtask" | "tests" => Self::Outside,
+            _ if folder.starts_with("crates/adapters/") => Self::Adapter,
+            _ => return None,
+        })
+    }
+
+    /// The rooms that this one may depend on.
+    const fn may_use(self) -> &'static [Self] {
+        use Room::{Adapter, Api, App, Cli, Domain, Engine, Ports, Server};
+        match self {
+            Domain | Api => &[],
+            Ports => &[Domain],
+            Adapter | Engine => &[Domain, Ports],
+            App => &[Domain, Ports, Engine, Adapter, Api],
+            Server => &[Domain, Ports, Engine, App, Api],
+            Cli => &[Domain, Ports, App, Server, Api],
+            Self::Outside => &[Domain, Ports, Adapter, Engine, Api, App, Server, Cli],
+        }
+    }
+
+    /// Crates of others that would break what the room is for.
+    const fn never(self) -> &'static [&'static str] {
+        match self {
+            Self::Domain => &["tokio", "serde", "async-trait", "rand", "tracing"],
+            Self::Engine => &["rusqlite", "axum", "hyper"],
+            _ => &[],
+        }
+    }
+}
+
+/// One line for each dependency that is not allowed, and for each crate that stands nowhere.
+pub(crate) fn check(packages: &[Package]) -> Vec<String> {
+    packages
+        .iter()
+        .flat_map(|package| match Room::of(&package.folder) {
+            Some(room) => check_package(package, room, packages),
+            None => vec![format!(
+                "{} is a new room: say where this crate stands in ARCHITECTURE.md and in \
+                 xtask/src/architecture.rs",
+                package.folder
+            )],
+        })
+        .collect()
+}
+
+fn check_package(package: &Package, room: Room, packages: &[Package]) -> Vec<String> {
+    let built_on = package.dependencies.iter().filter(|dependency| dependency.kind != Kind::Dev);
+    built_on
+        .filter(|dependency| !is_allowed(room, dependency, packages))
+        .map(|dependency| format!("{} must not depend on {}", package.folder, dependency.name))
+        .collect()
+}
+
+fn is_allowed(room: Room, dependency: &Dependency, packages: &[Package]) -> bool {
+    match packages.iter().find(|package| package.name == dependency.name) {
+        // A crate of ours that stands nowhere is reported once, for itself.
+        Some(ours) => Room::of(&ours.folder).is_none_or(|other| room.may_use().contains(&other)),
+        None => !room.never().contains(&dependency.name.as_str()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::check;
+    use crate::metadata::parse;
+
+    /// A crate in `folder` with dependencies, each `(name, kind)`; the kind is cargo's own word.
+    fn package(name: &str, folder: &str, dependencies: &[(&str, Option<&str>)]) -> Value {
+        let dependencies: Vec<_> = dependencies
+            .iter()
+            .map(|(name, kind)| json!({"name": name, "kind": kind, "rename": null}))
+            .collect();
+        json!({
+            "name": name,
+            "manifest_path": format!("/w/{folder}/Cargo.toml"),
+            "metadata": null,
+            "dependencies": dependencies,
+        })
+    }
+
+    fn findings(packages: &[Value]) -> Vec<String> {
+        check(&parse(&json!({"workspace_root": "/w", "packages": packages})).unwrap())
+    }
+
+    #[test]
+    fn what_points_inward_is_allowed() {
+        let found = findings(&[
+            package("rehome-domain", "crates/domain", &[("sha2", None)]),
+            package("rehome-ports", "crates/ports", &[("rehome-domain", None), ("tokio", None)]),
+            package("rehome-sqlite", "crates/adapters/sqlite", &[("rehome-ports", None)]),
+            package("rehome-engine", "crates/engine", &[("rehome-ports", None)]),
+            package("rehome-api", "crates/api", &[("serde", None)]),
+            package(
+                "rehome-app",
+                "crates/app",
+                &[("rehome-engine", None), ("rehome-sqlite", None), ("rehome-api", None)],
+            ),
+            package("rehome-server", "crates/server", &[("rehome-app", None), ("axum", None)]),
+            package("rehome", "crates/cli", &[("rehome-app", None), ("rehome-api", None)]),
+            package("rehome-tests", "tests", &[("rehome-sqlite", None), ("rehome", None)]),
+        ]);
+        assert_eq!(found, Vec::<String>::new());
+    }
+
+    #[test]
+    fn an_engine_that_knows_an_adapter_is_found() {
+        let found = findings(&[
+            package("rehome-sqlite", "crates/adapters/sqlite", &[]),
+            package("rehome-engine", "crates/engine", &[("rehome-sqlite", None)]),
+        ]);
+        assert_eq!(found, ["crates/engine must not depend on rehome-sqlite"]);
+    }
+
+    #[test]
+    fn an_adapter_that_knows_another_is_found() {
+        let found = findings(&[
+            package("rehome-sqlite", "crates/adapters/sqlite", &[]),
+            package("rehome-postgres", "crates/adapters/postgres", &[("rehome-sqlite", None)]),
+        ]);
+        assert_eq!(found, ["crates/adapters/postgres must not depend on rehome-sqlite"]);
+    }
+
+    #[test]
+    fn a_build_dependency_counts_and_one_of_tests_does_not() {
+        let found = findings(&[
+            package("rehome-ports", "crates/ports", &[]),
+            package("rehome-sqlite", "crates/adapters/sqlite", &[]),
+            package("rehome-domain", "crates/domain", &[("rehome-ports", Some("build"))]),
+            package("rehome-engine", "crates/engine", &[("rehome-sqlite", Some("dev"))]),
+        ]);
+        assert_eq!(found, ["crates/domain must not depend on rehome-ports"]);
+    }
+
+    #[test]
+    fn a_pure_domain_takes_no_runtime_and_an_engine_no_driver() {
+        let found = findings(&[
+            package("rehome-domain", "crates/domain", &[("tokio", None), ("uuid", None)]),
+            package("rehome-engine", "crates/engine", &[("rusqlite", None)]),
+        ]);
+        assert_eq!(
+            found,
+            ["crates/domain must not depend on tokio", "crates/engine must not depend on rusqlite"]
+        );
+    }
+
+    #[test]
+    fn a_crate_that_stands_nowhere_is_found_once() {
+        let found = findings(&[
+            package("rehome-misc", "crates/misc", &[]),
+            package("rehome-engine", "crates/engine", &[("rehome-misc", None)]),
+        ]);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].starts_with("crates/misc is a new room: say where"), "{found:?}");
+    }
+}

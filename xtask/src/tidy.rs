@@ -1,0 +1,44 @@
+//! `tidy`: the checks that need no test run. All of them run; the last line names those that
+//! failed. `fmt`: the one that a program can put right.
+//!
+//! `cargo deny` checks bans, licenses and sources. It does not check advisories here: their
+//! database comes from the network, and a test must not start to fail because the world changed.
+
+use anyhow::{Result, bail};
+
+use crate::step::{cargo, none, root, run as run_command, step};
+use crate::{architecture, dependencies, leftovers, metadata, setup};
+
+type Check = fn() -> Result<()>;
+
+pub(crate) fn run() -> Result<()> {
+    setup::tools()?;
+    let checks: [(&str, Check); 6] = [
+        ("format", || run_command(cargo("fmt --all -- --check"))),
+        ("leftovers", || none(&leftovers::find(&root())?)),
+        ("architecture", || none(&architecture::check(&metadata::load()?))),
+        ("unused dependencies", || none(&dependencies::unused(&metadata::load()?)?)),
+        ("licenses, bans, sources", || {
+            run_command(cargo(
+                "deny --all-features check --hide-inclusion-graph bans licenses sources",
+            ))
+        }),
+        ("lints", || {
+            run_command(cargo("clippy --workspace --all-targets --all-features -- -D warnings"))
+        }),
+    ];
+    let failed: Vec<&str> = checks
+        .into_iter()
+        .filter_map(|(name, check)| step(name, check).err().map(|_| name))
+        .collect();
+    if !failed.is_empty() {
+        bail!("tidy failed: {}", failed.join("; "));
+    }
+    eprintln!("tidy: all passed");
+    Ok(())
+}
+
+pub(crate) fn format() -> Result<()> {
+    setup::tools()?;
+    run_command(cargo("fmt --all"))
+}
