@@ -19,9 +19,7 @@ pub(crate) fn run() -> Result<()> {
         ("architecture", || none(&architecture::check(&metadata::load()?))),
         ("unused dependencies", || none(&dependencies::unused(&metadata::load()?)?)),
         ("licenses, bans, sources", || {
-            run_command(cargo(
-                "deny --all-features check --hide-inclusion-graph bans licenses sources",
-            ))
+            run_command(cargo("deny check --hide-inclusion-graph bans licenses sources"))
         }),
         ("lints", || {
             run_command(cargo("clippy --workspace --all-targets --all-features -- -D warnings"))
