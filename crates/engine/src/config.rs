@@ -1,0 +1,78 @@
+//! What a process runs with, whatever tenant it works for.
+
+use std::time::Duration;
+
+use rehome_ports::json::JsonLimits;
+
+/// Settings of one process.
+#[derive(Clone, Copy, Debug)]
+pub struct EngineConfig {
+    /// Longest that an append waits for a cutover, or for a store that fails, before it gives up.
+    pub write_pause_timeout: Duration,
+    /// Appends of one tenant that may wait in this process; one more waits to be let in.
+    pub queue_appends: usize,
+    /// Most appends committed together.
+    pub group_appends: usize,
+    /// Most bytes committed together, roughly.
+    pub group_bytes: usize,
+    /// How large and deep an event's data and metadata may be.
+    pub json_limits: JsonLimits,
+    /// How often a waiting writer looks at the route during a cutover.
+    pub pause_poll: Duration,
+    /// How often the mirror looks at the source when no writer of this process wakes it.
+    pub mirror_poll: Duration,
+    /// Shortest time between two commits of the mirror while writers are not waiting for it, so
+    /// that the target's commits do not take the disk from the source's.
+    pub mirror_pace: Duration,
+    /// How often a driver looks at its migration's row.
+    pub driver_poll: Duration,
+    /// How long a lease lasts unless it is renewed; it is renewed three times in that time.
+    pub lease_ttl: Duration,
+    /// First wait after a fault that may pass by itself; doubled each time.
+    pub retry_first: Duration,
+    /// Longest wait between two tries.
+    pub retry_max: Duration,
+    /// How long after a cutover that was rolled back the next one may begin by itself; doubled
+    /// with each attempt, up to a minute.
+    pub cutover_retry: Duration,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self {
+            write_pause_timeout: Duration::from_secs(5),
+            queue_appends: 1_024,
+            group_appends: 256,
+            group_bytes: 1 << 20,
+            json_limits: JsonLimits::default(),
+            pause_poll: Duration::from_millis(1),
+            mirror_poll: Duration::from_millis(4),
+            mirror_pace: Duration::from_millis(8),
+            driver_poll: Duration::from_millis(25),
+            lease_ttl: Duration::from_secs(5),
+            retry_first: Duration::from_millis(10),
+            retry_max: Duration::from_secs(2),
+            cutover_retry: Duration::from_secs(1),
+        }
+    }
+}
+
+/// Waits that double.
+#[derive(Debug)]
+pub(crate) struct Backoff {
+    next: Duration,
+    max: Duration,
+}
+
+impl Backoff {
+    pub(crate) fn new(config: &EngineConfig) -> Self {
+        Self { next: config.retry_first, max: config.retry_max }
+    }
+
+    /// The next wait.
+    pub(crate) fn next(&mut self) -> Duration {
+        let now = self.next;
+        self.next = (now * 2).min(self.max);
+        now
+    }
+}

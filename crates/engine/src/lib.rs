@@ -1,0 +1,81 @@
+//! The machinery that moves a tenant while its writers keep writing.
+//!
+//! ```text
+//!   application ──▶ Router ──▶ writer (one per tenant, group commit) ──▶ LedgerStore
+//!                     ▲                          │ wakes
+//!        refresh/help │                          ▼
+//!   operator ──▶ Operations ──▶ ControlPlane   Mirror ──▶ the other LedgerStore
+//!                                    ▲
+//!                  Supervisor ──▶ Driver: observe, decide, act, record
+//! ```
+//!
+//! This room knows the ports and the domain and nothing else: no adapter, no HTTP, no files.
+
+mod config;
+mod failpoint;
+mod mirror;
+mod progress;
+mod read_back;
+mod replica;
+mod router;
+mod stores;
+mod subscriptions;
+mod throttle;
+
+pub mod migration;
+pub mod verifier;
+
+use std::sync::Arc;
+
+use rehome_ports::ControlPlane;
+use rehome_ports::clock::Clock;
+
+pub use config::EngineConfig;
+pub use mirror::MirrorStatus;
+pub use progress::{Progress, Status};
+pub use router::TenantRouter;
+pub use stores::{Stores, UnknownStore};
+pub use subscriptions::Subscription;
+
+/// Everything a process needs to route and to migrate. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    pub(crate) control: Arc<dyn ControlPlane>,
+    pub(crate) stores: Stores,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) config: EngineConfig,
+    router: TenantRouter,
+}
+
+impl Engine {
+    /// An engine over these stores and this control plane. Starts nothing yet.
+    pub fn new(
+        control: Arc<dyn ControlPlane>,
+        stores: Stores,
+        clock: Arc<dyn Clock>,
+        config: EngineConfig,
+    ) -> Self {
+        let router = TenantRouter::new(Arc::clone(&control), stores.clone(), config);
+        Self { control, stores, clock, config, router }
+    }
+
+    /// What applications append to and read from.
+    pub fn router(&self) -> &TenantRouter {
+        &self.router
+    }
+
+    /// The stores of the deployment.
+    pub fn stores(&self) -> &Stores {
+        &self.stores
+    }
+
+    /// The control plane.
+    pub fn control(&self) -> &Arc<dyn ControlPlane> {
+        &self.control
+    }
+
+    /// Waits for the appends that were accepted, and takes no more.
+    pub async fn shutdown(&self) {
+        self.router.shutdown().await;
+    }
+}

@@ -1,0 +1,11 @@
+//! Driving migrations: what operators ask for, who works on it, and the work.
+
+mod driver;
+mod operations;
+mod plan;
+mod steps;
+mod supervisor;
+
+pub use operations::{OperationError, Operations};
+pub use plan::{Finding, Plan, PlanRequest};
+pub use supervisor::{Supervised, Supervisor};

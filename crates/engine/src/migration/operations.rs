@@ -1,0 +1,290 @@
+//! What operators ask for. Each is one fact, recorded by a compare-and-set; the driver acts on it.
+
+use rehome_domain::ids::{MigrationId, StoreId, TenantId};
+use rehome_domain::ledger::Role;
+use rehome_domain::migration::{
+    Fact, InvalidOption, Migration, OldSource, Options, Phase, Refusal, State,
+};
+use rehome_domain::route::Route;
+use rehome_ports::{Change, Class, ControlError, Recorded, StoreError};
+use uuid::Uuid;
+
+use super::plan::{Plan, PlanError, PlanRequest};
+use super::steps::{self, Context, StepError};
+use crate::progress::{Progress, Status};
+use crate::router::RouteError;
+use crate::{Engine, UnknownStore};
+
+/// Why an operation was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum OperationError {
+    /// The preflight found something in the way; nothing was changed.
+    #[error("the migration cannot start: {}", problems(.0))]
+    NotPossible(Box<Plan>),
+    /// An option is out of range.
+    #[error(transparent)]
+    Option(#[from] InvalidOption),
+    /// The migration is not one whose tenant can return.
+    #[error("{0}")]
+    NoReturn(&'static str),
+    /// The store still matters to the tenant.
+    #[error("{0}")]
+    NotPurgeable(String),
+    /// The control plane failed or refused.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    /// A store failed or refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A store is not configured.
+    #[error(transparent)]
+    UnknownStore(#[from] UnknownStore),
+    /// The target is not what it must be.
+    #[error("{0}")]
+    Violated(String),
+}
+
+fn problems(plan: &Plan) -> String {
+    let bad = plan.findings.iter().filter(|finding| !finding.ok);
+    bad.map(|finding| finding.detail.as_str()).collect::<Vec<_>>().join("; ")
+}
+
+impl From<PlanError> for OperationError {
+    fn from(error: PlanError) -> Self {
+        match error {
+            PlanError::Control(error) => Self::Control(error),
+            PlanError::Store(error) => Self::Store(error),
+            PlanError::UnknownStore(error) => Self::UnknownStore(error),
+        }
+    }
+}
+
+impl From<StepError> for OperationError {
+    fn from(error: StepError) -> Self {
+        match error {
+            StepError::Store(error) => Self::Store(error),
+            StepError::Control(error) => Self::Control(error),
+            StepError::UnknownStore(error) => Self::UnknownStore(error),
+            StepError::Violated(why) => Self::Violated(why),
+        }
+    }
+}
+
+impl From<RouteError> for OperationError {
+    fn from(error: RouteError) -> Self {
+        match error {
+            RouteError::Control(error) => Self::Control(error),
+            RouteError::Store(error) => Self::Store(error),
+            RouteError::UnknownStore(error) => Self::UnknownStore(error),
+        }
+    }
+}
+
+/// The operator's side of migrations, in the name of one actor.
+#[derive(Clone)]
+pub struct Operations {
+    engine: Engine,
+    actor: String,
+}
+
+/// How often an operation is tried on a route that others are changing.
+const TRIES: usize = 16;
+
+impl Operations {
+    /// Operations recorded as done by `actor`.
+    pub fn new(engine: &Engine, actor: impl Into<String>) -> Self {
+        Self { engine: engine.clone(), actor: actor.into() }
+    }
+
+    /// Starts a migration. The preflight passes first; an open rollback window of the tenant's last
+    /// migration is closed first.
+    pub async fn start(
+        &self,
+        tenant: TenantId,
+        target: &StoreId,
+        options: Options,
+    ) -> Result<Migration, OperationError> {
+        let options = options.check()?;
+        self.engine.stores.get(target)?;
+        let seen = self.engine.router.refresh(tenant).await?;
+        let seen = seen.ok_or(ControlError::UnknownTenant(tenant))?;
+        if seen.route.phase().is_none_or(Phase::is_terminal) {
+            // An unfinished creation or switch is finished first.
+            self.engine.router.help(&seen).await?;
+        }
+        let plan = self.engine.plan(&PlanRequest { tenant, target: target.clone() }).await?;
+        if !plan.is_possible() {
+            return Err(OperationError::NotPossible(Box::new(plan)));
+        }
+        if seen.route.window {
+            self.close_window(&seen.route).await?;
+        }
+        let id = MigrationId::new(Uuid::now_v7());
+        let fact = Fact::Started { migration: id, target: target.clone(), options };
+        Ok(self.decide(tenant, id, |_| Ok(fact.clone())).await?.migration)
+    }
+
+    /// Stops the work; writes go to the source.
+    pub async fn pause(&self, id: MigrationId) -> Result<Migration, OperationError> {
+        self.fact(id, Fact::Paused).await
+    }
+
+    /// Lets the work go on.
+    pub async fn resume(&self, id: MigrationId) -> Result<Migration, OperationError> {
+        self.fact(id, Fact::Resumed).await
+    }
+
+    /// Asks for the cutover; the holder of the lease does it.
+    pub async fn request_cutover(&self, id: MigrationId) -> Result<Migration, OperationError> {
+        let migration = self.engine.control.migration(id).await?;
+        Ok(self.note(&migration, Fact::CutoverRequested).await?.migration)
+    }
+
+    /// Gives the migration up. The clean-up of the target is the driver's.
+    pub async fn abort(&self, id: MigrationId, purge: bool) -> Result<Migration, OperationError> {
+        self.fact(id, Fact::Aborted { purge }).await
+    }
+
+    /// Changes the options of a migration that is not over.
+    pub async fn tune(
+        &self,
+        id: MigrationId,
+        change: impl Fn(Options) -> Options,
+    ) -> Result<Migration, OperationError> {
+        let migration = self.engine.control.migration(id).await?;
+        let options = change(migration.options).check()?;
+        Ok(self.note(&migration, Fact::Tuned { options }).await?.migration)
+    }
+
+    /// Moves the tenant back to where it came from, within the rollback window: a migration in the
+    /// other direction that starts level.
+    pub async fn start_return(
+        &self,
+        id: MigrationId,
+        options: Options,
+    ) -> Result<Migration, OperationError> {
+        let migration = self.engine.control.migration(id).await?;
+        let State::Migrated { old_source: OldSource::Window { .. }, .. } = migration.state else {
+            return Err(OperationError::NoReturn(
+                "the migration has no open rollback window; start a migration back instead",
+            ));
+        };
+        self.start(migration.tenant, &migration.source, options).await
+    }
+
+    /// Closes a rollback window before its time; the old source is then fenced for good.
+    pub async fn close_window(&self, route: &Route) -> Result<(), OperationError> {
+        let Some((id, _)) = route.migration.filter(|_| route.window) else { return Ok(()) };
+        self.fact(id, Fact::WindowClosed).await?;
+        let migration = self.engine.control.migration(id).await?;
+        Context::new(&self.engine, migration, &self.actor)?.drop_old_replica().await?;
+        Ok(())
+    }
+
+    /// Removes the copy that a tenant left behind in `store`. Answers how many events went.
+    pub async fn purge(&self, tenant: TenantId, store: &StoreId) -> Result<u64, OperationError> {
+        let handle = self.engine.stores.get(store)?;
+        let route = self.engine.control.route(tenant).await?;
+        let route = route.ok_or(ControlError::UnknownTenant(tenant))?;
+        if route.store == *store {
+            return Err(OperationError::NotPurgeable(format!(
+                "store {:?} has the authority for tenant {tenant}; it is never purged",
+                store.as_str()
+            )));
+        }
+        if route.phase().is_some_and(|phase| !phase.is_terminal()) || route.window {
+            return Err(OperationError::NotPurgeable(format!(
+                "tenant {tenant} has a migration or a rollback window that may need this copy; \
+                 finish or abort it first"
+            )));
+        }
+        let ledger = handle.ledger(tenant).await?;
+        if ledger.role == Role::Absent {
+            return Ok(0);
+        }
+        // Fenced at an epoch that the tenant has left behind: whoever sleeps with it is refused,
+        // and any later activation or adoption makes this purge be refused.
+        let events = steps::purge(&**handle, tenant, ledger.epoch).await?;
+        if let Some((id, _)) = route.migration {
+            let migration = self.engine.control.migration(id).await?;
+            let left = matches!(migration.state, State::Migrated { old_source: OldSource::Fenced { at }, .. } if at == ledger.epoch);
+            if left && migration.source == *store {
+                self.note(&migration, Fact::Purged { events }).await?;
+            }
+        }
+        Ok(events)
+    }
+
+    /// A migration and how far it is.
+    pub async fn status(&self, id: MigrationId) -> Result<Status, OperationError> {
+        let migration = self.engine.control.migration(id).await?;
+        let marks = self.engine.control.marks(id).await?;
+        let lease = self.engine.control.lease_holder(id).await?;
+        let source = self.engine.stores.get(&migration.source)?.ledger(migration.tenant).await;
+        let target = self.engine.stores.get(&migration.target)?.ledger(migration.tenant).await;
+        let progress = match (source, target) {
+            (Ok(source), Ok(target)) => {
+                Some(Progress::of(&migration, source.head.seq, target.head.seq, &marks))
+            }
+            _ => None,
+        };
+        Ok(Status { migration, progress, lease })
+    }
+
+    async fn fact(&self, id: MigrationId, fact: Fact) -> Result<Migration, OperationError> {
+        let tenant = self.engine.control.migration(id).await?.tenant;
+        let recorded = self
+            .decide(tenant, id, |route| {
+                // The route tells only of the tenant's last migration.
+                match route.migration {
+                    Some((last, _)) if last == id => Ok(fact.clone()),
+                    _ => {
+                        Err(Refusal::NotInThisState { fact: fact.name(), phase: Phase::RolledBack })
+                    }
+                }
+            })
+            .await?;
+        Ok(recorded.migration)
+    }
+
+    /// Records a fact on the route as it is; when others change it meanwhile, decides anew.
+    async fn decide(
+        &self,
+        tenant: TenantId,
+        migration: MigrationId,
+        fact: impl Fn(&Route) -> Result<Fact, Refusal>,
+    ) -> Result<Recorded, ControlError> {
+        let mut last = None;
+        for _ in 0..TRIES {
+            let route = self.engine.control.route(tenant).await?;
+            let route = route.ok_or(ControlError::UnknownTenant(tenant))?;
+            let change = Change {
+                tenant,
+                migration,
+                rev: Some(route.rev),
+                fact: fact(&route)?,
+                actor: self.actor.clone(),
+            };
+            match self.engine.control.record(change).await {
+                Ok(recorded) => {
+                    self.engine.router.observe(recorded.route.clone());
+                    return Ok(recorded);
+                }
+                Err(error) if error.class() == Class::Conflict => last = Some(error),
+                Err(error) => return Err(error),
+            }
+        }
+        Err(last.expect("at least one try"))
+    }
+
+    async fn note(&self, migration: &Migration, fact: Fact) -> Result<Recorded, ControlError> {
+        let change = Change {
+            tenant: migration.tenant,
+            migration: migration.id,
+            rev: None,
+            fact,
+            actor: self.actor.clone(),
+        };
+        self.engine.control.record(change).await
+    }
+}

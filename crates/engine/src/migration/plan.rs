@@ -1,0 +1,166 @@
+//! What would happen: the preflight of a migration and its estimate. Changes nothing.
+
+use rehome_domain::estimate::{self, Estimate};
+use rehome_domain::ids::{StoreId, TenantId};
+use rehome_domain::ledger::Role;
+use rehome_domain::migration::Phase;
+use rehome_ports::{BatchLimit, ControlError, LedgerStore, StoreError};
+use tokio::time::Instant;
+
+use super::steps::is_prefix;
+use crate::{Engine, UnknownStore};
+
+/// What to plan.
+#[derive(Clone, Debug)]
+pub struct PlanRequest {
+    /// Whose history.
+    pub tenant: TenantId,
+    /// To where.
+    pub target: StoreId,
+}
+
+/// One thing that the preflight looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What was looked at.
+    pub check: &'static str,
+    /// Whether it stands in the way.
+    pub ok: bool,
+    /// What was seen, and what to do if it stands in the way.
+    pub detail: String,
+}
+
+/// What would happen.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Where the history is.
+    pub source: StoreId,
+    /// Where it would go.
+    pub target: StoreId,
+    /// Events to copy, without those that the target already has.
+    pub events: u64,
+    /// What the preflight saw.
+    pub findings: Vec<Finding>,
+    /// Events per second that the source was read with, on a sample.
+    pub read_rate: Option<f64>,
+    /// How long it would take, from the sample.
+    pub estimate: Option<Estimate>,
+}
+
+impl Plan {
+    /// Nothing stands in the way.
+    pub fn is_possible(&self) -> bool {
+        self.findings.iter().all(|finding| finding.ok)
+    }
+}
+
+/// Why no plan can be made.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// The control plane failed, or the tenant is not known.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    /// The source failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A store is not configured.
+    #[error(transparent)]
+    UnknownStore(#[from] UnknownStore),
+}
+
+/// Reading is this many times faster than copying, roughly: what a copy also does is write, index
+/// and flush. Used only for an estimate before anything was copied.
+const READ_TO_COPY: f64 = 4.0;
+
+impl Engine {
+    /// Looks at everything that a migration needs, and estimates how long it would take.
+    pub async fn plan(&self, request: &PlanRequest) -> Result<Plan, PlanError> {
+        let tenant = request.tenant;
+        let route = self.control.route(tenant).await?.ok_or(ControlError::UnknownTenant(tenant))?;
+        let source = self.stores.get(&route.store)?;
+        let target = self.stores.get(&request.target)?;
+        let mut findings = Vec::new();
+        let mut add = |check, ok, detail| findings.push(Finding { check, ok, detail });
+
+        let active = route.phase().filter(|phase| !phase.is_terminal());
+        match active {
+            None => add("no other migration", true, "none is active".to_owned()),
+            Some(Phase::Failed) => add(
+                "no other migration",
+                false,
+                "the last one failed and was not acknowledged; abort it".to_owned(),
+            ),
+            Some(phase) => {
+                add("no other migration", false, format!("one is {phase}; finish or abort it"));
+            }
+        }
+        let elsewhere = route.store != request.target;
+        add(
+            "target is another store",
+            elsewhere,
+            if elsewhere {
+                format!("from {} to {}", route.store, request.target)
+            } else {
+                format!("the tenant's history is in store {:?} already", route.store.as_str())
+            },
+        );
+        let source_ledger = source.ledger(tenant).await?;
+        let total = source_ledger.head.seq;
+        add(
+            "source holds the history",
+            total >= route.base && source_ledger.role != Role::Absent,
+            format!("{total} events"),
+        );
+        let mut events = total;
+        if elsewhere {
+            match target.ledger(tenant).await {
+                Err(error) => add("target is reachable", false, error.to_string()),
+                Ok(ledger) => {
+                    add("target is reachable", true, format!("store {} answers", request.target));
+                    let clear = ledger.role != Role::Active
+                        && is_prefix(ledger.head, &**source, tenant).await?;
+                    if clear {
+                        events -= ledger.head.seq.min(events);
+                    }
+                    add("target is clear", clear, clear_detail(clear, ledger.head.seq));
+                }
+            }
+        }
+        let read_rate = sample(&**source, tenant).await?;
+        let estimate = read_rate.and_then(|rate| {
+            let inputs = estimate::Inputs {
+                total_events: events,
+                copy_rate_per_second: rate / READ_TO_COPY,
+                cutover_pause_seconds: 0.05,
+                ..estimate::Inputs::default()
+            };
+            estimate::estimate(&inputs).ok()
+        });
+        let (source, target) = (route.store.clone(), request.target.clone());
+        Ok(Plan { source, target, events, findings, read_rate, estimate })
+    }
+}
+
+fn clear_detail(clear: bool, held: u64) -> String {
+    match (clear, held) {
+        (true, 0) => "the target holds nothing of this tenant".to_owned(),
+        (true, held) => format!("the target already holds the first {held} events; copied on"),
+        (false, held) => format!(
+            "the target holds {held} other events of this tenant; `rehome tenant purge` removes \
+             them if they are not needed"
+        ),
+    }
+}
+
+/// Reads up to a few pages, for at most a quarter of a second; events per second.
+async fn sample(store: &dyn LedgerStore, tenant: TenantId) -> Result<Option<f64>, StoreError> {
+    let began = Instant::now();
+    let mut read = 0;
+    while began.elapsed().as_millis() < 250 {
+        let feed = store.read_feed(tenant, read, BatchLimit::PAGE).await?;
+        let Some(last) = feed.events.last() else { break };
+        read = last.seq;
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    Ok((read > 0 && seconds > 0.0).then(|| read as f64 / seconds))
+}

@@ -1,0 +1,154 @@
+//! bulk_copy: the history is copied, reading the next batch while the last one is written.
+
+use rehome_domain::event::Event;
+use rehome_domain::migration::{Fact, Phase};
+use rehome_ports::{BatchLimit, LedgerStore, StoreError};
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{Context, StepError};
+use crate::replica::Replica;
+use crate::throttle::Throttle;
+
+/// Batches read ahead of the one being written: memory is bounded by the three batches that are
+/// being read, waiting and being written.
+const READ_AHEAD: usize = 1;
+
+impl Context {
+    /// Copies until the lag is within its bound, then records `dual_write`. Returns early when the
+    /// migration's row says something else than `bulk_copy`.
+    pub(crate) async fn copy(&mut self) -> Result<(), StepError> {
+        let mut replica =
+            Replica::open(Arc::clone(&self.target), self.tenant(), self.migration.m).await?;
+        let mut throttle = Throttle::default();
+        let mut rate = Rate::new();
+        let mut looked = Instant::now();
+        throttle.retune(&self.migration.options);
+        loop {
+            let limit = BatchLimit {
+                events: self.limit().events.min(throttle.batch_events_max()),
+                bytes: self.limit().bytes.min(throttle.batch_bytes_max()),
+            };
+            let mut batches =
+                read_ahead(Arc::clone(&self.source), self.tenant(), replica.head.seq, limit);
+            while let Some(batch) = batches.next().await {
+                let (source_seq, events) = batch?;
+                let behind = source_seq.saturating_sub(replica.head.seq);
+                if behind <= u64::from(self.migration.options.lag_events_max) {
+                    return self.begin_mirroring(replica.head.seq).await;
+                }
+                let bytes = events.iter().map(Event::bytes).sum();
+                throttle.take(events.len(), bytes).await;
+                replica.extend(&events).await?;
+                crate::failpoint::hit("copy.extended");
+                rate.count(events.len());
+                if looked.elapsed() >= self.engine.config.driver_poll {
+                    looked = Instant::now();
+                    let before = self.migration.options;
+                    self.migration = self.engine.control.migration(self.migration.id).await?;
+                    if self.migration.state.phase() != Phase::BulkCopy {
+                        return Ok(());
+                    }
+                    self.mark_rate(&mut rate).await?;
+                    if self.migration.options != before {
+                        throttle.retune(&self.migration.options);
+                        break;
+                    }
+                }
+                // Another process extended: what was read ahead no longer fits.
+                if replica.head.seq != events.last().map_or(0, |event| event.seq) {
+                    break;
+                }
+            }
+        }
+    }
+
+    async fn begin_mirroring(&self, events: u64) -> Result<(), StepError> {
+        let route = self.route().await?;
+        if route.phase() == Some(Phase::BulkCopy) {
+            crate::failpoint::hit("copy.completed");
+            self.record(route.rev, Fact::CopyCompleted { events }).await?;
+        }
+        Ok(())
+    }
+
+    async fn mark_rate(&self, rate: &mut Rate) -> Result<(), StepError> {
+        if let Some(events_per_second) = rate.measure() {
+            let mut marks = self.engine.control.marks(self.migration.id).await?;
+            marks.copy_rate = events_per_second;
+            marks.updated_at = self.engine.clock.now();
+            self.engine.control.set_marks(self.migration.id, &marks).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Events per second over the last while.
+struct Rate {
+    since: Instant,
+    events: usize,
+}
+
+impl Rate {
+    fn new() -> Self {
+        Self { since: Instant::now(), events: 0 }
+    }
+
+    fn count(&mut self, events: usize) {
+        self.events += events;
+    }
+
+    /// The rate since the last measurement, once a quarter of a second has passed.
+    fn measure(&mut self) -> Option<f64> {
+        let seconds = self.since.elapsed().as_secs_f64();
+        if seconds < 0.25 {
+            return None;
+        }
+        let rate = self.events as f64 / seconds;
+        *self = Self::new();
+        Some(rate)
+    }
+}
+
+type Batch = Result<(u64, Vec<Event>), StoreError>;
+
+struct Batches {
+    receiver: mpsc::Receiver<Batch>,
+    _reader: AbortOnDropHandle<()>,
+}
+
+impl Batches {
+    async fn next(&mut self) -> Option<Batch> {
+        self.receiver.recv().await
+    }
+}
+
+/// Reads the history after `seq`, batch by batch, until it is empty; the last batch says so by
+/// having no events.
+fn read_ahead(
+    source: Arc<dyn LedgerStore>,
+    tenant: rehome_domain::ids::TenantId,
+    mut seq: u64,
+    limit: BatchLimit,
+) -> Batches {
+    let (sender, receiver) = mpsc::channel(READ_AHEAD);
+    let reader = tokio::spawn(async move {
+        loop {
+            let feed = source.read_feed(tenant, seq, limit).await;
+            let over = match &feed {
+                Ok(feed) => {
+                    seq = feed.events.last().map_or(seq, |event| event.seq);
+                    feed.events.is_empty()
+                }
+                Err(_) => true,
+            };
+            let batch = feed.map(|feed| (feed.ledger.head.seq, feed.events));
+            if sender.send(batch).await.is_err() || over {
+                return;
+            }
+        }
+    });
+    Batches { receiver, _reader: AbortOnDropHandle::new(reader) }
+}

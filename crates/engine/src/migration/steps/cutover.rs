@@ -1,0 +1,135 @@
+//! The cutover: seven steps, and the roll back beside them.
+//!
+//! ```text
+//! 1 ready?          activate(source, r.epoch)       an unfinished roll back must not defeat the fence
+//! 2 intent          control plane, on r             dual_write -> cutover_paused, with a deadline
+//! 3 fence           source: fence(prev -> epoch)    the pause begins
+//! 4 catch up        target: extend to the head      and read back what was not yet read back
+//! 5 compare         (seq, digest) of both
+//! 6 switch          control plane, on the rev of 2  cutover_paused -> migrated: no return
+//! 7 activate        target: activate(epoch, base)   the pause ends
+//!
+//! any failure, or the deadline, before 6:  control plane, on the rev of 2: -> dual_write,
+//!                                          then activate(source, epoch)
+//! ```
+//!
+//! Step 6 and the roll back exclude each other because both are compare-and-sets on the revision
+//! that step 2 made. A driver that finds `cutover_paused` goes on at step 3 on the row it finds.
+
+use std::sync::Arc;
+
+use rehome_domain::ledger::Head;
+use rehome_domain::migration::{Fact, Phase, RollBackReason};
+use rehome_domain::route::Route;
+use rehome_ports::ControlError;
+use tokio::time::Instant;
+
+use super::{Context, StepError};
+use crate::failpoint;
+use crate::read_back::ReadBack;
+use crate::replica::Replica;
+
+/// How a cutover ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum CutoverEnd {
+    /// The target has the authority; step 7 may still be due.
+    Switched,
+    /// The source goes on.
+    RolledBack(RollBackReason),
+}
+
+impl Context {
+    /// Switches the tenant to the target, or puts all back as it was.
+    pub(crate) async fn cut_over(&self, read_back: ReadBack) -> Result<CutoverEnd, StepError> {
+        let mut route = self.route().await?;
+        if !route.is_cutover_paused() {
+            if let Some(activation) = route.activation() {
+                self.source.activate(self.tenant(), activation).await?; // 1
+            }
+            failpoint::hit("cutover.ready");
+            let deadline_ms = u64::from(self.migration.options.cutover_timeout_ms);
+            let intent = Fact::CutoverStarted { deadline_ms };
+            route = self.record(route.rev, intent).await?.route; // 2
+            failpoint::hit("cutover.intent");
+        }
+        let deadline = self.deadline(&route);
+        match tokio::time::timeout_at(deadline, self.switch(&route, read_back)).await {
+            Ok(Ok(())) => self.activate_target().await.map(|()| CutoverEnd::Switched), // 7
+            Ok(Err(error)) => {
+                self.roll_back(&route, RollBackReason::Failed(error.to_string().into())).await
+            }
+            Err(_) => self.roll_back(&route, RollBackReason::TimedOut).await,
+        }
+    }
+
+    /// Steps 3 to 6, on the very row that step 2 made.
+    async fn switch(&self, route: &Route, mut read_back: ReadBack) -> Result<(), StepError> {
+        let tenant = self.tenant();
+        let fenced = self.source.fence(tenant, route.prev_epoch, route.epoch).await?; // 3
+        failpoint::hit("cutover.fenced");
+
+        let mut replica = Replica::open(Arc::clone(&self.target), tenant, self.migration.m).await?;
+        replica.catch_up(&*self.source, fenced.seq, self.limit()).await?; // 4
+        failpoint::hit("cutover.caught_up");
+        read_back.catch_up(fenced.seq, self.limit()).await?;
+
+        let target = self.target.ledger(tenant).await?.head; // 5
+        if target != fenced || read_back.verified != fenced {
+            return Err(StepError::Violated(disagreement(fenced, target, read_back.verified)));
+        }
+        failpoint::hit("cutover.compared");
+        self.record(route.rev, Fact::Switched { head: fenced }).await?; // 6
+        failpoint::hit("cutover.switched");
+        Ok(())
+    }
+
+    /// Step 7, also for a driver that finds it undone.
+    pub(crate) async fn activate_target(&self) -> Result<(), StepError> {
+        let route = self.route().await?;
+        if let Some(activation) = route.activation() {
+            let store = self.engine.stores.get(&route.store)?;
+            store.activate(self.tenant(), activation).await?;
+        }
+        failpoint::hit("cutover.activated");
+        self.note(Fact::TargetActivated { epoch: route.epoch }).await?;
+        Ok(())
+    }
+
+    /// Back to dual_write, unless step 6 was first: then the cutover is done.
+    async fn roll_back(
+        &self,
+        paused: &Route,
+        reason: RollBackReason,
+    ) -> Result<CutoverEnd, StepError> {
+        failpoint::hit("roll_back.begin");
+        let fact = Fact::CutoverRolledBack { reason: reason.clone() };
+        let route = match self.record(paused.rev, fact).await {
+            Ok(recorded) => recorded.route,
+            Err(ControlError::Stale(now)) => *now,
+            Err(error) => return Err(error.into()),
+        };
+        failpoint::hit("roll_back.recorded");
+        if route.phase() == Some(Phase::Migrated) {
+            self.activate_target().await?;
+            return Ok(CutoverEnd::Switched);
+        }
+        if let Some(activation) = route.activation() {
+            self.engine.stores.get(&route.store)?.activate(self.tenant(), activation).await?;
+        }
+        failpoint::hit("roll_back.activated");
+        Ok(CutoverEnd::RolledBack(reason))
+    }
+
+    /// When this process gives the pause up: measured from when it first saw the row.
+    fn deadline(&self, route: &Route) -> Instant {
+        self.engine.router.observe(route.clone()).deadline()
+    }
+}
+
+fn disagreement(fenced: Head, target: Head, read_back: Head) -> String {
+    format!(
+        "the stores disagree at the cutover: source at {} ({}), target at {} ({}), read back to {} \
+         ({})",
+        fenced.seq, fenced.digest, target.seq, target.digest, read_back.seq, read_back.digest
+    )
+}

@@ -1,0 +1,187 @@
+//! dual_write: the mirror, the read-back and the verification, side by side.
+
+use std::sync::Arc;
+
+use rehome_domain::migration::{Fact, Options};
+use rehome_ports::{Class, Marks};
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{Context, StepError};
+use crate::config::Backoff;
+use crate::mirror::{Ended, Mirror, MirrorStatus};
+use crate::read_back::ReadBack;
+use crate::replica::Replica;
+use crate::verifier;
+
+/// What runs while a migration is in dual_write. Dropping it ends both tasks.
+pub(crate) struct DualWrite {
+    mirror: Mirror,
+    auditor: AbortOnDropHandle<Result<ReadBack, StepError>>,
+    audited: watch::Receiver<Audited>,
+    cancel: CancellationToken,
+}
+
+/// How far the auditor is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Audited {
+    /// Read back from the target, and found to be the source's, up to here.
+    pub(crate) read_back_seq: u64,
+    /// The verification before the cutover has passed.
+    pub(crate) verified: bool,
+}
+
+impl DualWrite {
+    /// Starts mirroring and auditing, where the marks say that others stopped.
+    pub(crate) async fn start(context: &Context) -> Result<Self, StepError> {
+        let (tenant, m) = (context.tenant(), context.migration.m);
+        let replica = Replica::open(Arc::clone(&context.target), tenant, m).await?;
+        let marks = context.engine.control.marks(context.migration.id).await?;
+        let read_back = context.read_back(&marks);
+        let (status, audited) = watch::channel(Audited::default());
+        let cancel = CancellationToken::new();
+        let auditor =
+            Audit { context: context.clone(), read_back, marked: Instant::now(), marks, status };
+        Ok(Self {
+            mirror: Mirror::start(
+                context.engine.router.mirrors(),
+                Arc::clone(&context.source),
+                replica,
+                context.migration.options,
+                context.engine.config,
+            ),
+            auditor: AbortOnDropHandle::new(tokio::spawn(auditor.run(cancel.clone()))),
+            audited,
+            cancel,
+        })
+    }
+
+    /// Takes over options that were retuned.
+    pub(crate) fn retune(&self, options: Options) {
+        self.mirror.retune(options);
+    }
+
+    /// How far it is, or why it cannot go on.
+    pub(crate) async fn status(&mut self) -> Result<(MirrorStatus, Audited), StepError> {
+        let mirror = self.mirror.status();
+        if let Some(Ended::Fatal(why)) = &mirror.ended {
+            return Err(StepError::Violated(why.clone()));
+        }
+        if self.auditor.is_finished() {
+            joined((&mut self.auditor).await)?;
+        }
+        Ok((mirror, *self.audited.borrow()))
+    }
+
+    /// Ends mirroring and auditing after the operations in flight; answers how far the read-back
+    /// came.
+    pub(crate) async fn stop(self) -> Result<ReadBack, StepError> {
+        self.cancel.cancel();
+        self.mirror.stop().await;
+        joined(self.auditor.await)
+    }
+}
+
+fn joined(
+    ended: Result<Result<ReadBack, StepError>, tokio::task::JoinError>,
+) -> Result<ReadBack, StepError> {
+    ended.unwrap_or_else(|panic| Err(StepError::Violated(format!("the auditor: {panic}"))))
+}
+
+impl Context {
+    /// The read-back of this migration's replica, where the marks say it stands.
+    pub(crate) fn read_back(&self, marks: &Marks) -> ReadBack {
+        ReadBack::new(
+            self.tenant(),
+            self.migration.m,
+            Arc::clone(&self.source),
+            Arc::clone(&self.target),
+            marks.read_back,
+        )
+    }
+}
+
+/// Reads back what the target stores, verifies the copy once, and keeps the marks.
+struct Audit {
+    context: Context,
+    read_back: ReadBack,
+    marks: Marks,
+    marked: Instant,
+    status: watch::Sender<Audited>,
+}
+
+impl Audit {
+    async fn run(mut self, cancel: CancellationToken) -> Result<ReadBack, StepError> {
+        let config = self.context.engine.config;
+        let mut backoff = Backoff::new(&config);
+        while !cancel.is_cancelled() {
+            let wait = match self.step(&cancel).await {
+                Ok(true) => continue,
+                Ok(false) => {
+                    backoff = Backoff::new(&config);
+                    config.mirror_pace
+                }
+                Err(error) if error.class() == Class::Retry => backoff.next(),
+                Err(error) => return Err(error),
+            };
+            tokio::select! {
+                () = cancel.cancelled() => {}
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+        Ok(self.read_back)
+    }
+
+    /// One batch; false when there is nothing to do for a moment.
+    async fn step(&mut self, cancel: &CancellationToken) -> Result<bool, StepError> {
+        let more = self.read_back.step(self.context.limit()).await?;
+        if more {
+            self.mark(false).await?;
+        } else if self.marks.verified_seq.is_none() {
+            tokio::select! {
+                () = cancel.cancelled() => return Ok(false),
+                verified = self.verify() => verified?,
+            }
+        }
+        self.status.send_replace(Audited {
+            read_back_seq: self.read_back.verified.seq,
+            verified: self.marks.verified_seq.is_some(),
+        });
+        Ok(more)
+    }
+
+    /// The verification that has to pass before the cutover. What is written after it is covered
+    /// by the read-back.
+    async fn verify(&mut self) -> Result<(), StepError> {
+        let context = &self.context;
+        let level = context.migration.options.verification;
+        let request = verifier::Request { level, ..verifier::Request::default() };
+        let report =
+            verifier::compare(&context.source, &context.target, context.tenant(), &request).await?;
+        let violations = report.violations_total;
+        context.note(Fact::Verified { level, seq: report.upto, violations }).await?;
+        if let Some(first) = report.violations.first() {
+            return Err(StepError::Violated(format!(
+                "verification found {violations} violation(s), the first: {first}"
+            )));
+        }
+        context.note(Fact::ReadBack { seq: self.read_back.verified.seq }).await?;
+        self.marks.verified_seq = Some(report.upto);
+        self.mark(true).await
+    }
+
+    /// Keeps the mark where a takeover finds it: often enough that little is read again.
+    async fn mark(&mut self, now: bool) -> Result<(), StepError> {
+        const EVERY: std::time::Duration = std::time::Duration::from_millis(250);
+        if now || self.marked.elapsed() >= EVERY {
+            self.marked = Instant::now();
+            self.marks.read_back = Some(self.read_back.mark());
+            self.marks.updated_at = self.context.engine.clock.now();
+            self.marks.copy_rate = 0.0;
+            self.context.engine.control.set_marks(self.context.migration.id, &self.marks).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,137 @@
+//! One file per command of the driver. Each step is idempotent: a driver that died in the middle
+//! is followed by one that observes, decides the same, and does it again.
+
+mod clean_up;
+mod copy;
+mod cutover;
+mod dual_write;
+mod prepare;
+mod window;
+
+use std::sync::Arc;
+
+use rehome_domain::ids::TenantId;
+use rehome_domain::migration::{Fact, Migration};
+use rehome_domain::route::Route;
+use rehome_ports::{BatchLimit, Change, Class, ControlError, LedgerStore, Recorded, StoreError};
+
+use crate::read_back::ReadBackError;
+use crate::verifier::VerifyError;
+use crate::{Engine, UnknownStore};
+
+pub(crate) use clean_up::purge;
+pub(crate) use cutover::CutoverEnd;
+pub(crate) use dual_write::DualWrite;
+pub(crate) use prepare::is_prefix;
+pub(crate) use window::Window;
+
+/// Why a step did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StepError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    #[error(transparent)]
+    UnknownStore(#[from] UnknownStore),
+    /// The target cannot become, or is no longer, a prefix of the source.
+    #[error("{0}")]
+    Violated(String),
+}
+
+impl From<ReadBackError> for StepError {
+    fn from(error: ReadBackError) -> Self {
+        match error {
+            ReadBackError::Store(error) => Self::Store(error),
+            violation @ ReadBackError::Violation(_) => Self::Violated(violation.to_string()),
+        }
+    }
+}
+
+impl From<VerifyError> for StepError {
+    fn from(error: VerifyError) -> Self {
+        match error {
+            VerifyError::Store(error) => Self::Store(error),
+            VerifyError::Control(error) => Self::Control(error),
+            VerifyError::UnknownStore(error) => Self::UnknownStore(error),
+        }
+    }
+}
+
+impl StepError {
+    /// What the driver does about it.
+    pub(crate) fn class(&self) -> Class {
+        match self {
+            Self::Store(error) => error.class(),
+            Self::Control(error) => error.class(),
+            Self::UnknownStore(_) | Self::Violated(_) => Class::Fatal,
+        }
+    }
+}
+
+/// What every step works with: one migration, its two stores, the control plane.
+#[derive(Clone)]
+pub(crate) struct Context {
+    pub(crate) engine: Engine,
+    pub(crate) migration: Migration,
+    pub(crate) source: Arc<dyn LedgerStore>,
+    pub(crate) target: Arc<dyn LedgerStore>,
+    pub(crate) actor: String,
+}
+
+impl Context {
+    pub(crate) fn new(
+        engine: &Engine,
+        migration: Migration,
+        actor: &str,
+    ) -> Result<Self, UnknownStore> {
+        Ok(Self {
+            source: Arc::clone(engine.stores.get(&migration.source)?),
+            target: Arc::clone(engine.stores.get(&migration.target)?),
+            engine: engine.clone(),
+            migration,
+            actor: actor.to_owned(),
+        })
+    }
+
+    pub(crate) fn tenant(&self) -> TenantId {
+        self.migration.tenant
+    }
+
+    /// How much one batch may hold.
+    pub(crate) fn limit(&self) -> BatchLimit {
+        BatchLimit {
+            events: self.migration.options.batch_events as usize,
+            bytes: self.migration.options.batch_bytes as usize,
+        }
+    }
+
+    /// The tenant's route row as it is now.
+    pub(crate) async fn route(&self) -> Result<Route, ControlError> {
+        let seen = self.engine.router.refresh(self.tenant()).await?;
+        seen.map(|seen| (*seen.route).clone()).ok_or(ControlError::UnknownTenant(self.tenant()))
+    }
+
+    /// Records a fact that moves the route, on exactly this `rev`.
+    pub(crate) async fn record(&self, rev: u64, fact: Fact) -> Result<Recorded, ControlError> {
+        self.change(Some(rev), fact).await
+    }
+
+    /// Notes a fact that moves nothing.
+    pub(crate) async fn note(&self, fact: Fact) -> Result<Recorded, ControlError> {
+        self.change(None, fact).await
+    }
+
+    async fn change(&self, rev: Option<u64>, fact: Fact) -> Result<Recorded, ControlError> {
+        let change = Change {
+            tenant: self.tenant(),
+            migration: self.migration.id,
+            rev,
+            fact,
+            actor: self.actor.clone(),
+        };
+        let recorded = self.engine.control.record(change).await?;
+        self.engine.router.observe(recorded.route.clone());
+        Ok(recorded)
+    }
+}

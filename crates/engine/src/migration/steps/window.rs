@@ -1,0 +1,91 @@
+//! The rollback window: the old source is kept level as a replica of the new authority, so that
+//! the tenant can return.
+
+use std::sync::Arc;
+
+use rehome_domain::ledger::Role;
+use rehome_domain::migration::{Fact, OldSource, State};
+
+use super::prepare::is_prefix;
+use super::{Context, StepError};
+use crate::mirror::{Ended, Mirror};
+use crate::replica::Replica;
+
+/// The mirror back to the old source.
+pub(crate) struct Window {
+    mirror: Mirror,
+}
+
+impl Window {
+    /// Makes the old source a replica of the target and starts mirroring into it.
+    pub(crate) async fn start(context: &Context) -> Result<Option<Self>, StepError> {
+        let State::Migrated { old_source: OldSource::Window { m }, .. } = context.migration.state
+        else {
+            return Ok(None);
+        };
+        let (tenant, old, authority) = (context.tenant(), &context.source, &context.target);
+        let ledger = old.ledger(tenant).await?;
+        if !(ledger.role == Role::Replica && ledger.epoch == m) {
+            if !is_prefix(ledger.head, &**authority, tenant).await? {
+                return Err(StepError::Violated(
+                    "the old source is not a prefix of the target".to_owned(),
+                ));
+            }
+            old.adopt(tenant, m, ledger.head).await?;
+        }
+        crate::failpoint::hit("window.adopted");
+        let replica = Replica::open(Arc::clone(old), tenant, m).await?;
+        let mirror = Mirror::start(
+            context.engine.router.mirrors(),
+            Arc::clone(authority),
+            replica,
+            context.migration.options,
+            context.engine.config,
+        );
+        Ok(Some(Self { mirror }))
+    }
+
+    /// Whether the mirror still runs, or why it cannot.
+    pub(crate) fn check(&self) -> Result<bool, StepError> {
+        match self.mirror.status().ended {
+            None => Ok(true),
+            Some(Ended::Refused(_)) => Ok(false),
+            Some(Ended::Fatal(why)) => Err(StepError::Violated(why)),
+        }
+    }
+
+    pub(crate) async fn stop(self) {
+        self.mirror.stop().await;
+    }
+}
+
+impl Context {
+    /// The time to return is over.
+    pub(crate) async fn close_window(&self) -> Result<(), StepError> {
+        let route = self.route().await?;
+        if route.window && route.migration.is_some_and(|(id, _)| id == self.migration.id) {
+            self.record(route.rev, Fact::WindowClosed).await?;
+        }
+        Ok(())
+    }
+
+    /// After the window was closed: the old source takes nothing more, at the window's epoch, so
+    /// that nobody who slept can adopt it again.
+    pub(crate) async fn drop_old_replica(&self) -> Result<(), StepError> {
+        let State::Migrated { old_source: OldSource::Closing { m }, .. } = self.migration.state
+        else {
+            return Ok(());
+        };
+        let (tenant, old) = (self.tenant(), &self.source);
+        let ledger = old.ledger(tenant).await?;
+        // A later migration may have taken it already.
+        if ledger.epoch <= m && ledger.role != Role::Active {
+            if ledger.epoch < m && is_prefix(ledger.head, &*self.target, tenant).await? {
+                old.adopt(tenant, m, ledger.head).await?;
+            }
+            old.drop_replica(tenant, m).await?;
+        }
+        self.note(Fact::ReplicaDropped).await?;
+        Ok(())
+    }
+}

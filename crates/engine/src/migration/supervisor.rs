@@ -1,0 +1,162 @@
+//! Who works on a migration: the holder of its lease.
+//!
+//! A lease gives liveness only. Two drivers at once do no harm: every step is a compare-and-set on
+//! a revision, a head or an epoch.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rehome_domain::ids::MigrationId;
+use rehome_domain::migration::{Fact, Migration};
+use rehome_ports::{Change, Class, ControlError, Lease, LeaseRequest};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::driver::Driver;
+use crate::Engine;
+use crate::config::Backoff;
+
+/// Takes leases, runs drivers, takes over from processes that died.
+#[derive(Clone)]
+pub struct Supervisor {
+    engine: Engine,
+    holder: Arc<str>,
+}
+
+/// How a wait on a migration ended.
+#[derive(Debug)]
+pub struct Supervised {
+    /// The row, as the condition wanted it or as far as it could come.
+    pub migration: Migration,
+    /// Whether this process worked on it.
+    pub drove: bool,
+}
+
+impl Supervisor {
+    /// A supervisor that holds leases under this name, unique per process.
+    pub fn new(engine: &Engine, holder: impl Into<Arc<str>>) -> Self {
+        Self { engine: engine.clone(), holder: holder.into() }
+    }
+
+    /// Works on the migration, or watches the process that does and takes over when its lease runs
+    /// out, until `enough` is true of the migration's row or nothing is left to do. Dropping the
+    /// future ends the work at the next await; another process, or a later call, goes on.
+    pub async fn run(
+        &self,
+        id: MigrationId,
+        enough: impl Fn(&Migration) -> bool + Send + Sync,
+    ) -> Result<Supervised, ControlError> {
+        let mut backoff = Backoff::new(&self.engine.config);
+        loop {
+            match self.try_run(id, &enough).await {
+                Ok(Outcome::Drove(migration)) => {
+                    return Ok(Supervised { migration, drove: true });
+                }
+                Ok(Outcome::HeldByAnother) => {
+                    let migration = self.engine.control.migration(id).await?;
+                    if enough(&migration) {
+                        return Ok(Supervised { migration, drove: false });
+                    }
+                    tokio::time::sleep(self.engine.config.driver_poll).await;
+                }
+                Ok(Outcome::LostLease) => {}
+                Err(error) if error.class() == Class::Retry => {
+                    tokio::time::sleep(backoff.next()).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn try_run(
+        &self,
+        id: MigrationId,
+        enough: &(dyn Fn(&Migration) -> bool + Send + Sync),
+    ) -> Result<Outcome, ControlError> {
+        let control = &self.engine.control;
+        let request = LeaseRequest {
+            migration: id,
+            holder: self.holder.to_string(),
+            ttl_ms: u64::try_from(self.engine.config.lease_ttl.as_millis()).unwrap_or(u64::MAX),
+        };
+        match control.lease(&request).await? {
+            Lease::HeldBy(_) => return Ok(Outcome::HeldByAnother),
+            Lease::Held { .. } => {}
+        }
+        let migration = control.migration(id).await?;
+        if enough(&migration) {
+            control.release(id, &self.holder).await?;
+            return Ok(Outcome::Drove(migration));
+        }
+        self.note_lease(&migration).await?;
+        let mut driver = Driver::new(self.engine.clone(), id, self.holder.to_string());
+        let renewals = self.renew(request);
+        let ended = tokio::select! {
+            ended = driver.run(enough) => Some(ended),
+            () = renewals => None,
+        };
+        match ended {
+            Some(ended) => {
+                // A lease that cannot be given up runs out by itself.
+                let _ = control.release(id, &self.holder).await;
+                ended.map(Outcome::Drove)
+            }
+            None => Ok(Outcome::LostLease),
+        }
+    }
+
+    /// Renews until the lease is another's.
+    async fn renew(&self, request: LeaseRequest) {
+        let every = self.engine.config.lease_ttl / 3;
+        loop {
+            tokio::time::sleep(every).await;
+            if let Ok(Lease::HeldBy(other)) = self.engine.control.lease(&request).await {
+                tracing::warn!(migration_id = %request.migration, holder = other.holder,
+                    "the lease was taken over");
+                return;
+            }
+        }
+    }
+
+    async fn note_lease(&self, migration: &Migration) -> Result<(), ControlError> {
+        let change = Change {
+            tenant: migration.tenant,
+            migration: migration.id,
+            rev: None,
+            fact: Fact::LeaseTaken { holder: Box::from(&*self.holder) },
+            actor: self.holder.to_string(),
+        };
+        self.engine.control.record(change).await.map(drop)
+    }
+
+    /// Runs the migration in a task of its own, ended when the handle is dropped.
+    pub fn spawn(
+        &self,
+        id: MigrationId,
+        enough: impl Fn(&Migration) -> bool + Send + Sync + 'static,
+    ) -> AbortOnDropHandle<Result<Supervised, ControlError>> {
+        let supervisor = self.clone();
+        AbortOnDropHandle::new(tokio::spawn(async move { supervisor.run(id, enough).await }))
+    }
+
+    /// Watches a migration without ever working on it.
+    pub async fn watch(
+        &self,
+        id: MigrationId,
+        every: Duration,
+        mut seen: impl FnMut(&Migration) -> bool + Send,
+    ) -> Result<Migration, ControlError> {
+        loop {
+            let migration = self.engine.control.migration(id).await?;
+            if seen(&migration) {
+                return Ok(migration);
+            }
+            tokio::time::sleep(every).await;
+        }
+    }
+}
+
+enum Outcome {
+    Drove(Migration),
+    HeldByAnother,
+    LostLease,
+}

@@ -1,0 +1,279 @@
+//! The mirror: keeps a replica level with an authority that takes writes.
+//!
+//! One task per tenant, owned by the holder of the migration's lease. It reads what the authority
+//! has stored after the replica's head and extends the replica by it, many appends to one
+//! transaction. Writers of the same process wake it; what other processes write it finds by
+//! looking every few milliseconds. It reads what was *stored* instead of being handed what
+//! somebody meant to store, so there is one way of copying and no buffer that could overflow.
+//!
+//! There is no repair queue: the head says what is missing. A target that is slow or down fails no
+//! write; the mirror counts the failure, waits longer each time (a circuit breaker whose probe is
+//! its own next try) and catches up by itself.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rehome_domain::ids::TenantId;
+use rehome_domain::migration::{MirrorAck, Options};
+use rehome_ports::{BatchLimit, Class, LedgerStore, StoreError};
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Backoff, EngineConfig};
+use crate::replica::Replica;
+
+/// What the mirror knows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MirrorStatus {
+    /// Where the authority ended when it was last read.
+    pub source_seq: u64,
+    /// Where the replica ends.
+    pub target_seq: u64,
+    /// Failures since the last success; 0: the target takes what it is sent.
+    pub failures: u32,
+    /// Why the mirror ended by itself: the replica is no longer ours, or a store is broken.
+    pub ended: Option<Ended>,
+}
+
+/// Why a mirror ended by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The ledger moved on: another operation of the protocol was first.
+    Refused(String),
+    /// It will not pass by itself.
+    Fatal(String),
+}
+
+/// A running mirror. Stopped and joined with [`Mirror::stop`]; aborted when dropped.
+pub(crate) struct Mirror {
+    shared: Arc<Shared>,
+    cancel: CancellationToken,
+    task: JoinHandle<()>,
+    registry: Mirrors,
+    tenant: TenantId,
+}
+
+struct Shared {
+    wake: Notify,
+    waiting: std::sync::atomic::AtomicU32,
+    status: watch::Sender<MirrorStatus>,
+    options: Mutex<Options>,
+}
+
+/// The mirrors of this process, by tenant: how writers find theirs. Cheap to clone.
+#[derive(Clone, Default)]
+pub(crate) struct Mirrors(Arc<Mutex<HashMap<TenantId, Arc<Shared>>>>);
+
+impl Mirrors {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<TenantId, Arc<Shared>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the tenant's mirror, if there is one, that the source has more.
+    pub(crate) fn wake(&self, tenant: TenantId) {
+        if let Some(shared) = self.lock().get(&tenant) {
+            shared.wake.notify_one();
+        }
+    }
+
+    /// What a writer of this process waits for after its event `seq` was committed at the source:
+    /// the target's commit under `mirror_ack = target`, otherwise only that the lag is within its
+    /// bound. Bounded in time, and over at once when the target fails.
+    pub(crate) async fn hold_writer(&self, tenant: TenantId, seq: u64) {
+        let Some(shared) = self.lock().get(&tenant).map(Arc::clone) else { return };
+        let options = *shared.options.lock().unwrap_or_else(PoisonError::into_inner);
+        let goal = match options.mirror_ack {
+            MirrorAck::Target => seq,
+            MirrorAck::Source => seq.saturating_sub(u64::from(options.lag_events_max)),
+        };
+        let mut status = shared.status.subscribe();
+        if status.borrow().target_seq >= goal {
+            return;
+        }
+        let _waiting = Waiting::new(&shared);
+        let enough = status.wait_for(|status| {
+            status.target_seq >= goal || status.failures > 0 || status.ended.is_some()
+        });
+        let bound = Duration::from_millis(u64::from(options.mirror_ack_timeout_ms));
+        // Not reaching the goal in time fails no write: the lag is visible, the source has it.
+        let _ = tokio::time::timeout(bound, enough).await;
+    }
+}
+
+/// Counts a writer as waiting for as long as it lives: the mirror does not pace itself then.
+struct Waiting<'a>(&'a Shared);
+
+impl<'a> Waiting<'a> {
+    fn new(shared: &'a Shared) -> Self {
+        shared.waiting.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        shared.wake.notify_one();
+        Self(shared)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+impl Mirror {
+    /// Starts mirroring from `source` into `replica`.
+    pub(crate) fn start(
+        registry: &Mirrors,
+        source: Arc<dyn LedgerStore>,
+        replica: Replica,
+        options: Options,
+        config: EngineConfig,
+    ) -> Self {
+        let tenant = replica.tenant;
+        let shared = Arc::new(Shared {
+            wake: Notify::new(),
+            waiting: std::sync::atomic::AtomicU32::new(0),
+            status: watch::Sender::new(MirrorStatus {
+                source_seq: replica.head.seq,
+                target_seq: replica.head.seq,
+                ..MirrorStatus::default()
+            }),
+            options: Mutex::new(options),
+        });
+        registry.lock().insert(tenant, Arc::clone(&shared));
+        let cancel = CancellationToken::new();
+        let work = Work { source, replica, shared: Arc::clone(&shared), config };
+        let task = tokio::spawn(work.run(cancel.clone()));
+        Self { shared, cancel, task, registry: registry.clone(), tenant }
+    }
+
+    /// Takes over options that were retuned.
+    pub(crate) fn retune(&self, options: Options) {
+        *self.shared.options.lock().unwrap_or_else(PoisonError::into_inner) = options;
+    }
+
+    /// What the mirror knows now.
+    pub(crate) fn status(&self) -> MirrorStatus {
+        self.shared.status.borrow().clone()
+    }
+
+    /// Ends the mirror and waits until its last `extend` is over.
+    pub(crate) async fn stop(mut self) {
+        self.cancel.cancel();
+        if let Err(error) = (&mut self.task).await {
+            tracing::error!(%error, "the mirror's task panicked");
+        }
+    }
+}
+
+impl Drop for Mirror {
+    fn drop(&mut self) {
+        self.cancel.cancel();
+        let mut mirrors = self.registry.lock();
+        if mirrors.get(&self.tenant).is_some_and(|shared| Arc::ptr_eq(shared, &self.shared)) {
+            mirrors.remove(&self.tenant);
+        }
+    }
+}
+
+struct Work {
+    source: Arc<dyn LedgerStore>,
+    replica: Replica,
+    shared: Arc<Shared>,
+    config: EngineConfig,
+}
+
+impl Work {
+    async fn run(mut self, cancel: CancellationToken) {
+        let mut backoff = Backoff::new(&self.config);
+        while !cancel.is_cancelled() {
+            let began = Instant::now();
+            let wait = match self.step().await {
+                Ok(level) => {
+                    backoff = Backoff::new(&self.config);
+                    if level { Wait::ForMore } else { Wait::Pace(began) }
+                }
+                Err(error) => {
+                    if let Some(ended) = ended(&error) {
+                        self.shared.status.send_modify(|status| status.ended = Some(ended));
+                        return;
+                    }
+                    self.shared.status.send_modify(|status| status.failures += 1);
+                    Wait::Backoff(backoff.next())
+                }
+            };
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                () = self.wait(wait) => {}
+            }
+        }
+    }
+
+    /// Reads once, extends once; true if nothing was missing.
+    async fn step(&mut self) -> Result<bool, StoreError> {
+        if self.shared.status.borrow().failures > 0 {
+            self.replica.refresh().await?;
+        }
+        let options = *self.shared.options.lock().unwrap_or_else(PoisonError::into_inner);
+        let limit = BatchLimit {
+            events: options.batch_events as usize,
+            bytes: options.batch_bytes as usize,
+        };
+        let (tenant, seq) = (self.replica.tenant, self.replica.head.seq);
+        let feed = self.source.read_feed(tenant, seq, limit).await?;
+        self.replica.extend(&feed.events).await?;
+        let (source_seq, target_seq) = (feed.ledger.head.seq, self.replica.head.seq);
+        self.shared.status.send_if_modified(|status| {
+            let now = MirrorStatus { source_seq, target_seq, failures: 0, ended: None };
+            let moved = *status != now;
+            *status = now;
+            moved
+        });
+        Ok(feed.events.is_empty())
+    }
+
+    async fn wait(&self, wait: Wait) {
+        match wait {
+            Wait::ForMore => {
+                let more = self.shared.wake.notified();
+                let _ = tokio::time::timeout(self.config.mirror_poll, more).await;
+                self.pace(Instant::now() + self.config.mirror_pace).await;
+            }
+            Wait::Pace(began) => {
+                let behind = {
+                    let status = self.shared.status.borrow();
+                    status.source_seq > status.target_seq
+                };
+                if !behind {
+                    self.pace(began + self.config.mirror_pace).await;
+                }
+            }
+            Wait::Backoff(time) => tokio::time::sleep(time).await,
+        }
+    }
+
+    /// Lets appends gather until `until`, unless a writer waits for the target.
+    async fn pace(&self, until: Instant) {
+        while !self.is_awaited() && Instant::now() < until {
+            let _ = tokio::time::timeout_at(until, self.shared.wake.notified()).await;
+        }
+    }
+
+    fn is_awaited(&self) -> bool {
+        self.shared.waiting.load(std::sync::atomic::Ordering::Relaxed) > 0
+    }
+}
+
+enum Wait {
+    ForMore,
+    Pace(Instant),
+    Backoff(Duration),
+}
+
+fn ended(error: &StoreError) -> Option<Ended> {
+    match error.class() {
+        Class::Retry | Class::Conflict => None,
+        Class::Fenced => Some(Ended::Refused(error.to_string())),
+        Class::Fatal => Some(Ended::Fatal(error.to_string())),
+    }
+}

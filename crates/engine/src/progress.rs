@@ -1,0 +1,71 @@
+//! How far a migration is, as anyone can see it from the ledgers and the marks.
+
+use rehome_domain::migration::{Migration, OldSource, Phase, State};
+use rehome_ports::{ActiveLease, Marks};
+
+/// A migration and how far it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Status {
+    /// The migration's row.
+    pub migration: Migration,
+    /// How far it is; `None` when a store did not answer.
+    pub progress: Option<Progress>,
+    /// Who works on it, if anybody does.
+    pub lease: Option<ActiveLease>,
+}
+
+/// Exact numbers, from the two ledgers.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Progress {
+    /// Events of the history that are in the target.
+    pub events_copied: u64,
+    /// Events of the history that have to be.
+    pub events_total: u64,
+    /// Events the replica is behind the authority.
+    pub lag_events: u64,
+    /// Copied per second, lately; 0 when nothing is being copied.
+    pub rate_events_per_s: f64,
+    /// Up to where the target was read back.
+    pub read_back_seq: u64,
+}
+
+impl Progress {
+    /// From the two ledgers' lengths and the marks.
+    pub fn of(migration: &Migration, source_seq: u64, target_seq: u64, marks: &Marks) -> Self {
+        let purged =
+            matches!(migration.state, State::Migrated { old_source: OldSource::Purged, .. });
+        let migrated = migration.state.phase() == Phase::Migrated;
+        // After the switch the target grows beyond what had to be copied.
+        let total = if purged { target_seq } else { source_seq };
+        let read_back = marks.read_back.filter(|mark| mark.m == migration.m);
+        Self {
+            events_copied: target_seq.min(total),
+            events_total: total,
+            lag_events: if migrated { 0 } else { source_seq.saturating_sub(target_seq) },
+            rate_events_per_s: match migration.state {
+                State::Working(_) => marks.copy_rate,
+                _ => 0.0,
+            },
+            read_back_seq: read_back.map_or(0, |mark| mark.head.seq),
+        }
+    }
+
+    /// From 0 to 100; an empty history is copied.
+    pub fn percent(&self) -> f64 {
+        if self.events_total == 0 {
+            100.0
+        } else {
+            self.events_copied as f64 * 100.0 / self.events_total as f64
+        }
+    }
+
+    /// Seconds until all is copied at the present rate; `None` when nothing moves.
+    pub fn eta_seconds(&self) -> Option<f64> {
+        let left = self.events_total.saturating_sub(self.events_copied) as f64;
+        if left == 0.0 {
+            Some(0.0)
+        } else {
+            (self.rate_events_per_s > 0.0).then(|| left / self.rate_events_per_s)
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! The router: tenant -> store; the only reader of routes on behalf of applications.
+//!
+//! ```text
+//! append ─▶ cached route ─▶ store.append(epoch) ─▶ Ok: acknowledged
+//!              ▲                    │ refused: stale epoch, fenced, ...
+//!              │                    ▼
+//!              └── help, if due ◀─ refresh ─▶ cutover_paused: wait, bounded
+//! ```
+//!
+//! The hot path never asks the control plane: the store itself refuses a stale epoch. A router
+//! that finds a ledger behind the route activates it, in every state but `cutover_paused`; there
+//! it waits, and past the deadline it rolls the cutover back itself.
+
+mod cache;
+mod writer;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use rehome_domain::append::{Append, Appended};
+use rehome_domain::event::Event;
+use rehome_domain::ids::TenantId;
+use rehome_domain::ledger::{Ledger, Refusal, Refused, Role};
+use rehome_domain::migration::{Fact, RollBackReason};
+use rehome_domain::route::Route;
+use rehome_domain::stream::StreamName;
+use rehome_ports::{
+    AppendError, BatchLimit, Change, ControlError, ControlPlane, EventStore, LedgerStore,
+    ReadError, StoreError, json,
+};
+
+use crate::config::EngineConfig;
+use crate::mirror::Mirrors;
+use crate::stores::Stores;
+use cache::{RouteCache, Seen};
+use writer::Writers;
+
+/// An [`EventStore`] over all stores of the deployment. Cheap to clone.
+#[derive(Clone)]
+pub struct TenantRouter(Arc<Inner>);
+
+struct Inner {
+    control: Arc<dyn ControlPlane>,
+    stores: Stores,
+    config: EngineConfig,
+    cache: RouteCache,
+    writers: Writers,
+    mirrors: Mirrors,
+}
+
+/// What a route could not be helped by.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RouteError {
+    /// The control plane did not answer, or refused.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    /// The store that the route names did not answer, or refused.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The route names a store that this process does not know.
+    #[error(transparent)]
+    UnknownStore(#[from] crate::UnknownStore),
+}
+
+impl TenantRouter {
+    pub(crate) fn new(
+        control: Arc<dyn ControlPlane>,
+        stores: Stores,
+        config: EngineConfig,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            control,
+            stores,
+            config,
+            cache: RouteCache::new(),
+            writers: Writers::default(),
+            mirrors: Mirrors::default(),
+        }))
+    }
+
+    pub(crate) fn mirrors(&self) -> &Mirrors {
+        &self.0.mirrors
+    }
+
+    /// Takes over a route row that this process has just read or written, so that the writers
+    /// waiting here go on at once; answers since when its `rev` is known here.
+    pub(crate) fn observe(&self, route: Route) -> Seen {
+        self.0.cache.put(route)
+    }
+
+    /// Resolves when a writer of this process has appended to the tenant.
+    pub(crate) fn appended(&self, tenant: TenantId) -> impl Future<Output = ()> + use<> {
+        self.0.writers.appended(tenant)
+    }
+
+    /// Reads the tenant's route again.
+    pub(crate) async fn refresh(&self, tenant: TenantId) -> Result<Option<Seen>, ControlError> {
+        self.0.refresh(tenant).await
+    }
+
+    /// Brings the store that the route names to the route's epoch, or ends a cutover whose
+    /// deadline has passed.
+    pub(crate) async fn help(&self, seen: &Seen) -> Result<(), RouteError> {
+        self.0.help(seen).await
+    }
+
+    /// The tenant's route as the control plane has it, created at the default store if the tenant
+    /// is new.
+    pub async fn ensure_tenant(
+        &self,
+        tenant: TenantId,
+        store: &rehome_domain::ids::StoreId,
+    ) -> Result<Route, ControlError> {
+        self.0.control.create_route(tenant, store).await
+    }
+
+    /// Takes no more appends and waits for those that were accepted.
+    pub async fn shutdown(&self) {
+        self.0.writers.close().await;
+    }
+}
+
+impl Inner {
+    async fn refresh(&self, tenant: TenantId) -> Result<Option<Seen>, ControlError> {
+        Ok(self.control.route(tenant).await?.map(|route| self.cache.put(route)))
+    }
+
+    async fn route(&self, tenant: TenantId) -> Result<Option<Seen>, ControlError> {
+        match self.cache.get(tenant) {
+            Some(seen) => Ok(Some(seen)),
+            None => self.refresh(tenant).await,
+        }
+    }
+
+    async fn help(&self, seen: &Seen) -> Result<(), RouteError> {
+        let route = &seen.route;
+        let Some(activation) = route.activation() else {
+            if seen.deadline_passed() {
+                self.roll_back(route).await?;
+            }
+            return Ok(());
+        };
+        self.stores.get(&route.store)?.activate(route.tenant, activation).await?;
+        if !route.created {
+            let route = self.control.mark_created(route.tenant, route.epoch).await?;
+            self.cache.put(route);
+        }
+        Ok(())
+    }
+
+    /// Rolls back a cutover that nobody finished in time. Whoever is first wins: step 6 and this
+    /// exclude each other by the revision.
+    async fn roll_back(&self, route: &Route) -> Result<(), ControlError> {
+        let Some((migration, _)) = route.migration else { return Ok(()) };
+        let change = Change {
+            tenant: route.tenant,
+            migration,
+            rev: Some(route.rev),
+            fact: Fact::CutoverRolledBack { reason: RollBackReason::TimedOut },
+            actor: "router".to_owned(),
+        };
+        match self.control.record(change).await {
+            Ok(recorded) => {
+                tracing::warn!(tenant_id = %route.tenant, "rolled back a cutover past its deadline");
+                self.cache.put(recorded.route);
+                Ok(())
+            }
+            Err(ControlError::Stale(now)) => {
+                self.cache.put(*now);
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads by the rule that no answer may come from a store that has lost the authority: taken
+    /// at once only from `active` at the cached epoch; otherwise the route is read again *after*
+    /// the store answered, and the answer taken if the route is unchanged.
+    async fn read<T, F>(
+        &self,
+        tenant: TenantId,
+        ask: impl Fn(Arc<dyn LedgerStore>) -> F,
+    ) -> Result<T, ReadError>
+    where
+        F: Future<Output = Result<(Ledger, T), StoreError>>,
+    {
+        let unknown = || ReadError::UnknownTenant(tenant);
+        let mut seen = self.route(tenant).await?.ok_or_else(unknown)?;
+        loop {
+            let store = self.stores.get(&seen.route.store).map_err(misconfigured)?;
+            let (ledger, answer) = match ask(Arc::clone(store)).await {
+                Ok(answered) => answered,
+                Err(error) => match self.refresh(tenant).await {
+                    // The store that failed may be one that the tenant has left.
+                    Ok(Some(fresh)) if fresh.route.rev != seen.route.rev => {
+                        seen = fresh;
+                        continue;
+                    }
+                    _ => return Err(error.into()),
+                },
+            };
+            if ledger.role == Role::Active && ledger.epoch == seen.route.epoch {
+                return Ok(answer);
+            }
+            let fresh = self.refresh(tenant).await?.ok_or_else(unknown)?;
+            if fresh.route.rev == seen.route.rev {
+                let lost = ledger.role == Role::Absent && fresh.route.created
+                    || ledger.head.seq < fresh.route.base;
+                return if lost {
+                    let refused = Refused { why: Refusal::HistoryMissing, ledger };
+                    Err(StoreError::from(refused).into())
+                } else {
+                    Ok(answer)
+                };
+            }
+            seen = fresh;
+        }
+    }
+}
+
+fn misconfigured(error: crate::UnknownStore) -> ReadError {
+    let kind = rehome_ports::FaultKind::Missing("this process's configuration".to_owned());
+    let fault = rehome_ports::Fault::new(format!("store {:?}", error.id.as_str()), kind);
+    ReadError::Store(fault.caused_by(error).into())
+}
+
+#[async_trait]
+impl EventStore for TenantRouter {
+    async fn append(&self, tenant: TenantId, append: Append) -> Result<Appended, AppendError> {
+        let limits = self.0.config.json_limits;
+        for (index, event) in append.events.iter().enumerate() {
+            for text in [&event.data, &event.metadata] {
+                json::check_limits(text.as_str(), limits)
+                    .map_err(|reason| AppendError::Invalid { index, reason })?;
+            }
+        }
+        let appended = writer::submit(&self.0, tenant, append).await?;
+        self.0.mirrors.hold_writer(tenant, appended.last_seq).await;
+        Ok(appended)
+    }
+
+    async fn read_stream(
+        &self,
+        tenant: TenantId,
+        stream: &StreamName,
+        from_version: u64,
+        limit: BatchLimit,
+    ) -> Result<Vec<Event>, ReadError> {
+        self.0
+            .read(tenant, |store| async move {
+                let slice = store.read_stream(tenant, stream, from_version, limit).await?;
+                Ok((slice.ledger, slice.events))
+            })
+            .await
+    }
+
+    async fn read_feed(
+        &self,
+        tenant: TenantId,
+        after_seq: u64,
+        limit: BatchLimit,
+    ) -> Result<Vec<Event>, ReadError> {
+        self.0
+            .read(tenant, |store| async move {
+                let feed = store.read_feed(tenant, after_seq, limit).await?;
+                Ok((feed.ledger, feed.events))
+            })
+            .await
+    }
+}

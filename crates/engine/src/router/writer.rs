@@ -1,0 +1,379 @@
+//! Group commit: one task per tenant that writes, which commits the appends that have gathered.
+//!
+//! The task owns the retries. Every append keeps its own deadline and gets its own outcome; when
+//! the caller has gone away the append is still committed or still refused, never half of it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rehome_domain::append::{Append, Appended};
+use rehome_domain::ids::TenantId;
+use rehome_ports::{AppendError, Class, StoreError};
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
+
+use super::cache::Seen;
+use super::{Inner, RouteError};
+use crate::config::{Backoff, EngineConfig};
+
+/// How long a tenant's task waits for the next append before it ends.
+const IDLE: Duration = Duration::from_secs(30);
+
+type Reply = oneshot::Sender<Result<Appended, AppendError>>;
+
+struct Pending {
+    append: Append,
+    deadline: Instant,
+    reply: Reply,
+}
+
+/// The tasks of the tenants that write in this process.
+#[derive(Default)]
+pub(super) struct Writers {
+    queues: Mutex<HashMap<TenantId, Queue>>,
+    tasks: TaskTracker,
+}
+
+#[derive(Clone)]
+struct Queue {
+    appends: mpsc::Sender<Pending>,
+    appended: Arc<Notify>,
+}
+
+impl Writers {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<TenantId, Queue>> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Resolves when a writer of this process has appended to the tenant; never, if none does.
+    pub(super) fn appended(&self, tenant: TenantId) -> impl Future<Output = ()> + use<> {
+        let notify = self.lock().get(&tenant).map(|queue| Arc::clone(&queue.appended));
+        async move {
+            match notify {
+                Some(notify) => notify.notified().await,
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    pub(super) async fn close(&self) {
+        self.tasks.close();
+        self.lock().clear();
+        self.tasks.wait().await;
+    }
+}
+
+/// Hands an append to its tenant's task and waits for the outcome.
+pub(super) async fn submit(
+    inner: &Arc<Inner>,
+    tenant: TenantId,
+    append: Append,
+) -> Result<Appended, AppendError> {
+    let deadline = Instant::now() + inner.config.write_pause_timeout;
+    let (reply, outcome) = oneshot::channel();
+    let mut pending = Pending { append, deadline, reply };
+    loop {
+        let Some(queue) = queue(inner, tenant) else { return Err(AppendError::Busy) };
+        match tokio::time::timeout_at(deadline, queue.appends.reserve()).await {
+            Err(_) => return Err(AppendError::Busy),
+            Ok(Ok(place)) => {
+                place.send(pending);
+                break;
+            }
+            // The task ended because nobody wrote for a while: start another.
+            Ok(Err(_)) => {
+                inner.writers.lock().retain(|_, queue| !queue.appends.is_closed());
+                pending.deadline = deadline;
+            }
+        }
+    }
+    outcome.await.unwrap_or_else(|_| {
+        Err(AppendError::OutcomeUnknown { tenant, source: "the process is stopping".into() })
+    })
+}
+
+fn queue(inner: &Arc<Inner>, tenant: TenantId) -> Option<Queue> {
+    if inner.writers.tasks.is_closed() {
+        return None;
+    }
+    let mut queues = inner.writers.lock();
+    let queue = queues.entry(tenant).or_insert_with(|| {
+        let (appends, receiver) = mpsc::channel(inner.config.queue_appends);
+        let appended = Arc::new(Notify::new());
+        let task = run(Arc::clone(inner), tenant, receiver, Arc::clone(&appended));
+        inner.writers.tasks.spawn(task);
+        Queue { appends, appended }
+    });
+    Some(queue.clone())
+}
+
+async fn run(
+    inner: Arc<Inner>,
+    tenant: TenantId,
+    mut queue: mpsc::Receiver<Pending>,
+    appended: Arc<Notify>,
+) {
+    loop {
+        let first = match tokio::time::timeout(IDLE, queue.recv()).await {
+            Ok(Some(first)) => first,
+            Ok(None) => return,
+            Err(_) => {
+                // Refuse new appends first, then serve those that slipped in.
+                queue.close();
+                match queue.recv().await {
+                    Some(first) => first,
+                    None => return,
+                }
+            }
+        };
+        let group = gather(first, &mut queue, &inner);
+        Group { inner: &inner, tenant, doubt: None }.commit(group).await;
+        appended.notify_waiters();
+    }
+}
+
+/// Takes what is waiting, up to the limits of a group.
+fn gather(first: Pending, queue: &mut mpsc::Receiver<Pending>, inner: &Inner) -> Vec<Pending> {
+    let bytes = |pending: &Pending| -> usize {
+        pending
+            .append
+            .events
+            .iter()
+            .map(|e| e.data.as_str().len() + e.metadata.as_str().len())
+            .sum()
+    };
+    let mut size = bytes(&first);
+    let mut group = vec![first];
+    while group.len() < inner.config.group_appends && size < inner.config.group_bytes {
+        let Ok(next) = queue.try_recv() else { break };
+        size += bytes(&next);
+        group.push(next);
+    }
+    group
+}
+
+/// One group on its way to a store.
+struct Group<'a> {
+    inner: &'a Inner,
+    tenant: TenantId,
+    /// A reply was lost: some of the group may be committed somewhere.
+    doubt: Option<Arc<StoreError>>,
+}
+
+/// What to do before the next try.
+enum Next {
+    Now,
+    After(Duration),
+    WhenRouteChanges(Seen),
+}
+
+impl Next {
+    /// A route that moved is followed at once, but one that keeps moving not in a busy loop.
+    fn after_move(moves: u32, config: &EngineConfig) -> Self {
+        if moves <= 3 { Self::Now } else { Self::After(config.pause_poll) }
+    }
+}
+
+/// Why the group is still waiting; what its members are told when their time is over.
+enum Waiting {
+    Paused,
+    Failing(Arc<dyn std::error::Error + Send + Sync>),
+}
+
+impl Group<'_> {
+    /// Commits the group: retries until every member has its outcome or its time is over.
+    async fn commit(mut self, group: Vec<Pending>) {
+        let (mut appends, mut replies): (Vec<_>, Vec<_>) =
+            group.into_iter().map(|p| (p.append, (p.deadline, p.reply))).unzip();
+        let mut backoff = Backoff::new(&self.inner.config);
+        let mut moves = 0_u32;
+        while !appends.is_empty() {
+            let (next, waiting) = match self.attempt(&appends).await {
+                Ok(outcomes) => {
+                    self.inner.mirrors.wake(self.tenant);
+                    for ((_, reply), outcome) in replies.into_iter().zip(outcomes) {
+                        let _ = reply.send(outcome.map_err(AppendError::from));
+                    }
+                    return;
+                }
+                Err(Attempt::Moved) => {
+                    moves += 1;
+                    (Next::after_move(moves, &self.inner.config), Waiting::Paused)
+                }
+                Err(Attempt::Paused(seen)) => (Next::WhenRouteChanges(seen), Waiting::Paused),
+                Err(Attempt::Failed { error, retry }) => {
+                    if !retry {
+                        return self.give_up(replies, &Waiting::Failing(error));
+                    }
+                    (Next::After(backoff.next()), Waiting::Failing(error))
+                }
+            };
+            // The queue behind this group must not wait for longer than its own members may.
+            let soonest = replies.iter().map(|(deadline, _)| *deadline).min();
+            let soonest = soonest.unwrap_or_else(Instant::now);
+            self.wait(next, soonest).await;
+            self.expire(&mut appends, &mut replies, &waiting);
+        }
+    }
+
+    /// One try: the cached route's store at the cached epoch.
+    async fn attempt(&mut self, appends: &[Append]) -> Result<Outcomes, Attempt> {
+        let inner = self.inner;
+        let seen = self.route().await?;
+        if seen.route.is_cutover_paused() {
+            return Err(Attempt::Paused(seen));
+        }
+        if !seen.route.created {
+            inner.help(&seen).await?;
+        }
+        let store = inner.stores.get(&seen.route.store).map_err(RouteError::from)?;
+        crate::failpoint::hit("router.routed");
+        match store.append(self.tenant, seen.route.epoch, appends).await {
+            Ok(outcomes) => Ok(outcomes),
+            Err(StoreError::Refused(refused)) => {
+                let Some(fresh) = inner.refresh(self.tenant).await.map_err(RouteError::from)?
+                else {
+                    return Err(Attempt::Moved);
+                };
+                let route = &fresh.route;
+                if fresh.route.is_cutover_paused() {
+                    return Err(Attempt::Paused(fresh));
+                }
+                // Read after the ledger was: no store can have seen an epoch beyond it.
+                if refused.ledger.epoch > route.n {
+                    return Err(Attempt::lost_time(self.tenant, refused));
+                }
+                // The same store under the same route refused: an unfinished activation. Anyone
+                // may finish it.
+                if route.rev == seen.route.rev {
+                    inner.help(&fresh).await?;
+                }
+                Err(Attempt::Moved)
+            }
+            Err(error) => {
+                let retry = error.class() == Class::Retry;
+                let error = Arc::new(error);
+                if error.maybe_applied() {
+                    self.doubt = Some(Arc::clone(&error));
+                }
+                // The route may have changed because of what is failing here.
+                let _ = inner.refresh(self.tenant).await;
+                Err(Attempt::Failed { error, retry })
+            }
+        }
+    }
+
+    async fn route(&self) -> Result<Seen, RouteError> {
+        match self.inner.route(self.tenant).await? {
+            // The pause is the one state in which the control plane is asked before the store.
+            Some(seen) if !seen.route.is_cutover_paused() => return Ok(seen),
+            Some(paused) => return Ok(self.inner.refresh(self.tenant).await?.unwrap_or(paused)),
+            None => {}
+        }
+        let store = self.inner.stores.default_id();
+        let route = self.inner.control.create_route(self.tenant, store).await?;
+        Ok(self.inner.cache.put(route))
+    }
+
+    async fn wait(&self, next: Next, soonest: Instant) {
+        match next {
+            Next::Now => {}
+            Next::After(time) => {
+                tokio::time::sleep_until(soonest.min(Instant::now() + time)).await;
+            }
+            Next::WhenRouteChanges(seen) => {
+                let poll = Instant::now() + self.inner.config.pause_poll;
+                tokio::select! {
+                    () = self.inner.cache.changed() => {}
+                    () = tokio::time::sleep_until(poll.min(soonest)) => {}
+                }
+                if seen.deadline_passed() {
+                    // A failure to help is no failure of the append: it waits on.
+                    let _ = self.inner.help(&seen).await;
+                }
+            }
+        }
+    }
+
+    /// Answers the members whose time is over.
+    fn expire(
+        &self,
+        appends: &mut Vec<Append>,
+        replies: &mut Vec<(Instant, Reply)>,
+        waiting: &Waiting,
+    ) {
+        let now = Instant::now();
+        let mut index = 0;
+        while index < replies.len() {
+            if replies[index].0 > now {
+                index += 1;
+                continue;
+            }
+            appends.remove(index);
+            let (_, reply) = replies.remove(index);
+            let _ = reply.send(Err(self.given_up(waiting)));
+        }
+    }
+
+    fn give_up(&self, replies: Vec<(Instant, Reply)>, waiting: &Waiting) {
+        for (_, reply) in replies {
+            let _ = reply.send(Err(self.given_up(waiting)));
+        }
+    }
+
+    fn given_up(&self, waiting: &Waiting) -> AppendError {
+        let tenant = self.tenant;
+        match (&self.doubt, waiting) {
+            (Some(doubt), _) => {
+                AppendError::OutcomeUnknown { tenant, source: Box::new(Arc::clone(doubt)) }
+            }
+            (None, Waiting::Paused) => AppendError::WritesPaused { tenant },
+            (None, Waiting::Failing(error)) => {
+                AppendError::Unavailable { tenant, source: Box::new(Arc::clone(error)) }
+            }
+        }
+    }
+}
+
+type Outcomes = Vec<rehome_ports::AppendOutcome>;
+
+/// Why a try did not answer.
+enum Attempt {
+    /// The route is not what it was: try again at once.
+    Moved,
+    /// A cutover is on.
+    Paused(Seen),
+    /// A store or the control plane failed.
+    Failed { error: Arc<dyn std::error::Error + Send + Sync>, retry: bool },
+}
+
+impl Attempt {
+    fn lost_time(tenant: TenantId, refused: rehome_domain::ledger::Refused) -> Self {
+        let error = format!(
+            "the store has seen epoch {} of tenant {tenant}, which the control plane never handed \
+             out: the control plane lost time (restored from a backup?); look, then run \
+             `rehome recover`",
+            refused.ledger.epoch
+        );
+        Self::Failed { error: Arc::from(Box::from(error)), retry: false }
+    }
+}
+
+impl From<RouteError> for Attempt {
+    fn from(error: RouteError) -> Self {
+        let class = match &error {
+            RouteError::Control(error) => error.class(),
+            RouteError::Store(error) => error.class(),
+            RouteError::UnknownStore(_) => Class::Fatal,
+        };
+        // A refused activation means that another was first.
+        match class {
+            Class::Conflict | Class::Fenced => Self::Moved,
+            Class::Retry | Class::Fatal => {
+                Self::Failed { error: Arc::new(error), retry: class == Class::Retry }
+            }
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! Levels `hash` and `full`: both stores' rows, read side by side.
+//!
+//! Each row's digest is recomputed from its content and the digest stored before it, so that one
+//! changed row is one violation and not one for every row after it. `full` also compares field by
+//! field, and so can say what differs, and whether it is the content or the order.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use rehome_domain::digest::{self, Digest};
+use rehome_domain::event::Event;
+use rehome_domain::ids::TenantId;
+use rehome_domain::migration::Options;
+use rehome_domain::verification::{Level, Violation, ViolationType};
+use rehome_ports::{BatchLimit, LedgerStore};
+
+use super::{Report, Request, VerifyError};
+use crate::throttle::Throttle;
+
+/// Events of one range: what is read at once, and the unit of a sample.
+const RANGE: u64 = 1_000;
+
+pub(super) async fn compare(
+    authority: &Arc<dyn LedgerStore>,
+    copy: &Arc<dyn LedgerStore>,
+    tenant: TenantId,
+    request: &Request,
+    report: &mut Report,
+) -> Result<(), VerifyError> {
+    let mut throttle = Throttle::default();
+    throttle.retune(&Options { copy_rate_max: request.rate_max, ..Options::default() });
+    let mut debt = 0.0;
+    let mut after = request.after_seq;
+    while after < report.upto {
+        let end = (after + RANGE).min(report.upto);
+        // Ranges spread evenly: one is looked at each time the share adds up to a whole one. The
+        // last is always looked at.
+        debt += request.sample.clamp(0.0, 1.0);
+        if debt >= 1.0 || end == report.upto {
+            debt -= 1.0;
+            let checked = compare_range(authority, copy, tenant, after, end, report).await?;
+            throttle.take(checked, 0).await;
+        }
+        after = end;
+    }
+    Ok(())
+}
+
+async fn compare_range(
+    authority: &Arc<dyn LedgerStore>,
+    copy: &Arc<dyn LedgerStore>,
+    tenant: TenantId,
+    after: u64,
+    end: u64,
+    report: &mut Report,
+) -> Result<usize, VerifyError> {
+    let ours = read(authority, tenant, after, end).await?;
+    let theirs = read(copy, tenant, after, end).await?;
+    let different = compare_rows(after, end, &ours, &theirs, report);
+    for (which, store, rows) in [("authority", authority, &ours), ("copy", copy, &theirs)] {
+        let before = store.digest_at(tenant, after).await?;
+        check_chain(which, before, rows, &different, report);
+    }
+    let checked = theirs.len();
+    report.events_checked += checked as u64;
+    Ok(checked)
+}
+
+/// Position by position; answers the positions at which the two differ.
+fn compare_rows(
+    after: u64,
+    end: u64,
+    ours: &[Event],
+    theirs: &[Event],
+    report: &mut Report,
+) -> HashSet<u64> {
+    let (ours, theirs) = (by_seq(ours), by_seq(theirs));
+    let positions: HashMap<_, _> = ours.values().map(|event| (event.id, event.seq)).collect();
+    let mut different = HashSet::new();
+    for seq in after + 1..=end {
+        let before = report.violations_total;
+        match (ours.get(&seq), theirs.get(&seq)) {
+            (Some(a), Some(b)) => compare_event(a, b, &positions, report),
+            (Some(_), None) => {
+                report.add_at(ViolationType::Missing, seq, "the copy has no row here");
+            }
+            (None, Some(_)) => {
+                report.add_at(ViolationType::Unexpected, seq, "the authority has no row here");
+            }
+            (None, None) => {
+                report.add_at(ViolationType::Ledger, seq, "neither store has a row here");
+            }
+        }
+        if report.violations_total > before {
+            different.insert(seq);
+        }
+    }
+    different
+}
+
+fn by_seq(events: &[Event]) -> HashMap<u64, &Event> {
+    events.iter().map(|event| (event.seq, event)).collect()
+}
+
+async fn read(
+    store: &Arc<dyn LedgerStore>,
+    tenant: TenantId,
+    after: u64,
+    end: u64,
+) -> Result<Vec<Event>, VerifyError> {
+    let mut events: Vec<Event> = Vec::new();
+    let mut at = after;
+    while at < end {
+        let left = usize::try_from(end - at).unwrap_or(usize::MAX);
+        let page = store.read_feed(tenant, at, BatchLimit::events(left)).await?.events;
+        let Some(last) = page.last() else { break };
+        at = last.seq;
+        events.extend(page.into_iter().filter(|event| event.seq <= end));
+    }
+    Ok(events)
+}
+
+/// Recomputes each row's digest; a position that was named already is not named again.
+fn check_chain(
+    which: &str,
+    before: Option<Digest>,
+    rows: &[Event],
+    named: &HashSet<u64>,
+    report: &mut Report,
+) {
+    let mut previous = before;
+    for event in rows {
+        match previous {
+            _ if named.contains(&event.seq) => {}
+            Some(digest) if digest::chain(&digest, event) != event.digest => report.add_at(
+                ViolationType::Content,
+                event.seq,
+                format!("{which}: the row does not give the digest that it was stored with"),
+            ),
+            Some(_) => {}
+            // The row before is in another range, and missing is named there.
+            None => {}
+        }
+        previous = Some(event.digest);
+    }
+}
+
+fn compare_event(
+    a: &Event,
+    b: &Event,
+    positions: &HashMap<rehome_domain::ids::EventId, u64>,
+    report: &mut Report,
+) {
+    if report.level == Level::Hash {
+        if a.digest != b.digest {
+            report.add_at(ViolationType::Content, b.seq, "the digests differ from here on");
+        }
+        return;
+    }
+    if a.id != b.id {
+        let (kind, detail) = match positions.get(&b.id) {
+            Some(seq) => (ViolationType::Order, format!("event {} belongs at seq {seq}", b.id)),
+            None => (ViolationType::Unexpected, format!("event {} where {} should be", b.id, a.id)),
+        };
+        report.add(Violation { kind, seq: Some(b.seq), stream: Some(b.stream.clone()), detail });
+        return;
+    }
+    if a.version != b.version {
+        let detail = format!("version {} where {} should be", b.version, a.version);
+        let stream = Some(b.stream.clone());
+        report.add(Violation { kind: ViolationType::Version, seq: Some(b.seq), stream, detail });
+    }
+    for (field, same) in [
+        ("stream", a.stream == b.stream),
+        ("event type", a.event_type == b.event_type),
+        ("occurred_at", a.occurred_at == b.occurred_at),
+        ("recorded_at", a.recorded_at == b.recorded_at),
+        ("data", a.data == b.data),
+        ("metadata", a.metadata == b.metadata),
+    ] {
+        if !same {
+            let stream = Some(b.stream.clone());
+            let detail = format!("{field} of event {} differs", b.id);
+            report.add(Violation {
+                kind: ViolationType::Content,
+                seq: Some(b.seq),
+                stream,
+                detail,
+            });
+        }
+    }
+}

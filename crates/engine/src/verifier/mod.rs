@@ -1,0 +1,134 @@
+//! Is the copy the history? Three levels; every difference typed and named.
+//!
+//! The verifier asks the stores' rows and believes no counter of ours. `authority` is the store
+//! that has the authority (or had it, before a switch), `copy` the one that must be a prefix of it.
+
+mod compare;
+mod count;
+
+use std::sync::Arc;
+
+use rehome_domain::ids::{MigrationId, TenantId};
+use rehome_domain::migration::{Phase, State};
+use rehome_domain::verification::{Level, Violation, ViolationType};
+use rehome_ports::{ControlError, LedgerStore, StoreError};
+
+use crate::{Engine, UnknownStore};
+
+/// Most violations that a report lists; all are counted.
+pub const VIOLATIONS_LISTED: usize = 100;
+
+/// What to verify.
+#[derive(Clone, Copy, Debug)]
+pub struct Request {
+    /// How deep.
+    pub level: Level,
+    /// The part of the history to look at, in ranges spread over all of it: 1.0 is everything.
+    /// For `hash` and `full`; `count` always looks at all.
+    pub sample: f64,
+    /// Where to begin: a verification that was interrupted goes on after what it covered.
+    pub after_seq: u64,
+    /// Read at most so many events per second; 0: as fast as it goes.
+    pub rate_max: u32,
+}
+
+impl Default for Request {
+    fn default() -> Self {
+        Self { level: Level::Hash, sample: 1.0, after_seq: 0, rate_max: 0 }
+    }
+}
+
+/// What a verification found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    /// How deep it looked.
+    pub level: Level,
+    /// Events that were looked at, in each of the two stores.
+    pub events_checked: u64,
+    /// The position up to which the copy was compared.
+    pub upto: u64,
+    /// The first [`VIOLATIONS_LISTED`] violations.
+    pub violations: Vec<Violation>,
+    /// All violations.
+    pub violations_total: u64,
+}
+
+impl Report {
+    fn new(level: Level, upto: u64) -> Self {
+        Self { level, events_checked: 0, upto, violations: Vec::new(), violations_total: 0 }
+    }
+
+    fn add(&mut self, violation: Violation) {
+        self.violations_total += 1;
+        if self.violations.len() < VIOLATIONS_LISTED {
+            self.violations.push(violation);
+        }
+    }
+
+    fn add_at(&mut self, kind: ViolationType, seq: u64, detail: impl Into<String>) {
+        self.add(Violation { kind, seq: Some(seq), stream: None, detail: detail.into() });
+    }
+}
+
+/// Why a verification did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// A store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The control plane failed, or the migration is not known.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    /// A store is not configured.
+    #[error(transparent)]
+    UnknownStore(#[from] UnknownStore),
+}
+
+/// Verifies the two stores of a migration against each other: before the switch the target must be
+/// a prefix of the source, after it the source a prefix of the target.
+pub async fn verify(
+    engine: &Engine,
+    id: MigrationId,
+    request: &Request,
+) -> Result<Report, VerifyError> {
+    let migration = engine.control.migration(id).await?;
+    let source = engine.stores.get(&migration.source)?;
+    let target = engine.stores.get(&migration.target)?;
+    let switched = migration.state.phase() == Phase::Migrated;
+    debug_assert_eq!(switched, matches!(migration.state, State::Migrated { .. }));
+    let (authority, copy) = if switched { (target, source) } else { (source, target) };
+    compare(authority, copy, migration.tenant, request).await
+}
+
+/// Verifies that the tenant's history in `copy` is a prefix of the one in `authority`.
+pub async fn compare(
+    authority: &Arc<dyn LedgerStore>,
+    copy: &Arc<dyn LedgerStore>,
+    tenant: TenantId,
+    request: &Request,
+) -> Result<Report, VerifyError> {
+    // The copy's ledger first: the authority is then at least as far.
+    let copied = copy.ledger(tenant).await?.head;
+    let whole = authority.ledger(tenant).await?.head;
+    let upto = copied.seq.min(whole.seq);
+    let mut report = Report::new(request.level, upto);
+    if copied.seq > whole.seq {
+        report.add_at(
+            ViolationType::Unexpected,
+            whole.seq + 1,
+            format!("the copy has {} events, the authority {}", copied.seq, whole.seq),
+        );
+    }
+    match authority.digest_at(tenant, upto).await? {
+        Some(digest) if upto < copied.seq || digest == copied.digest => {}
+        Some(_) => report.add_at(ViolationType::Ledger, upto, "the ledgers' digests differ here"),
+        None => report.add_at(ViolationType::Missing, upto, "the authority has no row here"),
+    }
+    match request.level {
+        Level::Count => count::compare(authority, copy, tenant, &mut report).await?,
+        Level::Hash | Level::Full => {
+            compare::compare(authority, copy, tenant, request, &mut report).await?;
+        }
+    }
+    Ok(report)
+}
