@@ -164,15 +164,21 @@ impl Ledger {
         }
     }
 
+    /// Is the history the replica of the migration of epoch `m`?
+    pub fn check_replica(self, m: Epoch) -> Result<(), Refused> {
+        if self.epoch != m {
+            self.refuse(Refusal::StaleEpoch)
+        } else if self.role != Role::Replica {
+            self.refuse(Refusal::WrongRole)
+        } else {
+            Ok(())
+        }
+    }
+
     /// The history continued by `events`, as the migration of epoch `m` copies it. A
     /// compare-and-set on the head: of two that extend at once one is refused and goes on there.
     pub fn extend(self, m: Epoch, previous: Head, events: &[Event]) -> Change {
-        if self.epoch != m {
-            return self.refuse(Refusal::StaleEpoch);
-        }
-        if self.role != Role::Replica {
-            return self.refuse(Refusal::WrongRole);
-        }
+        self.check_replica(m)?;
         if self.head != previous {
             return self.refuse(Refusal::NotAtHead);
         }
@@ -185,8 +191,10 @@ impl Ledger {
     /// Takes no more appends: `active@from` becomes `fenced@to`. Final: the head answered is the
     /// last one that any append under `from` can have reached.
     pub fn fence(self, from: Epoch, to: Epoch) -> Change {
-        debug_assert!(from < to, "a fence raises the epoch");
-        if self.is(Role::Fenced, to) {
+        if from >= to {
+            // A fence raises the epoch; anything else is a caller that mixes two rows up.
+            self.refuse(Refusal::StaleEpoch)
+        } else if self.is(Role::Fenced, to) {
             Ok(self)
         } else if self.is(Role::Active, from) {
             Ok(Self { role: Role::Fenced, epoch: to, ..self })

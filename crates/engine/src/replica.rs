@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rehome_domain::event::Event;
 use rehome_domain::ids::{Epoch, TenantId};
-use rehome_domain::ledger::{Head, Refusal, Role};
+use rehome_domain::ledger::{Head, Refusal};
 use rehome_ports::{BatchLimit, LedgerStore, StoreError};
 
 /// A tenant's replica in a store, and where it ends as far as this process knows.
@@ -30,10 +30,7 @@ impl Replica {
     /// Reads again where the replica ends.
     pub(crate) async fn refresh(&mut self) -> Result<(), StoreError> {
         let ledger = self.store.ledger(self.tenant).await?;
-        if ledger.epoch != self.m || ledger.role != Role::Replica {
-            let why = if ledger.epoch == self.m { Refusal::WrongRole } else { Refusal::StaleEpoch };
-            return Err(rehome_domain::ledger::Refused { why, ledger }.into());
-        }
+        ledger.check_replica(self.m)?;
         self.head = ledger.head;
         Ok(())
     }

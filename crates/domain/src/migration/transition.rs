@@ -85,6 +85,9 @@ pub fn transition(state: State, fact: &Fact) -> Result<State, Refusal> {
             Migrated { activated, old_source: OldSource::Purged }
         }
 
+        (Migrated { activated, old_source: OldSource::Window { m } }, Fact::Recovered { .. }) => {
+            Migrated { activated, old_source: OldSource::Closing { m } }
+        }
         (state, Fact::Recovered { .. }) if state.phase().is_terminal() => state,
         (_, Fact::Recovered { .. }) => Failed,
 
@@ -113,6 +116,11 @@ pub fn apply(
         return start(route, fact, at);
     };
     let mut migration = migration.clone();
+    let last = route.migration.is_some_and(|(id, _)| id == migration.id);
+    if fact.routes() && !last {
+        let phase = migration.state.phase();
+        return Err(Refusal::NotInThisState { fact: fact.name(), phase });
+    }
     migration.state = transition(migration.state, fact)?;
 
     match fact {

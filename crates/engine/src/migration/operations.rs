@@ -2,9 +2,7 @@
 
 use rehome_domain::ids::{MigrationId, StoreId, TenantId};
 use rehome_domain::ledger::Role;
-use rehome_domain::migration::{
-    Fact, InvalidOption, Migration, OldSource, Options, Phase, Refusal, State,
-};
+use rehome_domain::migration::{Fact, InvalidOption, Migration, OldSource, Options, Phase, State};
 use rehome_domain::route::Route;
 use rehome_ports::{Change, Class, ControlError, Recorded, StoreError};
 use uuid::Uuid;
@@ -121,7 +119,7 @@ impl Operations {
         }
         let id = MigrationId::new(Uuid::now_v7());
         let fact = Fact::Started { migration: id, target: target.clone(), options };
-        Ok(self.decide(tenant, id, |_| Ok(fact.clone())).await?.migration)
+        Ok(self.decide(tenant, id, fact).await?.migration)
     }
 
     /// Stops the work; writes go to the source.
@@ -252,7 +250,7 @@ impl Operations {
         &self,
         tenant: TenantId,
         migration: MigrationId,
-        fact: impl Fn(&Route) -> Result<Fact, Refusal>,
+        fact: Fact,
     ) -> Result<Recorded, ControlError> {
         let mut last = None;
         for _ in 0..TRIES {
@@ -262,7 +260,7 @@ impl Operations {
                 tenant,
                 migration,
                 rev: Some(route.rev),
-                fact: fact(&route)?,
+                fact: fact.clone(),
                 actor: self.actor.clone(),
             };
             match self.engine.control.record(change).await {

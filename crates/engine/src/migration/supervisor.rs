@@ -49,7 +49,7 @@ impl Supervisor {
         loop {
             match self.try_run(id, &enough).await {
                 Ok(Outcome::Drove(migration)) => {
-                    return Ok(Supervised { migration, drove: true });
+                    return Ok(Supervised { migration: *migration, drove: true });
                 }
                 Ok(Outcome::HeldByAnother) => {
                     let migration = self.engine.control.migration(id).await?;
@@ -85,7 +85,7 @@ impl Supervisor {
         let migration = control.migration(id).await?;
         if enough(&migration) {
             control.release(id, &self.holder).await?;
-            return Ok(Outcome::Drove(migration));
+            return Ok(Outcome::Drove(Box::new(migration)));
         }
         self.note_lease(&migration).await?;
         let mut driver = Driver::new(self.engine.clone(), id, self.holder.to_string());
@@ -98,7 +98,7 @@ impl Supervisor {
             Some(ended) => {
                 // A lease that cannot be given up runs out by itself.
                 let _ = control.release(id, &self.holder).await;
-                ended.map(Outcome::Drove)
+                ended.map(|migration| Outcome::Drove(Box::new(migration)))
             }
             None => Ok(Outcome::LostLease),
         }
@@ -156,7 +156,7 @@ impl Supervisor {
 }
 
 enum Outcome {
-    Drove(Migration),
+    Drove(Box<Migration>),
     HeldByAnother,
     LostLease,
 }

@@ -1,10 +1,11 @@
 //! After an abort, in this order: drop the replica, then purge it if that was asked for.
 
-use rehome_domain::ids::Epoch;
+use rehome_domain::ids::{Epoch, TenantId};
 use rehome_domain::ledger::Role;
 use rehome_domain::migration::{Cleanup, Fact, State};
 use rehome_ports::{Class, LedgerStore, StoreError};
 
+use super::prepare::is_prefix;
 use super::{Context, StepError};
 
 /// Events removed in one transaction.
@@ -16,7 +17,7 @@ impl Context {
         let (tenant, m) = (self.tenant(), self.migration.m);
         match self.migration.state {
             State::RolledBack(Cleanup::Drop { .. }) => {
-                tolerate_later(self.target.drop_replica(tenant, m).await)?;
+                retire(&*self.target, &*self.source, tenant, m).await?;
                 crate::failpoint::hit("abort.dropped");
                 self.note(Fact::ReplicaDropped).await?;
             }
@@ -30,10 +31,27 @@ impl Context {
     }
 }
 
+/// Ends the replica of epoch `m` in `store`, so that nobody who slept can adopt it again: one that
+/// was never adopted is adopted first. A ledger that has moved on to a later epoch, or holds
+/// something else, is not ours to end.
+pub(crate) async fn retire(
+    store: &dyn LedgerStore,
+    authority: &dyn LedgerStore,
+    tenant: TenantId,
+    m: Epoch,
+) -> Result<(), StoreError> {
+    let ledger = store.ledger(tenant).await?;
+    if ledger.epoch < m && is_prefix(ledger.head, authority, tenant).await? {
+        tolerate_later(store.adopt(tenant, m, ledger.head).await)?;
+    }
+    tolerate_later(store.drop_replica(tenant, m).await)?;
+    Ok(())
+}
+
 /// Removes a fenced history from the tail, chunk by chunk; answers how many events went.
 pub(crate) async fn purge(
     store: &dyn LedgerStore,
-    tenant: rehome_domain::ids::TenantId,
+    tenant: TenantId,
     k: Epoch,
 ) -> Result<u64, StoreError> {
     let before = store.ledger(tenant).await?.head.seq;

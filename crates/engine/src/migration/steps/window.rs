@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rehome_domain::ledger::Role;
 use rehome_domain::migration::{Fact, OldSource, State};
 
+use super::clean_up::retire;
 use super::prepare::is_prefix;
 use super::{Context, StepError};
 use crate::mirror::{Ended, Mirror};
@@ -76,15 +77,7 @@ impl Context {
         else {
             return Ok(());
         };
-        let (tenant, old) = (self.tenant(), &self.source);
-        let ledger = old.ledger(tenant).await?;
-        // A later migration may have taken it already.
-        if ledger.epoch <= m && ledger.role != Role::Active {
-            if ledger.epoch < m && is_prefix(ledger.head, &*self.target, tenant).await? {
-                old.adopt(tenant, m, ledger.head).await?;
-            }
-            old.drop_replica(tenant, m).await?;
-        }
+        retire(&*self.source, &*self.target, self.tenant(), m).await?;
         self.note(Fact::ReplicaDropped).await?;
         Ok(())
     }
