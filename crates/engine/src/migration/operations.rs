@@ -231,18 +231,7 @@ impl Operations {
 
     async fn fact(&self, id: MigrationId, fact: Fact) -> Result<Migration, OperationError> {
         let tenant = self.engine.control.migration(id).await?.tenant;
-        let recorded = self
-            .decide(tenant, id, |route| {
-                // The route tells only of the tenant's last migration.
-                match route.migration {
-                    Some((last, _)) if last == id => Ok(fact.clone()),
-                    _ => {
-                        Err(Refusal::NotInThisState { fact: fact.name(), phase: Phase::RolledBack })
-                    }
-                }
-            })
-            .await?;
-        Ok(recorded.migration)
+        Ok(self.decide(tenant, id, fact).await?.migration)
     }
 
     /// Records a fact on the route as it is; when others change it meanwhile, decides anew.
