@@ -136,6 +136,17 @@ pub struct Marks {
     pub updated_at: Timestamp,
 }
 
+impl Marks {
+    /// What is held once `new` was written over these: a read-back mark never goes back, neither
+    /// within one `m` nor to an earlier one. Every control plane asks this inside its transaction.
+    #[must_use]
+    pub fn moved_to(&self, new: &Self) -> Self {
+        let further = |mark: &ReadBackMark| (mark.m, mark.head.seq);
+        let read_back = [self.read_back, new.read_back].into_iter().flatten().max_by_key(further);
+        Self { read_back, ..*new }
+    }
+}
+
 /// Which migrations to list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Migrations {

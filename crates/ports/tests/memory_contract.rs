@@ -2,13 +2,18 @@
 
 use std::sync::Arc;
 
-use rehome_ports::LedgerStore;
 use rehome_ports::clock::SystemClock;
-use rehome_ports::memory::MemoryStore;
+use rehome_ports::memory::{ManualClock, MemoryControlPlane, MemoryStore};
+use rehome_ports::{ControlPlane, LedgerStore};
 
 async fn store() -> (Arc<dyn LedgerStore>, ()) {
     let id = "memory".parse().expect("a store id");
     (Arc::new(MemoryStore::new(id, Arc::new(SystemClock))), ())
 }
 
+async fn control(clock: Arc<ManualClock>) -> (Arc<dyn ControlPlane>, ()) {
+    (Arc::new(MemoryControlPlane::new(clock)), ())
+}
+
 rehome_ports::ledger_store_contract!(store);
+rehome_ports::control_plane_contract!(control);

@@ -16,7 +16,7 @@ use crate::clock::Clock;
 use crate::record::{log_hash, write_fact};
 use crate::{
     ActiveLease, Change, ControlError, ControlPlane, Lease, LeaseRequest, LogEntry, Marks,
-    Migrations, ReadBackMark, Recorded,
+    Migrations, Recorded,
 };
 
 /// A [`ControlPlane`] whose rows are in memory.
@@ -141,11 +141,6 @@ impl MigrationRows {
         let hash = log_hash(&previous, index, at, &actor, &write_fact(&fact));
         self.log.push(LogEntry { index, at, actor, fact, hash });
     }
-}
-
-/// The mark that is further: of the later epoch, and within one epoch of the later position.
-fn further(old: Option<ReadBackMark>, new: Option<ReadBackMark>) -> Option<ReadBackMark> {
-    [old, new].into_iter().flatten().max_by_key(|mark| (mark.m, mark.head.seq))
 }
 
 #[async_trait]
@@ -279,7 +274,7 @@ impl ControlPlane for MemoryControlPlane {
     async fn set_marks(&self, id: MigrationId, marks: &Marks) -> Result<(), ControlError> {
         let mut rows = lock(&self.rows);
         let held = &mut rows.rows_mut(id)?.marks;
-        *held = Marks { read_back: further(held.read_back, marks.read_back), ..*marks };
+        *held = held.moved_to(marks);
         Ok(())
     }
 

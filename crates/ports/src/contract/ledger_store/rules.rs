@@ -29,7 +29,8 @@ fn operations() -> Vec<Op> {
     for epoch in [AT - 1, AT, AT + 1] {
         all.extend([Op::Append(epoch), Op::Extend(epoch), Op::Drop(epoch), Op::Purge(epoch)]);
         all.extend([Op::Adopt(epoch, true), Op::Adopt(epoch, false)]);
-        all.extend([Op::Fence(epoch, epoch + 1), Op::Fence(epoch - 1, epoch)]);
+        let fences = [(epoch, epoch + 1), (epoch - 1, epoch), (epoch, epoch), (epoch + 1, epoch)];
+        all.extend(fences.map(|(from, to)| Op::Fence(from, to)));
         for base in [0, EVENTS, EVENTS + 1] {
             for created in [false, true] {
                 all.push(Op::Activate(Activation { epoch: Epoch(epoch), base, created }));
