@@ -1,0 +1,298 @@
+//! [`ControlPlane`] on a file of its own. What may happen to a route is
+//! [`rehome_domain::migration`]'s to say; here it is asked and written down in one transaction.
+
+mod log;
+mod tables;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use rehome_domain::event::Timestamp;
+use rehome_domain::ids::{Epoch, MigrationId, StoreId, TenantId};
+use rehome_domain::migration::{self, Fact, Migration};
+use rehome_domain::route::Route;
+use rehome_ports::clock::Clock;
+use rehome_ports::{
+    ActiveLease, Change, ControlError, ControlPlane, Fault, Lease, LeaseRequest, LogEntry, Marks,
+    Migrations, ReadBackMark, Recorded,
+};
+use rusqlite::Transaction;
+
+use crate::error::Failure;
+use crate::file::{File, FileOptions, Request};
+use crate::schema::Kind;
+
+type Answer<T> = Result<T, Failure<ControlError>>;
+
+/// A [`ControlPlane`] in a SQLite file.
+///
+/// Leases run by the injected clock, the log is dated by it. Dropping the handle finishes what was
+/// handed in and closes the file, which may block for a moment; [`SqliteControlPlane::close`] does
+/// the same without blocking the caller's thread.
+pub struct SqliteControlPlane {
+    clock: Arc<dyn Clock>,
+    file: File,
+}
+
+impl SqliteControlPlane {
+    /// Opens the control plane. With `create`, makes one, and a new deployment, if there is none.
+    pub async fn open(path: PathBuf, create: bool, clock: Arc<dyn Clock>) -> Result<Self, Fault> {
+        Self::open_with(path, create, clock, FileOptions::default()).await
+    }
+
+    /// The same, with other bounds than the default ones.
+    pub async fn open_with(
+        path: PathBuf,
+        create: bool,
+        clock: Arc<dyn Clock>,
+        file: FileOptions,
+    ) -> Result<Self, Fault> {
+        let file = File::open(Request {
+            what: "control plane".to_owned(),
+            kind: Kind::ControlPlane,
+            path,
+            create,
+            deployment: None,
+            clock: Arc::clone(&clock),
+            options: file,
+        })
+        .await?;
+        Ok(Self { clock, file })
+    }
+
+    /// Finishes the writes that were handed in and closes the file.
+    pub async fn close(self) {
+        // A panic in a drop has nothing left to say to us.
+        let _ = tokio::task::spawn_blocking(move || drop(self)).await;
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> Answer<T> + Send + 'static,
+    ) -> Result<T, ControlError> {
+        let answer = self.file.write(|tx, _| work(tx)).await;
+        answer.map_err(|failure| failure.control_error(self.file.what()))
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> Answer<T> + Send + 'static,
+    ) -> Result<T, ControlError> {
+        let answer = self.file.read(work).await;
+        answer.map_err(|failure| failure.control_error(self.file.what()))
+    }
+}
+
+fn known_route(tx: &Transaction<'_>, tenant: TenantId) -> Answer<Route> {
+    Ok(tables::route(tx, tenant)?.ok_or(ControlError::UnknownTenant(tenant))?)
+}
+
+fn known_migration(tx: &Transaction<'_>, id: MigrationId) -> Answer<Migration> {
+    Ok(tables::migration(tx, id)?.ok_or(ControlError::UnknownMigration(id))?)
+}
+
+/// The migration that `change` is about, `None` if it is to be its beginning.
+fn subject(tx: &Transaction<'_>, change: &Change) -> Answer<Option<Migration>> {
+    match tables::migration(tx, change.migration)? {
+        Some(migration) if migration.tenant == change.tenant => Ok(Some(migration)),
+        None if matches!(change.fact, Fact::Started { .. }) => Ok(None),
+        _ => Err(ControlError::UnknownMigration(change.migration).into()),
+    }
+}
+
+/// A compare-and-set on `rev`, with the fact in the log, in the caller's transaction.
+fn record(tx: &Transaction<'_>, change: &Change, at: Timestamp) -> Answer<Recorded> {
+    let route = known_route(tx, change.tenant)?;
+    let migration = subject(tx, change)?;
+    if change.fact.routes() && change.rev != Some(route.rev) {
+        return Err(ControlError::Stale(Box::new(route)).into());
+    }
+    let applied = migration::apply(&route, migration.as_ref(), &change.fact, at);
+    let (route, migration) = applied.map_err(ControlError::from)?;
+    tables::put_route(tx, &route)?;
+    tables::put_migration(tx, &migration)?;
+    log::append(tx, change.migration, at, &change.actor, &change.fact)?;
+    Ok(Recorded { route, migration })
+}
+
+fn recover(
+    tx: &Transaction<'_>,
+    (tenant, rev): (TenantId, u64),
+    fact: Fact,
+    actor: String,
+    at: Timestamp,
+) -> Answer<Route> {
+    let route = known_route(tx, tenant)?;
+    if let Some((migration, _)) = route.migration {
+        let change = Change { tenant, migration, rev: Some(rev), fact, actor };
+        return Ok(record(tx, &change, at)?.route);
+    }
+    if route.rev != rev {
+        return Err(ControlError::Stale(Box::new(route)).into());
+    }
+    let Fact::Recovered { store, n, base } = fact else { return Ok(route) };
+    let mut route = migration::recovered(route, &store, n, base);
+    route.rev += 1;
+    tables::put_route(tx, &route)?;
+    Ok(route)
+}
+
+/// Takes or renews a lease that is free or the holder's.
+fn lease(tx: &Transaction<'_>, request: &LeaseRequest, now: Timestamp) -> Answer<Lease> {
+    known_migration(tx, request.migration)?;
+    let last = tables::lease(tx, request.migration)?;
+    let taken_over = last.as_ref().is_some_and(|last| last.holder != request.holder);
+    if let Some(other) = last.and_then(|last| last.active(now)).filter(|_| taken_over) {
+        return Ok(Lease::HeldBy(other));
+    }
+    let ttl_us = i64::try_from(request.ttl_ms).unwrap_or(i64::MAX).saturating_mul(1_000);
+    let expires_at = Timestamp::from_micros(now.micros().saturating_add(ttl_us));
+    tables::put_lease(tx, request.migration, &request.holder, expires_at)?;
+    Ok(Lease::Held { taken_over })
+}
+
+/// The mark that is further: of the later epoch, and within one epoch of the later position.
+fn further(old: Option<ReadBackMark>, new: Option<ReadBackMark>) -> Option<ReadBackMark> {
+    [old, new].into_iter().flatten().max_by_key(|mark| (mark.m, mark.head.seq))
+}
+
+#[async_trait]
+impl ControlPlane for SqliteControlPlane {
+    fn deployment(&self) -> &str {
+        &self.file.meta().deployment
+    }
+
+    async fn route(&self, tenant: TenantId) -> Result<Option<Route>, ControlError> {
+        self.read(move |tx| Ok(tables::route(tx, tenant)?)).await
+    }
+
+    async fn routes(
+        &self,
+        after: Option<TenantId>,
+        limit: usize,
+    ) -> Result<Vec<Route>, ControlError> {
+        self.read(move |tx| Ok(tables::routes(tx, after, limit)?)).await
+    }
+
+    async fn create_route(&self, tenant: TenantId, store: &StoreId) -> Result<Route, ControlError> {
+        let new = Route::create(tenant, store.clone());
+        self.write(move |tx| {
+            if let Some(route) = tables::route(tx, tenant)? {
+                return Ok(route);
+            }
+            tables::put_route(tx, &new)?;
+            Ok(new)
+        })
+        .await
+    }
+
+    async fn mark_created(&self, tenant: TenantId, epoch: Epoch) -> Result<Route, ControlError> {
+        self.write(move |tx| {
+            let mut route = known_route(tx, tenant)?;
+            if !route.created && route.epoch == epoch {
+                route.created = true;
+                tables::put_route(tx, &route)?;
+            }
+            Ok(route)
+        })
+        .await
+    }
+
+    async fn record(&self, change: Change) -> Result<Recorded, ControlError> {
+        let clock = Arc::clone(&self.clock);
+        self.write(move |tx| record(tx, &change, clock.now())).await
+    }
+
+    async fn recover(
+        &self,
+        tenant: TenantId,
+        rev: u64,
+        store: &StoreId,
+        n: Epoch,
+        base: u64,
+        actor: &str,
+    ) -> Result<Route, ControlError> {
+        let fact = Fact::Recovered { store: store.clone(), n, base };
+        let (actor, clock) = (actor.to_owned(), Arc::clone(&self.clock));
+        self.write(move |tx| recover(tx, (tenant, rev), fact, actor, clock.now())).await
+    }
+
+    async fn migration(&self, id: MigrationId) -> Result<Migration, ControlError> {
+        self.read(move |tx| known_migration(tx, id)).await
+    }
+
+    async fn migrations(&self, which: Migrations) -> Result<Vec<Migration>, ControlError> {
+        self.read(move |tx| Ok(tables::migrations(tx, which)?)).await
+    }
+
+    async fn log(
+        &self,
+        id: MigrationId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<LogEntry>, ControlError> {
+        self.read(move |tx| {
+            known_migration(tx, id)?;
+            Ok(log::read(tx, id, after, limit)?)
+        })
+        .await
+    }
+
+    async fn lease(&self, request: &LeaseRequest) -> Result<Lease, ControlError> {
+        let (request, clock) = (request.clone(), Arc::clone(&self.clock));
+        self.write(move |tx| lease(tx, &request, clock.now())).await
+    }
+
+    async fn lease_holder(&self, id: MigrationId) -> Result<Option<ActiveLease>, ControlError> {
+        let clock = Arc::clone(&self.clock);
+        self.read(move |tx| {
+            known_migration(tx, id)?;
+            Ok(tables::lease(tx, id)?.and_then(|lease| lease.active(clock.now())))
+        })
+        .await
+    }
+
+    async fn release(&self, id: MigrationId, holder: &str) -> Result<(), ControlError> {
+        let holder = holder.to_owned();
+        self.write(move |tx| {
+            known_migration(tx, id)?;
+            Ok(tables::remove_lease(tx, id, &holder)?)
+        })
+        .await
+    }
+
+    async fn marks(&self, id: MigrationId) -> Result<Marks, ControlError> {
+        self.read(move |tx| {
+            known_migration(tx, id)?;
+            Ok(tables::marks(tx, id)?.unwrap_or_default())
+        })
+        .await
+    }
+
+    async fn set_marks(&self, id: MigrationId, marks: &Marks) -> Result<(), ControlError> {
+        let marks = *marks;
+        self.write(move |tx| {
+            known_migration(tx, id)?;
+            let held = tables::marks(tx, id)?.unwrap_or_default();
+            let read_back = further(held.read_back, marks.read_back);
+            Ok(tables::put_marks(tx, id, &Marks { read_back, ..marks })?)
+        })
+        .await
+    }
+
+    async fn checkpoint(&self, tenant: TenantId, name: &str) -> Result<u64, ControlError> {
+        let name = name.to_owned();
+        self.read(move |tx| Ok(tables::checkpoint(tx, tenant, &name)?)).await
+    }
+
+    async fn set_checkpoint(
+        &self,
+        tenant: TenantId,
+        name: &str,
+        seq: u64,
+    ) -> Result<(), ControlError> {
+        let name = name.to_owned();
+        self.write(move |tx| Ok(tables::put_checkpoint(tx, tenant, &name, seq)?)).await
+    }
+}

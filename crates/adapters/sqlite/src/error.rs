@@ -1,0 +1,155 @@
+//! What SQLite says, as the ports say it.
+//!
+//! A message says which file, what happened and what to do; never what a row holds.
+
+use rehome_domain::ledger::Refused;
+use rehome_ports::{ControlError, Fault, FaultKind, StoreError};
+use rusqlite::ffi::{self, ErrorCode};
+
+/// What went wrong with a file, before its name is on it.
+#[derive(Debug)]
+pub(crate) enum FileError {
+    /// SQLite said so.
+    Sql(rusqlite::Error),
+    /// A commit failed.
+    Commit(rusqlite::Error),
+    /// The writer went away with the job.
+    Lost,
+    /// Found by our own checks.
+    Kind(FaultKind),
+}
+
+impl FileError {
+    /// What the file holds makes no sense.
+    pub(crate) fn corrupt(what: impl Into<String>) -> Self {
+        Self::Kind(FaultKind::Corrupt(what.into()))
+    }
+
+    /// The fault of the file called `what`.
+    pub(crate) fn fault(self, what: &str) -> Fault {
+        match self {
+            Self::Kind(kind) => Fault::new(what, kind),
+            Self::Sql(error) => Fault::new(what, kind(&error)).caused_by(error),
+            Self::Commit(error) => {
+                let fault = Fault::new(what, kind(&error));
+                // A commit that found no room or no lock has not written its last frame. Of any
+                // other failure (a sync above all) a recovery may still find it.
+                let fault = match fault.kind {
+                    FaultKind::Full | FaultKind::Locked | FaultKind::ReadOnly => fault,
+                    _ => fault.maybe_applied(),
+                };
+                fault.caused_by(error)
+            }
+            Self::Lost => {
+                Fault::new(what, FaultKind::Unreachable("its writer has stopped".to_owned()))
+                    .maybe_applied()
+            }
+        }
+    }
+
+    /// Whether a crash left something that only a connection that writes can put right.
+    pub(crate) fn needs_writer(&self) -> bool {
+        matches!(self, Self::Sql(error) if matches!(kind(error), FaultKind::ReadOnly))
+    }
+
+    /// Whether somebody else holds the file.
+    pub(crate) fn is_busy(&self) -> bool {
+        matches!(self, Self::Sql(error) if kind(error) == FaultKind::Locked)
+    }
+}
+
+impl From<rusqlite::Error> for FileError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sql(error)
+    }
+}
+
+impl From<rusqlite::types::FromSqlError> for FileError {
+    fn from(error: rusqlite::types::FromSqlError) -> Self {
+        Self::corrupt(format!("a column of another type ({error})"))
+    }
+}
+
+/// Why a job answers no: a rule, or the file.
+#[derive(Debug)]
+pub(crate) enum Failure<R> {
+    /// The domain said no.
+    Rule(R),
+    /// The file failed.
+    File(FileError),
+}
+
+impl<R> From<FileError> for Failure<R> {
+    fn from(error: FileError) -> Self {
+        Self::File(error)
+    }
+}
+
+impl<R> From<rusqlite::Error> for Failure<R> {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::File(error.into())
+    }
+}
+
+impl From<Refused> for Failure<Refused> {
+    fn from(refused: Refused) -> Self {
+        Self::Rule(refused)
+    }
+}
+
+impl From<ControlError> for Failure<ControlError> {
+    fn from(error: ControlError) -> Self {
+        Self::Rule(error)
+    }
+}
+
+impl Failure<Refused> {
+    /// The port's error, of the file called `what`.
+    pub(crate) fn store_error(self, what: &str) -> StoreError {
+        match self {
+            Self::Rule(refused) => refused.into(),
+            Self::File(error) => error.fault(what).into(),
+        }
+    }
+}
+
+impl Failure<ControlError> {
+    /// The port's error, of the file called `what`.
+    pub(crate) fn control_error(self, what: &str) -> ControlError {
+        match self {
+            Self::Rule(error) => error,
+            Self::File(error) => error.fault(what).into(),
+        }
+    }
+}
+
+fn kind(error: &rusqlite::Error) -> FaultKind {
+    match error {
+        rusqlite::Error::SqliteFailure(code, message) => sqlite_kind(*code, message.as_deref()),
+        rusqlite::Error::InvalidPath(path) => FaultKind::Missing(path.display().to_string()),
+        other => FaultKind::Corrupt(other.to_string()),
+    }
+}
+
+fn sqlite_kind(error: ffi::Error, message: Option<&str>) -> FaultKind {
+    let words = || {
+        let words = message.map_or_else(|| error.to_string(), str::to_owned);
+        format!("{words} (SQLite code {})", error.extended_code)
+    };
+    match error.code {
+        ErrorCode::DatabaseBusy
+        | ErrorCode::DatabaseLocked
+        | ErrorCode::FileLockingProtocolFailed => FaultKind::Locked,
+        ErrorCode::DiskFull => FaultKind::Full,
+        ErrorCode::ReadOnly => FaultKind::ReadOnly,
+        ErrorCode::NotADatabase => FaultKind::Foreign("it is not a SQLite database".to_owned()),
+        ErrorCode::CannotOpen
+        | ErrorCode::SystemIoFailure
+        | ErrorCode::PermissionDenied
+        | ErrorCode::AuthorizationForStatementDenied
+        | ErrorCode::OutOfMemory
+        | ErrorCode::OperationInterrupted
+        | ErrorCode::NoLargeFileSupport => FaultKind::Unreachable(words()),
+        _ => FaultKind::Corrupt(words()),
+    }
+}

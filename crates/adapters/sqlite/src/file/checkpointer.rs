@@ -1,0 +1,134 @@
+//! The checkpointer: moves committed pages from the write-ahead log into the file.
+//!
+//! SQLite would do it inside the commit that makes the log long, and that one writer would wait
+//! for all of it. Here a thread with its own connection does it beside the writers, in passive
+//! mode, which makes nobody wait. A log is begun anew only by a write that finds it moved whole,
+//! and under steady writes there is always a little left; so the writer itself moves that little
+//! between two jobs. What writes without a pause, a long copy, waits in [`Wal::caught_up`] before
+//! the log is too long.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rusqlite::wal::CheckpointMode;
+use rusqlite::{Connection, MAIN_DB};
+use tokio::sync::watch;
+
+/// From so many pages on, the log is worth moving.
+const PAGES_WORTH_IT: u32 = 1_000;
+/// Up to so many pages the writer moves itself.
+const PAGES_LITTLE: i32 = 256;
+/// From so many pages on, who can wait should: 64 MiB.
+const PAGES_TOO_MANY: u32 = 16_384;
+/// How long to wait at most: a reader elsewhere may hold the log for as long as it likes.
+const WAIT_MAX: Duration = Duration::from_millis(250);
+
+/// The log, as the writer sees it.
+#[derive(Clone)]
+pub(crate) struct Wal {
+    shared: Arc<Shared>,
+    ping: SyncSender<()>,
+}
+
+struct Shared {
+    pages: AtomicU32,
+    little_left: AtomicBool,
+    /// How often all there was has been moved.
+    clean: watch::Sender<u64>,
+}
+
+impl Wal {
+    /// Waits, within a bound, while the log is too long.
+    pub(crate) async fn caught_up(&self) {
+        if self.shared.pages.load(Ordering::Relaxed) < PAGES_TOO_MANY {
+            return;
+        }
+        let mut clean = self.shared.clean.subscribe();
+        let _ = self.ping.try_send(());
+        let _ = tokio::time::timeout(WAIT_MAX, clean.changed()).await;
+    }
+
+    /// Moves the little that the checkpointer left, on the writer's own thread.
+    pub(super) fn move_the_rest(&self, writer: &Connection) {
+        if self.shared.little_left.swap(false, Ordering::Relaxed) {
+            self.shared.checkpoint(writer);
+        }
+    }
+}
+
+impl Shared {
+    /// Moves what can be moved without waiting. Answers the pages moved and left, if it could.
+    fn checkpoint(&self, conn: &Connection) -> Option<(i32, i32)> {
+        // A failure (another process checkpoints, the disk is full) is not the writers' concern:
+        // the log holds what they committed, and the next round tries again.
+        let (pages, moved) = conn.wal_checkpoint_v2(Some(MAIN_DB), CheckpointMode::PASSIVE).ok()?;
+        if pages == moved {
+            self.clean.send_modify(|n| *n += 1);
+        }
+        Some((moved, pages - moved))
+    }
+
+    fn round(&self, conn: &Connection) {
+        let mut moved_before = -1;
+        while let Some((moved, left)) = self.checkpoint(conn) {
+            if left <= PAGES_LITTLE {
+                self.little_left.store(left > 0, Ordering::Relaxed);
+                return;
+            }
+            if moved <= moved_before {
+                return;
+            }
+            moved_before = moved;
+        }
+    }
+}
+
+/// The handle of the thread. Dropping it waits for the thread, which ends with the last [`Wal`].
+pub(super) struct Checkpointer {
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Checkpointer {
+    /// Starts the thread on `conn`, and has `writer` tell it how long the log is.
+    pub(super) fn start(conn: Connection, writer: &mut Connection) -> std::io::Result<(Self, Wal)> {
+        let (ping, pings) = sync_channel(1);
+        let shared = Arc::new(Shared {
+            pages: AtomicU32::new(0),
+            little_left: AtomicBool::new(false),
+            clean: watch::Sender::new(0),
+        });
+        let wal = Wal { shared: Arc::clone(&shared), ping };
+        let told = wal.clone();
+        writer
+            .wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, pages: i32| {
+                let pages = pages.unsigned_abs();
+                told.shared.pages.store(pages, Ordering::Relaxed);
+                if pages >= PAGES_WORTH_IT {
+                    let _ = told.ping.try_send(());
+                }
+                Ok(())
+            }))
+            .map_err(std::io::Error::other)?;
+        let thread = std::thread::Builder::new()
+            .name("sqlite-checkpointer".to_owned())
+            .spawn(move || run(&conn, &pings, &shared))?;
+        Ok((Self { thread: Some(thread) }, wal))
+    }
+}
+
+fn run(conn: &Connection, pings: &Receiver<()>, shared: &Shared) {
+    while pings.recv().is_ok() {
+        shared.round(conn);
+    }
+}
+
+impl Drop for Checkpointer {
+    fn drop(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}

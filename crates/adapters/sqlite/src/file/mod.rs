@@ -1,0 +1,128 @@
+//! One SQLite file: opened, checked, and written by one thread of this process.
+//!
+//! ```text
+//! async callers ──▶ Writer: queue ──▶ one thread, BEGIN IMMEDIATE ──▶ commit ──▶ -wal
+//!               ──▶ Readers: a few connections, one snapshot per read              │
+//!                                        Checkpointer: another thread ◀── -wal ────┘──▶ file
+//! ```
+//!
+//! Durability: write-ahead log, `synchronous = FULL`: a commit is on the disk when it is answered.
+
+mod busy;
+mod checkpointer;
+mod open;
+mod place;
+mod readers;
+mod writer;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rehome_ports::clock::Clock;
+
+use crate::error::{Failure, FileError};
+use crate::schema::{Kind, Meta};
+use checkpointer::{Checkpointer, Wal};
+use readers::Readers;
+pub(crate) use writer::Turn;
+use writer::Writer;
+
+/// How a file is used, whatever is in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileOptions {
+    /// How long to wait for another process's lock before the answer is
+    /// [`FaultKind::Locked`](rehome_ports::FaultKind::Locked).
+    pub locked_after: Duration,
+    /// How many reads may run at once.
+    pub readers: usize,
+    /// How large the file may grow through this process, in bytes, before the answer is
+    /// [`FaultKind::Full`](rehome_ports::FaultKind::Full). `None`: as far as the disk goes.
+    pub bytes_max: Option<u64>,
+}
+
+impl Default for FileOptions {
+    fn default() -> Self {
+        Self { locked_after: Duration::from_secs(5), readers: 4, bytes_max: None }
+    }
+}
+
+/// What to open.
+pub(crate) struct Request {
+    /// What messages call it.
+    pub(crate) what: String,
+    pub(crate) kind: Kind,
+    pub(crate) path: PathBuf,
+    /// Whether to make it if there is nothing.
+    pub(crate) create: bool,
+    /// Whose it must be; `None`: whoever's it is, and a new deployment's if it is made.
+    pub(crate) deployment: Option<String>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) options: FileOptions,
+}
+
+/// An open file. Dropping it waits for the jobs in its queue and closes it.
+pub(crate) struct File {
+    // In the order in which they have to go.
+    readers: Readers,
+    writer: Writer,
+    wal: Wal,
+    _checkpointer: Checkpointer,
+    what: String,
+    meta: Meta,
+}
+
+impl File {
+    /// What messages call it.
+    pub(crate) fn what(&self) -> &str {
+        &self.what
+    }
+
+    /// What it said about itself when it was opened.
+    pub(crate) fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    /// The write-ahead log.
+    pub(crate) fn wal(&self) -> &Wal {
+        &self.wal
+    }
+
+    /// Runs `read` in a read transaction.
+    pub(crate) async fn read<T, R>(
+        &self,
+        read: impl FnOnce(&rusqlite::Transaction<'_>) -> Result<T, Failure<R>> + Send + 'static,
+    ) -> Result<T, Failure<R>>
+    where
+        T: Send + 'static,
+        R: Send + 'static,
+    {
+        self.readers.run(read).await
+    }
+
+    /// Runs `work` under the write lock, in one transaction: committed if it answers.
+    pub(crate) async fn write<T, R>(
+        &self,
+        work: impl FnOnce(&rusqlite::Transaction<'_>, &Turn) -> Result<T, Failure<R>> + Send + 'static,
+    ) -> Result<T, Failure<R>>
+    where
+        T: Send + 'static,
+        R: Send + 'static,
+    {
+        self.writer.run(|writing| writing.transaction(work)).await
+    }
+
+    /// What the writing connection says about its durability, and whether it is durable.
+    pub(crate) async fn durability<R: Send + 'static>(&self) -> Result<(String, bool), Failure<R>> {
+        self.writer.run(|writing| Ok(open::durability(writing.connection())?)).await
+    }
+
+    /// Opens on a thread that may block.
+    pub(crate) async fn open(request: Request) -> Result<Self, rehome_ports::Fault> {
+        let what = request.what.clone();
+        tokio::task::spawn_blocking(move || open::open(request))
+            .await
+            .unwrap_or(Err(FileError::Lost))
+            .map_err(|error| error.fault(&what))
+    }
+}

@@ -1,0 +1,213 @@
+//! Opening: look, check, then touch.
+//!
+//! A file is first opened for reading only and asked whose it is; one that is not ours is left as
+//! it is. Two processes that make the same file at once are put in order by SQLite's own lock: the
+//! second finds what the first made.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use rehome_ports::FaultKind;
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+use super::busy::{Contended, wait_for_locks};
+use super::checkpointer::Checkpointer;
+use super::place::{Found, Place, look, missing};
+use super::readers::Readers;
+use super::writer::Writer;
+use super::{File, Request};
+use crate::error::FileError;
+use crate::schema::{self, Meta};
+
+/// Page caches, in KiB: bounded, so that memory does not grow with the history.
+const WRITER_CACHE_KIB: i64 = 8 << 10;
+const READER_CACHE_KIB: i64 = 2 << 10;
+/// A log longer than this is cut back when it is begun anew.
+const WAL_KEPT_BYTES: i64 = 64 << 20;
+const STATEMENTS_KEPT: usize = 64;
+
+pub(super) fn open(request: Request) -> Result<File, FileError> {
+    // An absolute path never begins with `file:`, so SQLite never reads one as a URI.
+    let path = std::path::absolute(&request.path).map_err(|_| missing(&request.path))?;
+    match look(&path)? {
+        Found::Nothing if !request.create => return Err(missing(&path)),
+        Found::Nothing => {}
+        Found::EmptyFile if !request.create => {
+            return Err(FileError::Kind(FaultKind::Foreign("the file is empty".to_owned())));
+        }
+        Found::EmptyFile => {}
+        Found::File => probe(&path, &request)?,
+    }
+
+    let contended: Contended = Arc::new(AtomicBool::new(false));
+    let mut writer = connect(&path, Use::Write { create: request.create }, &request, &contended)?;
+    let meta = claim(&mut writer, &request)?;
+    if let Some(expected) = &request.deployment {
+        meta.check_deployment(expected)?;
+    }
+    if let Some(bytes) = request.options.bytes_max {
+        let page: i64 = writer.query_row("PRAGMA page_size", [], |row| row.get(0))?;
+        let pages = i64::try_from(bytes).unwrap_or(i64::MAX) / page;
+        writer.pragma_update(None, "max_page_count", pages)?;
+    }
+    let place = Place::remember(&path)?;
+
+    let aside = Contended::default();
+    let readers = (0..request.options.readers.max(1))
+        .map(|_| connect(&path, Use::Read, &request, &aside))
+        .collect::<Result<_, _>>()?;
+    let checkpointing = connect(&path, Use::Write { create: false }, &request, &aside)?;
+
+    let threads = |e: std::io::Error| FileError::Kind(FaultKind::Unreachable(e.to_string()));
+    let (checkpointer, wal) = Checkpointer::start(checkpointing, &mut writer).map_err(threads)?;
+    let refusal = meta.forbids_writing();
+    let writer = Writer::start(writer, place.clone(), contended, wal.clone(), refusal);
+    Ok(File {
+        readers: Readers::new(readers, place),
+        writer: writer.map_err(threads)?,
+        wal,
+        _checkpointer: checkpointer,
+        what: request.what,
+        meta,
+    })
+}
+
+#[derive(Clone, Copy)]
+enum Use {
+    Read,
+    Write { create: bool },
+}
+
+fn connect(
+    path: &Path,
+    how: Use,
+    request: &Request,
+    contended: &Contended,
+) -> Result<Connection, FileError> {
+    // Each connection stays in one thread at a time. No URI: any path is only a path.
+    let flags = OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_EXRESCODE;
+    let (flags, cache_kib) = match how {
+        Use::Read => (flags | OpenFlags::SQLITE_OPEN_READ_ONLY, READER_CACHE_KIB),
+        Use::Write { create: false } => {
+            (flags | OpenFlags::SQLITE_OPEN_READ_WRITE, WRITER_CACHE_KIB)
+        }
+        Use::Write { create: true } => (
+            flags | OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
+            WRITER_CACHE_KIB,
+        ),
+    };
+    let mut conn = Connection::open_with_flags(path, flags).map_err(|e| cannot_open(path, e))?;
+    wait_for_locks(&mut conn, request.options.locked_after, Arc::clone(contended))?;
+    conn.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+    conn.pragma_update(None, "cache_size", -cache_kib)?;
+    conn.pragma_update(None, "synchronous", "FULL")?;
+    conn.pragma_update(None, "fullfsync", true)?;
+    conn.pragma_update(None, "checkpoint_fullfsync", true)?;
+    conn.pragma_update(None, "foreign_keys", false)?;
+    conn.pragma_update(None, "trusted_schema", false)?;
+    // Checkpoints are the checkpointer's. (`wal_autocheckpoint` also takes away a hook.)
+    conn.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))?;
+    conn.pragma_update_and_check(None, "journal_size_limit", WAL_KEPT_BYTES, |_| Ok(()))?;
+    Ok(conn)
+}
+
+fn cannot_open(path: &Path, error: rusqlite::Error) -> FileError {
+    if error.sqlite_error_code() != Some(rusqlite::ErrorCode::CannotOpen) {
+        return error.into();
+    }
+    let folder = path.parent().unwrap_or(path);
+    match (look(path), std::fs::metadata(folder)) {
+        (Ok(Found::Nothing), Err(_)) => missing(folder),
+        (Ok(Found::Nothing), Ok(folder)) if folder.permissions().readonly() => {
+            FileError::Kind(FaultKind::ReadOnly)
+        }
+        _ => error.into(),
+    }
+}
+
+/// Asks a file whose it is without a way to write to it.
+fn probe(path: &Path, request: &Request) -> Result<(), FileError> {
+    let asked = connect(path, Use::Read, request, &Contended::default())
+        .and_then(|conn| schema::identify(&conn, request.kind));
+    let meta = match asked {
+        Ok(Some(meta)) => meta,
+        Ok(None) if request.create => return Ok(()),
+        Ok(None) => {
+            return Err(FileError::Kind(FaultKind::Foreign("the database is empty".to_owned())));
+        }
+        // Only a writer can finish what a crash left; it asks again before it does anything else.
+        Err(error) if error.needs_writer() => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    request.deployment.as_ref().map_or(Ok(()), |expected| meta.check_deployment(expected))
+}
+
+/// Makes the tables if there are none; answers what the file then says about itself.
+fn claim(conn: &mut Connection, request: &Request) -> Result<Meta, FileError> {
+    let writable = !conn.is_readonly(rusqlite::MAIN_DB)?;
+    if let Some(meta) = schema::identify(conn, request.kind)? {
+        if writable && meta.forbids_writing().is_none() {
+            write_ahead(conn, request.options.locked_after)?;
+            if meta.format < schema::FORMAT {
+                let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+                schema::upgrade(&tx, schema::read_meta(&tx)?.format)?;
+                tx.commit().map_err(FileError::Commit)?;
+                return schema::read_meta(conn);
+            }
+        }
+        return Ok(meta);
+    }
+    if !request.create {
+        return Err(FileError::Kind(FaultKind::Foreign("the database is empty".to_owned())));
+    }
+    if !writable {
+        return Err(FileError::Kind(FaultKind::ReadOnly));
+    }
+    write_ahead(conn, request.options.locked_after)?;
+    let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    // Another process may have made it between our look and our lock.
+    let meta = if let Some(meta) = schema::identify(&tx, request.kind)? {
+        meta
+    } else {
+        let new = || uuid::Uuid::new_v4().to_string();
+        let deployment = request.deployment.clone().unwrap_or_else(new);
+        schema::install(&tx, request.kind, &deployment, request.clock.now())?;
+        schema::read_meta(&tx)?
+    };
+    tx.commit().map_err(FileError::Commit)?;
+    Ok(meta)
+}
+
+/// Switches to the write-ahead log. SQLite does not call the busy handler for this lock.
+fn write_ahead(conn: &Connection, bound: Duration) -> Result<(), FileError> {
+    let since = Instant::now();
+    loop {
+        let switched = conn
+            .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0));
+        match switched.map_err(FileError::from) {
+            Ok(mode) if mode == "wal" => return Ok(()),
+            Ok(mode) => {
+                let why =
+                    format!("the write-ahead log is not possible there (journal mode {mode})");
+                return Err(FileError::Kind(FaultKind::Unreachable(why)));
+            }
+            Err(error) if error.is_busy() && since.elapsed() < bound => {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// What the connection says about its durability, and whether a commit survives a loss of power.
+pub(super) fn durability(conn: &Connection) -> rusqlite::Result<(String, bool)> {
+    let journal: String = conn.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
+    let synchronous: i64 = conn.query_row("PRAGMA synchronous", [], |row| row.get(0))?;
+    let word = ["OFF", "NORMAL", "FULL", "EXTRA"];
+    let word = usize::try_from(synchronous).ok().and_then(|n| word.get(n)).unwrap_or(&"unknown");
+    let read_only = if conn.is_readonly(rusqlite::MAIN_DB)? { ", read-only" } else { "" };
+    let text = format!("{}, synchronous={word}{read_only}", journal.to_uppercase());
+    Ok((text, journal == "wal" && synchronous >= 2))
+}

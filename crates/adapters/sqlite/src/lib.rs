@@ -1,0 +1,30 @@
+//! Stores and the control plane in SQLite files: [`SqliteStore`] and [`SqliteControlPlane`].
+//!
+//! ```text
+//! ledger_store, control_plane   the ports; each operation is one short transaction
+//!        rows                   row <-> domain
+//!        file                   one file: a writer thread, readers, a checkpointer
+//!        schema                 tables, formats, and the checks before a file is touched
+//!        error                  what SQLite says -> what an operator reads
+//! ```
+//!
+//! The rules are not here. An operation reads the row under the write lock, asks
+//! [`rehome_domain`] and writes what it answers. This room imports `domain` and `ports` and never
+//! the engine.
+//!
+//! **What SQLite asks of whoever runs it.** The file, with its `-wal` and `-shm`, lies on a local
+//! disk (not on a network file system, whose locks and shared memory do not hold). One process
+//! writes at a time; a process that is stopped inside a write transaction holds the file until it
+//! goes on or dies. Nothing but SQLite may open the file in a process that uses it: closing any
+//! descriptor of it drops the process's locks.
+
+mod control_plane;
+mod error;
+mod file;
+mod ledger_store;
+mod rows;
+mod schema;
+
+pub use control_plane::SqliteControlPlane;
+pub use file::FileOptions;
+pub use ledger_store::{SqliteStore, SqliteStoreOptions};

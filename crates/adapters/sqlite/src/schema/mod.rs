@@ -1,0 +1,169 @@
+//! The tables, their format, and whose file it is.
+//!
+//! A file says three things about itself before anything else in it is believed: SQLite's
+//! `application_id` (what kind of file), and in `meta` its format and its deployment. What is not
+//! ours is never written to.
+
+use rehome_domain::event::Timestamp;
+use rehome_ports::FaultKind;
+use rusqlite::{Connection, OptionalExtension, Transaction};
+
+use crate::error::FileError;
+
+/// The format that this code writes, and the newest that it reads.
+pub(crate) const FORMAT: u32 = 1;
+
+/// What a file can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Tenants' ledgers and events.
+    Store,
+    /// Routes and migrations.
+    ControlPlane,
+}
+
+impl Kind {
+    /// SQLite's mark in the file's header: "RhSt" and "RhCp".
+    const fn application_id(self) -> i32 {
+        match self {
+            Self::Store => 0x5268_5374,
+            Self::ControlPlane => 0x5268_4370,
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Store => "store",
+            Self::ControlPlane => "control_plane",
+        }
+    }
+
+    const fn noun(self) -> &'static str {
+        match self {
+            Self::Store => "store",
+            Self::ControlPlane => "control plane",
+        }
+    }
+
+    const fn tables(self) -> &'static str {
+        match self {
+            Self::Store => include_str!("store.sql"),
+            Self::ControlPlane => include_str!("control.sql"),
+        }
+    }
+
+    fn of(application_id: i32) -> Option<Self> {
+        [Self::Store, Self::ControlPlane].into_iter().find(|k| k.application_id() == application_id)
+    }
+}
+
+/// What a file says about itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Meta {
+    /// The format of its tables.
+    pub(crate) format: u32,
+    /// The oldest format whose writers may touch it.
+    pub(crate) oldest_writer: u32,
+    /// Whose it is.
+    pub(crate) deployment: String,
+    /// Which file it is.
+    pub(crate) identity: String,
+}
+
+impl Meta {
+    /// Why this code may not write the file, if it may not.
+    pub(crate) fn forbids_writing(&self) -> Option<FaultKind> {
+        (self.oldest_writer > FORMAT)
+            .then_some(FaultKind::NewerFormat { found: self.oldest_writer, known: FORMAT })
+    }
+
+    /// Refuses a file of another deployment.
+    pub(crate) fn check_deployment(&self, expected: &str) -> Result<(), FileError> {
+        if self.deployment == expected {
+            return Ok(());
+        }
+        Err(FileError::Kind(FaultKind::OtherDeployment {
+            found: self.deployment.clone(),
+            expected: expected.to_owned(),
+        }))
+    }
+}
+
+/// Whose the open file is. `None`: it is empty. Changes nothing.
+pub(crate) fn identify(conn: &Connection, kind: Kind) -> Result<Option<Meta>, FileError> {
+    let application_id: i32 =
+        conn.query_row("SELECT application_id FROM pragma_application_id", [], |row| row.get(0))?;
+    if application_id == 0 {
+        let things: i64 =
+            conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+        return if things == 0 { Ok(None) } else { foreign("it is another program's database") };
+    }
+    match Kind::of(application_id) {
+        Some(found) if found == kind => read_meta(conn).map(Some),
+        Some(other) => foreign(format!("it is a {}, not a {}", other.noun(), kind.noun())),
+        None => foreign("it is another program's database"),
+    }
+}
+
+fn foreign<T>(why: impl Into<String>) -> Result<T, FileError> {
+    Err(FileError::Kind(FaultKind::Foreign(why.into())))
+}
+
+/// Reads `meta` and refuses a file that only a newer reader understands.
+pub(crate) fn read_meta(conn: &Connection) -> Result<Meta, FileError> {
+    let named: bool = conn.query_row(
+        "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'meta')",
+        [],
+        |row| row.get(0),
+    )?;
+    if !named {
+        return foreign("its meta table is missing");
+    }
+    let sql = "SELECT format, oldest_reader, oldest_writer, deployment, identity FROM meta";
+    let row = conn
+        .prepare_cached(sql)?
+        .query_row([], |row| {
+            let oldest_reader: u32 = row.get(1)?;
+            let meta = Meta {
+                format: row.get(0)?,
+                oldest_writer: row.get(2)?,
+                deployment: row.get(3)?,
+                identity: row.get(4)?,
+            };
+            Ok((oldest_reader, meta))
+        })
+        .optional()?;
+    match row {
+        None => foreign("its meta table is empty"),
+        Some((found, _)) if found > FORMAT => {
+            Err(FileError::Kind(FaultKind::NewerFormat { found, known: FORMAT }))
+        }
+        Some((_, meta)) => Ok(meta),
+    }
+}
+
+/// Makes the tables of an empty file.
+pub(crate) fn install(
+    tx: &Transaction<'_>,
+    kind: Kind,
+    deployment: &str,
+    now: Timestamp,
+) -> Result<(), FileError> {
+    tx.execute_batch(kind.tables())?;
+    tx.pragma_update(None, "application_id", kind.application_id())?;
+    tx.execute(
+        "INSERT INTO meta (id, kind, format, oldest_reader, oldest_writer, deployment, identity, \
+         created_at) VALUES (1, ?1, ?2, ?2, ?2, ?3, ?4, ?5)",
+        (kind.name(), FORMAT, deployment, uuid::Uuid::new_v4().to_string(), now.micros()),
+    )?;
+    Ok(())
+}
+
+/// Brings the tables to [`FORMAT`], one format at a time, in the caller's transaction.
+pub(crate) fn upgrade(_tx: &Transaction<'_>, from: u32) -> Result<(), FileError> {
+    match from {
+        // A format that is newer but says that we may write it is left as it is.
+        FORMAT.. => Ok(()),
+        0 => Err(FileError::corrupt("its meta table names format 0, which never was")),
+    }
+}
