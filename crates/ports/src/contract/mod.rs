@@ -3,7 +3,7 @@
 //! An adapter's test file names a function that makes a fresh, empty one (and whatever must live as
 //! long as it does, such as a temporary folder), and gets one test per case:
 //!
-//! ```ignore
+//! ```text
 //! async fn store() -> (Arc<dyn LedgerStore>, TempDir) { .. }
 //! async fn control(clock: Arc<ManualClock>) -> (Arc<dyn ControlPlane>, TempDir) { .. }
 //!
