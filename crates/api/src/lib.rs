@@ -1,4 +1,23 @@
-//! Documents that people and programs exchange with rehome: what `--json` prints, what the server
+//! Documents that people and programs exchange with rehome: what `--json` prints, what a server
 //! answers, and the lines of NDJSON that events travel in.
 //!
-//! This room imports nothing of ours; conversions live in the rooms that know both sides.
+//! Names of fields are contracts. Times are RFC 3339, UTC, with microseconds; what is not known is
+//! `null`. This room imports nothing of ours: conversions live in the rooms that know both sides.
+
+pub mod duration;
+pub mod error;
+pub mod migration;
+pub mod ndjson;
+pub mod plan;
+pub mod store;
+pub mod time;
+pub mod transfer;
+pub mod verification;
+
+pub use error::{ErrorBody, ErrorDocument};
+pub use migration::{LogEntry, Migration, Options, OptionsPatch};
+pub use plan::{Estimate, Finding, Plan};
+pub use store::{Recovery, StoreCheck, StoreCheckReport, Tenant, TenantInStore, TenantPurge};
+pub use time::Time;
+pub use transfer::{ExportReport, ImportReport};
+pub use verification::{Verification, Violation};

@@ -1,0 +1,47 @@
+//! What a verification found.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// The report of a verification.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Verification {
+    /// The migration whose two stores were compared.
+    pub migration_id: Uuid,
+    /// Whose history.
+    pub tenant_id: Uuid,
+    /// The store that has the authority.
+    pub authority: String,
+    /// The store that must hold a prefix of it.
+    pub copy: String,
+    /// How deep it looked: `count`, `hash` or `full`.
+    pub level: String,
+    /// The part of the history that was looked at, from 0 to 1.
+    pub sample: f64,
+    /// Whether nothing differs.
+    pub ok: bool,
+    /// Events looked at, in each of the two stores.
+    pub events_checked: u64,
+    /// The position up to which the copy was compared.
+    pub upto_seq: u64,
+    /// How many violations there are.
+    pub violations_total: u64,
+    /// The first of them.
+    pub violations: Vec<Violation>,
+}
+
+/// One difference between what is and what must be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Violation {
+    /// `missing`, `unexpected`, `content`, `order`, `version` or `ledger`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The position it is about.
+    pub seq: Option<u64>,
+    /// The type of the stream it is about.
+    pub stream_type: Option<String>,
+    /// The id of the stream it is about.
+    pub stream_id: Option<String>,
+    /// What differs, without any payload.
+    pub detail: String,
+}
