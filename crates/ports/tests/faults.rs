@@ -158,9 +158,10 @@ async fn a_gate_after_stops_a_call_that_is_applied_already() {
 async fn what_goes_down_meanwhile_refuses_before_and_loses_after() {
     for (after, applied) in [(false, 0), (true, 1)] {
         let (inner, store, script) = store().await;
-        let gate = match after {
-            false => script.gate_before(StoreOp::Append),
-            true => script.gate_after(StoreOp::Append),
+        let gate = if after {
+            script.gate_after(StoreOp::Append)
+        } else {
+            script.gate_before(StoreOp::Append)
         };
         let sent = {
             let store = Arc::clone(&store);

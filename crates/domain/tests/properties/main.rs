@@ -1,0 +1,18 @@
+//! What must hold of the domain's rules, whatever happens.
+//!
+//! [`schedules`] is the widest: whole tenants, stores and migrations, with every message late,
+//! twice or never. [`mistakes`] are the single schedules that earlier drafts got wrong. The others
+//! take one rule each.
+
+// The helpers are test code too.
+#![allow(clippy::unwrap_used)]
+
+mod append;
+mod digest;
+mod estimate;
+mod kit;
+mod ledger;
+mod migration;
+mod mistakes;
+mod names;
+mod schedules;
