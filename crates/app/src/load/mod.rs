@@ -15,6 +15,7 @@
 
 pub mod check;
 mod clock;
+pub mod history;
 mod ids;
 pub mod journal;
 pub mod observe;
