@@ -1,4 +1,23 @@
 //! The composition root: configuration, stores by URL, and the use cases that the command and the
 //! server both offer.
+//!
+//! ```text
+//! config ──▶ deployment (control plane, stores, engine)
+//!                 ▲
+//!    transfer, migrations, tenants, stores, load: the use cases, one file each
+//!                 │
+//!                 ▼ documents of rehome_api, errors with an exit code
+//! ```
+//!
+//! This room may use every other one but the server and the command; nothing here knows how an
+//! answer is shown.
 
+pub mod config;
+pub mod deployment;
+pub mod error;
 pub mod load;
+pub mod options;
+
+pub use config::Config;
+pub use deployment::{Access, Deployment};
+pub use error::{AppError, Kind};

@@ -1,0 +1,110 @@
+//! `REHOME_*`: the environment's say, key by key.
+
+use std::path::Path;
+
+use rehome_domain::ids::StoreId;
+
+use super::{ConfigError, Draft, MigrationDefaults, Place, Set, StoreDraft, Url, file};
+
+const CONTROL_PLANE: &str = "REHOME_CONTROL_PLANE_";
+const STORES: &str = "REHOME_STORES_";
+const MIGRATION: &str = "REHOME_MIGRATION_";
+const TELEMETRY: &str = "REHOME_TELEMETRY_";
+
+/// The variables that name a part of the configuration, in the order of their names.
+pub(super) fn ours(variables: impl IntoIterator<Item = (String, String)>) -> Vec<(String, String)> {
+    let prefixes = [CONTROL_PLANE, STORES, MIGRATION, TELEMETRY];
+    let mut ours: Vec<_> = variables
+        .into_iter()
+        .filter(|(name, _)| prefixes.iter().any(|prefix| name.starts_with(prefix)))
+        .collect();
+    ours.sort();
+    ours
+}
+
+/// Overrides what the file says. Without a file (`may_add`) a store may also be named here only.
+pub(super) fn apply(
+    draft: &mut Draft,
+    variables: &[(String, String)],
+    may_add: bool,
+) -> Result<(), ConfigError> {
+    for (name, value) in variables {
+        let set = Set { value: value.clone(), place: Place::Variable(name.clone()) };
+        if name == "REHOME_CONTROL_PLANE_URL" {
+            draft.control_plane = Some(url(&set)?);
+        } else if name == "REHOME_TELEMETRY_LOG" {
+            draft.log = file::log_format(&set)?;
+        } else if let Some(key) = name.strip_prefix(MIGRATION) {
+            let key = MigrationDefaults::key(&key.to_ascii_lowercase());
+            draft.migration.set(key.ok_or_else(|| unknown(&set))?, &set)?;
+        } else if let Some(rest) = name.strip_prefix(STORES) {
+            store(draft, rest, &set, may_add)?;
+        } else {
+            return Err(unknown(&set));
+        }
+    }
+    Ok(())
+}
+
+fn unknown(set: &Set<String>) -> ConfigError {
+    set.place.refuse("names no key of the configuration")
+}
+
+fn url(set: &Set<String>) -> Result<Set<Url>, ConfigError> {
+    let value =
+        Url::parse(&set.value, Path::new("")).map_err(|problem| set.place.refuse(problem))?;
+    Ok(Set { value, place: set.place.clone() })
+}
+
+fn store(
+    draft: &mut Draft,
+    rest: &str,
+    set: &Set<String>,
+    may_add: bool,
+) -> Result<(), ConfigError> {
+    let (name, is_url) = match (rest.strip_suffix("_URL"), rest.strip_suffix("_DEFAULT")) {
+        (Some(name), _) => (name, true),
+        (_, Some(name)) => (name, false),
+        _ => return Err(unknown(set)),
+    };
+    let index = match matching(draft, name, set)? {
+        Some(index) => index,
+        None if may_add => {
+            let id: StoreId = name
+                .to_ascii_lowercase()
+                .parse()
+                .map_err(|problem| set.place.refuse(format!("{problem}")))?;
+            let id = Set { value: id, place: set.place.clone() };
+            draft.stores.push(StoreDraft { id, url: None, default: false });
+            draft.stores.len() - 1
+        }
+        None => return Err(set.place.refuse("names a store that the file does not")),
+    };
+    let store = &mut draft.stores[index];
+    if is_url {
+        store.url = Some(url(set)?);
+    } else {
+        let value = set.value.parse().map_err(|_| set.place.refuse("must be true or false"))?;
+        // The environment has the last word on which one it is.
+        if value {
+            draft.stores.iter_mut().for_each(|store| store.default = false);
+        }
+        draft.stores[index].default = value;
+    }
+    Ok(())
+}
+
+/// The store that a variable means.
+fn matching(draft: &Draft, name: &str, set: &Set<String>) -> Result<Option<usize>, ConfigError> {
+    let written = |id: &StoreId| id.as_str().to_ascii_uppercase().replace('-', "_");
+    let mut found = draft
+        .stores
+        .iter()
+        .enumerate()
+        .filter(|(_, store)| written(&store.id.value) == name)
+        .map(|(index, _)| index);
+    match (found.next(), found.next()) {
+        (_, Some(_)) => Err(set.place.refuse("could mean more than one store; rename one of them")),
+        (first, None) => Ok(first),
+    }
+}

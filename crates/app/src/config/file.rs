@@ -1,0 +1,110 @@
+//! The file, section by section.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use rehome_domain::ids::StoreId;
+use toml::de::DeTable;
+
+use super::table::{Source, Table};
+use super::{ConfigError, Draft, LogFormat, MigrationDefaults, Place, Set, StoreDraft, Url};
+
+pub(super) fn read(path: &Path, text: &str) -> Result<Draft, ConfigError> {
+    let source = Source { path, text };
+    let root = DeTable::parse(text).map_err(|error| {
+        let place = error.span().map_or(Place::File(path.to_owned()), |span| source.at(span.start));
+        // Only the parser's words: its display would repeat the line, which may hold a secret.
+        place.refuse(format!("not TOML: {}", error.message()))
+    })?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let mut root = Table::new(source, "", root.into_inner());
+    let mut draft = Draft::default();
+
+    if let Some(mut table) = root.table("control_plane")? {
+        draft.control_plane = url(&mut table, "control_plane.url", folder)?;
+        table.end()?;
+    }
+    for (place, mut table) in root.tables("stores")? {
+        draft.stores.push(store(&place, &mut table, folder)?);
+        table.end()?;
+    }
+    if let Some(table) = root.table("migration")? {
+        draft.migration = MigrationDefaults::read(table)?;
+    }
+    if let Some(table) = root.table("telemetry")? {
+        telemetry(table, &mut draft)?;
+    }
+    if let Some(table) = root.table("server")? {
+        server(table, &mut draft)?;
+    }
+    if let Some(mut table) = root.table("auth")? {
+        let place = table.any("tokens");
+        table.end()?;
+        no_effect(&mut draft, "[auth]", place);
+    }
+    root.end()?;
+    Ok(draft)
+}
+
+fn url(table: &mut Table<'_>, name: &str, folder: &Path) -> Result<Option<Set<Url>>, ConfigError> {
+    let Some(set) = table.text("url")? else { return Ok(None) };
+    let value = Url::parse(&set.value, folder)
+        .map_err(|problem| set.place.refuse(format!("{name} {problem}")))?;
+    Ok(Some(Set { value, place: set.place }))
+}
+
+fn store(place: &Place, table: &mut Table<'_>, folder: &Path) -> Result<StoreDraft, ConfigError> {
+    let id = table.text("id")?.ok_or_else(|| place.refuse("stores.id is missing"))?;
+    let value: StoreId =
+        id.value.parse().map_err(|problem| id.place.refuse(format!("stores.id: {problem}")))?;
+    Ok(StoreDraft {
+        id: Set { value, place: id.place },
+        url: url(table, "stores.url", folder)?,
+        default: table.flag("default")?.is_some_and(|set| set.value),
+    })
+}
+
+fn telemetry(mut table: Table<'_>, draft: &mut Draft) -> Result<(), ConfigError> {
+    if let Some(set) = table.text("log")? {
+        draft.log = log_format(&set)?;
+    }
+    let endpoint = table.text("otlp_endpoint")?.map(|set| set.place);
+    let protocol = table.text("otlp_protocol")?;
+    if let Some(set) = &protocol
+        && !["grpc", "http"].contains(&set.value.as_str())
+    {
+        return Err(set.place.refuse("telemetry.otlp_protocol must be \"grpc\" or \"http\""));
+    }
+    table.end()?;
+    no_effect(draft, "telemetry.otlp_*", endpoint.or(protocol.map(|set| set.place)));
+    Ok(())
+}
+
+pub(super) fn log_format(set: &Set<String>) -> Result<LogFormat, ConfigError> {
+    LogFormat::parse(&set.value)
+        .ok_or_else(|| set.place.refuse("telemetry.log must be \"json\" or \"pretty\""))
+}
+
+fn server(mut table: Table<'_>, draft: &mut Draft) -> Result<(), ConfigError> {
+    let bind = table.text("bind")?;
+    if let Some(set) = &bind
+        && set.value.parse::<SocketAddr>().is_err()
+    {
+        return Err(set.place.refuse("server.bind must be an address like \"127.0.0.1:7411\""));
+    }
+    let mut place = bind.map(|set| set.place);
+    for key in ["tls_cert", "tls_key"] {
+        place = place.or(table.text(key)?.map(|set| set.place));
+    }
+    place = place.or(table.texts("cors")?);
+    table.end()?;
+    no_effect(draft, "[server]", place);
+    Ok(())
+}
+
+fn no_effect(draft: &mut Draft, what: &str, place: Option<Place>) {
+    if let Some(place) = place {
+        let warning = place.refuse(format!("{what} has no effect in this version of rehome"));
+        draft.warnings.push(warning.to_string());
+    }
+}

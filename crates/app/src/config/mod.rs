@@ -1,0 +1,231 @@
+//! `rehome.toml`: where the control plane and the stores are, and what migrations run with.
+//!
+//! ```toml
+//! [control_plane]
+//! url = "sqlite:control.db"          # relative to this file
+//!
+//! [[stores]]
+//! id = "shared"
+//! url = "sqlite:shared.db"
+//! default = true                     # where new tenants go
+//!
+//! [migration]                        # what a migration runs with unless it is told otherwise
+//! copy_rate_max = 5000
+//! rollback_window = "1h"
+//! ```
+//!
+//! **Nothing is passed over.** An unknown key and a bad value are refused with the key, the file
+//! and the line. The sections `[server]` and `[auth]`, and `otlp_*` under `[telemetry]`, are for a
+//! server; they are checked, and a warning says that the commands of this version do not use them.
+//!
+//! **The environment** overrides the file, key by key:
+//!
+//! | variable | key |
+//! |---|---|
+//! | `REHOME_CONTROL_PLANE_URL` | `control_plane.url` |
+//! | `REHOME_STORES_<ID>_URL` | `url` of the store `<id>`; capitals, `-` written as `_` |
+//! | `REHOME_STORES_<ID>_DEFAULT` | `default` of the store `<id>` |
+//! | `REHOME_MIGRATION_<KEY>` | `migration.<key>`, for example `REHOME_MIGRATION_COPY_RATE_MAX` |
+//! | `REHOME_TELEMETRY_LOG` | `telemetry.log` |
+//!
+//! Without a file the environment is the whole configuration; relative paths in it are relative to
+//! the working directory. A variable that begins like these and names no key is refused too.
+//!
+//! A url may hold a password: it is never shown, [`Url`]'s `Debug` and `Display` leave it out.
+
+mod check;
+mod environment;
+mod file;
+mod migration;
+mod table;
+#[cfg(test)]
+mod tests;
+mod url;
+
+use std::path::{Path, PathBuf};
+
+use rehome_domain::ids::StoreId;
+
+pub use migration::MigrationDefaults;
+pub use url::Url;
+
+/// The file that is read when none is named.
+pub const DEFAULT_FILE: &str = "rehome.toml";
+
+/// Everything that was configured.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where the control plane is.
+    pub control_plane: Url,
+    /// The stores, in the order of the file.
+    pub stores: Vec<StoreConfig>,
+    /// The store that new tenants go to: one of `stores`.
+    pub default_store: StoreId,
+    /// What a migration runs with unless it is told otherwise.
+    pub migration: MigrationDefaults,
+    /// How log lines look.
+    pub log: LogFormat,
+    /// What was read and has no effect in this version.
+    pub warnings: Vec<String>,
+}
+
+/// One store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreConfig {
+    /// Its name.
+    pub id: StoreId,
+    /// Where it is.
+    pub url: Url,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Pretty,
+    /// One JSON object per line.
+    Json,
+}
+
+impl LogFormat {
+    /// The format of that name.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "pretty" => Some(Self::Pretty),
+            "json" => Some(Self::Json),
+            _ => None,
+        }
+    }
+}
+
+/// Why there is no configuration to work with.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// There is no such file.
+    #[error(
+        "the configuration file {} does not exist; name one with --config, or set \
+         REHOME_CONTROL_PLANE_URL and REHOME_STORES_<ID>_URL", .0.display()
+    )]
+    NoFile(PathBuf),
+    /// The file cannot be read.
+    #[error("the configuration file {} cannot be read: {source}", path.display())]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A key or a value is not what it must be.
+    #[error("{place}: {problem}")]
+    Invalid {
+        /// `file:line`, or the variable.
+        place: String,
+        /// The key and what is wrong with it.
+        problem: String,
+    },
+}
+
+/// Where a setting comes from, for messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// A line of a file.
+    Line(PathBuf, usize),
+    /// The file as a whole.
+    File(PathBuf),
+    /// A variable of the environment.
+    Variable(String),
+    /// The environment as a whole.
+    Environment,
+}
+
+impl Place {
+    pub(crate) fn refuse(&self, problem: impl Into<String>) -> ConfigError {
+        let place = match self {
+            Self::Line(path, line) => format!("{}:{line}", path.display()),
+            Self::File(path) => path.display().to_string(),
+            Self::Variable(name) => format!("environment variable {name}"),
+            Self::Environment => "environment".to_owned(),
+        };
+        ConfigError::Invalid { place, problem: problem.into() }
+    }
+}
+
+/// A setting and where it comes from.
+#[derive(Clone, Debug)]
+pub(crate) struct Set<T> {
+    pub(crate) value: T,
+    pub(crate) place: Place,
+}
+
+/// The configuration before it was looked at as a whole.
+#[derive(Debug, Default)]
+pub(crate) struct Draft {
+    pub(crate) control_plane: Option<Set<Url>>,
+    pub(crate) stores: Vec<StoreDraft>,
+    pub(crate) migration: MigrationDefaults,
+    pub(crate) log: LogFormat,
+    pub(crate) warnings: Vec<String>,
+}
+
+#[derive(Debug)]
+pub(crate) struct StoreDraft {
+    pub(crate) id: Set<StoreId>,
+    pub(crate) url: Option<Set<Url>>,
+    pub(crate) default: bool,
+}
+
+impl Config {
+    /// Reads `file`, or `./rehome.toml` if there is one, and then the environment.
+    pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
+        let variables = std::env::vars_os().filter_map(|(name, value)| {
+            // What is no Unicode can name no key of ours.
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        });
+        Self::load_from(file, variables)
+    }
+
+    /// The same with the variables given.
+    pub fn load_from(
+        file: Option<&Path>,
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let variables = environment::ours(variables);
+        let path = file.unwrap_or(Path::new(DEFAULT_FILE));
+        let mut draft = Draft::default();
+        let whole = match std::fs::read_to_string(path) {
+            Ok(text) => {
+                draft = file::read(path, &text)?;
+                Place::File(path.to_owned())
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                if file.is_some() || variables.is_empty() {
+                    return Err(ConfigError::NoFile(path.to_owned()));
+                }
+                Place::Environment
+            }
+            Err(source) => return Err(ConfigError::Unreadable { path: path.to_owned(), source }),
+        };
+        let may_add = whole == Place::Environment;
+        environment::apply(&mut draft, &variables, may_add)?;
+        check::whole(draft, &whole)
+    }
+
+    /// Stores in files of one folder, with the first as the default one: for a first look and for
+    /// tests.
+    pub fn embedded(folder: &Path, stores: &[StoreId]) -> Option<Self> {
+        let file = |name: &str| Url::sqlite(folder.join(format!("{name}.db")));
+        Some(Self {
+            control_plane: file("control"),
+            stores: stores
+                .iter()
+                .map(|id| StoreConfig { id: id.clone(), url: file(&format!("store-{id}")) })
+                .collect(),
+            default_store: stores.first()?.clone(),
+            migration: MigrationDefaults::default(),
+            log: LogFormat::default(),
+            warnings: Vec::new(),
+        })
+    }
+}

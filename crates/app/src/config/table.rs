@@ -1,0 +1,162 @@
+//! A table of a TOML file, taken apart key by key: what is left over at the end is unknown.
+
+use std::path::Path;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::{ConfigError, Place, Set};
+
+/// The file that a table is in, for messages.
+#[derive(Clone, Copy)]
+pub(super) struct Source<'a> {
+    pub(super) path: &'a Path,
+    pub(super) text: &'a str,
+}
+
+impl Source<'_> {
+    /// The place of a byte of the file.
+    pub(super) fn at(&self, byte: usize) -> Place {
+        let before = &self.text.as_bytes()[..byte.min(self.text.len())];
+        let line = before.split(|byte| *byte == b'\n').count();
+        Place::Line(self.path.to_owned(), line)
+    }
+}
+
+/// A table whose keys are taken one by one.
+pub(super) struct Table<'a> {
+    source: Source<'a>,
+    /// Its name, with a dot behind it; empty for the whole file.
+    name: String,
+    entries: DeTable<'a>,
+    known: Vec<&'static str>,
+}
+
+impl<'a> Table<'a> {
+    pub(super) fn new(source: Source<'a>, name: &str, entries: DeTable<'a>) -> Self {
+        let name = if name.is_empty() { String::new() } else { format!("{name}.") };
+        Self { source, name, entries, known: Vec::new() }
+    }
+
+    fn take(&mut self, key: &'static str) -> Option<(Place, DeValue<'a>)> {
+        self.known.push(key);
+        let (_, value) = self.entries.remove_entry(key)?;
+        let place = self.source.at(value.span().start);
+        Some((place, value.into_inner()))
+    }
+
+    fn refuse(&self, place: &Place, key: &str, problem: &str) -> ConfigError {
+        place.refuse(format!("{}{key} {problem}", self.name))
+    }
+
+    pub(super) fn text(&mut self, key: &'static str) -> Result<Option<Set<String>>, ConfigError> {
+        let Some((place, value)) = self.take(key) else { return Ok(None) };
+        match value {
+            DeValue::String(text) => Ok(Some(Set { value: text.into_owned(), place })),
+            other => Err(self.refuse(&place, key, &must_be("a string", &other))),
+        }
+    }
+
+    pub(super) fn flag(&mut self, key: &'static str) -> Result<Option<Set<bool>>, ConfigError> {
+        let Some((place, value)) = self.take(key) else { return Ok(None) };
+        match value {
+            DeValue::Boolean(value) => Ok(Some(Set { value, place })),
+            other => Err(self.refuse(&place, key, &must_be("true or false", &other))),
+        }
+    }
+
+    /// A value as the text that the environment would give for it.
+    pub(super) fn plain(
+        &mut self,
+        key: &'static str,
+        wanted: &str,
+        is_number: bool,
+    ) -> Result<Option<Set<String>>, ConfigError> {
+        let Some((place, value)) = self.take(key) else { return Ok(None) };
+        match value {
+            DeValue::Integer(number) if is_number && number.radix() == 10 => {
+                Ok(Some(Set { value: number.as_str().replace('_', ""), place }))
+            }
+            DeValue::String(text) if !is_number => {
+                Ok(Some(Set { value: text.into_owned(), place }))
+            }
+            other => Err(self.refuse(&place, key, &must_be(wanted, &other))),
+        }
+    }
+
+    pub(super) fn table(&mut self, key: &'static str) -> Result<Option<Table<'a>>, ConfigError> {
+        let Some((place, value)) = self.take(key) else { return Ok(None) };
+        match value {
+            DeValue::Table(entries) => {
+                Ok(Some(Table::new(self.source, &format!("{}{key}", self.name), entries)))
+            }
+            other => Err(self.refuse(&place, key, &must_be("a table", &other))),
+        }
+    }
+
+    /// `[[key]]`, each with its place.
+    pub(super) fn tables(
+        &mut self,
+        key: &'static str,
+    ) -> Result<Vec<(Place, Table<'a>)>, ConfigError> {
+        let Some((place, value)) = self.take(key) else { return Ok(Vec::new()) };
+        let DeValue::Array(array) = value else {
+            let problem = format!("is written as [[{key}]], once for each");
+            return Err(self.refuse(&place, key, &problem));
+        };
+        let each = array.into_iter().map(|value: Spanned<DeValue<'a>>| {
+            let place = self.source.at(value.span().start);
+            match value.into_inner() {
+                DeValue::Table(entries) => Ok((place, Table::new(self.source, key, entries))),
+                other => Err(self.refuse(&place, key, &must_be("a table", &other))),
+            }
+        });
+        each.collect()
+    }
+
+    /// Any value: for sections that are only looked at to say that they have no effect.
+    pub(super) fn any(&mut self, key: &'static str) -> Option<Place> {
+        self.take(key).map(|(place, _)| place)
+    }
+
+    /// A list of strings, or a string.
+    pub(super) fn texts(&mut self, key: &'static str) -> Result<Option<Place>, ConfigError> {
+        let Some((place, value)) = self.take(key) else { return Ok(None) };
+        let fits = match &value {
+            DeValue::String(_) => true,
+            DeValue::Array(array) => {
+                array.iter().all(|item| matches!(item.get_ref(), DeValue::String(_)))
+            }
+            _ => false,
+        };
+        if fits {
+            Ok(Some(place))
+        } else {
+            Err(self.refuse(&place, key, &must_be("a list of strings", &value)))
+        }
+    }
+
+    /// Refuses what was not taken.
+    pub(super) fn end(self) -> Result<(), ConfigError> {
+        let Some((key, _)) = self.entries.iter().min_by_key(|(key, _)| key.span().start) else {
+            return Ok(());
+        };
+        let place = self.source.at(key.span().start);
+        let known = self.known.join(", ");
+        let (name, key) = (&self.name, key.get_ref());
+        Err(place.refuse(format!("unknown key {name}{key}; known here are: {known}")))
+    }
+}
+
+fn must_be(wanted: &str, value: &DeValue<'_>) -> String {
+    let found = match value {
+        DeValue::String(_) => "a string",
+        DeValue::Integer(_) => "an integer",
+        DeValue::Float(_) => "a float",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "an array",
+        DeValue::Table(_) => "a table",
+    };
+    format!("must be {wanted}, not {found}")
+}

@@ -1,0 +1,256 @@
+use std::path::Path;
+
+use super::*;
+
+const GOOD: &str = r#"
+[control_plane]
+url = "sqlite:control.db"
+
+[[stores]]
+id = "shared"
+url = "sqlite:shared.db"
+default = true
+
+[[stores]]
+id = "dedicated-1"
+url = "sqlite:/data/dedicated.db"
+
+[migration]
+copy_rate_max = 5_000
+rollback_window = "1h"
+write_pause_timeout_ms = 2000
+
+[telemetry]
+log = "json"
+"#;
+
+fn load_with(text: &str, variables: &[(&str, &str)]) -> Result<Config, String> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rehome.toml");
+    std::fs::write(&path, text).unwrap();
+    let variables = variables.iter().map(|(name, value)| (name.to_string(), value.to_string()));
+    let shown = folder.path().display().to_string();
+    Config::load_from(Some(&path), variables).map_err(|error| error.to_string().replace(&shown, ""))
+}
+
+fn refused(text: &str) -> String {
+    load_with(text, &[]).unwrap_err()
+}
+
+fn changed(from: &str, to: &str) -> String {
+    assert!(GOOD.contains(from), "{from}");
+    GOOD.replacen(from, to, 1)
+}
+
+#[test]
+fn a_whole_file_is_read_and_paths_are_relative_to_it() {
+    let config = load_with(GOOD, &[]).unwrap();
+    assert!(config.control_plane.path().ends_with("control.db"));
+    assert!(config.control_plane.path().is_absolute());
+    assert_eq!(config.stores[1].url.path(), Path::new("/data/dedicated.db"));
+    assert_eq!(config.default_store.as_str(), "shared");
+    assert_eq!(config.migration.options.copy_rate_max, Some(5_000));
+    assert_eq!(config.migration.options.rollback_window.unwrap().0, 3_600_000);
+    assert_eq!(config.migration.write_pause_timeout_ms, Some(2_000));
+    assert_eq!(config.log, LogFormat::Json);
+    assert_eq!(config.warnings, Vec::<String>::new());
+}
+
+#[test]
+fn unknown_keys_are_refused_with_key_file_and_line() {
+    for (text, problem) in [
+        (changed("copy_rate_max", "copy_rate"), "/rehome.toml:15: unknown key migration.copy_rate"),
+        (changed("log =", "logs ="), "/rehome.toml:20: unknown key telemetry.logs"),
+        (changed("default = true", "main = true"), "/rehome.toml:8: unknown key stores.main"),
+        (changed("[telemetry]", "[telemetrics]"), "/rehome.toml:19: unknown key telemetrics"),
+        (format!("urls = 1\n{GOOD}"), "/rehome.toml:1: unknown key urls"),
+    ] {
+        assert!(refused(&text).starts_with(problem), "{}", refused(&text));
+    }
+}
+
+#[test]
+fn bad_values_are_refused_with_key_file_and_line() {
+    let window = "rollback_window = \"1h\"";
+    for (text, problem) in [
+        (
+            changed("5_000", "\"fast\""),
+            "/rehome.toml:15: migration.copy_rate_max must be a whole number from 0 to 4294967295, \
+             not a string",
+        ),
+        (changed("5_000", "-1"), "/rehome.toml:15: migration.copy_rate_max must be a whole number"),
+        (
+            changed("5_000", "1.5"),
+            "/rehome.toml:15: migration.copy_rate_max must be a whole number",
+        ),
+        (changed("5_000", "5000000000"), "/rehome.toml:15: migration.copy_rate_max must be"),
+        (
+            changed("copy_rate_max = 5_000", "batch_events = 0"),
+            "/rehome.toml:15: migration.batch_events must be 1 to 100000, not 0",
+        ),
+        (changed("\"1h\"", "\"soon\""), "/rehome.toml:16: migration.rollback_window must be a dur"),
+        (changed("\"1h\"", "3600"), "/rehome.toml:16: migration.rollback_window must be a dur"),
+        (
+            changed(window, "cutover = \"tonight\""),
+            "/rehome.toml:16: migration.cutover: not a time",
+        ),
+        (
+            changed(window, "mirror_ack = \"both\""),
+            "/rehome.toml:16: migration.mirror_ack must be source or target",
+        ),
+        (
+            changed("= 2000", "= 0"),
+            "/rehome.toml:17: migration.write_pause_timeout_ms must be 1 to",
+        ),
+        (changed("\"json\"", "\"xml\""), "/rehome.toml:20: telemetry.log must be"),
+        (
+            changed("\"json\"", "true"),
+            "/rehome.toml:20: telemetry.log must be a string, not true or",
+        ),
+        (
+            changed("= true", "= \"yes\""),
+            "/rehome.toml:8: stores.default must be true or false, not",
+        ),
+        (changed("\"shared\"", "\"sh/ared\""), "/rehome.toml:6: stores.id: store id"),
+        (
+            changed("\"sqlite:shared.db\"", "7"),
+            "/rehome.toml:7: stores.url must be a string, not an",
+        ),
+        (changed("sqlite:shared.db", "shared.db"), "/rehome.toml:7: stores.url is not a url"),
+        (
+            changed("sqlite:shared.db", "postgres://u:hunter2@h/d"),
+            "/rehome.toml:7: stores.url PostgreSQL is not in this version",
+        ),
+        (changed("[control_plane]", "[control_plane"), "/rehome.toml:2: not TOML:"),
+        (changed("[[stores]]", "[stores]"), "/rehome.toml:"),
+        ("stores = 3".to_owned(), "/rehome.toml:1: stores is written as [[stores]]"),
+        ("control_plane = \"x\"".to_owned(), "/rehome.toml:1: control_plane must be a table, not"),
+    ] {
+        let found = refused(&text);
+        assert!(found.starts_with(problem), "{found}");
+        assert!(!found.contains("hunter2"));
+    }
+}
+
+#[test]
+fn the_stores_as_a_whole_have_to_make_sense() {
+    for (text, problem) in [
+        (changed("url = \"sqlite:control.db\"", ""), "/rehome.toml: control_plane.url is missing"),
+        (
+            changed("url = \"sqlite:shared.db\"", ""),
+            "/rehome.toml:6: stores.url of \"shared\" is mis",
+        ),
+        (changed("id = \"shared\"", ""), "/rehome.toml:5: stores.id is missing"),
+        (changed("dedicated-1", "shared"), "/rehome.toml:11: stores.id \"shared\" is there twice"),
+        (changed("default = true", ""), "/rehome.toml: no store is the default one"),
+        (
+            changed("dedicated.db\"", "dedicated.db\"\ndefault = true"),
+            "/rehome.toml:11: stores.default is true for more than one",
+        ),
+        (
+            changed("/data/dedicated.db", "./x/../shared.db"),
+            "/rehome.toml:12: stores.url: store \"dedicated-1\" and store \"shared\" are the same",
+        ),
+        (
+            changed("sqlite:shared.db", "sqlite:control.db"),
+            "/rehome.toml:7: stores.url: store \"shared\" and the control plane are the same file",
+        ),
+        ("[control_plane]\nurl = \"sqlite:c.db\"".to_owned(), "/rehome.toml: no store is config"),
+    ] {
+        // `x/..` is only followed where the folder is there.
+        let text = text.replace("./x/../", "./");
+        assert!(refused(&text).starts_with(problem), "{}", refused(&text));
+    }
+}
+
+#[test]
+fn two_names_of_one_file_are_found_by_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let (a, b) = (folder.path().join("a.db"), folder.path().join("b.db"));
+    std::fs::write(&a, "x").unwrap();
+    std::fs::hard_link(&a, &b).unwrap();
+    assert!(Url::sqlite(a.clone()).is_same_file(&Url::sqlite(b)));
+    assert!(!Url::sqlite(a).is_same_file(&Url::sqlite(folder.path().join("c.db"))));
+}
+
+#[test]
+fn the_only_store_is_the_default_one() {
+    let text =
+        "[control_plane]\nurl = \"sqlite:c.db\"\n[[stores]]\nid = \"a\"\nurl = \"sqlite:a.db\"";
+    assert_eq!(load_with(text, &[]).unwrap().default_store.as_str(), "a");
+}
+
+#[test]
+fn what_has_no_effect_yet_is_said() {
+    let text = format!(
+        "{GOOD}otlp_endpoint = \"http://localhost:4317\"\n[server]\nbind = \"127.0.0.1:7411\"\n\
+         cors = [\"https://a\"]\n[auth]\ntokens = []\n"
+    );
+    let warnings = load_with(&text, &[]).unwrap().warnings;
+    assert_eq!(warnings.len(), 3, "{warnings:?}");
+    assert!(warnings.iter().all(|warning| warning.contains("no effect in this version")));
+    assert!(warnings[1].contains("rehome.toml:23: [server]"), "{warnings:?}");
+    assert!(refused(&text.replace("127.0.0.1:7411", "localhost")).contains("server.bind must be"));
+    assert!(refused(&text.replace("cors", "corse")).contains("unknown key server.corse"));
+}
+
+#[test]
+fn the_environment_overrides_the_file() {
+    let config = load_with(
+        GOOD,
+        &[
+            ("REHOME_CONTROL_PLANE_URL", "sqlite:/elsewhere/control.db"),
+            ("REHOME_STORES_DEDICATED_1_URL", "sqlite:/elsewhere/dedicated.db"),
+            ("REHOME_STORES_DEDICATED_1_DEFAULT", "true"),
+            ("REHOME_MIGRATION_COPY_RATE_MAX", "7"),
+            ("REHOME_TELEMETRY_LOG", "pretty"),
+            ("REHOME_SHARED_DATA", "not of the configuration"),
+            ("PATH", "neither"),
+        ],
+    )
+    .unwrap();
+    assert_eq!(config.control_plane.path(), Path::new("/elsewhere/control.db"));
+    assert_eq!(config.stores[1].url.path(), Path::new("/elsewhere/dedicated.db"));
+    assert_eq!(config.default_store.as_str(), "dedicated-1");
+    assert_eq!(config.migration.options.copy_rate_max, Some(7));
+    assert_eq!(config.log, LogFormat::Pretty);
+}
+
+#[test]
+fn a_variable_that_names_no_key_is_refused_and_its_value_not_shown() {
+    for name in [
+        "REHOME_MIGRATION_COPY_RATE",
+        "REHOME_MIGRATION_BATCH_EVENTS",
+        "REHOME_STORES_OTHER_URL",
+        "REHOME_STORES_SHARED_URI",
+        "REHOME_STORES_SHARED_DEFAULT",
+        "REHOME_CONTROL_PLANE_PASSWORD",
+        "REHOME_CONTROL_PLANE_URL",
+    ] {
+        let problem = load_with(GOOD, &[(name, "hunter2")]).unwrap_err();
+        assert!(problem.contains(name) && !problem.contains("hunter2"), "{problem}");
+    }
+}
+
+#[test]
+fn without_a_file_the_environment_is_the_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("rehome.toml");
+    let named = Config::load_from(Some(&missing), []).unwrap_err();
+    assert!(matches!(named, ConfigError::NoFile(_)));
+
+    let mut draft = Draft::default();
+    let variables = environment::ours(
+        [
+            ("REHOME_CONTROL_PLANE_URL", "sqlite:control.db"),
+            ("REHOME_STORES_SHARED_URL", "sqlite:shared.db"),
+            ("REHOME_STORES_OTHER_URL", "sqlite:other.db"),
+            ("REHOME_STORES_SHARED_DEFAULT", "true"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned())),
+    );
+    environment::apply(&mut draft, &variables, true).unwrap();
+    let config = check::whole(draft, &Place::Environment).unwrap();
+    assert_eq!(config.stores.len(), 2);
+    assert_eq!(config.default_store.as_str(), "shared");
+}

@@ -1,0 +1,114 @@
+//! Where a store or a control plane is: `sqlite:PATH`.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// The place of a store or of a control plane.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub enum Url {
+    /// A SQLite file.
+    Sqlite(PathBuf),
+}
+
+impl Url {
+    /// A SQLite file.
+    pub const fn sqlite(path: PathBuf) -> Self {
+        Self::Sqlite(path)
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Sqlite(path) => path,
+        }
+    }
+
+    /// Reads a url; a relative path is relative to `folder`. The message never repeats the url,
+    /// which may hold a password.
+    pub(crate) fn parse(text: &str, folder: &Path) -> Result<Self, String> {
+        let Some((scheme, rest)) = text.split_once(':') else {
+            return Err("is not a url; write it like \"sqlite:shared.db\"".to_owned());
+        };
+        match scheme {
+            "sqlite" => Self::parse_sqlite(rest, folder),
+            "postgres" | "postgresql" => {
+                Err("PostgreSQL is not in this version; use a \"sqlite:\" url".to_owned())
+            }
+            _ => {
+                Err("has a scheme that is not known; write it like \"sqlite:shared.db\"".to_owned())
+            }
+        }
+    }
+
+    fn parse_sqlite(rest: &str, folder: &Path) -> Result<Self, String> {
+        // `sqlite:///abs.db` and `sqlite://rel.db` are written too.
+        let path = rest.strip_prefix("//").unwrap_or(rest);
+        if path.is_empty() {
+            return Err("names no file; write it like \"sqlite:shared.db\"".to_owned());
+        }
+        if path == ":memory:" {
+            return Err(
+                "a store in memory would be another one in every process; name a file".to_owned()
+            );
+        }
+        if path.contains(['?', '#', '\0']) {
+            return Err("holds parameters; a \"sqlite:\" url is a path and nothing else".to_owned());
+        }
+        if path.ends_with('/') {
+            return Err("names a folder, not a file".to_owned());
+        }
+        Ok(Self::Sqlite(folder.join(path)))
+    }
+}
+
+impl fmt::Display for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+        }
+    }
+}
+
+impl fmt::Debug for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_relative_to_the_configuration() {
+        let path = |text| match Url::parse(text, Path::new("/etc/rehome")) {
+            Ok(url) => url.path().to_str().unwrap().to_owned(),
+            Err(problem) => panic!("{problem}"),
+        };
+        assert_eq!(path("sqlite:shared.db"), "/etc/rehome/shared.db");
+        assert_eq!(path("sqlite://data/shared.db"), "/etc/rehome/data/shared.db");
+        assert_eq!(path("sqlite:/var/shared.db"), "/var/shared.db");
+        assert_eq!(path("sqlite:///var/shared.db"), "/var/shared.db");
+        assert_eq!(path("sqlite:a b%20:c.db"), "/etc/rehome/a b%20:c.db");
+    }
+
+    #[test]
+    fn what_is_no_place_is_refused_without_repeating_it() {
+        for text in [
+            "hunter2",
+            "",
+            "sqlite:",
+            "sqlite://",
+            "sqlite::memory:",
+            "sqlite:hunter2?mode=ro",
+            "sqlite:hunter2/",
+            "postgres://u:hunter2@h/db",
+            "postgresql://u:hunter2@h/db",
+            "mysql://u:hunter2@h/db",
+        ] {
+            let problem = Url::parse(text, Path::new("")).unwrap_err();
+            assert!(!problem.contains("hunter2"), "{problem}");
+        }
+        assert!(Url::parse("postgres://h", Path::new("")).unwrap_err().contains("not in this"));
+    }
+}

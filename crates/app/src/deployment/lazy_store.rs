@@ -1,0 +1,164 @@
+//! A store that is opened when it is first used.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use rehome_domain::append::Append;
+use rehome_domain::digest::Digest;
+use rehome_domain::event::Event;
+use rehome_domain::ids::{Epoch, StoreId, TenantId};
+use rehome_domain::ledger::{Activation, Head, Ledger};
+use rehome_domain::stream::StreamName;
+use rehome_ports::clock::Clock;
+use rehome_ports::{
+    AppendOutcome, BatchLimit, Fault, FaultKind, Feed, LedgerStore, StoreError, StoreReport,
+    StreamSlice, StreamVersion, TenantLedger,
+};
+use rehome_sqlite::{SqliteStore, SqliteStoreOptions};
+use tokio::sync::OnceCell;
+
+use crate::config::{StoreConfig, Url};
+
+/// Which store has which identity: a copy of a store's file is found by it.
+pub(super) type Identities = Arc<Mutex<HashMap<String, StoreId>>>;
+
+/// Opened when it is first used; when that fails, the next use tries again.
+pub(super) struct LazyStore {
+    options: SqliteStoreOptions,
+    identities: Identities,
+    opened: OnceCell<SqliteStore>,
+}
+
+impl LazyStore {
+    pub(super) fn new(
+        store: &StoreConfig,
+        deployment: String,
+        create: bool,
+        clock: &Arc<dyn Clock>,
+        identities: &Identities,
+    ) -> Arc<Self> {
+        let Url::Sqlite(path) = &store.url;
+        let options = SqliteStoreOptions {
+            id: store.id.clone(),
+            path: path.clone(),
+            deployment,
+            create,
+            clock: Arc::clone(clock),
+        };
+        Arc::new(Self { options, identities: Arc::clone(identities), opened: OnceCell::new() })
+    }
+
+    /// The store, opened.
+    pub(super) async fn reach(&self) -> Result<&SqliteStore, StoreError> {
+        self.opened.get_or_try_init(|| self.open()).await
+    }
+
+    async fn open(&self) -> Result<SqliteStore, StoreError> {
+        let store = SqliteStore::open(self.options.clone()).await?;
+        let identity = store.check().await?.identity;
+        let mut identities = self.identities.lock().unwrap_or_else(PoisonError::into_inner);
+        let owner = identities.entry(identity).or_insert_with(|| self.options.id.clone());
+        if *owner == self.options.id {
+            return Ok(store);
+        }
+        let what = format!("store \"{}\"", self.options.id);
+        let why = format!("a copy of store \"{owner}\"; every store needs a file of its own");
+        Err(Fault::new(what, FaultKind::Corrupt(why)).into())
+    }
+}
+
+#[async_trait]
+impl LedgerStore for LazyStore {
+    fn id(&self) -> &StoreId {
+        &self.options.id
+    }
+
+    async fn ledger(&self, tenant: TenantId) -> Result<Ledger, StoreError> {
+        self.reach().await?.ledger(tenant).await
+    }
+
+    async fn append(
+        &self,
+        tenant: TenantId,
+        epoch: Epoch,
+        appends: &[Append],
+    ) -> Result<Vec<AppendOutcome>, StoreError> {
+        self.reach().await?.append(tenant, epoch, appends).await
+    }
+
+    async fn extend(
+        &self,
+        tenant: TenantId,
+        m: Epoch,
+        previous: Head,
+        events: &[Event],
+    ) -> Result<Head, StoreError> {
+        self.reach().await?.extend(tenant, m, previous, events).await
+    }
+
+    async fn fence(&self, tenant: TenantId, from: Epoch, to: Epoch) -> Result<Head, StoreError> {
+        self.reach().await?.fence(tenant, from, to).await
+    }
+
+    async fn activate(&self, tenant: TenantId, route: Activation) -> Result<Ledger, StoreError> {
+        self.reach().await?.activate(tenant, route).await
+    }
+
+    async fn adopt(&self, tenant: TenantId, m: Epoch, head: Head) -> Result<Ledger, StoreError> {
+        self.reach().await?.adopt(tenant, m, head).await
+    }
+
+    async fn drop_replica(&self, tenant: TenantId, m: Epoch) -> Result<Ledger, StoreError> {
+        self.reach().await?.drop_replica(tenant, m).await
+    }
+
+    async fn purge(&self, tenant: TenantId, k: Epoch, chunk: u32) -> Result<Ledger, StoreError> {
+        self.reach().await?.purge(tenant, k, chunk).await
+    }
+
+    async fn read_feed(
+        &self,
+        tenant: TenantId,
+        after_seq: u64,
+        limit: BatchLimit,
+    ) -> Result<Feed, StoreError> {
+        self.reach().await?.read_feed(tenant, after_seq, limit).await
+    }
+
+    async fn read_stream(
+        &self,
+        tenant: TenantId,
+        stream: &StreamName,
+        from_version: u64,
+        limit: BatchLimit,
+    ) -> Result<StreamSlice, StoreError> {
+        self.reach().await?.read_stream(tenant, stream, from_version, limit).await
+    }
+
+    async fn digest_at(&self, tenant: TenantId, seq: u64) -> Result<Option<Digest>, StoreError> {
+        self.reach().await?.digest_at(tenant, seq).await
+    }
+
+    async fn streams(
+        &self,
+        tenant: TenantId,
+        max_seq: u64,
+        after: Option<&StreamName>,
+        limit: usize,
+    ) -> Result<Vec<StreamVersion>, StoreError> {
+        self.reach().await?.streams(tenant, max_seq, after, limit).await
+    }
+
+    async fn tenants(
+        &self,
+        after: Option<TenantId>,
+        limit: usize,
+    ) -> Result<Vec<TenantLedger>, StoreError> {
+        self.reach().await?.tenants(after, limit).await
+    }
+
+    async fn check(&self) -> Result<StoreReport, StoreError> {
+        self.reach().await?.check().await
+    }
+}

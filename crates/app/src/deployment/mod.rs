@@ -1,0 +1,222 @@
+//! A deployment, opened: the control plane, the stores, and the engine over them.
+//!
+//! The control plane is opened at once; a store when it is first used, so that a store that is
+//! down is in nobody's way who does not need it.
+
+mod lazy_store;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rehome_domain::ids::StoreId;
+use rehome_engine::migration::{Operations, Supervisor};
+use rehome_engine::{Engine, EngineConfig, Stores, UnknownStore};
+use rehome_ports::clock::{Clock, SystemClock};
+use rehome_ports::{ControlError, ControlPlane, FaultKind, LedgerStore, Migrations, StoreError};
+use rehome_sqlite::SqliteControlPlane;
+use uuid::Uuid;
+
+use crate::config::{Config, Url};
+use crate::error::{AppError, Kind};
+use lazy_store::{Identities, LazyStore};
+
+/// Whether files may be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// All that is needed has to be there.
+    Existing,
+    /// A control plane that is not there is made; so are the files of stores that hold nothing
+    /// yet by the control plane's word. A file that should hold a history is never made anew.
+    Create,
+}
+
+/// A deployment, opened. Cheap to clone.
+#[derive(Clone)]
+pub struct Deployment {
+    config: Arc<Config>,
+    engine: Engine,
+    stores: Arc<BTreeMap<StoreId, Arc<LazyStore>>>,
+    holder: Arc<str>,
+}
+
+impl Deployment {
+    /// Opens the control plane and gets ready to open the stores.
+    pub async fn open(config: &Config, access: Access) -> Result<Self, AppError> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let create = access == Access::Create;
+        let Url::Sqlite(path) = &config.control_plane;
+        let control = SqliteControlPlane::open(path.clone(), create, Arc::clone(&clock)).await?;
+        let control: Arc<dyn ControlPlane> = Arc::new(control);
+
+        let identities = Identities::default();
+        let mut stores = BTreeMap::new();
+        let mut made = Vec::new();
+        for store in &config.stores {
+            let missing = !is_there(&store.url);
+            let create = create && missing && !holds_history(&*control, &store.id).await?;
+            let deployment = control.deployment().to_owned();
+            let store = LazyStore::new(store, deployment, create, &clock, &identities);
+            if create {
+                made.push(Arc::clone(&store));
+            }
+            stores.insert(store.id().clone(), store);
+        }
+        for store in made {
+            if let Err(error) = store.reach().await {
+                tracing::warn!(store = store.id().as_str(), %error, "the store was not made");
+            }
+        }
+        let by_id = stores.values().map(|store| Arc::clone(store) as Arc<dyn LedgerStore>);
+        let by_id = Stores::new(by_id, config.default_store.clone())?;
+        let engine = Engine::new(control, by_id, clock, engine_config(config));
+        Ok(Self {
+            config: Arc::new(config.clone()),
+            engine,
+            stores: Arc::new(stores),
+            holder: holder().into(),
+        })
+    }
+
+    /// Makes the file of a store that holds nothing yet by the control plane's word.
+    pub async fn create_store(config: &Config, id: &StoreId) -> Result<Self, AppError> {
+        let deployment = Self::open(config, Access::Existing).await?;
+        let store = deployment.stores.get(id);
+        store.ok_or_else(|| unknown_store(config, id))?;
+        let url = deployment.url(id).ok_or_else(|| unknown_store(config, id))?;
+        if is_there(url) {
+            return Err(AppError::refused(format!("store \"{id}\" has a file already: {url}")));
+        }
+        if holds_history(&**deployment.engine.control(), id).await? {
+            return Err(AppError::refused(format!(
+                "store \"{id}\" is missing at {url}, and by the control plane's word it held \
+                 tenants; bring its file back or correct its url"
+            )));
+        }
+        let deployment = Self::open(config, Access::Create).await?;
+        deployment.reach(id).await?;
+        Ok(deployment)
+    }
+
+    /// Router, stores, control plane.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// What was configured.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The name under which this process holds leases: unique per process.
+    pub fn holder(&self) -> &str {
+        &self.holder
+    }
+
+    /// Who works on migrations in this process.
+    pub fn supervisor(&self) -> Supervisor {
+        Supervisor::new(&self.engine, Arc::clone(&self.holder))
+    }
+
+    /// The operator's side of migrations, in the name of this process.
+    pub fn operations(&self) -> Operations {
+        Operations::new(&self.engine, format!("operator at {}", self.holder))
+    }
+
+    /// The store of that name.
+    pub fn store(&self, id: &StoreId) -> Result<&Arc<dyn LedgerStore>, UnknownStore> {
+        self.engine.stores().get(id)
+    }
+
+    /// Opens the store of that name if that was not done yet.
+    pub async fn reach(&self, id: &StoreId) -> Result<(), AppError> {
+        let store = self.stores.get(id).ok_or_else(|| unknown_store(&self.config, id))?;
+        store.reach().await.map(drop).map_err(|error| match error {
+            StoreError::Fault(fault)
+                if matches!(fault.kind, FaultKind::Missing(_)) && self.is_configured(id) =>
+            {
+                AppError::failed(
+                    "missing",
+                    format!("{fault}; if it is new, `rehome store create {id}` makes it"),
+                )
+            }
+            error => error.into(),
+        })
+    }
+
+    /// Where the store of that name is.
+    pub fn url(&self, id: &StoreId) -> Option<&Url> {
+        self.config.stores.iter().find(|store| store.id == *id).map(|store| &store.url)
+    }
+
+    fn is_configured(&self, id: &StoreId) -> bool {
+        self.url(id).is_some()
+    }
+
+    /// Finishes what was accepted. Handles that are still held keep the files open.
+    pub async fn close(self) {
+        self.engine.shutdown().await;
+    }
+}
+
+/// The store of that name is not in the configuration.
+pub(crate) fn unknown_store(config: &Config, id: &StoreId) -> AppError {
+    let known: Vec<_> = config.stores.iter().map(|store| store.id.as_str()).collect();
+    AppError::new(
+        Kind::NotFound,
+        "unknown_store",
+        format!(
+            "store \"{id}\" is not configured; the configured stores are: {}",
+            known.join(", ")
+        ),
+    )
+}
+
+fn is_there(url: &Url) -> bool {
+    // An empty file is as good as none: SQLite leaves one when it is stopped while making it.
+    std::fs::metadata(url.path()).is_ok_and(|metadata| metadata.len() > 0 || !metadata.is_file())
+}
+
+/// Whether by the control plane's word the store holds, or held, something of a tenant.
+async fn holds_history(control: &dyn ControlPlane, store: &StoreId) -> Result<bool, ControlError> {
+    const PAGE: usize = 1_000;
+    let mut after = None;
+    loop {
+        let routes = control.routes(after, PAGE).await?;
+        if routes.iter().any(|route| route.store == *store) {
+            return Ok(true);
+        }
+        after = routes.last().map(|route| route.tenant);
+        if routes.len() < PAGE {
+            break;
+        }
+    }
+    let mut which = Migrations { limit: PAGE, ..Migrations::default() };
+    loop {
+        let migrations = control.migrations(which).await?;
+        if migrations.iter().any(|m| m.source == *store || m.target == *store) {
+            return Ok(true);
+        }
+        which.before = migrations.last().map(|migration| migration.id);
+        if migrations.len() < PAGE {
+            return Ok(false);
+        }
+    }
+}
+
+fn engine_config(config: &Config) -> EngineConfig {
+    let defaults = EngineConfig::default();
+    let pause = config.migration.write_pause_timeout_ms;
+    EngineConfig {
+        write_pause_timeout: pause
+            .map_or(defaults.write_pause_timeout, |ms| Duration::from_millis(ms.into())),
+        ..defaults
+    }
+}
+
+/// Says where a lease's holder can be found, and is unique.
+fn holder() -> String {
+    let host = gethostname::gethostname().to_string_lossy().into_owned();
+    let unique = Uuid::new_v4().simple().to_string();
+    format!("{host}:{}:{}", std::process::id(), &unique[..8])
+}
