@@ -157,6 +157,11 @@ impl Mirror {
         self.shared.status.borrow().clone()
     }
 
+    /// Tells of every change of what the mirror knows.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<MirrorStatus> {
+        self.shared.status.subscribe()
+    }
+
     /// Ends the mirror and waits until its last `extend` is over.
     pub(crate) async fn stop(mut self) {
         self.cancel.cancel();
@@ -189,9 +194,9 @@ impl Work {
         while !cancel.is_cancelled() {
             let began = Instant::now();
             let wait = match self.step().await {
-                Ok(level) => {
+                Ok(extended) => {
                     backoff = Backoff::new(&self.config);
-                    if level { Wait::ForMore } else { Wait::Pace(began) }
+                    self.after(extended, began)
                 }
                 Err(error) => {
                     if let Some(ended) = ended(&error) {
@@ -209,12 +214,29 @@ impl Work {
         }
     }
 
-    /// Reads once, extends once; true if nothing was missing.
-    async fn step(&mut self) -> Result<bool, StoreError> {
+    /// What to wait for after so many events were mirrored at once. Appends may gather for a
+    /// moment, but never so many that the lag comes near its bound.
+    fn after(&self, extended: usize, began: Instant) -> Wait {
+        let bound = self.options().lag_events_max as usize;
+        if extended == 0 {
+            Wait::ForMore
+        } else if extended <= bound / 4 {
+            Wait::Pace(began)
+        } else {
+            Wait::Nothing
+        }
+    }
+
+    fn options(&self) -> Options {
+        *self.shared.options.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads once, extends once; answers by how many events.
+    async fn step(&mut self) -> Result<usize, StoreError> {
         if self.shared.status.borrow().failures > 0 {
             self.replica.refresh().await?;
         }
-        let options = *self.shared.options.lock().unwrap_or_else(PoisonError::into_inner);
+        let options = self.options();
         let limit = BatchLimit {
             events: options.batch_events as usize,
             bytes: options.batch_bytes as usize,
@@ -229,7 +251,7 @@ impl Work {
             *status = now;
             moved
         });
-        Ok(feed.events.is_empty())
+        Ok(feed.events.len())
     }
 
     async fn wait(&self, wait: Wait) {
@@ -239,15 +261,8 @@ impl Work {
                 let _ = tokio::time::timeout(self.config.mirror_poll, more).await;
                 self.pace(Instant::now() + self.config.mirror_pace).await;
             }
-            Wait::Pace(began) => {
-                let behind = {
-                    let status = self.shared.status.borrow();
-                    status.source_seq > status.target_seq
-                };
-                if !behind {
-                    self.pace(began + self.config.mirror_pace).await;
-                }
-            }
+            Wait::Pace(began) => self.pace(began + self.config.mirror_pace).await,
+            Wait::Nothing => {}
             Wait::Backoff(time) => tokio::time::sleep(time).await,
         }
     }
@@ -267,6 +282,7 @@ impl Work {
 enum Wait {
     ForMore,
     Pace(Instant),
+    Nothing,
     Backoff(Duration),
 }
 

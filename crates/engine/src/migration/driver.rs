@@ -144,8 +144,12 @@ impl Driver {
 
     /// Ends the mirror first, so that its last `extend` is not part of the pause.
     async fn cut_over(&mut self, context: &Context) -> Result<(), StepError> {
-        let read_back = match self.dual_write.take() {
+        let audited = match self.dual_write.take() {
             Some(work) => work.stop().await?,
+            None => None,
+        };
+        let read_back = match audited {
+            Some(read_back) => read_back,
             None => context.read_back(&self.engine.control.marks(self.id).await?),
         };
         let ended = context.cut_over(read_back).await?;

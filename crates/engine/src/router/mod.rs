@@ -114,6 +114,31 @@ impl TenantRouter {
         self.0.control.create_route(tenant, store).await
     }
 
+    /// Appends many times, in this order, without waiting for one before handing in the next: for
+    /// bulk loads. Each has its own outcome, also when one before it was refused. The mirror is not
+    /// waited for: a bulk load brings its own bounds.
+    pub async fn append_all(
+        &self,
+        tenant: TenantId,
+        appends: Vec<Append>,
+    ) -> Vec<Result<Appended, AppendError>> {
+        let mut submitted = Vec::with_capacity(appends.len());
+        for append in appends {
+            submitted.push(match self.0.check_limits(&append) {
+                Ok(()) => writer::submit(&self.0, tenant, append).await,
+                Err(error) => Err(error),
+            });
+        }
+        let mut outcomes = Vec::with_capacity(submitted.len());
+        for one in submitted {
+            outcomes.push(match one {
+                Ok(submitted) => submitted.outcome().await,
+                Err(error) => Err(error),
+            });
+        }
+        outcomes
+    }
+
     /// Takes no more appends and waits for those that were accepted.
     pub async fn shutdown(&self) {
         self.0.writers.close().await;
@@ -121,6 +146,16 @@ impl TenantRouter {
 }
 
 impl Inner {
+    fn check_limits(&self, append: &Append) -> Result<(), AppendError> {
+        for (index, event) in append.events.iter().enumerate() {
+            for text in [&event.data, &event.metadata] {
+                json::check_limits(text.as_str(), self.config.json_limits)
+                    .map_err(|reason| AppendError::Invalid { index, reason })?;
+            }
+        }
+        Ok(())
+    }
+
     async fn refresh(&self, tenant: TenantId) -> Result<Option<Seen>, ControlError> {
         Ok(self.control.route(tenant).await?.map(|route| self.cache.put(route)))
     }
@@ -227,14 +262,8 @@ fn misconfigured(error: crate::UnknownStore) -> ReadError {
 #[async_trait]
 impl EventStore for TenantRouter {
     async fn append(&self, tenant: TenantId, append: Append) -> Result<Appended, AppendError> {
-        let limits = self.0.config.json_limits;
-        for (index, event) in append.events.iter().enumerate() {
-            for text in [&event.data, &event.metadata] {
-                json::check_limits(text.as_str(), limits)
-                    .map_err(|reason| AppendError::Invalid { index, reason })?;
-            }
-        }
-        let appended = writer::submit(&self.0, tenant, append).await?;
+        self.0.check_limits(&append)?;
+        let appended = writer::submit(&self.0, tenant, append).await?.outcome().await?;
         self.0.mirrors.hold_writer(tenant, appended.last_seq).await;
         Ok(appended)
     }

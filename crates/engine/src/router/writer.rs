@@ -65,12 +65,29 @@ impl Writers {
     }
 }
 
-/// Hands an append to its tenant's task and waits for the outcome.
+/// The outcome of an append that its tenant's task has.
+pub(super) struct Submitted {
+    tenant: TenantId,
+    outcome: oneshot::Receiver<Result<Appended, AppendError>>,
+}
+
+impl Submitted {
+    /// Waits for the outcome.
+    pub(super) async fn outcome(self) -> Result<Appended, AppendError> {
+        let tenant = self.tenant;
+        self.outcome.await.unwrap_or_else(|_| {
+            Err(AppendError::OutcomeUnknown { tenant, source: "the process is stopping".into() })
+        })
+    }
+}
+
+/// Hands an append to its tenant's task. Those handed in one after the other are committed in that
+/// order.
 pub(super) async fn submit(
     inner: &Arc<Inner>,
     tenant: TenantId,
     append: Append,
-) -> Result<Appended, AppendError> {
+) -> Result<Submitted, AppendError> {
     let deadline = Instant::now() + inner.config.write_pause_timeout;
     let (reply, outcome) = oneshot::channel();
     let mut pending = Pending { append, deadline, reply };
@@ -80,7 +97,7 @@ pub(super) async fn submit(
             Err(_) => return Err(AppendError::Busy),
             Ok(Ok(place)) => {
                 place.send(pending);
-                break;
+                return Ok(Submitted { tenant, outcome });
             }
             // The task ended because nobody wrote for a while: start another.
             Ok(Err(_)) => {
@@ -89,9 +106,6 @@ pub(super) async fn submit(
             }
         }
     }
-    outcome.await.unwrap_or_else(|_| {
-        Err(AppendError::OutcomeUnknown { tenant, source: "the process is stopping".into() })
-    })
 }
 
 fn queue(inner: &Arc<Inner>, tenant: TenantId) -> Option<Queue> {
@@ -226,7 +240,7 @@ impl Group<'_> {
             return Err(Attempt::Paused(seen));
         }
         if !seen.route.created {
-            inner.help(&seen).await?;
+            self.help(&seen).await?;
         }
         let store = inner.stores.get(&seen.route.store).map_err(RouteError::from)?;
         crate::failpoint::hit("router.routed");
@@ -248,7 +262,7 @@ impl Group<'_> {
                 // The same store under the same route refused: an unfinished activation. Anyone
                 // may finish it.
                 if route.rev == seen.route.rev {
-                    inner.help(&fresh).await?;
+                    self.help(&fresh).await?;
                 }
                 Err(Attempt::Moved)
             }
@@ -263,6 +277,15 @@ impl Group<'_> {
                 Err(Attempt::Failed { error, retry })
             }
         }
+    }
+
+    /// Helps; when that is refused, the route that was helped by is not the one that holds.
+    async fn help(&self, seen: &Seen) -> Result<(), Attempt> {
+        let helped = self.inner.help(seen).await;
+        if helped.is_err() {
+            self.inner.refresh(self.tenant).await.map_err(RouteError::from)?;
+        }
+        helped.map_err(Attempt::from)
     }
 
     async fn route(&self) -> Result<Seen, RouteError> {

@@ -19,7 +19,7 @@ use crate::verifier;
 /// What runs while a migration is in dual_write. Dropping it ends both tasks.
 pub(crate) struct DualWrite {
     mirror: Mirror,
-    auditor: AbortOnDropHandle<Result<ReadBack, StepError>>,
+    auditor: Option<AbortOnDropHandle<Result<ReadBack, StepError>>>,
     audited: watch::Receiver<Audited>,
     cancel: CancellationToken,
 }
@@ -42,20 +42,23 @@ impl DualWrite {
         let read_back = context.read_back(&marks);
         let (status, audited) = watch::channel(Audited::default());
         let cancel = CancellationToken::new();
-        let auditor =
-            Audit { context: context.clone(), read_back, marked: Instant::now(), marks, status };
-        Ok(Self {
-            mirror: Mirror::start(
-                context.engine.router.mirrors(),
-                Arc::clone(&context.source),
-                replica,
-                context.migration.options,
-                context.engine.config,
-            ),
-            auditor: AbortOnDropHandle::new(tokio::spawn(auditor.run(cancel.clone()))),
-            audited,
-            cancel,
-        })
+        let mirror = Mirror::start(
+            context.engine.router.mirrors(),
+            Arc::clone(&context.source),
+            replica,
+            context.migration.options,
+            context.engine.config,
+        );
+        let auditor = Audit {
+            context: context.clone(),
+            read_back,
+            mirrored: mirror.subscribe(),
+            marked: Instant::now(),
+            marks,
+            status,
+        };
+        let auditor = tokio::spawn(auditor.run(cancel.clone()));
+        Ok(Self { mirror, auditor: Some(AbortOnDropHandle::new(auditor)), audited, cancel })
     }
 
     /// Takes over options that were retuned.
@@ -69,18 +72,21 @@ impl DualWrite {
         if let Some(Ended::Fatal(why)) = &mirror.ended {
             return Err(StepError::Violated(why.clone()));
         }
-        if self.auditor.is_finished() {
-            joined((&mut self.auditor).await)?;
+        if let Some(ended) = self.auditor.take_if(|auditor| auditor.is_finished()) {
+            joined(ended.await)?;
         }
         Ok((mirror, *self.audited.borrow()))
     }
 
     /// Ends mirroring and auditing after the operations in flight; answers how far the read-back
-    /// came.
-    pub(crate) async fn stop(self) -> Result<ReadBack, StepError> {
+    /// came, unless `status` has told already why it ended.
+    pub(crate) async fn stop(self) -> Result<Option<ReadBack>, StepError> {
         self.cancel.cancel();
         self.mirror.stop().await;
-        joined(self.auditor.await)
+        match self.auditor {
+            Some(auditor) => joined(auditor.await).map(Some),
+            None => Ok(None),
+        }
     }
 }
 
@@ -107,6 +113,7 @@ impl Context {
 struct Audit {
     context: Context,
     read_back: ReadBack,
+    mirrored: watch::Receiver<MirrorStatus>,
     marks: Marks,
     marked: Instant,
     status: watch::Sender<Audited>,
@@ -121,13 +128,15 @@ impl Audit {
                 Ok(true) => continue,
                 Ok(false) => {
                     backoff = Backoff::new(&config);
-                    config.mirror_pace
+                    config.driver_poll
                 }
                 Err(error) if error.class() == Class::Retry => backoff.next(),
                 Err(error) => return Err(error),
             };
             tokio::select! {
                 () = cancel.cancelled() => {}
+                // The mirror has committed more; when it is gone, time is what is left to wait for.
+                Ok(()) = self.mirrored.changed() => {}
                 () = tokio::time::sleep(wait) => {}
             }
         }
@@ -156,8 +165,9 @@ impl Audit {
     /// by the read-back.
     async fn verify(&mut self) -> Result<(), StepError> {
         let context = &self.context;
-        let level = context.migration.options.verification;
-        let request = verifier::Request { level, ..verifier::Request::default() };
+        let Options { verification: level, copy_rate_max: rate_max, .. } =
+            context.migration.options;
+        let request = verifier::Request { level, rate_max, ..verifier::Request::default() };
         let report =
             verifier::compare(&context.source, &context.target, context.tenant(), &request).await?;
         let violations = report.violations_total;
