@@ -42,7 +42,7 @@ impl Driver {
                     self.stop_work().await;
                     return Ok(migration);
                 }
-                Ok(migration) => match self.step(migration).await {
+                Ok(migration) => match self.step(migration, enough).await {
                     Ok(Some(done)) => return Ok(done),
                     Ok(None) => {
                         refusals = 0;
@@ -79,7 +79,11 @@ impl Driver {
     }
 
     /// Observes, decides, acts once. The migration, when nothing is left to do.
-    async fn step(&mut self, migration: Migration) -> Result<Option<Migration>, StepError> {
+    async fn step(
+        &mut self,
+        migration: Migration,
+        enough: &(dyn Fn(&Migration) -> bool + Send + Sync),
+    ) -> Result<Option<Migration>, StepError> {
         let mut context = Context::new(&self.engine, migration, &self.actor)?;
         let command = self.observe(&context).await?;
         if command != Command::Follow && command != Command::CutOver {
@@ -90,7 +94,7 @@ impl Driver {
         }
         match command {
             Command::Prepare => context.prepare().await?,
-            Command::Copy => context.copy().await?,
+            Command::Copy => context.copy(enough).await?,
             Command::Follow => self.follow(&context).await?,
             Command::CutOver => self.cut_over(&context).await?,
             Command::ActivateTarget => context.activate_target().await?,

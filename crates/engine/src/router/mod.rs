@@ -115,8 +115,7 @@ impl TenantRouter {
     }
 
     /// Appends many times, in this order, without waiting for one before handing in the next: for
-    /// bulk loads. Each has its own outcome, also when one before it was refused. The mirror is not
-    /// waited for: a bulk load brings its own bounds.
+    /// bulk loads. Each has its own outcome, also when one before it was refused.
     pub async fn append_all(
         &self,
         tenant: TenantId,
@@ -135,6 +134,10 @@ impl TenantRouter {
                 Ok(submitted) => submitted.outcome().await,
                 Err(error) => Err(error),
             });
+        }
+        let last = outcomes.iter().flatten().map(|appended| appended.last_seq).max();
+        if let Some(last_seq) = last {
+            self.0.mirrors.hold_writer(tenant, last_seq).await;
         }
         outcomes
     }

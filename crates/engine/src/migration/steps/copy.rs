@@ -1,7 +1,7 @@
 //! bulk_copy: the history is copied, reading the next batch while the last one is written.
 
 use rehome_domain::event::Event;
-use rehome_domain::migration::{Fact, Phase};
+use rehome_domain::migration::{Fact, Migration, Phase};
 use rehome_ports::{BatchLimit, LedgerStore, StoreError};
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -18,8 +18,11 @@ const READ_AHEAD: usize = 1;
 
 impl Context {
     /// Copies until the lag is within its bound, then records `dual_write`. Returns early when the
-    /// migration's row says something else than `bulk_copy`.
-    pub(crate) async fn copy(&mut self) -> Result<(), StepError> {
+    /// migration's row says something else than `bulk_copy`, or is `enough` for the driver.
+    pub(crate) async fn copy(
+        &mut self,
+        enough: &(dyn Fn(&Migration) -> bool + Send + Sync),
+    ) -> Result<(), StepError> {
         let mut replica =
             Replica::open(Arc::clone(&self.target), self.tenant(), self.migration.m).await?;
         let mut throttle = Throttle::default();
@@ -48,7 +51,7 @@ impl Context {
                     looked = Instant::now();
                     let before = self.migration.options;
                     self.migration = self.engine.control.migration(self.migration.id).await?;
-                    if self.migration.state.phase() != Phase::BulkCopy {
+                    if self.migration.state.phase() != Phase::BulkCopy || enough(&self.migration) {
                         return Ok(());
                     }
                     self.mark_rate(&mut rate).await?;
