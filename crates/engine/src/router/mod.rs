@@ -33,7 +33,7 @@ use crate::config::EngineConfig;
 use crate::mirror::Mirrors;
 use crate::stores::Stores;
 use cache::{RouteCache, Seen};
-use writer::Writers;
+use writer::{Chain, Writers};
 
 /// An [`EventStore`] over all stores of the deployment. Cheap to clone.
 #[derive(Clone)]
@@ -115,17 +115,21 @@ impl TenantRouter {
     }
 
     /// Appends many times, in this order, without waiting for one before handing in the next: for
-    /// bulk loads. Each has its own outcome, also when one before it was refused.
+    /// bulk loads. Each has its own outcome. Once one is not taken, what comes after it is not
+    /// sent any more and answers [`AppendError::Busy`]; only what was committed together with the
+    /// one refused stays.
     pub async fn append_all(
         &self,
         tenant: TenantId,
         appends: Vec<Append>,
     ) -> Vec<Result<Appended, AppendError>> {
-        let mut submitted = Vec::with_capacity(appends.len());
+        let chain = Chain::default();
+        let mut submitted: Vec<Result<_, AppendError>> = Vec::with_capacity(appends.len());
         for append in appends {
-            submitted.push(match self.0.check_limits(&append) {
-                Ok(()) => writer::submit(&self.0, tenant, append).await,
-                Err(error) => Err(error),
+            submitted.push(match (submitted.last(), self.0.check_limits(&append)) {
+                (Some(Err(_)), _) => Err(AppendError::Busy),
+                (_, Err(error)) => Err(error),
+                _ => writer::submit(&self.0, tenant, append, Some(chain.clone())).await,
             });
         }
         let mut outcomes = Vec::with_capacity(submitted.len());
@@ -266,7 +270,7 @@ fn misconfigured(error: crate::UnknownStore) -> ReadError {
 impl EventStore for TenantRouter {
     async fn append(&self, tenant: TenantId, append: Append) -> Result<Appended, AppendError> {
         self.0.check_limits(&append)?;
-        let appended = writer::submit(&self.0, tenant, append).await?.outcome().await?;
+        let appended = writer::submit(&self.0, tenant, append, None).await?.outcome().await?;
         self.0.mirrors.hold_writer(tenant, appended.last_seq).await;
         Ok(appended)
     }

@@ -4,6 +4,7 @@
 //! the caller has gone away the append is still committed or still refused, never half of it.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -21,12 +22,35 @@ use crate::config::{Backoff, EngineConfig};
 /// How long a tenant's task waits for the next append before it ends.
 const IDLE: Duration = Duration::from_secs(30);
 
-type Reply = oneshot::Sender<Result<Appended, AppendError>>;
-
 struct Pending {
     append: Append,
+    caller: Caller,
+}
+
+/// Who waits for the outcome of an append, and until when.
+struct Caller {
     deadline: Instant,
-    reply: Reply,
+    reply: oneshot::Sender<Result<Appended, AppendError>>,
+    chain: Option<Chain>,
+}
+
+/// Appends that were handed in together and keep their order: once one of them was not taken, no
+/// later one is sent. (Those that were sent in the same commit as the one refused are not undone.)
+#[derive(Clone, Default)]
+pub(super) struct Chain(Arc<AtomicBool>);
+
+impl Caller {
+    fn answer(self, outcome: Result<Appended, AppendError>) {
+        if let (Some(Chain(broken)), Err(_)) = (&self.chain, &outcome) {
+            broken.store(true, Ordering::Relaxed);
+        }
+        // Whoever has gone away does not ask any more.
+        let _ = self.reply.send(outcome);
+    }
+
+    fn is_skipped(&self) -> bool {
+        self.chain.as_ref().is_some_and(|Chain(broken)| broken.load(Ordering::Relaxed))
+    }
 }
 
 /// The tasks of the tenants that write in this process.
@@ -82,15 +106,16 @@ impl Submitted {
 }
 
 /// Hands an append to its tenant's task. Those handed in one after the other are committed in that
-/// order.
+/// order; of a chain, also when one of them fails.
 pub(super) async fn submit(
     inner: &Arc<Inner>,
     tenant: TenantId,
     append: Append,
+    chain: Option<Chain>,
 ) -> Result<Submitted, AppendError> {
     let deadline = Instant::now() + inner.config.write_pause_timeout;
     let (reply, outcome) = oneshot::channel();
-    let mut pending = Pending { append, deadline, reply };
+    let pending = Pending { append, caller: Caller { deadline, reply, chain } };
     loop {
         let Some(queue) = queue(inner, tenant) else { return Err(AppendError::Busy) };
         match tokio::time::timeout_at(deadline, queue.appends.reserve()).await {
@@ -100,10 +125,7 @@ pub(super) async fn submit(
                 return Ok(Submitted { tenant, outcome });
             }
             // The task ended because nobody wrote for a while: start another.
-            Ok(Err(_)) => {
-                inner.writers.lock().retain(|_, queue| !queue.appends.is_closed());
-                pending.deadline = deadline;
-            }
+            Ok(Err(_)) => inner.writers.lock().retain(|_, queue| !queue.appends.is_closed()),
         }
     }
 }
@@ -168,6 +190,19 @@ fn gather(first: Pending, queue: &mut mpsc::Receiver<Pending>, inner: &Inner) ->
     group
 }
 
+/// Answers what is never sent because one before it in its chain was not taken.
+fn skip(appends: &mut Vec<Append>, callers: &mut Vec<Caller>) {
+    let mut index = 0;
+    while index < callers.len() {
+        if callers[index].is_skipped() {
+            appends.remove(index);
+            callers.remove(index).answer(Err(AppendError::Busy));
+        } else {
+            index += 1;
+        }
+    }
+}
+
 /// One group on its way to a store.
 struct Group<'a> {
     inner: &'a Inner,
@@ -199,16 +234,17 @@ enum Waiting {
 impl Group<'_> {
     /// Commits the group: retries until every member has its outcome or its time is over.
     async fn commit(mut self, group: Vec<Pending>) {
-        let (mut appends, mut replies): (Vec<_>, Vec<_>) =
-            group.into_iter().map(|p| (p.append, (p.deadline, p.reply))).unzip();
+        let (mut appends, mut callers): (Vec<_>, Vec<_>) =
+            group.into_iter().map(|pending| (pending.append, pending.caller)).unzip();
+        skip(&mut appends, &mut callers);
         let mut backoff = Backoff::new(&self.inner.config);
         let mut moves = 0_u32;
         while !appends.is_empty() {
             let (next, waiting) = match self.attempt(&appends).await {
                 Ok(outcomes) => {
                     self.inner.mirrors.wake(self.tenant);
-                    for ((_, reply), outcome) in replies.into_iter().zip(outcomes) {
-                        let _ = reply.send(outcome.map_err(AppendError::from));
+                    for (caller, outcome) in callers.into_iter().zip(outcomes) {
+                        caller.answer(outcome.map_err(AppendError::from));
                     }
                     return;
                 }
@@ -219,16 +255,16 @@ impl Group<'_> {
                 Err(Attempt::Paused(seen)) => (Next::WhenRouteChanges(seen), Waiting::Paused),
                 Err(Attempt::Failed { error, retry }) => {
                     if !retry {
-                        return self.give_up(replies, &Waiting::Failing(error));
+                        return self.give_up(callers, &Waiting::Failing(error));
                     }
                     (Next::After(backoff.next()), Waiting::Failing(error))
                 }
             };
             // The queue behind this group must not wait for longer than its own members may.
-            let soonest = replies.iter().map(|(deadline, _)| *deadline).min();
+            let soonest = callers.iter().map(|caller| caller.deadline).min();
             let soonest = soonest.unwrap_or_else(Instant::now);
             self.wait(next, soonest).await;
-            self.expire(&mut appends, &mut replies, &waiting);
+            self.expire(&mut appends, &mut callers, &waiting);
         }
     }
 
@@ -320,29 +356,23 @@ impl Group<'_> {
         }
     }
 
-    /// Answers the members whose time is over.
-    fn expire(
-        &self,
-        appends: &mut Vec<Append>,
-        replies: &mut Vec<(Instant, Reply)>,
-        waiting: &Waiting,
-    ) {
+    /// Answers the members whose time is over, and what comes after them in their chains.
+    fn expire(&self, appends: &mut Vec<Append>, callers: &mut Vec<Caller>, waiting: &Waiting) {
         let now = Instant::now();
         let mut index = 0;
-        while index < replies.len() {
-            if replies[index].0 > now {
+        while index < callers.len() {
+            if callers[index].deadline > now && !callers[index].is_skipped() {
                 index += 1;
                 continue;
             }
             appends.remove(index);
-            let (_, reply) = replies.remove(index);
-            let _ = reply.send(Err(self.given_up(waiting)));
+            callers.remove(index).answer(Err(self.given_up(waiting)));
         }
     }
 
-    fn give_up(&self, replies: Vec<(Instant, Reply)>, waiting: &Waiting) {
-        for (_, reply) in replies {
-            let _ = reply.send(Err(self.given_up(waiting)));
+    fn give_up(&self, callers: Vec<Caller>, waiting: &Waiting) {
+        for caller in callers {
+            caller.answer(Err(self.given_up(waiting)));
         }
     }
 
