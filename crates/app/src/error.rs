@@ -137,6 +137,13 @@ impl AppError {
         self
     }
 
+    /// The same with something said first.
+    #[must_use]
+    pub(crate) fn prefixed(mut self, prefix: &str) -> Self {
+        self.0.message.insert_str(0, prefix);
+        self
+    }
+
     /// What an import had done by then.
     #[must_use]
     pub(crate) fn imported(mut self, report: ImportReport, statement: &str) -> Self {

@@ -17,6 +17,8 @@ pub mod deployment;
 pub mod error;
 pub mod load;
 pub mod options;
+pub mod quickstart;
+pub mod transfer;
 
 pub use config::Config;
 pub use deployment::{Access, Deployment};

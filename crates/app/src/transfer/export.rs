@@ -1,0 +1,169 @@
+//! Export: a tenant's history as lines, in its order, page by page.
+//!
+//! It ends where the history ended when the export began, so that it comes to an end while writers
+//! go on, and it is the same history on both sides of a cutover: event n here is event n there.
+
+use rehome_api::ndjson::EventLine;
+use rehome_api::{ExportReport, Time};
+use rehome_domain::event::{Event, Json};
+use rehome_domain::ids::{StoreId, TenantId};
+use rehome_domain::ledger::Role;
+use rehome_ports::{BatchLimit, ControlError, EventStore as _};
+use serde_json::value::RawValue;
+
+pub use super::output::Output;
+use super::output::Sink;
+use crate::deployment::Deployment;
+use crate::error::{AppError, Kind};
+
+/// What to export.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExportRequest {
+    /// Whose history.
+    pub tenant: TenantId,
+    /// From which store, whatever it is for the tenant. `None`: from the one that has the
+    /// authority, also when that changes meanwhile.
+    pub store: Option<StoreId>,
+    /// To where.
+    pub output: Output,
+}
+
+impl Deployment {
+    /// Exports, and tells `progress` now and then how many events of how many are written.
+    pub async fn export(
+        &self,
+        request: &ExportRequest,
+        mut progress: impl FnMut(u64, u64),
+    ) -> Result<ExportReport, AppError> {
+        let tenant = request.tenant;
+        let (role, end) = self.extent(request).await?;
+        let unwritable = |error: std::io::Error| unwritable(&request.output, &error);
+        let mut sink = request.output.open().map_err(unwritable)?;
+        let mut after = 0;
+        let mut text = Vec::with_capacity(1 << 20);
+        while after < end {
+            let events = self.page(request, after).await?;
+            text.clear();
+            for event in events.iter().take_while(|event| event.seq <= end) {
+                if event.seq != after + 1 {
+                    return Err(gap(tenant, after + 1));
+                }
+                after = event.seq;
+                line(tenant, event, &mut text)?;
+            }
+            if text.is_empty() {
+                return Err(gap(tenant, after + 1));
+            }
+            sink = write(sink, &mut text).await.map_err(unwritable)?;
+            progress(after, end);
+        }
+        tokio::task::spawn_blocking(move || sink.finish())
+            .await
+            .unwrap_or_else(|panic| Err(std::io::Error::other(panic)))
+            .map_err(unwritable)?;
+        Ok(ExportReport {
+            tenant_id: tenant.uuid(),
+            store: request.store.as_ref().map(StoreId::to_string),
+            role: role.as_str().to_owned(),
+            events: end,
+            file: match &request.output {
+                Output::Stdout => None,
+                Output::File(path) => Some(path.display().to_string()),
+            },
+        })
+    }
+
+    /// What the store is for the tenant, and where the history ends now.
+    async fn extent(&self, request: &ExportRequest) -> Result<(Role, u64), AppError> {
+        let tenant = request.tenant;
+        if let Some(id) = &request.store {
+            let ledger = self.store(id)?.ledger(tenant).await?;
+            if ledger.role == Role::Absent {
+                let place = match self.engine().control().route(tenant).await? {
+                    Some(route) => format!("it lives in store \"{}\"", route.store),
+                    None => "it is not known; import or append its first event".to_owned(),
+                };
+                return Err(AppError::new(
+                    Kind::NotFound,
+                    "unknown_tenant",
+                    format!("store \"{id}\" holds no event of tenant {tenant}; {place}"),
+                )
+                .tenant(tenant));
+            }
+            return Ok((ledger.role, ledger.head.seq));
+        }
+        loop {
+            let route = self.engine().control().route(tenant).await?;
+            let route = route.ok_or(ControlError::UnknownTenant(tenant))?;
+            let ledger = self.store(&route.store)?.ledger(tenant).await?;
+            // Read again: the store may have been left while it answered.
+            let now = self.engine().control().route(tenant).await?;
+            if now.is_some_and(|now| now.store == route.store) {
+                if ledger.head.seq < route.base {
+                    return Err(gap(tenant, ledger.head.seq + 1));
+                }
+                return Ok((ledger.role, ledger.head.seq));
+            }
+        }
+    }
+
+    async fn page(&self, request: &ExportRequest, after: u64) -> Result<Vec<Event>, AppError> {
+        let limit = BatchLimit::PAGE;
+        Ok(match &request.store {
+            Some(id) => self.store(id)?.read_feed(request.tenant, after, limit).await?.events,
+            None => self.engine().router().read_feed(request.tenant, after, limit).await?,
+        })
+    }
+}
+
+fn line(tenant: TenantId, event: &Event, out: &mut Vec<u8>) -> Result<(), AppError> {
+    let spoiled = |_| {
+        let message = format!("the event at seq {} holds what is not JSON", event.seq);
+        AppError::failed("corrupt", message).tenant(tenant)
+    };
+    let raw = |json: &Json| serde_json::from_str::<&RawValue>(json.as_str()).map(ToOwned::to_owned);
+    let (data, metadata) =
+        (raw(&event.data).map_err(spoiled)?, raw(&event.metadata).map_err(spoiled)?);
+    let line = EventLine {
+        tenant_id: tenant.uuid(),
+        stream_type: event.stream.stream_type().into(),
+        stream_id: event.stream.stream_id().into(),
+        event_id: event.id.uuid(),
+        event_type: (&*event.event_type).into(),
+        occurred_at: Time(event.occurred_at.micros()),
+        data: &data,
+        metadata: &metadata,
+        recorded_at: Some(Time(event.recorded_at.micros())),
+        version: Some(event.version),
+        seq: Some(event.seq),
+    };
+    line.write(out).map_err(spoiled)
+}
+
+/// Writing may block, on a pipe for as long as its reader likes.
+async fn write(mut sink: Sink, text: &mut Vec<u8>) -> std::io::Result<Sink> {
+    let taken = std::mem::take(text);
+    let written = tokio::task::spawn_blocking(move || {
+        sink.write(&taken)?;
+        Ok((sink, taken))
+    });
+    let (sink, taken) = written.await.unwrap_or_else(|panic| Err(std::io::Error::other(panic)))?;
+    *text = taken;
+    Ok(sink)
+}
+
+fn unwritable(output: &Output, error: &std::io::Error) -> AppError {
+    if error.kind() == std::io::ErrorKind::BrokenPipe {
+        return AppError::failed("broken_pipe", "whoever read the output has gone");
+    }
+    let name = match output {
+        Output::Stdout => "the standard output".to_owned(),
+        Output::File(path) => path.display().to_string(),
+    };
+    AppError::failed("unwritable_output", format!("{name} cannot be written: {error}"))
+}
+
+fn gap(tenant: TenantId, seq: u64) -> AppError {
+    let message = format!("the history has no event at seq {seq}, where there must be one");
+    AppError::new(Kind::Violated, "missing_event", message).tenant(tenant)
+}

@@ -1,0 +1,278 @@
+//! Import: lines become appends through the router, one ordered writer per tenant, many tenants at
+//! once, round by round. Memory is bounded by two rounds.
+//!
+//! Importing again is no change: an event that is there with the same content answers as it did
+//! the first time. What was imported when something goes wrong is said exactly: all lines up to
+//! one, and how many events of later lines were written in the same round.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+
+use futures_util::stream::{self, StreamExt as _};
+use rehome_api::ImportReport;
+use rehome_api::transfer::TenantImport;
+use rehome_domain::append::{AppendConflict, Appended};
+use rehome_domain::ids::{StoreId, TenantId};
+use rehome_ports::AppendError;
+
+use super::input::Input;
+use super::rounds::{Line, Round, Rounds};
+use crate::config::Config;
+use crate::deployment::{Access, Deployment, unknown_store};
+use crate::error::AppError;
+
+/// Tenants of one round that are written at the same time.
+const TENANTS_AT_ONCE: usize = 16;
+
+/// What to import.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImportRequest {
+    /// From where.
+    pub input: Input,
+    /// Into which store. A tenant that lives in another one is refused. `None`: new tenants go to
+    /// the default store, the others to where they live.
+    pub store: Option<StoreId>,
+}
+
+/// Checks the beginning of the input, opens or makes the deployment, and imports.
+pub async fn import(
+    config: &Config,
+    request: &ImportRequest,
+    progress: impl FnMut(&ImportReport),
+) -> Result<ImportReport, AppError> {
+    if let Some(store) = request.store.as_ref()
+        && !config.stores.iter().any(|known| known.id == *store)
+    {
+        return Err(unknown_store(config, store));
+    }
+    let rounds = Rounds::open(&request.input)
+        .await
+        .map_err(|error| error.imported(ImportReport::default(), "; nothing was imported"))?;
+    let deployment = Deployment::open(config, Access::Create).await?;
+    let imported = deployment.import(rounds, request.store.as_ref(), progress).await;
+    deployment.close().await;
+    imported
+}
+
+impl Deployment {
+    /// Imports what the rounds hold.
+    pub async fn import(
+        &self,
+        mut rounds: Rounds,
+        store: Option<&StoreId>,
+        mut progress: impl FnMut(&ImportReport),
+    ) -> Result<ImportReport, AppError> {
+        let mut import = Import {
+            deployment: self,
+            store,
+            input: rounds.name().to_owned(),
+            places: HashMap::new(),
+            tenants: Vec::new(),
+            report: ImportReport::default(),
+        };
+        while let Some(round) = rounds.next().await {
+            match round {
+                Ok(round) => import.round(round).await?,
+                Err(error) => return Err(import.stopped(error, 0)),
+            }
+            progress(&import.report());
+        }
+        Ok(import.report())
+    }
+}
+
+struct Import<'a> {
+    deployment: &'a Deployment,
+    store: Option<&'a StoreId>,
+    input: String,
+    /// Where in `tenants` each one is.
+    places: HashMap<TenantId, usize>,
+    tenants: Vec<Tenant>,
+    report: ImportReport,
+}
+
+struct Tenant {
+    id: TenantId,
+    store: StoreId,
+    imported: u64,
+    already_there: u64,
+    /// An event that answers with a higher position is a new one.
+    last_seq: u64,
+}
+
+/// How the lines of one tenant in a round ended.
+struct Ended {
+    place: usize,
+    outcomes: Vec<(Line, Result<Appended, AppendError>)>,
+}
+
+impl Import<'_> {
+    async fn round(&mut self, round: Round) -> Result<(), AppError> {
+        let mut work = Vec::with_capacity(round.tenants.len());
+        for (tenant, lines) in round.tenants {
+            let number = lines.first().map_or(0, |line| line.number);
+            let place = match self.meet(tenant).await {
+                Ok(place) => place,
+                Err(error) => {
+                    let input = &self.input;
+                    let error = error.prefixed(&format!("{input}, line {number}: ")).line(number);
+                    return Err(self.stopped(error, 0));
+                }
+            };
+            work.push((place, tenant, lines));
+        }
+        let router = self.deployment.engine().router();
+        let ended: Vec<Ended> = stream::iter(work)
+            .map(|(place, tenant, lines)| async move {
+                let appends = lines.iter().map(|line| line.append.clone()).collect();
+                let outcomes = router.append_all(tenant, appends).await;
+                Ended { place, outcomes: lines.into_iter().zip(outcomes).collect() }
+            })
+            .buffer_unordered(TENANTS_AT_ONCE)
+            .collect()
+            .await;
+        self.settle(ended)?;
+        self.report.lines_complete = round.last_line;
+        Ok(())
+    }
+
+    /// Counts what was done. The first line that was not taken, if there is one, is the error.
+    fn settle(&mut self, ended: Vec<Ended>) -> Result<(), AppError> {
+        let mut first: Option<(u64, TenantId, String)> = None;
+        let mut written = Vec::new();
+        for Ended { place, outcomes } in ended {
+            let tenant = &mut self.tenants[place];
+            for (line, outcome) in outcomes {
+                let problem = match outcome {
+                    Ok(appended) => {
+                        let is_new = tenant.count(&appended);
+                        written.extend(is_new.then_some(line.number));
+                        line.misplaced(&appended)
+                    }
+                    Err(error) => Some(line.problem(&error)),
+                };
+                if let Some(problem) = problem
+                    && first.as_ref().is_none_or(|(number, ..)| line.number < *number)
+                {
+                    first = Some((line.number, tenant.id, problem));
+                }
+            }
+        }
+        let Some((number, tenant, problem)) = first else { return Ok(()) };
+        let after = written.iter().filter(|line| **line > number).count() as u64;
+        self.report.lines_complete = number - 1;
+        let message = format!("{}, line {number}, tenant {tenant}: {problem}", self.input);
+        let error = AppError::failed("not_imported", message).tenant(tenant).line(number);
+        Err(self.stopped(error, after))
+    }
+
+    /// Finds out where the tenant lives; a new one is to live in the store that was asked for.
+    async fn meet(&mut self, id: TenantId) -> Result<usize, AppError> {
+        if let Some(place) = self.places.get(&id) {
+            return Ok(*place);
+        }
+        let engine = self.deployment.engine();
+        let new = self.store.unwrap_or(engine.stores().default_id());
+        let store = match engine.control().route(id).await? {
+            Some(route) => route.store,
+            None => new.clone(),
+        };
+        if let Some(wanted) = self.store.filter(|wanted| **wanted != store) {
+            return Err(AppError::refused(format!(
+                "tenant {id} lives in store \"{store}\", not in \"{wanted}\"; import into \
+                 \"{store}\", or leave --store out"
+            ))
+            .tenant(id));
+        }
+        // Before the tenant is made: a store that is down is to leave no trace.
+        self.deployment.reach(&store).await?;
+        let ledger = self.deployment.store(&store)?.ledger(id).await?;
+        let route = engine.router().ensure_tenant(id, &store).await?;
+        self.places.insert(id, self.tenants.len());
+        self.tenants.push(Tenant {
+            id,
+            store: route.store,
+            imported: 0,
+            already_there: 0,
+            last_seq: ledger.head.seq,
+        });
+        Ok(self.tenants.len() - 1)
+    }
+
+    fn report(&self) -> ImportReport {
+        let tenants = self.tenants.iter().map(|tenant| TenantImport {
+            tenant_id: tenant.id.uuid(),
+            store: tenant.store.to_string(),
+            events_imported: tenant.imported,
+            events_already_there: tenant.already_there,
+        });
+        ImportReport {
+            events_imported: self.tenants.iter().map(|tenant| tenant.imported).sum(),
+            events_already_there: self.tenants.iter().map(|tenant| tenant.already_there).sum(),
+            lines_complete: self.report.lines_complete,
+            tenants: tenants.collect(),
+        }
+    }
+
+    /// The error with what was done until then; `after` events of lines behind it were written.
+    fn stopped(&self, error: AppError, after: u64) -> AppError {
+        let report = self.report();
+        let (imported, there) = (report.events_imported, report.events_already_there);
+        let mut statement = match report.lines_complete {
+            0 if imported == 0 => "; nothing was imported".to_owned(),
+            0 => format!("; no line before it, {imported} events imported"),
+            lines => format!(
+                "; the lines up to {lines} are in the stores ({imported} events imported, {there} \
+                 were there already)"
+            ),
+        };
+        if after > 0 {
+            // Writing to a String cannot fail.
+            let _ = write!(statement, ", {after} of them from lines behind this one");
+        }
+        if imported + there > 0 {
+            statement.push_str("; run the import again once it is mended, nothing is doubled");
+        }
+        error.imported(report, &statement)
+    }
+}
+
+impl Tenant {
+    /// Whether the event is new.
+    fn count(&mut self, appended: &Appended) -> bool {
+        let is_new = appended.first_seq > self.last_seq;
+        if is_new {
+            self.imported += 1;
+            self.last_seq = appended.last_seq;
+        } else {
+            self.already_there += 1;
+        }
+        is_new
+    }
+}
+
+impl Line {
+    /// The event was there before, but not where the line says.
+    fn misplaced(&self, appended: &Appended) -> Option<String> {
+        let version = self.version.filter(|version| *version != appended.first_version)?;
+        Some(format!(
+            "the event is there already, as version {} of its stream; the line says {version}",
+            appended.first_version
+        ))
+    }
+
+    fn problem(&self, error: &AppendError) -> String {
+        match (error, self.version) {
+            (AppendError::Conflict(AppendConflict::Version { stream, actual }), Some(version)) => {
+                format!(
+                    "the line is version {version} of stream {stream}, whose next version is {}",
+                    actual + 1
+                )
+            }
+            (AppendError::Conflict(AppendConflict::Id { id }), _) => {
+                format!("event id {id} is there already, with other content")
+            }
+            (error, _) => error.to_string(),
+        }
+    }
+}
