@@ -1,0 +1,98 @@
+//! Where a quickstart keeps its files.
+
+use std::path::{Path, PathBuf};
+
+use uuid::Uuid;
+
+use super::{SOURCE, TARGET};
+use crate::error::AppError;
+
+/// A folder that holds nothing but a configuration, and soon the stores that it names.
+pub(super) struct Folder {
+    pub(super) path: PathBuf,
+    pub(super) config: PathBuf,
+}
+
+impl Folder {
+    /// Takes an empty folder, or makes one; writes the configuration.
+    pub(super) fn prepare(named: Option<&Path>) -> Result<Self, AppError> {
+        let path = match named {
+            Some(path) => path.to_owned(),
+            None => {
+                let unique = Uuid::new_v4().simple().to_string();
+                std::env::temp_dir().join(format!("rehome-quickstart-{}", &unique[..8]))
+            }
+        };
+        let io = |error: std::io::Error| {
+            AppError::failed("folder", format!("the folder {}: {error}", path.display()))
+        };
+        std::fs::create_dir_all(&path).map_err(io)?;
+        let path = std::path::absolute(&path).map_err(io)?;
+        if std::fs::read_dir(&path).map_err(io)?.next().is_some() {
+            return Err(AppError::refused(format!(
+                "the folder {0} is not empty, and quickstart begins with an empty one; nothing was \
+                 changed. Name another with --dir{1}",
+                path.display(),
+                go_on(&path)
+            )));
+        }
+        let config = path.join(crate::config::DEFAULT_FILE);
+        std::fs::write(&config, configuration()).map_err(io)?;
+        Ok(Self { path, config })
+    }
+}
+
+/// What a person who wants to go on in that folder can do.
+fn go_on(folder: &Path) -> String {
+    let config = folder.join(crate::config::DEFAULT_FILE);
+    if config.exists() {
+        format!(", or go on there: rehome --config {} migration list", config.display())
+    } else {
+        String::new()
+    }
+}
+
+fn configuration() -> String {
+    format!(
+        "# Made by `rehome quickstart`. The files are beside this one.\n\
+         \n\
+         [control_plane]\n\
+         url = \"sqlite:control.db\"\n\
+         \n\
+         [[stores]]\n\
+         id = \"{SOURCE}\"\n\
+         url = \"sqlite:{SOURCE}.db\"\n\
+         default = true\n\
+         \n\
+         [[stores]]\n\
+         id = \"{TARGET}\"\n\
+         url = \"sqlite:{TARGET}.db\"\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Config;
+    use crate::error::Kind;
+
+    #[test]
+    fn the_configuration_is_one_and_names_both_stores() {
+        let folder = tempfile::tempdir().unwrap();
+        let made = Folder::prepare(Some(&folder.path().join("a/b"))).unwrap();
+        let config = Config::load_from(Some(&made.config), []).unwrap();
+        let names: Vec<_> = config.stores.iter().map(|store| store.id.as_str()).collect();
+        assert_eq!(names, [SOURCE, TARGET]);
+        assert_eq!(config.default_store.as_str(), SOURCE);
+        assert!(config.warnings.is_empty());
+    }
+
+    #[test]
+    fn a_folder_with_something_in_it_is_left_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("control.db"), "mine").unwrap();
+        let refused = Folder::prepare(Some(folder.path())).err().unwrap();
+        assert_eq!(refused.kind(), Kind::Refused);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}

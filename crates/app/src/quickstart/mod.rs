@@ -1,0 +1,250 @@
+//! `quickstart`: a tenant moves while writers write, and the writers say what they saw.
+//!
+//! ```text
+//! folder ─▶ make or import ─▶ writers on ─▶ before ─▶ migrate ─▶ after ─▶ writers off ─▶ verdict
+//!                                                        └─ and back, if asked ─┘
+//! ```
+//!
+//! Everything runs on stores in files, in one process, through the same router, engine and
+//! operations that a deployment uses. The verdict is the writers' own record against the stores.
+
+mod fill;
+mod folder;
+mod journey;
+pub mod verdict;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rehome_domain::ids::TenantId;
+use rehome_engine::Status;
+use rehome_ports::EventStore;
+
+use crate::error::{AppError, Kind};
+use crate::load::history::Wanted;
+use crate::load::observe::Latencies;
+use crate::load::{Load, LoadOptions, WRITERS_MAX};
+use crate::{Access, Config, Deployment};
+use folder::Folder;
+use journey::Journey;
+use verdict::Verdict;
+
+/// The store in which tenants begin.
+pub const SOURCE: &str = "shared";
+/// The store to which one of them moves.
+pub const TARGET: &str = "dedicated";
+
+/// How long the writers are watched before the migration, and after it.
+const WATCH: Duration = Duration::from_secs(2);
+/// How long a writer may take for its last append.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What to show.
+#[derive(Clone, Debug)]
+pub struct QuickstartOptions {
+    /// Tenants to make, each with a third of the events of the one before.
+    pub tenants: u16,
+    /// Events of the largest.
+    pub events: u64,
+    /// Writers on the tenant that moves.
+    pub writers: u16,
+    /// Events per second of all writers together.
+    pub rate: f64,
+    /// Events to import instead of making some: NDJSON, as it is or gzipped.
+    pub input: Option<PathBuf>,
+    /// The tenant to move; the largest if none is named.
+    pub tenant: Option<TenantId>,
+    /// A folder for the stores; a new temporary one if none is named.
+    pub folder: Option<PathBuf>,
+    /// What made data is drawn from.
+    pub seed: u64,
+    /// Whether the tenant then returns.
+    pub there_and_back: bool,
+}
+
+impl Default for QuickstartOptions {
+    fn default() -> Self {
+        Self {
+            tenants: 3,
+            events: 60_000,
+            writers: 8,
+            rate: 400.0,
+            input: None,
+            tenant: None,
+            folder: None,
+            seed: 42,
+            there_and_back: false,
+        }
+    }
+}
+
+impl QuickstartOptions {
+    fn check(&self) -> Result<(), AppError> {
+        let refuse = |what: &str| Err(AppError::new(Kind::Usage, "bad_option", what));
+        if self.tenants == 0 || self.tenants > 1_000 {
+            return refuse("--tenants must be 1 to 1000");
+        }
+        if self.events == 0 {
+            return refuse("--events must be at least 1");
+        }
+        if self.writers == 0 || self.writers > WRITERS_MAX {
+            return refuse("--writers must be 1 to 4000");
+        }
+        if !(self.rate.is_finite() && self.rate > 0.0) {
+            return refuse("--rate must be a number of events per second above 0");
+        }
+        Ok(())
+    }
+}
+
+/// What happens, for whoever shows it. Nothing waits for an audience.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// The stores are open.
+    Opened {
+        /// Where they are.
+        folder: PathBuf,
+        /// The configuration with which other commands find them.
+        config: PathBuf,
+    },
+    /// History is being made or imported.
+    Filling {
+        /// Events that are in the store.
+        events: u64,
+        /// Events that will be, if that is known.
+        total: Option<u64>,
+    },
+    /// The history is there.
+    Filled {
+        /// Who has how much of it, the largest first.
+        tenants: Vec<Wanted>,
+        /// Who moves.
+        moving: TenantId,
+        /// How long it took.
+        took: Duration,
+    },
+    /// Writers write and nothing else happens.
+    Watching {
+        /// Before the migration, or after it.
+        stage: Stage,
+        /// What the writers see.
+        writers: Seen,
+    },
+    /// The migration goes on.
+    Moving {
+        /// How far it is.
+        status: Box<Status>,
+        /// What the writers see.
+        writers: Seen,
+    },
+    /// The stores are compared.
+    Verifying,
+    /// The writers' record is compared with the stores.
+    Checking {
+        /// Events that have to be there.
+        acked: u64,
+    },
+}
+
+/// When the writers are watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Before the migration.
+    Before,
+    /// After the switch.
+    After,
+}
+
+/// What the writers have seen lately.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Seen {
+    /// Events acknowledged so far.
+    pub acked: u64,
+    /// Latencies of the last second.
+    pub lately: Latencies,
+}
+
+impl Seen {
+    fn of(load: &Load) -> Self {
+        Self { acked: load.acked(), lately: load.latency_lately(Duration::from_secs(1)) }
+    }
+}
+
+/// Who is told of each step.
+pub type Tell<'a> = &'a (dyn Fn(Step) + Send + Sync);
+
+/// Does all of it.
+pub async fn run(options: &QuickstartOptions, tell: Tell<'_>) -> Result<Verdict, AppError> {
+    options.check()?;
+    let folder = Folder::prepare(options.folder.as_deref())?;
+    // Not the environment: it may name stores that hold somebody's real events.
+    let config = Config::load_from(Some(&folder.config), [])?;
+    let deployment = Deployment::open(&config, Access::Create).await?;
+    tell(Step::Opened { folder: folder.path.clone(), config: folder.config.clone() });
+
+    let tenants = fill::fill(&deployment, options, tell).await?;
+    let moving = chosen(&tenants, options.tenant)?;
+    tell(Step::Filled { took: tenants.took, tenants: tenants.all, moving: moving.tenant });
+
+    let router: Arc<dyn EventStore> = Arc::new(deployment.engine().router().clone());
+    let load = Load::start(
+        &router,
+        LoadOptions {
+            tenant: moving.tenant,
+            writers: options.writers,
+            rate: Some(options.rate),
+            seed: options.seed,
+            journal: None,
+        },
+    )
+    .map_err(|error| AppError::failed("writers", format!("the writers did not start: {error}")))?;
+    watch(&load, Stage::Before, tell).await;
+
+    let mut journeys = Vec::new();
+    let mut on_the_way = Journey::there(&deployment, moving.tenant).await?;
+    loop {
+        on_the_way.until_switched(&load, tell).await?;
+        watch(&load, Stage::After, tell).await;
+        if journeys.is_empty() && options.there_and_back {
+            let back = on_the_way.and_back().await?;
+            journeys.push(std::mem::replace(&mut on_the_way, back));
+        } else {
+            break;
+        }
+    }
+    let record = load.stop(PATIENCE).await;
+    tell(Step::Verifying);
+    let verification = on_the_way.verify().await?;
+    journeys.push(on_the_way);
+    tell(Step::Checking { acked: record.acked() });
+    let verdict =
+        verdict::judge(&deployment, &folder, options, moving, &journeys, &record, verification)
+            .await?;
+    deployment.close().await;
+    Ok(verdict)
+}
+
+/// The tenant that moves.
+fn chosen(tenants: &fill::Filled, named: Option<TenantId>) -> Result<Wanted, AppError> {
+    let found = match named {
+        Some(tenant) => tenants.all.iter().find(|one| one.tenant == tenant),
+        None => tenants.all.first(),
+    };
+    found.copied().ok_or_else(|| match named {
+        Some(tenant) => {
+            let message = format!("tenant {tenant} has no event here");
+            AppError::new(Kind::NotFound, "unknown_tenant", message).tenant(tenant)
+        }
+        None => AppError::failed("no_events", "there is no event, so there is nothing to move"),
+    })
+}
+
+async fn watch(load: &Load, stage: Stage, tell: Tell<'_>) {
+    const EVERY: Duration = Duration::from_millis(100);
+    let began = tokio::time::Instant::now();
+    while began.elapsed() < WATCH {
+        tokio::time::sleep(EVERY).await;
+        tell(Step::Watching { stage, writers: Seen::of(load) });
+    }
+}

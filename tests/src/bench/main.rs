@@ -1,0 +1,135 @@
+//! `rehome-bench`: the numbers that the project promises, as ratios and bounds from one run.
+//!
+//! `cargo xtask bench` builds it for release and runs it. Every part makes its own data in a folder
+//! of its own and removes it. Exit code 1: a target was missed; with `--quick` sizes are small and
+//! nothing is asserted, which tells whether the benchmark itself works.
+
+mod child;
+mod copy;
+mod dual_write;
+mod lock;
+mod memory;
+mod pause;
+mod report;
+mod site;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use clap::Parser;
+use report::Line;
+
+/// Measures rehome against its targets.
+#[derive(Parser)]
+struct Args {
+    /// Small sizes and no targets: does the benchmark work?
+    #[arg(long)]
+    quick: bool,
+    /// Print one JSON document.
+    #[arg(long)]
+    json: bool,
+    /// Where to make the data; by default a temporary folder.
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// Only these parts: copy, lock, memory, pause, dual_write.
+    #[arg(long, value_name = "PART")]
+    only: Vec<String>,
+    /// For the program itself: a task for a process of its own.
+    #[arg(long, num_args = 1.., hide = true)]
+    child: Vec<String>,
+}
+
+/// How much of everything.
+struct Sizes {
+    /// Events of the large tenant.
+    large: u64,
+    /// Cutovers per history and number of processes.
+    cutovers: usize,
+    /// Pairs of periods.
+    pairs: usize,
+    /// Length of a period.
+    period: Duration,
+}
+
+impl Sizes {
+    const FULL: Self =
+        Self { large: 300_000, cutovers: 8, pairs: 8, period: Duration::from_secs(2) };
+    const QUICK: Self =
+        Self { large: 6_000, cutovers: 2, pairs: 1, period: Duration::from_millis(300) };
+}
+
+const PARTS: [&str; 5] = ["copy", "lock", "memory", "pause", "dual_write"];
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let args = Args::parse();
+    let ran = if args.child.is_empty() { run(&args).await } else { run_child(&args.child).await };
+    match ran {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(args: &Args) -> Result<bool> {
+    if let Some(unknown) = args.only.iter().find(|part| !PARTS.contains(&part.as_str())) {
+        bail!("there is no part {unknown:?}; there are: {}", PARTS.join(", "));
+    }
+    let sizes = if args.quick { Sizes::QUICK } else { Sizes::FULL };
+    let folder = match &args.dir {
+        Some(dir) => tempfile::tempdir_in(dir)?,
+        None => tempfile::tempdir()?,
+    };
+    let mut lines = Vec::new();
+    for part in PARTS
+        .into_iter()
+        .filter(|part| args.only.is_empty() || args.only.iter().any(|only| only == part))
+    {
+        let began = Instant::now();
+        let folder = folder.path().join(part);
+        std::fs::create_dir(&folder)?;
+        let measured = run_part(part, &folder, &sizes).await.with_context(|| part.to_owned())?;
+        std::fs::remove_dir_all(&folder)?;
+        eprintln!("{part}: {:.0} s", began.elapsed().as_secs_f64());
+        if !args.json {
+            measured.iter().for_each(|line| println!("{}", line.row()));
+        }
+        lines.extend(measured);
+    }
+    let ok = lines.iter().all(Line::is_ok);
+    if args.json {
+        let lines: Vec<_> = lines.iter().map(Line::json).collect();
+        println!("{}", serde_json::json!({ "quick": args.quick, "ok": ok, "lines": lines }));
+    }
+    Ok(ok || args.quick)
+}
+
+async fn run_part(part: &str, folder: &Path, sizes: &Sizes) -> Result<Vec<Line>> {
+    match part {
+        "copy" => copy::ratio(folder, sizes).await,
+        "lock" => lock::longest(folder, sizes).await,
+        "memory" => memory::ratio(folder, sizes).await,
+        "pause" => pause::pauses(folder, sizes).await,
+        _ => dual_write::ratios(folder, sizes).await,
+    }
+}
+
+async fn run_child(task: &[String]) -> Result<bool> {
+    let words: Vec<&str> = task.iter().map(String::as_str).collect();
+    match words[..] {
+        ["copy", folder, tenant] => memory::child(folder.as_ref(), tenant.parse()?).await?,
+        ["write", folder, tenant] => lock::write(folder.as_ref(), tenant.parse()?).await?,
+        ["probe", file] => lock::probe(file.as_ref()).await?,
+        ["load", folder, tenant, journal, writers, rate] => {
+            let (writers, rate) = (writers.parse()?, rate.parse()?);
+            pause::load(folder.as_ref(), tenant.parse()?, journal.into(), writers, rate).await?;
+        }
+        _ => bail!("no such task"),
+    }
+    Ok(true)
+}

@@ -1,0 +1,56 @@
+//! Peak memory of a process that copies: it must not grow with the history.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use rehome_app::load::history::{Wanted, tenants};
+use rehome_domain::ids::TenantId;
+use rehome_domain::migration::Options;
+
+use super::Sizes;
+use super::child;
+use super::report::{Line, median};
+use super::site::{self, DEDICATED, SHARED, Site};
+
+const ROUNDS: usize = 3;
+
+/// Peak resident memory at ten times the events, over that at the events.
+pub(crate) async fn ratio(folder: &Path, sizes: &Sizes) -> Result<Vec<Line>> {
+    let (mut small, mut large) = (Vec::new(), Vec::new());
+    for round in 0..ROUNDS {
+        for (events, peaks) in [(sizes.large / 10, &mut small), (sizes.large, &mut large)] {
+            let folder = folder.join(format!("memory-{round}-{events}"));
+            std::fs::create_dir_all(&folder)?;
+            let wanted: Vec<Wanted> = tenants(2, events, 4);
+            let site = Site::open(&folder, &[SHARED, DEDICATED]).await?;
+            site.fill(&wanted).await?;
+            site.close().await;
+            let tenant = wanted[0].tenant.to_string();
+            let answer = child::answer("copy", &[folder.as_os_str(), tenant.as_ref()]).await?;
+            peaks.push(answer.trim().parse::<f64>().context("the child's peak")?);
+            std::fs::remove_dir_all(&folder)?;
+        }
+    }
+    let (small, large) = (median(&small), median(&large));
+    let detail = format!("{:.1} MiB and {:.1} MiB", small / 1024.0, large / 1024.0);
+    let name =
+        format!("peak memory of a migration, {} events of {}", sizes.large, sizes.large / 10);
+    Ok(vec![Line::at_most(name, large / small, 1.1, "", detail)])
+}
+
+/// In a process of its own: migrates the tenant and prints the peak, in KiB.
+pub(crate) async fn child(folder: &Path, tenant: TenantId) -> Result<()> {
+    let site = Site::open(folder, &[SHARED, DEDICATED]).await?;
+    let moving = site.start(tenant, DEDICATED, Options::default(), site::is_switched).await?;
+    moving.done().await?;
+    println!("{}", peak_kib()?);
+    Ok(())
+}
+
+/// The most memory that this process ever had resident (`VmHWM`, see proc(5)).
+fn peak_kib() -> Result<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").context("/proc is not readable")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()).context("no VmHWM")?;
+    Ok(kib.parse()?)
+}

@@ -1,0 +1,138 @@
+//! What a cutover costs eight writers, in one process and in two, for a short history and a long.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Result;
+use rehome_app::load::history::{Wanted, tenants};
+use rehome_app::load::observe::observe;
+use rehome_app::load::record::Record;
+use rehome_app::load::{check, journal};
+use rehome_domain::ids::{MigrationId, TenantId};
+use rehome_domain::migration::Options;
+use tokio::time::sleep;
+
+use super::Sizes;
+use super::child::{self, Working};
+use super::report::{Line, max, median};
+use super::site::{self, DEDICATED, SHARED, Site};
+
+/// What all writers together append, in events per second.
+const RATE: f64 = 800.0;
+/// What a pause may take, in milliseconds.
+const PAUSE_MAX: f64 = 50.0;
+/// How much more the median pause of the long history may be: what medians of so few differ by.
+const LONGER_MAX: f64 = 1.2;
+
+/// Pauses of cutovers there and back.
+pub(crate) async fn pauses(folder: &Path, sizes: &Sizes) -> Result<Vec<Line>> {
+    let site = Site::open(folder, &[SHARED, DEDICATED]).await?;
+    let mut long = tenants(1, sizes.large, 7);
+    let short = tenants(1, sizes.large / 100, 8);
+    long.extend(short);
+    site.fill(&long).await?;
+    let mut lines = Vec::new();
+    for processes in [1, 2] {
+        let mut medians = Vec::new();
+        for Wanted { tenant, events } in &long {
+            let pauses = there_and_back(&site, folder, *tenant, processes, sizes.cutovers).await?;
+            medians.push(median(&pauses));
+            let name = format!("pause of a cutover, {events} events, {processes} process(es), max");
+            let detail = format!("median {:.1} ms of {} cutovers", median(&pauses), pauses.len());
+            lines.push(Line::at_most(name, max(&pauses), PAUSE_MAX, " ms", detail));
+        }
+        let name = format!("median pause, long history of short, {processes} process(es)");
+        let detail = format!("{:.1} ms of {:.1} ms", medians[0], medians[1]);
+        lines.push(Line::at_most(name, medians[0] / medians[1], LONGER_MAX, "", detail));
+    }
+    site.close().await;
+    Ok(lines)
+}
+
+/// The longest pause that a writer saw, of each of several cutovers.
+async fn there_and_back(
+    site: &Site,
+    folder: &Path,
+    tenant: TenantId,
+    processes: u16,
+    cutovers: usize,
+) -> Result<Vec<f64>> {
+    let (here, elsewhere) = if processes == 1 { (8, 0) } else { (4, 4) };
+    let share = |writers: u16| RATE * f64::from(writers) / 8.0;
+    let load = site.load(tenant, here, Some(share(here)))?;
+    let path = folder.join(format!("writers-{tenant}"));
+    let mut other = None;
+    if elsewhere > 0 {
+        let rate = share(elsewhere).to_string();
+        let args = [folder.as_os_str(), tenant.to_string().as_ref()].map(std::ffi::OsStr::to_owned);
+        let mut command = child::command("load", &[&args[0], &args[1], path.as_os_str()])?;
+        command.arg(elsewhere.to_string()).arg(rate);
+        other = Some(Working::start(&mut command).await?);
+    }
+    sleep(Duration::from_millis(300)).await;
+    let mut migrations = Vec::new();
+    let options = Options { rollback_window_ms: 3_600_000, ..Options::default() };
+    let mut moving = site.start(tenant, DEDICATED, options, |_| false).await?;
+    loop {
+        site.wait(moving.id, site::is_switched).await?;
+        migrations.push(moving.id);
+        // The old source is level again before the way back.
+        sleep(Duration::from_millis(400)).await;
+        if migrations.len() == cutovers {
+            break;
+        }
+        let back = site.operations.start_return(moving.id, options).await?;
+        moving.done().await?;
+        moving = site.drive(back.id, |_| false);
+    }
+    let mut records = vec![load.stop(Duration::from_secs(10)).await];
+    if let Some(other) = other {
+        other.end().await?;
+        records.push(read(path)?);
+    }
+    let checked = check::check(&check::Source::Router(&*site.router()), tenant, &records).await?;
+    anyhow::ensure!(checked.is_clean(), "the writers' record and the store differ: {checked:?}");
+    close_window(site, moving.id).await?;
+    moving.done().await?;
+    let mut pauses = Vec::new();
+    for id in migrations {
+        pauses.push(observe(&records, &site.timeline(id).await?).pause.max_ms);
+    }
+    Ok(pauses)
+}
+
+fn read(path: PathBuf) -> Result<Record> {
+    let record = journal::read(&path)?;
+    std::fs::remove_file(path)?;
+    Ok(record)
+}
+
+async fn close_window(site: &Site, id: MigrationId) -> Result<()> {
+    let tenant = site.engine.control().migration(id).await?.tenant;
+    if let Some(route) = site.engine.control().route(tenant).await? {
+        site.operations.close_window(&route).await?;
+    }
+    Ok(())
+}
+
+/// In a process of its own: writers with a record in a file, until the standard input is closed.
+pub(crate) async fn load(
+    folder: &Path,
+    tenant: TenantId,
+    journal: PathBuf,
+    writers: u16,
+    rate: f64,
+) -> Result<()> {
+    use rehome_app::load::{Load, LoadOptions};
+    use tokio::io::AsyncReadExt as _;
+
+    let site = Site::open(folder, &[SHARED, DEDICATED]).await?;
+    let options =
+        LoadOptions { tenant, writers, rate: Some(rate), seed: 9, journal: Some(journal) };
+    let load = Load::start(&site.router(), options)?;
+    println!("writing");
+    tokio::io::stdin().read_to_end(&mut Vec::new()).await?;
+    load.stop(Duration::from_secs(10)).await;
+    site.close().await;
+    Ok(())
+}

@@ -1,0 +1,195 @@
+//! Where a benchmark runs: a folder with a control plane and some stores.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use rehome_app::load::history::{self, Wanted};
+use rehome_app::load::{Load, LoadOptions, observe::Timeline};
+use rehome_domain::ids::{MigrationId, StoreId, TenantId};
+use rehome_domain::migration::{CutoverPolicy, Fact, Migration, Options, Phase, State};
+use rehome_engine::migration::{Operations, Supervised, Supervisor};
+use rehome_engine::{Engine, EngineConfig, Stores};
+use rehome_ports::clock::{Clock, SystemClock};
+use rehome_ports::{ControlError, ControlPlane as _, EventStore, LedgerStore, LogEntry};
+use rehome_sqlite::{SqliteControlPlane, SqliteStore, SqliteStoreOptions};
+use tokio::time::{sleep, timeout};
+
+/// The store that tenants begin in.
+pub(crate) const SHARED: &str = "shared";
+/// The store that they move to.
+pub(crate) const DEDICATED: &str = "dedicated";
+/// Longest wait for anything.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// An engine over the files of one folder.
+pub(crate) struct Site {
+    pub(crate) engine: Engine,
+    pub(crate) operations: Operations,
+    pub(crate) supervisor: Supervisor,
+    folder: PathBuf,
+}
+
+impl Site {
+    /// Opens the folder's stores, making those that are not there.
+    pub(crate) async fn open(folder: &Path, stores: &[&str]) -> Result<Self> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let control =
+            SqliteControlPlane::open(folder.join("control.db"), true, Arc::clone(&clock)).await?;
+        let deployment = control.deployment().to_owned();
+        let mut opened: Vec<Arc<dyn LedgerStore>> = Vec::new();
+        for name in stores {
+            let options = options(name, file(folder, name), deployment.clone())?;
+            opened.push(Arc::new(SqliteStore::open(options).await?));
+        }
+        let stores = Stores::new(opened, id(SHARED)?)?;
+        let engine = Engine::new(Arc::new(control), stores, clock, EngineConfig::default());
+        let name = format!("bench-{}", std::process::id());
+        Ok(Self {
+            operations: Operations::new(&engine, name.clone()),
+            supervisor: Supervisor::new(&engine, name),
+            engine,
+            folder: folder.to_owned(),
+        })
+    }
+
+    /// An empty store of the same deployment, that the engine does not know.
+    pub(crate) async fn sibling(&self, path: &Path) -> Result<SqliteStore> {
+        let deployment = self.engine.control().deployment().to_owned();
+        Ok(SqliteStore::open(options("sibling", path.to_owned(), deployment)?).await?)
+    }
+
+    /// The file of a store.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        file(&self.folder, name)
+    }
+
+    pub(crate) fn router(&self) -> Arc<dyn EventStore> {
+        Arc::new(self.engine.router().clone())
+    }
+
+    pub(crate) async fn fill(&self, wanted: &[Wanted]) -> Result<()> {
+        history::make(&self.router(), wanted, 1, |_| {}).await?;
+        Ok(())
+    }
+
+    pub(crate) fn load(&self, tenant: TenantId, writers: u16, rate: Option<f64>) -> Result<Load> {
+        let options = LoadOptions { tenant, writers, rate, seed: 2, journal: None };
+        Ok(Load::start(&self.router(), options)?)
+    }
+
+    /// Starts a migration and drives it in a task until `enough`.
+    pub(crate) async fn start(
+        &self,
+        tenant: TenantId,
+        target: &str,
+        options: Options,
+        enough: fn(&Migration) -> bool,
+    ) -> Result<Moving> {
+        let migration = self.operations.start(tenant, &id(target)?, options).await?;
+        Ok(self.drive(migration.id, enough))
+    }
+
+    pub(crate) fn drive(&self, id: MigrationId, enough: fn(&Migration) -> bool) -> Moving {
+        Moving { id, work: self.supervisor.spawn(id, enough) }
+    }
+
+    /// Waits until the migration's row is as wanted.
+    pub(crate) async fn wait(
+        &self,
+        id: MigrationId,
+        wanted: impl Fn(&Migration) -> bool + Send + Sync,
+    ) -> Result<Migration> {
+        let seen = self.supervisor.watch(id, Duration::from_millis(2), |migration| {
+            wanted(migration) || migration.state == State::Failed
+        });
+        let migration = timeout(PATIENCE, seen).await.context("it took too long")??;
+        if migration.state == State::Failed {
+            bail!("the migration failed: {}", migration.error.unwrap_or_default());
+        }
+        Ok(migration)
+    }
+
+    /// Waits until mirroring is on, all is read back, and the verification has passed.
+    pub(crate) async fn wait_until_ready(&self, id: MigrationId) -> Result<()> {
+        self.wait(id, |migration| migration.state.phase() == Phase::DualWrite).await?;
+        let ready = async {
+            while self.engine.control().marks(id).await?.verified_seq.is_none() {
+                sleep(Duration::from_millis(5)).await;
+            }
+            Ok::<_, ControlError>(())
+        };
+        timeout(PATIENCE, ready).await.context("it took too long")??;
+        Ok(())
+    }
+
+    pub(crate) async fn log(&self, id: MigrationId) -> Result<Vec<LogEntry>> {
+        Ok(self.engine.control().log(id, 0, 1_000).await?)
+    }
+
+    pub(crate) async fn timeline(&self, id: MigrationId) -> Result<Timeline> {
+        Ok(Timeline::of(&self.log(id).await?))
+    }
+
+    /// Seconds from the beginning of the copy to its end, by the migration's log.
+    pub(crate) async fn copy_seconds(&self, id: MigrationId) -> Result<f64> {
+        let log = self.log(id).await?;
+        let at = |wanted: fn(&Fact) -> bool| {
+            log.iter().find(|entry| wanted(&entry.fact)).map(|entry| entry.at.micros())
+        };
+        let began = at(|fact| matches!(fact, Fact::CopyStarted)).context("no copy began")?;
+        let ended =
+            at(|fact| matches!(fact, Fact::CopyCompleted { .. })).context("no copy ended")?;
+        Ok((ended - began) as f64 / 1e6)
+    }
+
+    pub(crate) async fn close(self) {
+        self.engine.shutdown().await;
+    }
+}
+
+/// A migration and the task that works on it.
+pub(crate) struct Moving {
+    pub(crate) id: MigrationId,
+    work: tokio_util::task::AbortOnDropHandle<Result<Supervised, ControlError>>,
+}
+
+impl Moving {
+    /// Waits until the work is over.
+    pub(crate) async fn done(self) -> Result<Migration> {
+        let done = timeout(PATIENCE, self.work).await.context("it took too long")???;
+        if done.migration.state == State::Failed {
+            bail!("the migration failed: {}", done.migration.error.unwrap_or_default());
+        }
+        Ok(done.migration)
+    }
+}
+
+/// Options that wait for an operator before the cutover.
+pub(crate) fn manual() -> Options {
+    Options { cutover: CutoverPolicy::Manual, ..Options::default() }
+}
+
+/// The tenant's route points to the target, and the target takes appends.
+pub(crate) fn is_switched(migration: &Migration) -> bool {
+    matches!(migration.state, State::Migrated { activated: true, .. })
+}
+
+pub(crate) fn id(name: &str) -> Result<StoreId> {
+    Ok(name.parse()?)
+}
+
+fn options(name: &str, path: PathBuf, deployment: String) -> Result<SqliteStoreOptions> {
+    Ok(SqliteStoreOptions {
+        id: id(name)?,
+        path,
+        deployment,
+        create: true,
+        clock: Arc::new(SystemClock),
+    })
+}
+
+fn file(folder: &Path, name: &str) -> PathBuf {
+    folder.join(format!("{name}.db"))
+}

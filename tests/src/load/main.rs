@@ -1,0 +1,3 @@
+//! `rehome-load`: writers in a process of their own.
+
+fn main() {}
