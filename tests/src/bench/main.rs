@@ -97,7 +97,9 @@ async fn run(args: &Args) -> Result<bool> {
         std::fs::remove_dir_all(&folder)?;
         eprintln!("{part}: {:.0} s", began.elapsed().as_secs_f64());
         if !args.json {
-            measured.iter().for_each(|line| println!("{}", line.row()));
+            for line in &measured {
+                println!("{}", line.row());
+            }
         }
         lines.extend(measured);
     }

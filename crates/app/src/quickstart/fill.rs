@@ -10,6 +10,7 @@ use super::{QuickstartOptions, Step, Tell};
 use crate::Deployment;
 use crate::error::AppError;
 use crate::load::history::{self, Wanted};
+use crate::transfer::Rounds;
 
 /// Who has how many events.
 pub(super) struct Filled {
@@ -21,10 +22,19 @@ pub(super) struct Filled {
 pub(super) async fn fill(
     deployment: &Deployment,
     options: &QuickstartOptions,
+    input: Option<Rounds>,
     tell: Tell<'_>,
 ) -> Result<Filled, AppError> {
     let began = Instant::now();
-    make(deployment, options, tell).await?;
+    match input {
+        Some(rounds) => {
+            let told = |report: &rehome_api::ImportReport| {
+                tell(Step::Filling { events: report.events_imported, total: None });
+            };
+            deployment.import(rounds, None, told).await?;
+        }
+        None => make(deployment, options, tell).await?,
+    }
     let mut all = counts(deployment).await?;
     all.sort_by_key(|wanted| (std::cmp::Reverse(wanted.events), wanted.tenant));
     Ok(Filled { all, took: began.elapsed() })
@@ -45,10 +55,10 @@ async fn make(
         tell(Step::Filling { events, total: Some(total) });
     })
     .await
-    .map_err(not_made)
+    .map_err(|error| not_made(&error))
 }
 
-fn not_made(error: AppendError) -> AppError {
+fn not_made(error: &AppendError) -> AppError {
     AppError::failed("history", format!("the history could not be made: {error}"))
 }
 

@@ -16,13 +16,7 @@ pub(super) struct Folder {
 impl Folder {
     /// Takes an empty folder, or makes one; writes the configuration.
     pub(super) fn prepare(named: Option<&Path>) -> Result<Self, AppError> {
-        let path = match named {
-            Some(path) => path.to_owned(),
-            None => {
-                let unique = Uuid::new_v4().simple().to_string();
-                std::env::temp_dir().join(format!("rehome-quickstart-{}", &unique[..8]))
-            }
-        };
+        let path = named.map_or_else(temporary, Path::to_owned);
         let io = |error: std::io::Error| {
             AppError::failed("folder", format!("the folder {}: {error}", path.display()))
         };
@@ -40,6 +34,12 @@ impl Folder {
         std::fs::write(&config, configuration()).map_err(io)?;
         Ok(Self { path, config })
     }
+}
+
+/// A folder that nobody else has.
+fn temporary() -> PathBuf {
+    let unique = Uuid::new_v4().simple().to_string();
+    std::env::temp_dir().join(format!("rehome-quickstart-{}", &unique[..8]))
 }
 
 /// What a person who wants to go on in that folder can do.

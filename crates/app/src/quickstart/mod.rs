@@ -11,6 +11,8 @@
 mod fill;
 mod folder;
 mod journey;
+#[cfg(test)]
+mod tests;
 pub mod verdict;
 
 use std::path::PathBuf;
@@ -25,6 +27,7 @@ use crate::error::{AppError, Kind};
 use crate::load::history::Wanted;
 use crate::load::observe::Latencies;
 use crate::load::{Load, LoadOptions, WRITERS_MAX};
+use crate::transfer::{Input, Rounds};
 use crate::{Access, Config, Deployment};
 use folder::Folder;
 use journey::Journey;
@@ -35,8 +38,6 @@ pub const SOURCE: &str = "shared";
 /// The store to which one of them moves.
 pub const TARGET: &str = "dedicated";
 
-/// How long the writers are watched before the migration, and after it.
-const WATCH: Duration = Duration::from_secs(2);
 /// How long a writer may take for its last append.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -61,6 +62,8 @@ pub struct QuickstartOptions {
     pub seed: u64,
     /// Whether the tenant then returns.
     pub there_and_back: bool,
+    /// How long the writers are watched before the migration, and after it.
+    pub watch: Duration,
 }
 
 impl Default for QuickstartOptions {
@@ -75,6 +78,7 @@ impl Default for QuickstartOptions {
             folder: None,
             seed: 42,
             there_and_back: false,
+            watch: Duration::from_secs(2),
         }
     }
 }
@@ -177,13 +181,18 @@ pub type Tell<'a> = &'a (dyn Fn(Step) + Send + Sync);
 /// Does all of it.
 pub async fn run(options: &QuickstartOptions, tell: Tell<'_>) -> Result<Verdict, AppError> {
     options.check()?;
+    // A file that is not there or no NDJSON is found before a folder is made.
+    let input = match &options.input {
+        Some(path) => Some(Rounds::open(&Input::new(path.clone())).await?),
+        None => None,
+    };
     let folder = Folder::prepare(options.folder.as_deref())?;
     // Not the environment: it may name stores that hold somebody's real events.
     let config = Config::load_from(Some(&folder.config), [])?;
     let deployment = Deployment::open(&config, Access::Create).await?;
     tell(Step::Opened { folder: folder.path.clone(), config: folder.config.clone() });
 
-    let tenants = fill::fill(&deployment, options, tell).await?;
+    let tenants = fill::fill(&deployment, options, input, tell).await?;
     let moving = chosen(&tenants, options.tenant)?;
     tell(Step::Filled { took: tenants.took, tenants: tenants.all, moving: moving.tenant });
 
@@ -199,13 +208,13 @@ pub async fn run(options: &QuickstartOptions, tell: Tell<'_>) -> Result<Verdict,
         },
     )
     .map_err(|error| AppError::failed("writers", format!("the writers did not start: {error}")))?;
-    watch(&load, Stage::Before, tell).await;
+    watch(&load, options.watch, Stage::Before, tell).await;
 
     let mut journeys = Vec::new();
     let mut on_the_way = Journey::there(&deployment, moving.tenant).await?;
     loop {
         on_the_way.until_switched(&load, tell).await?;
-        watch(&load, Stage::After, tell).await;
+        watch(&load, options.watch, Stage::After, tell).await;
         if journeys.is_empty() && options.there_and_back {
             let back = on_the_way.and_back().await?;
             journeys.push(std::mem::replace(&mut on_the_way, back));
@@ -240,10 +249,10 @@ fn chosen(tenants: &fill::Filled, named: Option<TenantId>) -> Result<Wanted, App
     })
 }
 
-async fn watch(load: &Load, stage: Stage, tell: Tell<'_>) {
+async fn watch(load: &Load, time: Duration, stage: Stage, tell: Tell<'_>) {
     const EVERY: Duration = Duration::from_millis(100);
     let began = tokio::time::Instant::now();
-    while began.elapsed() < WATCH {
+    while began.elapsed() < time {
         tokio::time::sleep(EVERY).await;
         tell(Step::Watching { stage, writers: Seen::of(load) });
     }

@@ -1,0 +1,199 @@
+//! What is shown while it goes on, on stderr: bars on a terminal, lines elsewhere.
+
+use std::io::IsTerminal as _;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use rehome_app::quickstart::{QuickstartOptions, Seen, Stage, Step};
+
+use super::words::thousands;
+
+/// Lines about something that goes on come no faster than this.
+const LINE_EVERY: Duration = Duration::from_secs(1);
+
+/// Whoever shows the steps.
+pub(super) struct Live {
+    options: QuickstartOptions,
+    bars: Option<Bars>,
+    state: Mutex<State>,
+}
+
+/// What was said last.
+#[derive(Default)]
+struct State {
+    /// The heading under which things go on.
+    part: String,
+    said: Option<Instant>,
+    began: Option<Instant>,
+    last: Option<String>,
+}
+
+struct Bars {
+    all: MultiProgress,
+    work: ProgressBar,
+    writers: ProgressBar,
+}
+
+impl Bars {
+    fn new() -> Self {
+        let all = MultiProgress::new();
+        let work = all.add(ProgressBar::no_length());
+        let writers = all.add(ProgressBar::no_length());
+        let plain = ProgressStyle::with_template("  {msg}");
+        writers.set_style(plain.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+        let bar = ProgressStyle::with_template("  {prefix:<12} {bar:32} {percent:>3} %  {msg}");
+        work.set_style(bar.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        Self { all, work, writers }
+    }
+}
+
+impl Live {
+    pub(super) fn new(options: &QuickstartOptions) -> Self {
+        let bars = std::io::stderr().is_terminal().then(Bars::new);
+        Self { options: options.clone(), bars, state: Mutex::default() }
+    }
+
+    /// Takes the bars away; what was said stays.
+    pub(super) fn end(&self) {
+        self.finish_part();
+        if let Some(bars) = &self.bars {
+            bars.work.finish_and_clear();
+            bars.writers.finish_and_clear();
+        }
+    }
+
+    pub(super) fn hear(&self, step: &Step) {
+        match step {
+            Step::Opened { folder, .. } => self.say(&format!("stores in {}", folder.display())),
+            Step::Filling { events, total } => {
+                let text = match total {
+                    Some(total) => format!("{} of {} events", thousands(*events), thousands(*total)),
+                    None => format!("{} events", thousands(*events)),
+                };
+                let what = if self.options.input.is_some() { "importing" } else { "making" };
+                self.go_on(what, *events, total.unwrap_or(0), text);
+            }
+            Step::Filled { tenants, moving, took } => {
+                let events: u64 = tenants.iter().map(|one| one.events).sum();
+                let of_moving = tenants.iter().find(|one| one.tenant == *moving);
+                let source = match &self.options.input {
+                    Some(path) => format!("from {}", path.display()),
+                    None => format!("seed {}", self.options.seed),
+                };
+                self.say(&format!(
+                    "history: {} events of {} tenants in {:.1} s ({source})",
+                    thousands(events),
+                    tenants.len(),
+                    took.as_secs_f64()
+                ));
+                self.say(&format!(
+                    "{} writers append to tenant {moving} ({} events), {} events/s",
+                    self.options.writers,
+                    thousands(of_moving.map_or(0, |one| one.events)),
+                    self.options.rate
+                ));
+            }
+            Step::Watching { stage, writers } => {
+                let what = if *stage == Stage::Before { "before" } else { "after" };
+                self.writers(writers);
+                self.go_on(what, 0, 0, seen(writers));
+            }
+            Step::Moving { status, writers } => {
+                self.writers(writers);
+                let phase = status.migration.state.phase();
+                let (copied, total, text) = match &status.progress {
+                    Some(progress) => {
+                        let eta = progress.eta_seconds().filter(|eta| *eta >= 0.1);
+                        let text = format!(
+                            "{} of {} events{}{}, lag {}",
+                            thousands(progress.events_copied),
+                            thousands(progress.events_total),
+                            rate(progress.rate_events_per_s),
+                            eta.map_or(String::new(), |eta| format!(", {eta:.1} s left")),
+                            thousands(progress.lag_events),
+                        );
+                        (progress.events_copied, progress.events_total, text)
+                    }
+                    None => (0, 0, "a store does not answer".to_owned()),
+                };
+                self.go_on(phase.as_str(), copied, total, text);
+            }
+            Step::Verifying => self.go_on("verifying", 0, 0, "both stores, event by event".into()),
+            Step::Checking { acked } => {
+                let text = format!("{} acknowledged events against the stores", thousands(*acked));
+                self.go_on("checking", 0, 0, text);
+            }
+        }
+    }
+
+    /// A line that stays.
+    fn say(&self, text: &str) {
+        self.finish_part();
+        self.print(text);
+    }
+
+    fn print(&self, text: &str) {
+        match &self.bars {
+            // Nothing that can fail here matters to the migration.
+            Some(bars) => drop(bars.all.println(text)),
+            None => eprintln!("{text}"),
+        }
+    }
+
+    /// Something that goes on: the bar moves; without one, a line now and then, and the last one.
+    fn go_on(&self, part: &str, done: u64, total: u64, text: String) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.part != part {
+            self.finish(&mut state);
+            *state = State { part: part.to_owned(), began: Some(Instant::now()), ..State::default() };
+        }
+        match &self.bars {
+            Some(bars) => {
+                bars.work.set_prefix(part.to_owned());
+                bars.work.set_length(total.max(1));
+                bars.work.set_position(if total == 0 { 0 } else { done.min(total) });
+                bars.work.set_message(text.clone());
+                state.last = Some(text);
+            }
+            None if state.said.is_none_or(|at| at.elapsed() >= LINE_EVERY) => {
+                state.said = Some(Instant::now());
+                state.last = None;
+                self.print(&format!("{part}: {text}"));
+            }
+            None => state.last = Some(text),
+        }
+    }
+
+    fn finish_part(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        self.finish(&mut state);
+        *state = State::default();
+    }
+
+    fn finish(&self, state: &mut State) {
+        if let Some(last) = state.last.take() {
+            let took = state.began.map_or(0.0, |began| began.elapsed().as_secs_f64());
+            self.print(&format!("{}: {last} ({took:.1} s)", state.part));
+        }
+    }
+
+    fn writers(&self, writers: &Seen) {
+        if let Some(bars) = &self.bars {
+            bars.writers.set_message(format!("writers      {}", seen(writers)));
+        }
+    }
+}
+
+fn rate(events_per_s: f64) -> String {
+    if events_per_s > 0.0 { format!(", {events_per_s:.0} events/s") } else { String::new() }
+}
+
+fn seen(writers: &Seen) -> String {
+    format!(
+        "{} events acknowledged; lately p50 {:.2} ms, max {:.2} ms",
+        thousands(writers.acked),
+        writers.lately.p50_ms,
+        writers.lately.max_ms
+    )
+}

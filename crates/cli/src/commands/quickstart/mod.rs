@@ -1,0 +1,97 @@
+//! `rehome quickstart`: see a tenant move.
+
+mod live;
+mod words;
+
+use std::path::PathBuf;
+
+use rehome_app::error::{AppError, Kind};
+use rehome_app::quickstart::verdict::Verdict;
+use rehome_app::quickstart::{self, QuickstartOptions};
+use uuid::Uuid;
+
+use live::Live;
+
+/// See a tenant move while it is written to, on stores in a folder.
+///
+/// Makes or imports events, lets writers write, migrates one tenant to another store, and checks
+/// afterwards that everything the writers were told is true. The files stay, for you to look at and
+/// go on with.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct QuickstartArgs {
+    /// Tenants to make; each has a third of the events of the one before.
+    #[arg(long, value_name = "N", default_value_t = 3, conflicts_with = "input")]
+    tenants: u16,
+    /// Events of the largest tenant.
+    #[arg(long, value_name = "N", default_value_t = 60_000, conflicts_with = "input")]
+    events: u64,
+    /// Writers on the tenant that moves.
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    writers: u16,
+    /// Events per second of all writers together.
+    #[arg(long, value_name = "N", default_value_t = 400.0)]
+    rate: f64,
+    /// Import these events instead of making some; NDJSON, as it is or gzipped.
+    #[arg(long, value_name = "FILE")]
+    input: Option<PathBuf>,
+    /// The tenant to move; by default the largest.
+    #[arg(long, value_name = "UUID")]
+    tenant: Option<Uuid>,
+    /// An empty folder for the stores; by default a new temporary one.
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// What made events are drawn from.
+    #[arg(long, value_name = "N", default_value_t = 42)]
+    seed: u64,
+    /// Let the tenant return afterwards, within the rollback window.
+    #[arg(long = "return")]
+    there_and_back: bool,
+    /// Stop after the verdict; this version always does.
+    #[arg(long)]
+    exit: bool,
+}
+
+impl QuickstartArgs {
+    fn options(&self) -> QuickstartOptions {
+        QuickstartOptions {
+            tenants: self.tenants,
+            events: self.events,
+            writers: self.writers,
+            rate: self.rate,
+            input: self.input.clone(),
+            tenant: self.tenant.map(Into::into),
+            folder: self.dir.clone(),
+            seed: self.seed,
+            there_and_back: self.there_and_back,
+            ..QuickstartOptions::default()
+        }
+    }
+}
+
+/// Does it; the exit code is that of what was found.
+pub(crate) async fn run(
+    args: &QuickstartArgs,
+    config: Option<&PathBuf>,
+    json: bool,
+) -> Result<u8, AppError> {
+    if config.is_some() {
+        let message = "quickstart makes a configuration of its own; leave --config out, and name \
+                       a folder with --dir";
+        return Err(AppError::new(Kind::Usage, "bad_option", message));
+    }
+    let options = args.options();
+    let live = Live::new(&options);
+    let told = quickstart::run(&options, &|step| live.hear(&step)).await;
+    live.end();
+    let verdict = told?;
+    if json {
+        crate::output::document(&verdict);
+    } else {
+        print!("{}", words::say(&verdict));
+    }
+    Ok(exit_code(&verdict))
+}
+
+fn exit_code(verdict: &Verdict) -> u8 {
+    if verdict.ok { 0 } else { Kind::Violated.exit_code() }
+}
