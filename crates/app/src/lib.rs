@@ -14,12 +14,20 @@
 
 pub mod config;
 pub mod deployment;
+mod documents;
 pub mod error;
 pub mod load;
+pub mod migrations;
 pub mod options;
 pub mod quickstart;
+mod recover;
+mod routes;
+mod stores;
+mod tenants;
 pub mod transfer;
 
 pub use config::Config;
 pub use deployment::{Access, Deployment};
 pub use error::{AppError, Kind};
+pub use recover::RecoverRequest;
+pub use tokio_util::sync::CancellationToken;

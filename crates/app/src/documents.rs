@@ -1,0 +1,96 @@
+//! From the domain to documents.
+
+use rehome_api::{self as api, Time};
+use rehome_domain::estimate::Estimate;
+use rehome_domain::event::Timestamp;
+use rehome_domain::ids::{StoreId, TenantId};
+use rehome_domain::ledger::Ledger;
+use rehome_domain::migration::{Fact, Migration};
+use rehome_domain::verification::Violation;
+use rehome_engine::Progress;
+use rehome_ports::{LogEntry, record};
+
+/// A migration and how far it is; what is not known is `null`.
+pub(crate) fn migration(migration: &Migration, progress: Option<&Progress>) -> api::Migration {
+    let time = |at: Timestamp| Time(at.micros());
+    api::Migration {
+        id: migration.id.uuid(),
+        tenant_id: migration.tenant.uuid(),
+        source_store: migration.source.to_string(),
+        target_store: migration.target.to_string(),
+        state: migration.state.phase().as_str().to_owned(),
+        progress_percent: progress.map(|p| rounded(p.percent(), 2)),
+        events_copied: progress.map(|p| p.events_copied),
+        events_total: progress.map(|p| p.events_total),
+        sync_lag_events: progress.map(|p| p.lag_events),
+        rate_events_per_s: progress.map(|p| rounded(p.rate_events_per_s, 1)),
+        eta_seconds: progress.and_then(Progress::eta_seconds).map(|eta| rounded(eta, 1)),
+        read_back_seq: progress.map(|p| p.read_back_seq),
+        created_at: time(migration.created_at),
+        started_at: migration.started_at.map(time),
+        completed_at: migration.completed_at.map(time),
+        error: migration.error.as_deref().map(str::to_owned),
+    }
+}
+
+/// Down, so that 99.999 % is never shown as 100.
+fn rounded(value: f64, digits: i32) -> f64 {
+    let unit = 10_f64.powi(digits);
+    (value * unit).floor() / unit
+}
+
+/// A log entry. Its details are those that the log itself holds.
+pub(crate) fn log_entry(entry: &LogEntry) -> api::LogEntry {
+    let written = record::write_fact(&entry.fact);
+    let mut details: serde_json::Map<_, _> = serde_json::from_str(&written).unwrap_or_default();
+    details.remove("fact");
+    if let Fact::Started { options, .. } | Fact::Tuned { options } = &entry.fact {
+        let options = serde_json::to_value(crate::options::document(options));
+        details.insert("options".to_owned(), options.unwrap_or_default());
+    }
+    api::LogEntry {
+        index: entry.index,
+        at: Time(entry.at.micros()),
+        actor: entry.actor.clone(),
+        event: entry.fact.name().to_owned(),
+        details,
+        hash: entry.hash.to_string(),
+    }
+}
+
+pub(crate) fn estimate(estimate: &Estimate) -> api::Estimate {
+    api::Estimate::new(
+        estimate.bulk_copy_seconds,
+        estimate.dual_write_seconds,
+        estimate.cutover_seconds,
+        estimate.total_seconds,
+    )
+}
+
+pub(crate) fn violation(violation: &Violation) -> api::Violation {
+    let stream = violation.stream.as_ref();
+    api::Violation {
+        kind: violation.kind.as_str().to_owned(),
+        seq: violation.seq,
+        stream_type: stream.map(|stream| stream.stream_type().to_owned()),
+        stream_id: stream.map(|stream| stream.stream_id().to_owned()),
+        detail: violation.detail.clone(),
+    }
+}
+
+pub(crate) fn tenant_in_store(
+    tenant: TenantId,
+    store: &StoreId,
+    ledger: &Ledger,
+    authority: bool,
+) -> api::TenantInStore {
+    api::TenantInStore {
+        tenant_id: tenant.uuid(),
+        store: store.to_string(),
+        role: ledger.role.as_str().to_owned(),
+        epoch: ledger.epoch.0,
+        seq: ledger.head.seq,
+        digest: ledger.head.digest.to_string(),
+        authority,
+    }
+}

@@ -1,0 +1,209 @@
+//! Working on a migration in this process, until a goal is reached or somebody says stop.
+
+use std::time::Duration;
+
+use rehome_domain::ids::MigrationId;
+use rehome_domain::migration::{Cleanup, Migration, Phase, State, Working};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::deployment::Deployment;
+use crate::error::AppError;
+
+/// How long a stopped driver has to come to a good place; then it is left where it is, which is
+/// safe, but the lease has to run out by itself.
+const STOP_WITHIN: Duration = Duration::from_secs(10);
+/// How often a lease is looked at.
+const LEASE_POLL: Duration = Duration::from_millis(50);
+
+/// When there is no need to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Goal {
+    /// The tenant lives in the target, or the migration came to another end.
+    Migrated,
+    /// The cutover that was asked for was done or rolled back. `attempts`: cutovers begun before.
+    CutOver {
+        /// Cutovers begun before.
+        attempts: u32,
+    },
+    /// Nothing is left to do: a rollback window is over, a target is cleaned up.
+    NothingLeft,
+}
+
+impl Goal {
+    fn reached(self, migration: &Migration) -> bool {
+        match (self, migration.state) {
+            (Self::NothingLeft, state) => nothing_left(state),
+            (_, State::Migrated { activated, .. }) => activated,
+            (_, State::Failed) => true,
+            (_, State::RolledBack(cleanup)) => cleanup == Cleanup::Done,
+            (Self::CutOver { attempts }, State::Working(working)) => {
+                let asked = working == Working::DualWrite { cutover_requested: true };
+                !asked && migration.cutover_attempts > attempts
+            }
+            (Self::CutOver { .. }, State::Paused(_)) => true,
+            _ => false,
+        }
+    }
+}
+
+pub(super) fn nothing_left(state: State) -> bool {
+    use rehome_domain::migration::OldSource::{Fenced, Purged};
+    match state {
+        State::Failed | State::RolledBack(Cleanup::Done) => true,
+        State::Migrated { activated, old_source } => {
+            activated && matches!(old_source, Fenced { .. } | Purged)
+        }
+        _ => false,
+    }
+}
+
+/// How the work ended.
+#[derive(Clone, Debug)]
+pub struct Worked {
+    /// The migration as it is then.
+    pub migration: Migration,
+    /// Whether this process worked on it; otherwise it watched the one that did.
+    pub here: bool,
+    /// Whether it was told to stop before the goal was reached.
+    pub stopped: bool,
+}
+
+impl Deployment {
+    /// Works on a migration, or watches the process that does and takes over when that one dies,
+    /// until `goal` is reached or `stop` is cancelled. A cutover that has begun is finished first:
+    /// writers wait for it.
+    pub async fn work(
+        &self,
+        id: MigrationId,
+        goal: Goal,
+        stop: &CancellationToken,
+    ) -> Result<Worked, AppError> {
+        let supervisor = self.supervisor();
+        let stopping = stop.clone();
+        let enough = move |migration: &Migration| {
+            let stopping =
+                stopping.is_cancelled() && migration.state.phase() != Phase::CutoverPaused;
+            stopping || goal.reached(migration)
+        };
+        let run = supervisor.run(id, enough);
+        let too_late = async {
+            stop.cancelled().await;
+            tokio::time::sleep(STOP_WITHIN).await;
+        };
+        let supervised = tokio::select! {
+            supervised = run => Some(supervised?),
+            () = too_late => None,
+        };
+        let (migration, here) = if let Some(supervised) = supervised {
+            (supervised.migration, supervised.drove)
+        } else {
+            let control = self.engine().control();
+            control.release(id, self.holder()).await?;
+            (control.migration(id).await?, true)
+        };
+        let stopped = stop.is_cancelled() && !goal.reached(&migration);
+        Ok(Worked { migration, here, stopped })
+    }
+
+    /// Cleans up the target of an aborted migration, or waits for the process that does.
+    pub async fn clean_up(
+        &self,
+        id: MigrationId,
+        stop: &CancellationToken,
+    ) -> Result<Worked, AppError> {
+        let migration = self.engine().control().migration(id).await?;
+        let target = self.store(&migration.target).map_err(AppError::from);
+        let answers = match target {
+            Ok(target) => target.ledger(migration.tenant).await.map(drop).map_err(AppError::from),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = answers {
+            let why = format!(
+                "aborted, the tenant stays at store \"{}\"; the target is not cleaned up yet \
+                 ({error}); `rehome migration resume {id}` does it once the target is back",
+                migration.source
+            );
+            return Err(AppError::failed("not_cleaned_up", why)
+                .migration(id)
+                .tenant(migration.tenant)
+                .state(migration.state.phase()));
+        }
+        self.work(id, Goal::NothingLeft, stop).await
+    }
+
+    /// The process that works on the migration, if one does. A lease that is held by a process
+    /// that died is told from others by not being renewed, which takes as long as it runs.
+    pub async fn worker(&self, id: MigrationId) -> Result<Option<String>, AppError> {
+        let control = self.engine().control();
+        let Some(first) = control.lease_holder(id).await? else { return Ok(None) };
+        let since = Instant::now();
+        let mut last = first.clone();
+        loop {
+            tokio::time::sleep(LEASE_POLL).await;
+            let Some(now) = control.lease_holder(id).await? else { return Ok(None) };
+            let renewed = now.remaining_ms > last.remaining_ms || now.holder != last.holder;
+            // Beyond its time it can only have been renewed between two looks.
+            if renewed || since.elapsed().as_millis() > u128::from(first.remaining_ms) {
+                return Ok(Some(now.holder));
+            }
+            last = now;
+        }
+    }
+}
+
+impl Worked {
+    /// Nothing if the goal was reached as it was meant to be, else why not and what to do next.
+    pub fn verdict(&self, goal: Goal) -> Result<(), AppError> {
+        let migration = &self.migration;
+        let (id, phase) = (migration.id, migration.state.phase());
+        let about = |error: AppError| error.migration(id).tenant(migration.tenant).state(phase);
+        let why = migration.error.as_deref().unwrap_or("no reason was recorded");
+        if self.stopped {
+            let message = format!(
+                "stopped while {phase}; it waits, writes go on at {}; \
+                 `rehome migration resume {id}` goes on, `rehome migration abort {id}` gives it up",
+                self.authority(),
+            );
+            return Err(about(AppError::failed("stopped", message)));
+        }
+        match (goal, phase) {
+            (_, Phase::Failed) if goal != Goal::NothingLeft => {
+                let message = format!(
+                    "failed: {why}; the tenant stays at {}; `rehome migration abort {id}` cleans up",
+                    self.authority()
+                );
+                Err(about(AppError::failed("migration_failed", message)))
+            }
+            (Goal::Migrated | Goal::CutOver { .. }, Phase::RolledBack) => {
+                let message = format!("was aborted; the tenant stays at {}", self.authority());
+                Err(about(AppError::failed("aborted", message)))
+            }
+            (Goal::CutOver { .. }, Phase::Paused) => {
+                let message = format!(
+                    "was paused before the cutover; `rehome migration resume {id}` goes on with it"
+                );
+                Err(about(AppError::failed("paused", message)))
+            }
+            (Goal::CutOver { .. }, phase) if phase != Phase::Migrated => {
+                let message = format!(
+                    "the cutover was rolled back ({why}); writes go on at {}, the target is kept \
+                     level; `rehome migration cutover {id}` tries again",
+                    self.authority()
+                );
+                Err(about(AppError::failed("cutover_rolled_back", message)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Where the tenant's writes go.
+    fn authority(&self) -> String {
+        let migration = &self.migration;
+        let store = match migration.state {
+            State::Migrated { .. } => &migration.target,
+            _ => &migration.source,
+        };
+        format!("store \"{store}\"")
+    }
+}

@@ -1,0 +1,144 @@
+//! A look at the stores.
+
+use rehome_api as api;
+use rehome_domain::ids::StoreId;
+use rehome_domain::ledger::Role;
+use rehome_ports::{LedgerStore, StoreReport};
+
+use crate::deployment::Deployment;
+use crate::documents;
+use crate::error::AppError;
+use crate::routes::{PairError, Pairs};
+
+/// Tenants that a check lists; all are counted and looked at.
+const TENANTS_LISTED: usize = 1_000;
+/// Problems that a check lists.
+const PROBLEMS_LISTED: usize = 100;
+/// A clock that is further off than this is worth a word: leases run by it.
+const SKEW_MAX_MS: u64 = 1_000;
+
+impl Deployment {
+    /// Looks at one store, or at all of them.
+    pub async fn check_stores(
+        &self,
+        only: Option<&StoreId>,
+    ) -> Result<api::StoreCheckReport, AppError> {
+        if let Some(id) = only {
+            self.store(id)?;
+        }
+        let mut stores = Vec::new();
+        for store in self.engine().stores().iter() {
+            if only.is_none_or(|id| id == store.id()) {
+                stores.push(self.check_store(&**store).await?);
+            }
+        }
+        Ok(api::StoreCheckReport { ok: stores.iter().all(|store| store.ok), stores })
+    }
+
+    async fn check_store(&self, store: &dyn LedgerStore) -> Result<api::StoreCheck, AppError> {
+        let mut found = api::StoreCheck {
+            id: store.id().to_string(),
+            url: self.url(store.id()).map(ToString::to_string).unwrap_or_default(),
+            default: self.engine().stores().default_id() == store.id(),
+            ok: false,
+            reachable: false,
+            engine: None,
+            format: None,
+            deployment: None,
+            identity: None,
+            durability: None,
+            durable: None,
+            clock_skew_ms: None,
+            tenants_total: None,
+            tenants: Vec::new(),
+            problems: Vec::new(),
+        };
+        match store.check().await {
+            Ok(report) => {
+                found.reachable = true;
+                take_over(&mut found, report);
+                self.check_tenants(store, &mut found).await?;
+            }
+            Err(error) => found.problems.push(error.to_string()),
+        }
+        found.ok = found.problems.is_empty();
+        Ok(found)
+    }
+
+    async fn check_tenants(
+        &self,
+        store: &dyn LedgerStore,
+        found: &mut api::StoreCheck,
+    ) -> Result<(), AppError> {
+        let control = self.engine().control();
+        let mut pairs = Pairs::new(store, &**control);
+        let (mut tenants, mut problems) = (0, 0_u64);
+        loop {
+            let pair = match pairs.next().await {
+                Ok(Some(pair)) => pair,
+                Ok(None) => break,
+                Err(PairError::Control(error)) => return Err(error.into()),
+                Err(PairError::Store(error)) => {
+                    found.problems.push(error.to_string());
+                    break;
+                }
+            };
+            let tenant = pair.tenant;
+            let here = pair.route.as_ref().is_some_and(|route| route.store == *store.id());
+            if let Some(row) = &pair.ledger {
+                tenants += 1;
+                if found.tenants.len() < TENANTS_LISTED {
+                    let row = documents::tenant_in_store(tenant, store.id(), &row.ledger, here);
+                    found.tenants.push(row);
+                }
+            }
+            let role = pair.ledger.map_or(Role::Absent, |row| row.ledger.role);
+            let problem = match (&pair.ledger, &pair.route) {
+                (Some(row), route)
+                    if row.ledger.epoch > route.as_ref().map_or_else(Default::default, |r| r.n) =>
+                {
+                    Some(format!(
+                        "tenant {tenant}: the store has seen epoch {}, which the control plane \
+                         never handed out; look, then run `rehome recover`",
+                        row.ledger.epoch
+                    ))
+                }
+                (_, Some(route)) if here && route.created && role == Role::Absent => {
+                    Some(format!("tenant {tenant}: its history should be here and is not"))
+                }
+                _ => None,
+            };
+            if let Some(problem) = problem {
+                problems += 1;
+                if found.problems.len() < PROBLEMS_LISTED {
+                    found.problems.push(problem);
+                }
+            }
+        }
+        if problems > PROBLEMS_LISTED as u64 {
+            found.problems.push(format!("{problems} tenants have such problems"));
+        }
+        found.tenants_total = Some(tenants);
+        Ok(())
+    }
+}
+
+fn take_over(found: &mut api::StoreCheck, report: StoreReport) {
+    if !report.durable {
+        let how = &report.durability;
+        found.problems.push(format!("a commit may be lost with the power ({how})"));
+    }
+    if report.durability.contains("read-only") {
+        found.problems.push("is read-only; make its file and folder writable".to_owned());
+    }
+    if report.clock_skew_ms.unsigned_abs() > SKEW_MAX_MS {
+        found.problems.push(format!("its clock is off by {} ms", report.clock_skew_ms));
+    }
+    found.engine = Some(report.engine);
+    found.format = Some(report.format);
+    found.deployment = Some(report.deployment);
+    found.identity = Some(report.identity);
+    found.durability = Some(report.durability);
+    found.durable = Some(report.durable);
+    found.clock_skew_ms = Some(report.clock_skew_ms);
+}

@@ -1,0 +1,111 @@
+//! One tenant: where it is, and what may be removed of it.
+
+use rehome_api as api;
+use rehome_domain::ids::{StoreId, TenantId};
+use rehome_domain::ledger::Role;
+use rehome_domain::migration::Migration;
+use rehome_ports::ControlError;
+use rehome_ports::clock::{Clock as _, SystemClock};
+use tokio_util::sync::CancellationToken;
+
+use crate::deployment::Deployment;
+use crate::documents;
+use crate::error::AppError;
+use crate::migrations::{Goal, is_window_open};
+
+impl Deployment {
+    /// Where a tenant is, and what every store holds of it.
+    pub async fn tenant(&self, tenant: TenantId) -> Result<api::Tenant, AppError> {
+        let control = self.engine().control();
+        let route = control.route(tenant).await?.ok_or(ControlError::UnknownTenant(tenant))?;
+        let migration = match route.migration {
+            Some((id, _)) => Some(self.migration(id).await?),
+            None => None,
+        };
+        let mut found = api::Tenant {
+            tenant_id: tenant.uuid(),
+            store: route.store.to_string(),
+            state: route.phase().map(|phase| phase.as_str().to_owned()),
+            epoch: route.epoch.0,
+            seq: None,
+            digest: None,
+            rollback_window_open: route.window,
+            migration,
+            stores: Vec::new(),
+            problems: Vec::new(),
+        };
+        if self.store(&route.store).is_err() {
+            found.problems.push(format!("store \"{}\" is not configured", route.store));
+        }
+        for store in self.engine().stores().iter() {
+            let authority = *store.id() == route.store;
+            match store.ledger(tenant).await {
+                Ok(ledger) => {
+                    if authority {
+                        found.seq = Some(ledger.head.seq);
+                        found.digest = Some(ledger.head.digest.to_string());
+                    }
+                    if ledger.role != Role::Absent || ledger.epoch.0 > 0 {
+                        let row =
+                            documents::tenant_in_store(tenant, store.id(), &ledger, authority);
+                        found.stores.push(row);
+                    }
+                    if ledger.epoch > route.n {
+                        found.problems.push(format!(
+                            "store \"{}\" has seen epoch {}, which the control plane never handed \
+                             out; look, then run `rehome recover`",
+                            store.id(),
+                            ledger.epoch
+                        ));
+                    }
+                }
+                Err(error) => found.problems.push(error.to_string()),
+            }
+        }
+        Ok(found)
+    }
+
+    /// Removes the copy that a tenant left behind in a store. A rollback window that is over, or
+    /// is given up here, is closed first.
+    pub async fn purge_tenant(
+        &self,
+        tenant: TenantId,
+        store: &StoreId,
+        close_window: bool,
+    ) -> Result<api::TenantPurge, AppError> {
+        let about = |error: AppError| error.tenant(tenant);
+        self.store(store).map_err(|error| about(error.into()))?;
+        let control = self.engine().control();
+        let route = control.route(tenant).await?.ok_or(ControlError::UnknownTenant(tenant))?;
+        if let Some((id, phase)) = route.migration.filter(|(_, phase)| phase.is_terminal()) {
+            let migration = control.migration(id).await?;
+            let is_over = is_window_over(&migration);
+            if route.window && route.store != *store && (close_window || is_over) {
+                self.operations().close_window(&route).await.map_err(|e| about(e.into()))?;
+            } else if !route.window {
+                // A clean-up that was begun and not finished comes first.
+                self.work(id, Goal::NothingLeft, &CancellationToken::new())
+                    .await
+                    .map_err(|error| about(error).state(phase))?;
+            } else if route.store != *store {
+                return Err(about(AppError::refused(format!(
+                    "its rollback window is open and may need this copy; wait for its end, or say \
+                     --close-window to give up the return of migration {id}"
+                ))));
+            }
+        }
+        let purged = self.operations().purge(tenant, store).await;
+        Ok(api::TenantPurge {
+            tenant_id: tenant.uuid(),
+            store: store.to_string(),
+            events_purged: purged.map_err(|error| about(error.into()))?,
+        })
+    }
+}
+
+fn is_window_over(migration: &Migration) -> bool {
+    let Some(completed) = migration.completed_at else { return false };
+    let window = i64::try_from(migration.options.rollback_window_ms).unwrap_or(i64::MAX);
+    let end = completed.micros().saturating_add(window.saturating_mul(1_000));
+    is_window_open(migration) && SystemClock.now().micros() >= end
+}
