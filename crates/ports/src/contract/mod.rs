@@ -114,6 +114,7 @@ macro_rules! ledger_store_contract {
                 a_creation_after_a_purge_is_refused,
                 a_tombstone_is_adopted_by_a_later_migration,
                 a_half_purged_history_is_adopted_where_it_ends,
+                what_was_purged_can_be_written_anew,
                 a_late_purge_of_the_authority_is_refused,
                 a_purge_needs_a_fence,
                 readers_during_a_purge_see_honest_prefixes,

@@ -6,7 +6,9 @@ use rehome_domain::ledger::{Activation, Head, Ledger, Refusal, Role};
 use rehome_domain::stream::ExpectedVersion::Exact;
 
 use crate::BatchLimit;
-use crate::contract::kit::{At, NEWBORN, Store, appended, at_epoch, head_of, history, stream};
+use crate::contract::kit::{
+    At, NEWBORN, Store, append_of, appended, at_epoch, head_of, history, stream,
+};
 
 fn tombstone(k: u64) -> Ledger {
     Ledger { role: Role::Absent, epoch: Epoch(k), head: Head::EMPTY }
@@ -95,6 +97,23 @@ pub async fn a_half_purged_history_is_adopted_where_it_ends(store: Store) {
     store.activate(at.tenant, at_epoch(6)).await.unwrap();
     let last = source.iter().filter(|event| event.stream == stream("a")).count() as u64;
     assert_eq!(at.append(6, "a", Exact(last), [99]).await, Ok(appended(last + 1, 21, 1)));
+}
+
+pub async fn what_was_purged_can_be_written_anew(store: Store) {
+    // Neither an id nor a stream of what is gone is remembered.
+    let source = history(9);
+    let at = At::dropped(&store, 1, 3, &source).await;
+    let left = store.purge(at.tenant, Epoch(3), 5).await.unwrap().head;
+    store.adopt(at.tenant, Epoch(4), left).await.unwrap();
+    store.activate(at.tenant, at_epoch(6)).await.unwrap();
+    let gone = history(9).split_off(4);
+    for (event, seq) in gone.iter().zip(5..) {
+        let held = at.stream(&event.stream, BatchLimit::PAGE).await.len() as u64;
+        let mut append = append_of("a", Exact(held), [seq]);
+        append.stream = event.stream.clone();
+        assert_eq!(at.send(6, append).await, Ok(appended(held + 1, seq, 1)));
+    }
+    assert_eq!(at.audit().await[..4], source[..4]);
 }
 
 pub async fn a_late_purge_of_the_authority_is_refused(store: Store) {
