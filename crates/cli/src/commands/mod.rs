@@ -1,10 +1,119 @@
-//! One file per command.
+//! One file per group of commands: asks `rehome_app`, shows what it answers.
 
-use std::process::ExitCode;
+mod drive;
+mod migration;
+mod quickstart;
+mod recover;
+mod store;
+mod tenant;
+mod transfer;
 
-use crate::args::Args;
+use std::path::Path;
+
+use rehome_app::config::LogFormat;
+use rehome_app::migrations::{EstimateRequest, estimate};
+use rehome_app::{Access, AppError, Config, Deployment};
+use rehome_domain::ids::{StoreId, TenantId};
+
+use crate::args::{Args, Command};
+use crate::logs;
+use crate::output::{Out, table};
+pub(crate) use quickstart::QuickstartArgs;
 
 /// Does what the arguments say.
-pub(crate) async fn run(args: Args) -> ExitCode {
-    match args.command {}
+pub(crate) async fn run(args: Args, out: &Out) -> Result<(), AppError> {
+    let out = *out;
+    let Args { config, log_level, command, .. } = args;
+    if let Command::Estimate { events, rate, write_rate, lag, pause, buffer } = command {
+        return show_estimate(
+            out,
+            EstimateRequest {
+                events,
+                copy_rate: rate,
+                write_rate,
+                lag_events: lag,
+                pause_seconds: pause,
+                buffer_factor: buffer,
+            },
+        );
+    }
+    if let Command::Quickstart(args) = &command {
+        logs::begin(log_level, if out.is_json() { LogFormat::Json } else { LogFormat::Pretty });
+        return quickstart::run(out, args, config.as_deref()).await;
+    }
+    let config = load(config.as_deref(), out)?;
+    let format = if out.is_json() { LogFormat::Json } else { config.log };
+    logs::begin(log_level, format);
+    match command {
+        Command::Import { store, file } => transfer::import(out, &config, store, file).await,
+        Command::Export { store, tenant, file } => {
+            transfer::export(out, &config, store, tenant, file).await
+        }
+        Command::Store(command) => store::run(out, &config, command).await,
+        Command::Plan { tenant, to } => plan(out, &config, tenant, &to).await,
+        Command::Migration(command) => migration::run(out, &config, command).await,
+        Command::Tenant(command) => tenant::run(out, &config, command).await,
+        Command::Recover { tenant, store, yes } => {
+            recover::run(out, &config, tenant, store, yes).await
+        }
+        // Need no configuration; done above.
+        Command::Estimate { .. } | Command::Quickstart(_) => Ok(()),
+    }
+}
+
+fn load(file: Option<&Path>, out: Out) -> Result<Config, AppError> {
+    let config = Config::load(file)?;
+    for warning in &config.warnings {
+        out.remark(format!("warning: {warning}"));
+    }
+    Ok(config)
+}
+
+/// Opens what is there.
+async fn open(config: &Config) -> Result<Deployment, AppError> {
+    Deployment::open(config, Access::Existing).await
+}
+
+fn show_estimate(out: Out, request: EstimateRequest) -> Result<(), AppError> {
+    out.show(&estimate(&request)?, estimate_words)
+}
+
+fn estimate_words(estimate: &rehome_api::Estimate) -> String {
+    format!(
+        "copy         {}\ncatching up  {}\npause        {}\nin all       {}",
+        estimate.bulk_copy_estimate,
+        estimate.dual_write_estimate,
+        estimate.cutover_estimate,
+        estimate.total_estimate
+    )
+}
+
+async fn plan(
+    out: Out,
+    config: &Config,
+    tenant: TenantId,
+    target: &StoreId,
+) -> Result<(), AppError> {
+    let deployment = open(config).await?;
+    let plan = deployment.plan(tenant, target).await?;
+    out.show(&plan, |plan| {
+        let rows = plan.findings.iter().map(|finding| {
+            let ok = if finding.ok { "ok" } else { "NO" };
+            [ok.to_owned(), finding.check.clone(), finding.detail.clone()]
+        });
+        let mut text = table(["", "CHECK", "FOUND"], &[], rows);
+        if let Some(estimate) = &plan.estimate {
+            text += "\n\n";
+            text += &estimate_words(estimate);
+        }
+        text
+    })?;
+    deployment.close().await;
+    if plan.possible {
+        return Ok(());
+    }
+    let why: Vec<_> =
+        plan.findings.iter().filter(|f| !f.ok).map(|finding| finding.detail.as_str()).collect();
+    let message = format!("the migration would be refused: {}", why.join("; "));
+    Err(AppError::refused(message).tenant(tenant))
 }

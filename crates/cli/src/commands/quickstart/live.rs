@@ -68,7 +68,9 @@ impl Live {
             Step::Opened { folder, .. } => self.say(&format!("stores in {}", folder.display())),
             Step::Filling { events, total } => {
                 let text = match total {
-                    Some(total) => format!("{} of {} events", thousands(*events), thousands(*total)),
+                    Some(total) => {
+                        format!("{} of {} events", thousands(*events), thousands(*total))
+                    }
                     None => format!("{} events", thousands(*events)),
                 };
                 let what = if self.options.input.is_some() { "importing" } else { "making" };
@@ -146,7 +148,8 @@ impl Live {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.part != part {
             self.finish(&mut state);
-            *state = State { part: part.to_owned(), began: Some(Instant::now()), ..State::default() };
+            *state =
+                State { part: part.to_owned(), began: Some(Instant::now()), ..State::default() };
         }
         match &self.bars {
             Some(bars) => {

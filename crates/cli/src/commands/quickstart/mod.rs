@@ -3,13 +3,13 @@
 mod live;
 mod words;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rehome_app::error::{AppError, Kind};
-use rehome_app::quickstart::verdict::Verdict;
 use rehome_app::quickstart::{self, QuickstartOptions};
-use uuid::Uuid;
+use rehome_domain::ids::TenantId;
 
+use crate::output::Out;
 use live::Live;
 
 /// See a tenant move while it is written to, on stores in a folder.
@@ -36,7 +36,7 @@ pub(crate) struct QuickstartArgs {
     input: Option<PathBuf>,
     /// The tenant to move; by default the largest.
     #[arg(long, value_name = "UUID")]
-    tenant: Option<Uuid>,
+    tenant: Option<TenantId>,
     /// An empty folder for the stores; by default a new temporary one.
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
@@ -59,7 +59,7 @@ impl QuickstartArgs {
             writers: self.writers,
             rate: self.rate,
             input: self.input.clone(),
-            tenant: self.tenant.map(Into::into),
+            tenant: self.tenant,
             folder: self.dir.clone(),
             seed: self.seed,
             there_and_back: self.there_and_back,
@@ -68,12 +68,12 @@ impl QuickstartArgs {
     }
 }
 
-/// Does it; the exit code is that of what was found.
-pub(crate) async fn run(
+/// Does it, and shows the verdict; one that is not good is an error too.
+pub(super) async fn run(
+    out: Out,
     args: &QuickstartArgs,
-    config: Option<&PathBuf>,
-    json: bool,
-) -> Result<u8, AppError> {
+    config: Option<&Path>,
+) -> Result<(), AppError> {
     if config.is_some() {
         let message = "quickstart makes a configuration of its own; leave --config out, and name \
                        a folder with --dir";
@@ -84,14 +84,10 @@ pub(crate) async fn run(
     let told = quickstart::run(&options, &|step| live.hear(&step)).await;
     live.end();
     let verdict = told?;
-    if json {
-        crate::output::document(&verdict);
-    } else {
-        print!("{}", words::say(&verdict));
+    out.show(&verdict, words::say)?;
+    if verdict.ok {
+        return Ok(());
     }
-    Ok(exit_code(&verdict))
-}
-
-fn exit_code(verdict: &Verdict) -> u8 {
-    if verdict.ok { 0 } else { Kind::Violated.exit_code() }
+    let message = "not everything that the writers were told is true; see the verdict";
+    Err(AppError::new(Kind::Violated, "verdict", message))
 }

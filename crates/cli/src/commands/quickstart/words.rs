@@ -89,13 +89,7 @@ fn rows(appends: Appends, pause: Spread, what: &str) -> [[String; 5]; 4] {
 
 fn row(name: &str, spread: Spread) -> [String; 5] {
     let ms = |ms: f64| if spread.appends == 0 { "-".to_owned() } else { format!("{ms:.2} ms") };
-    [
-        name.to_owned(),
-        ms(spread.p50),
-        ms(spread.p99),
-        ms(spread.max),
-        thousands(spread.appends),
-    ]
+    [name.to_owned(), ms(spread.p50), ms(spread.p99), ms(spread.max), thousands(spread.appends)]
 }
 
 fn counts(verdict: &Verdict, text: &mut String) {

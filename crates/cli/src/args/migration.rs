@@ -1,0 +1,174 @@
+//! `rehome migration ...`
+
+use clap::{Args, Subcommand};
+use rehome_domain::ids::{MigrationId, StoreId, TenantId};
+use rehome_domain::migration::Phase;
+use rehome_domain::verification::Level;
+
+use super::options::OptionFlags;
+
+/// `rehome migration ...`
+#[derive(Debug, Subcommand)]
+pub(crate) enum MigrationCommand {
+    /// Move a tenant to another store while its writers go on.
+    ///
+    /// The migration runs in this process until the tenant lives in the target, or an operator
+    /// has to act. Ctrl-C stops the work and not the tenant: `migration resume` goes on with it.
+    #[command(after_help = "\
+Examples:
+  rehome migration start --tenant 824a8fcf-0c14-513f-bd3a-4c35d1078706 --to dedicated
+  rehome migration start --tenant 824a8fcf-0c14-513f-bd3a-4c35d1078706 --to dedicated \\
+      --copy-rate-max 2000 --cutover at 2024-06-15T02:00:00Z --rollback-window 24h")]
+    Start(Box<Start>),
+    /// List migrations, newest first.
+    List {
+        /// Only those in this state.
+        #[arg(long, value_name = "STATE", value_parser = phase)]
+        state: Option<Phase>,
+        /// Only those of this tenant.
+        #[arg(long, value_name = "UUID")]
+        tenant: Option<TenantId>,
+        /// At most so many.
+        #[arg(long, value_name = "N", default_value_t = 50)]
+        limit: usize,
+    },
+    /// Show a migration.
+    Show(OneMigration),
+    /// Show a migration as it goes on, until its end.
+    Watch(OneMigration),
+    /// Show what happened to a migration.
+    Log(Look),
+    /// Stop the work; writes go on at the source.
+    Pause(OneMigration),
+    /// Go on with a paused migration, or with one whose process has died.
+    Resume {
+        /// Which.
+        #[command(flatten)]
+        migration: OneMigration,
+        /// Once migrated, keep the old source level until the rollback window ends.
+        #[arg(long)]
+        keep_window: bool,
+    },
+    /// Ask for the cutover, and wait for it.
+    Cutover(OneMigration),
+    /// Give a migration up before its cutover; the tenant stays where it is.
+    Abort {
+        /// Which.
+        #[command(flatten)]
+        migration: OneMigration,
+        /// Remove what was copied to the target.
+        #[arg(long)]
+        purge_target: bool,
+    },
+    /// Verify the two stores of a migration against each other.
+    ///
+    /// Exits with 5 when violations are found.
+    Verify(Verify),
+    /// Change options while a migration runs.
+    #[command(after_help = "\
+Example:
+  rehome migration tune 0197f0a5-6f3c-7cc3-98c8-0c5a4d7d5a55 --copy-rate-max 500")]
+    Tune {
+        /// Which.
+        #[command(flatten)]
+        migration: OneMigration,
+        /// What to change.
+        #[command(flatten)]
+        options: Box<OptionFlags>,
+    },
+    /// Move the tenant back, within the rollback window of its migration.
+    Return {
+        /// The migration that brought it here.
+        #[command(flatten)]
+        migration: OneMigration,
+        /// How to go back.
+        #[command(flatten)]
+        goal: Goal,
+        /// What to run with.
+        #[command(flatten)]
+        options: Box<OptionFlags>,
+    },
+}
+
+/// `rehome migration start ...`
+#[derive(Debug, Args)]
+pub(crate) struct Start {
+    /// Whose history.
+    #[arg(long, value_name = "UUID")]
+    pub(crate) tenant: TenantId,
+    /// To which store.
+    #[arg(long, value_name = "STORE")]
+    pub(crate) to: StoreId,
+    /// How far to go.
+    #[command(flatten)]
+    pub(crate) goal: Goal,
+    /// What to run with.
+    #[command(flatten)]
+    pub(crate) options: OptionFlags,
+}
+
+/// How far a command goes.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Goal {
+    /// Wait for the end. A migration that runs in this process is always waited for.
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// Once migrated, keep the old source level until the rollback window ends.
+    #[arg(long)]
+    pub(crate) keep_window: bool,
+}
+
+/// A migration, by its id.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct OneMigration {
+    /// The migration.
+    #[arg(value_name = "ID")]
+    pub(crate) id: MigrationId,
+}
+
+/// `rehome migration log ...`
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Look {
+    /// The migration.
+    #[arg(value_name = "ID")]
+    pub(crate) id: MigrationId,
+    /// Go on with what is added, until the migration's end.
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+}
+
+/// `rehome migration verify ...`
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Verify {
+    /// The migration.
+    #[arg(value_name = "ID")]
+    pub(crate) id: MigrationId,
+    /// How deep: count, hash or full.
+    #[arg(long, value_name = "LEVEL", default_value = "full", value_parser = level)]
+    pub(crate) level: Level,
+    /// The part of the history to look at, in ranges spread over all of it.
+    #[arg(long, value_name = "0..1", default_value_t = 1.0, value_parser = share)]
+    pub(crate) sample: f64,
+    /// Begin after this position.
+    #[arg(long, value_name = "SEQ", default_value_t = 0)]
+    pub(crate) after_seq: u64,
+    /// Read at most so many events per second; 0: no limit.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) rate_max: u32,
+}
+
+fn phase(text: &str) -> Result<Phase, String> {
+    Phase::parse(text).ok_or_else(|| {
+        let all: Vec<_> = Phase::ALL.iter().map(|phase| phase.as_str()).collect();
+        format!("the states are {}", all.join(", "))
+    })
+}
+
+fn level(text: &str) -> Result<Level, String> {
+    Level::parse(text).ok_or_else(|| "the levels are count, hash and full".to_owned())
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let share = text.parse::<f64>().ok().filter(|share| *share > 0.0 && *share <= 1.0);
+    share.ok_or_else(|| "above 0 and at most 1".to_owned())
+}

@@ -1,0 +1,214 @@
+//! What can be said on the command line.
+
+mod migration;
+mod options;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use rehome_domain::ids::{StoreId, TenantId};
+
+use crate::commands::QuickstartArgs;
+pub(crate) use migration::{Goal, Look, MigrationCommand, OneMigration, Start, Verify};
+
+/// Zero-downtime live migration of a tenant between event stores.
+#[derive(Debug, Parser)]
+#[command(name = "rehome", version, about, max_term_width = 100)]
+#[command(after_help = "\
+Exit codes: 0 done, 1 failed, 2 bad usage, 3 refused in this state, 4 not found, 5 violations found.
+
+Examples:
+  rehome import --store shared events.ndjson.gz
+  rehome plan --tenant 824a8fcf-0c14-513f-bd3a-4c35d1078706 --to dedicated
+  rehome migration start --tenant 824a8fcf-0c14-513f-bd3a-4c35d1078706 --to dedicated
+  rehome migration list")]
+pub(crate) struct Args {
+    /// The configuration file [default: ./rehome.toml, then REHOME_* of the environment].
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Print JSON: one document, or one per line for what goes on.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// No progress and no remarks on stderr; errors only.
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+    /// Log lines of this level and above, on stderr.
+    #[arg(long, global = true, value_name = "LEVEL", value_enum, default_value_t = LogLevel::Warn)]
+    pub(crate) log_level: LogLevel,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogLevel {
+    /// Nothing.
+    Off,
+    /// What went wrong.
+    Error,
+    /// What may go wrong.
+    Warn,
+    /// What was done.
+    Info,
+    /// How it was done.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// See a tenant move while it is written to, on stores in a folder.
+    Quickstart(QuickstartArgs),
+    /// Bring events into a store, from NDJSON, packed with gzip or not.
+    ///
+    /// Importing again is no change. A bad line ends the import and is named; what was imported
+    /// before it is said.
+    #[command(after_help = "\
+Examples:
+  rehome import --store shared events.ndjson.gz
+  zcat events.ndjson.gz | rehome import --store shared -")]
+    Import {
+        /// The store to import into [default: the default one for new tenants, and where each of
+        /// the others lives].
+        #[arg(long, value_name = "ID")]
+        store: Option<StoreId>,
+        /// The file; - for stdin.
+        #[arg(value_name = "FILE|-")]
+        file: PathBuf,
+    },
+    /// Write a tenant's history as NDJSON, in its order.
+    ///
+    /// A file appears whole or not at all, and is packed if its name ends in .gz.
+    #[command(after_help = "\
+Examples:
+  rehome export --tenant 824a8fcf-0c14-513f-bd3a-4c35d1078706 history.ndjson.gz
+  rehome export --store dedicated --tenant 824a8fcf-0c14-513f-bd3a-4c35d1078706 - | head")]
+    Export {
+        /// Read what this store holds, whatever it is for the tenant [default: the store that has
+        /// the authority, also if that changes meanwhile].
+        #[arg(long, value_name = "ID")]
+        store: Option<StoreId>,
+        /// Whose history.
+        #[arg(long, value_name = "UUID")]
+        tenant: TenantId,
+        /// The file; - for stdout.
+        #[arg(value_name = "FILE|-", default_value = "-")]
+        file: PathBuf,
+    },
+    /// Look at stores, or make one.
+    #[command(subcommand)]
+    Store(StoreCommand),
+    /// What a migration would meet and how long it would take; changes nothing.
+    #[command(after_help = "\
+Example:
+  rehome plan --tenant 824a8fcf-0c14-513f-bd3a-4c35d1078706 --to dedicated
+
+Exits with 3 when something stands in the way.")]
+    Plan {
+        /// Whose history.
+        #[arg(long, value_name = "UUID")]
+        tenant: TenantId,
+        /// To which store.
+        #[arg(long, value_name = "STORE")]
+        to: StoreId,
+    },
+    /// Start, steer and watch migrations.
+    #[command(subcommand)]
+    Migration(MigrationCommand),
+    /// Look at a tenant, or remove a copy that it left behind.
+    #[command(subcommand)]
+    Tenant(TenantCommand),
+    /// Find tenants whose stores are ahead of a control plane that lost time.
+    ///
+    /// Shows what is found and changes nothing, unless --yes is said. Exits with 5 when something
+    /// was found and nothing was changed.
+    Recover {
+        /// Only this tenant.
+        #[arg(long, value_name = "UUID")]
+        tenant: Option<TenantId>,
+        /// The store that has the authority, where the stores do not say it clearly.
+        #[arg(long, value_name = "ID")]
+        store: Option<StoreId>,
+        /// Raise the control plane to what was found.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// How long a migration would take, from numbers alone.
+    #[command(after_help = "\
+Example:
+  rehome estimate --events 1500000 --rate 10000")]
+    Estimate {
+        /// Events to copy.
+        #[arg(long, value_name = "N")]
+        events: u64,
+        /// Copied per second [default: 10000].
+        #[arg(long, value_name = "N", allow_negative_numbers = true)]
+        rate: Option<f64>,
+        /// Written by the tenant per second meanwhile [default: 0].
+        #[arg(long, value_name = "N", allow_negative_numbers = true)]
+        write_rate: Option<f64>,
+        /// Lag, in events, when mirroring begins [default: 100].
+        #[arg(long, value_name = "N")]
+        lag: Option<u64>,
+        /// Seconds of pause [default: 5].
+        #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
+        pause: Option<f64>,
+        /// Factor on the sum [default: 1.5].
+        #[arg(long, value_name = "FACTOR", allow_negative_numbers = true)]
+        buffer: Option<f64>,
+    },
+}
+
+/// `rehome store ...`
+#[derive(Debug, Subcommand)]
+pub(crate) enum StoreCommand {
+    /// Reachable, format, durability, clock, role per tenant.
+    Check {
+        /// Only this one [default: all].
+        #[arg(value_name = "ID")]
+        id: Option<StoreId>,
+    },
+    /// Make the file of a store that is new in the configuration.
+    ///
+    /// Refused for a store that held tenants: its file is lost, not new.
+    Create {
+        /// Which.
+        #[arg(value_name = "ID")]
+        id: StoreId,
+    },
+}
+
+/// `rehome tenant ...`
+#[derive(Debug, Subcommand)]
+pub(crate) enum TenantCommand {
+    /// Where a tenant is, and what every store holds of it.
+    Show {
+        /// Which.
+        #[arg(value_name = "UUID", required_unless_present = "tenant")]
+        id: Option<TenantId>,
+        /// The same, as the other commands have it.
+        #[arg(long, value_name = "UUID", conflicts_with = "id")]
+        tenant: Option<TenantId>,
+    },
+    /// Remove the copy that a tenant left behind in a store.
+    ///
+    /// Never removes from the store that has the authority, nor what a migration or an open
+    /// rollback window may need.
+    Purge {
+        /// Whose copy.
+        #[arg(value_name = "UUID", required_unless_present = "tenant")]
+        id: Option<TenantId>,
+        /// The same, as the other commands have it.
+        #[arg(long, value_name = "UUID", conflicts_with = "id")]
+        tenant: Option<TenantId>,
+        /// From which store.
+        #[arg(long, value_name = "ID")]
+        store: StoreId,
+        /// Give up the return that the rollback window holds open.
+        #[arg(long)]
+        close_window: bool,
+    },
+}

@@ -1,0 +1,56 @@
+//! `rehome recover`
+
+use rehome_api::Recovery;
+use rehome_app::{AppError, Config, Kind, RecoverRequest};
+use rehome_domain::ids::{StoreId, TenantId};
+
+use super::open;
+use crate::output::{Out, count, table};
+
+pub(super) async fn run(
+    out: Out,
+    config: &Config,
+    tenant: Option<TenantId>,
+    store: Option<StoreId>,
+    yes: bool,
+) -> Result<(), AppError> {
+    let deployment = open(config).await?;
+    let found = deployment.recover(&RecoverRequest { tenant, store, apply: yes }).await?;
+    deployment.close().await;
+    out.show(&found, |found| {
+        if found.is_empty() {
+            return "no store is ahead of the control plane".to_owned();
+        }
+        let each: Vec<_> = found.iter().map(words).collect();
+        each.join("\n")
+    })?;
+    let left = found.iter().filter(|tenant| !tenant.recovered).count();
+    if left == 0 {
+        return Ok(());
+    }
+    let next = if yes {
+        "say which store has the authority with --tenant and --store"
+    } else {
+        "nothing was changed; stop the writers, look, then say --yes"
+    };
+    let message = format!("{left} tenants are ahead of the control plane; {next}");
+    Err(AppError::new(Kind::Violated, "control_plane_behind", message))
+}
+
+fn words(found: &Recovery) -> String {
+    let rows = found.stores.iter().map(|row| {
+        [format!("  {}", row.store), row.role.clone(), row.epoch.to_string(), count(row.seq)]
+    });
+    let route = found.route_store.as_deref().unwrap_or("nothing");
+    let decision = match (&found.store, &found.undecided, found.recovered) {
+        (Some(store), _, true) => format!("  the authority is store \"{store}\" now"),
+        (Some(store), _, false) => format!("  the authority would be store \"{store}\""),
+        (None, why, _) => format!("  {}", why.as_deref().unwrap_or("undecided")),
+    };
+    format!(
+        "tenant {}: the control plane knows epoch {} at {route}\n{}\n{decision}\n",
+        found.tenant_id,
+        found.route_epoch,
+        table(["  STORE", "ROLE", "EPOCH", "EVENTS"], &[2, 3], rows)
+    )
+}

@@ -1,0 +1,75 @@
+//! Migrations for people.
+
+use std::fmt::Write as _;
+
+use rehome_api::{Migration, Options};
+
+use super::text::{count, table};
+
+/// One migration.
+pub(crate) fn details(
+    migration: &Migration,
+    options: Option<&Options>,
+    worker: Option<&str>,
+) -> String {
+    let mut text = String::new();
+    let mut row = |name: &str, value: String| {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{name:<12}{value}");
+    };
+    row("migration", migration.id.to_string());
+    row("tenant", migration.tenant_id.to_string());
+    row("from", migration.source_store.clone());
+    row("to", migration.target_store.clone());
+    row("state", migration.state.clone());
+    if let (Some(percent), Some(copied), Some(total)) =
+        (migration.progress_percent, migration.events_copied, migration.events_total)
+    {
+        row("copied", format!("{} of {} events ({percent} %)", count(copied), count(total)));
+    }
+    if let Some(seq) = migration.read_back_seq {
+        row("read back", format!("to {}", count(seq)));
+    }
+    if let Some(lag) = migration.sync_lag_events {
+        row("lag", format!("{} events", count(lag)));
+    }
+    if let Some(rate) = migration.rate_events_per_s.filter(|rate| *rate > 0.0) {
+        row("rate", format!("{rate} events/s"));
+    }
+    if let Some(options) = options {
+        row("cutover", options.cutover.clone());
+        row("window", options.rollback_window.to_string());
+    }
+    if let Some(worker) = worker {
+        row("worked on by", worker.to_owned());
+    }
+    row("created", migration.created_at.to_string());
+    for (name, time) in [("started", migration.started_at), ("completed", migration.completed_at)] {
+        if let Some(time) = time {
+            row(name, time.to_string());
+        }
+    }
+    if let Some(error) = &migration.error {
+        row("error", error.clone());
+    }
+    text
+}
+
+/// Many migrations.
+pub(crate) fn list(migrations: &[Migration]) -> String {
+    if migrations.is_empty() {
+        return "no migrations".to_owned();
+    }
+    let rows = migrations.iter().map(|migration| {
+        [
+            migration.id.to_string(),
+            migration.tenant_id.to_string(),
+            format!("{} -> {}", migration.source_store, migration.target_store),
+            migration.state.clone(),
+            migration.progress_percent.map_or_else(|| "-".to_owned(), |p| format!("{p:.1} %")),
+            migration.sync_lag_events.map_or_else(|| "-".to_owned(), count),
+            migration.created_at.to_string(),
+        ]
+    });
+    table(["MIGRATION", "TENANT", "FROM -> TO", "STATE", "COPIED", "LAG", "CREATED"], &[4, 5], rows)
+}
