@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod append;
+mod decide;
 mod digest;
 mod estimate;
 mod kit;
