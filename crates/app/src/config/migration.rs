@@ -15,10 +15,13 @@ pub struct MigrationDefaults {
     pub options: OptionsPatch,
     /// Longest that an append of this process waits for a cutover, in milliseconds.
     pub write_pause_timeout_ms: Option<u32>,
+    /// How long after the last sign of a process that works on a migration another one takes over,
+    /// in milliseconds.
+    pub lease_ttl_ms: Option<u32>,
 }
 
 /// The keys, what they must be, and whether they are numbers.
-const KEYS: [(&str, &str, bool); 12] = [
+const KEYS: [(&str, &str, bool); 13] = [
     ("batch_events", COUNT, true),
     ("batch_bytes", COUNT, true),
     ("copy_rate_max", COUNT, true),
@@ -27,6 +30,7 @@ const KEYS: [(&str, &str, bool); 12] = [
     ("cutover", "\"auto\", \"manual\" or a time like \"2024-06-15T02:00:00Z\"", false),
     ("cutover_timeout_ms", COUNT, true),
     ("write_pause_timeout_ms", COUNT, true),
+    ("lease_ttl_ms", COUNT, true),
     ("mirror_ack", "\"source\" or \"target\"", false),
     ("mirror_ack_timeout_ms", COUNT, true),
     ("verification", "\"count\", \"hash\" or \"full\"", false),
@@ -73,6 +77,12 @@ impl MigrationDefaults {
             "verification" => options.verification = text(),
             "rollback_window" => {
                 options.rollback_window = Some(set.value.parse::<Millis>().map_err(|_| bad())?);
+            }
+            "lease_ttl_ms" => {
+                self.lease_ttl_ms = number()?;
+                if self.lease_ttl_ms.is_some_and(|ms| !(300..=600_000).contains(&ms)) {
+                    return Err(set.place.refuse(format!("migration.{key} must be 300 to 600000")));
+                }
             }
             _ => {
                 self.write_pause_timeout_ms = number()?;

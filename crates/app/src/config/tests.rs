@@ -19,6 +19,7 @@ url = "sqlite:/data/dedicated.db"
 copy_rate_max = 5_000
 rollback_window = "1h"
 write_pause_timeout_ms = 2000
+lease_ttl_ms = 3000
 
 [telemetry]
 log = "json"
@@ -52,6 +53,7 @@ fn a_whole_file_is_read_and_paths_are_relative_to_it() {
     assert_eq!(config.migration.options.copy_rate_max, Some(5_000));
     assert_eq!(config.migration.options.rollback_window.unwrap().0, 3_600_000);
     assert_eq!(config.migration.write_pause_timeout_ms, Some(2_000));
+    assert_eq!(config.migration.lease_ttl_ms, Some(3_000));
     assert_eq!(config.log, LogFormat::Json);
     assert_eq!(config.warnings, Vec::<String>::new());
 }
@@ -60,9 +62,9 @@ fn a_whole_file_is_read_and_paths_are_relative_to_it() {
 fn unknown_keys_are_refused_with_key_file_and_line() {
     for (text, problem) in [
         (changed("copy_rate_max", "copy_rate"), "/rehome.toml:15: unknown key migration.copy_rate"),
-        (changed("log =", "logs ="), "/rehome.toml:20: unknown key telemetry.logs"),
+        (changed("log =", "logs ="), "/rehome.toml:21: unknown key telemetry.logs"),
         (changed("default = true", "main = true"), "/rehome.toml:8: unknown key stores.main"),
-        (changed("[telemetry]", "[telemetrics]"), "/rehome.toml:19: unknown key telemetrics"),
+        (changed("[telemetry]", "[telemetrics]"), "/rehome.toml:20: unknown key telemetrics"),
         (format!("urls = 1\n{GOOD}"), "/rehome.toml:1: unknown key urls"),
     ] {
         assert!(refused(&text).starts_with(problem), "{}", refused(&text));
@@ -102,10 +104,11 @@ fn bad_values_are_refused_with_key_file_and_line() {
             changed("= 2000", "= 0"),
             "/rehome.toml:17: migration.write_pause_timeout_ms must be 1 to",
         ),
-        (changed("\"json\"", "\"xml\""), "/rehome.toml:20: telemetry.log must be"),
+        (changed("= 3000", "= 30"), "/rehome.toml:18: migration.lease_ttl_ms must be 300 to"),
+        (changed("\"json\"", "\"xml\""), "/rehome.toml:21: telemetry.log must be"),
         (
             changed("\"json\"", "true"),
-            "/rehome.toml:20: telemetry.log must be a string, not true or",
+            "/rehome.toml:21: telemetry.log must be a string, not true or",
         ),
         (
             changed("= true", "= \"yes\""),
@@ -189,7 +192,7 @@ fn what_has_no_effect_yet_is_said() {
     let warnings = load_with(&text, &[]).unwrap().warnings;
     assert_eq!(warnings.len(), 3, "{warnings:?}");
     assert!(warnings.iter().all(|warning| warning.contains("no effect in this version")));
-    assert!(warnings[1].contains("rehome.toml:23: [server]"), "{warnings:?}");
+    assert!(warnings[1].contains("rehome.toml:24: [server]"), "{warnings:?}");
     assert!(refused(&text.replace("127.0.0.1:7411", "localhost")).contains("server.bind must be"));
     assert!(refused(&text.replace("cors", "corse")).contains("unknown key server.corse"));
 }

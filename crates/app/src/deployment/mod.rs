@@ -206,10 +206,13 @@ async fn holds_history(control: &dyn ControlPlane, store: &StoreId) -> Result<bo
 
 fn engine_config(config: &Config) -> EngineConfig {
     let defaults = EngineConfig::default();
-    let pause = config.migration.write_pause_timeout_ms;
+    let set = |ms: Option<u32>, default| ms.map_or(default, |ms| Duration::from_millis(ms.into()));
     EngineConfig {
-        write_pause_timeout: pause
-            .map_or(defaults.write_pause_timeout, |ms| Duration::from_millis(ms.into())),
+        write_pause_timeout: set(
+            config.migration.write_pause_timeout_ms,
+            defaults.write_pause_timeout,
+        ),
+        lease_ttl: set(config.migration.lease_ttl_ms, defaults.lease_ttl),
         ..defaults
     }
 }
