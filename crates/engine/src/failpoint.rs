@@ -1,33 +1,46 @@
 //! Named points of the protocol at which a test can end or stop the process.
 //!
 //! With the feature `failpoints`, the environment variable `REHOME_FAILPOINT` holds
-//! `NAME=kill` or `NAME=stop`: the process sends itself SIGKILL or SIGSTOP there, the first time
-//! it gets there. Without the feature nothing of this is compiled.
+//! `NAME=kill` or `NAME=stop`, or several of them with commas between: the process sends itself
+//! SIGKILL or SIGSTOP there, the first time it gets there. Without the feature nothing of this is
+//! compiled.
 
 /// Ends or stops the process here if the environment says so.
 #[cfg(feature = "failpoints")]
 pub(crate) fn hit(name: &str) {
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
 
-    static ARMED: OnceLock<Option<(String, String)>> = OnceLock::new();
-    static DONE: AtomicBool = AtomicBool::new(false);
+    struct Armed {
+        name: String,
+        stops: bool,
+        done: AtomicBool,
+    }
+    static ARMED: OnceLock<Vec<Armed>> = OnceLock::new();
 
     let armed = ARMED.get_or_init(|| {
-        let text = std::env::var("REHOME_FAILPOINT").ok()?;
-        let (name, action) = text.split_once('=')?;
-        Some((name.to_owned(), action.to_owned()))
+        let text = std::env::var("REHOME_FAILPOINT").unwrap_or_default();
+        let points = text.split(',').filter_map(|point| point.split_once('='));
+        points
+            .map(|(name, action)| Armed {
+                name: name.to_owned(),
+                stops: action == "stop",
+                done: AtomicBool::new(false),
+            })
+            .collect()
     });
-    let Some((at, action)) = armed else { return };
-    if at != name || DONE.swap(true, Ordering::SeqCst) {
+    let Some(point) = armed.iter().find(|point| point.name == name) else { return };
+    if point.done.swap(true, Ordering::SeqCst) {
         return;
     }
-    let signal = if action == "stop" { "-STOP" } else { "-KILL" };
+    let signal = if point.stops { "-STOP" } else { "-KILL" };
     let pid = std::process::id().to_string();
     let sent = std::process::Command::new("kill").args([signal, &pid]).status();
     assert!(sent.is_ok_and(|status| status.success()), "failpoint {name}: kill did not run");
-    // The signal ends or stops every thread; this one must not go on before it arrives.
-    std::thread::sleep(std::time::Duration::from_secs(5));
+    // The signal ends or stops every thread; this one must not go on before it arrives. One that
+    // was stopped goes on soon after it is continued.
+    std::thread::sleep(Duration::from_millis(if point.stops { 100 } else { 5_000 }));
 }
 
 /// Nothing.
