@@ -31,9 +31,12 @@ pub(crate) async fn ratio(folder: &Path, sizes: &Sizes) -> Result<Vec<Line>> {
         ours.push(engine_copy(&site, tenant, name).await?);
     }
     site.close().await;
+    let rounds: Vec<String> =
+        raw.iter().zip(&ours).map(|(raw, ours)| format!("{:.2}", raw / ours)).collect();
+    let rounds = rounds.join(" ");
     let (raw, ours) = (median(&raw), median(&ours));
     let per_second = |seconds: f64| format!("{:.0} events/s", sizes.large as f64 / seconds);
-    let detail = format!("raw {}, rehome {}", per_second(raw), per_second(ours));
+    let detail = format!("raw {}, rehome {}; rounds {rounds}", per_second(raw), per_second(ours));
     Ok(vec![Line::at_least("copy speed, of raw INSERT ... SELECT", raw / ours, 0.6, detail)])
 }
 

@@ -7,6 +7,7 @@
 mod child;
 mod copy;
 mod dual_write;
+mod held;
 mod lock;
 mod memory;
 mod pause;
@@ -127,6 +128,7 @@ async fn run_child(task: &[String]) -> Result<bool> {
         ["copy", folder, tenant] => memory::child(folder.as_ref(), tenant.parse()?).await?,
         ["write", folder, tenant] => lock::write(folder.as_ref(), tenant.parse()?).await?,
         ["probe", file] => lock::probe(file.as_ref()).await?,
+        ["watch", file, pid] => lock::watch(file.as_ref(), pid.parse()?).await?,
         ["load", folder, tenant, journal, writers, rate] => {
             let (writers, rate) = (writers.parse()?, rate.parse()?);
             pause::load(folder.as_ref(), tenant.parse()?, journal.into(), writers, rate).await?;

@@ -1,0 +1,267 @@
+//! A checker that reads the database files itself.
+//!
+//! ```text
+//!  the writers' records ──┐
+//!                         ├──▶ check ──▶ violations, each with its name and where it is
+//!  control.db, stores ────┘ by SQL over the tables
+//! ```
+//!
+//! It knows what the writers wrote down (what they sent, what they were told), and what is in the
+//! files. It shares no code with what it checks: rows are read by SQL of its own, the chain is
+//! computed by code of its own from the definition of the canonical event, and which store has the
+//! authority is what the route's row says. Nothing here may use a crate of ours.
+//!
+//! What it decides:
+//! * every acknowledged event is in the authoritative store, once, where the answer said;
+//! * what was never answered is there once or not at all, and an append is there whole or not;
+//! * no event is there that nobody sent, or that was refused;
+//! * positions are 1..n, versions of every stream are 1..n, what was answered before another was
+//!   sent lies before it;
+//! * the chain computed from the rows is what the rows and the ledger say;
+//! * every other store holds a prefix of the authority's history, or nothing;
+//! * one ledger is active, the one that the route names, under the route's epoch;
+//! * the migrations' logs are whole.
+
+mod control;
+mod record;
+mod store;
+mod violation;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+
+pub use control::{Migration, Route, migrations, route};
+pub use record::{Known, hex, parse_hex};
+pub use violation::Violation;
+
+use store::{History, Row};
+
+/// A tenant or an event: the 16 bytes of its UUID.
+pub type Id = [u8; 16];
+
+/// Where the files are.
+#[derive(Clone, Debug)]
+pub struct Files {
+    /// The control plane's.
+    pub control: PathBuf,
+    /// The stores', by their names.
+    pub stores: BTreeMap<String, PathBuf>,
+}
+
+/// When the check is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// Others may be writing, and whoever died has no heir yet: no ledger need be active.
+    Between,
+    /// Nobody writes, and everything came to its end.
+    End,
+}
+
+/// What was found.
+#[derive(Debug)]
+pub struct Report {
+    /// The store that has the authority.
+    pub authority: String,
+    /// Events in it.
+    pub events: u64,
+    /// Events of the records that were acknowledged.
+    pub acked: u64,
+    /// What must not be.
+    pub violations: Vec<Violation>,
+}
+
+impl Report {
+    /// Nothing was found, or an error that names all that was.
+    pub fn clean(self) -> Result<Self> {
+        if self.violations.is_empty() {
+            return Ok(self);
+        }
+        let all = self.violations.iter().map(|violation| format!("\n  {violation}"));
+        anyhow::bail!(
+            "{} violations in store {}:{}",
+            self.violations.len(),
+            self.authority,
+            all.take(20).collect::<String>()
+        )
+    }
+}
+
+/// Tries to see the same route before and after the stores were read.
+const TRIES: usize = 50;
+
+/// Checks one tenant. `known` reads the records anew each time it is called: once before the files
+/// are read, for what was acknowledged, and once after, for what was sent.
+pub fn check(
+    files: &Files,
+    tenant: Id,
+    moment: Moment,
+    known: impl Fn() -> Result<Known>,
+) -> Result<Report> {
+    for _ in 0..TRIES {
+        let before = known()?;
+        let route = control::route(&files.control, tenant)?.context("the tenant has no route")?;
+        let mut histories = BTreeMap::new();
+        // The others first: they may only be behind the authority, never ahead of it.
+        let others = files.stores.iter().filter(|(name, _)| **name != route.store);
+        for (name, path) in others {
+            histories.insert(name.clone(), store::read(path, tenant)?);
+        }
+        let path = files.stores.get(&route.store).context("the route names an unknown store")?;
+        let authority = store::read(path, tenant)?;
+        if control::route(&files.control, tenant)?.as_ref() != Some(&route) {
+            continue;
+        }
+        let after = known()?;
+        let mut found = Vec::new();
+        acked(&before, &authority, &mut found);
+        sent(&after, &authority, &mut found);
+        answered_before_sent(&before, &authority, &mut found);
+        for (name, history) in std::iter::once((&route.store, &authority)).chain(&histories) {
+            history.check(name, &mut found);
+        }
+        for (name, history) in &histories {
+            prefix(name, history, &authority, &mut found);
+        }
+        roles(&route, &authority, &histories, moment, &mut found);
+        control::check_logs(&files.control, tenant, &mut found)?;
+        return Ok(Report {
+            authority: route.store,
+            events: authority.rows.len() as u64,
+            acked: before.acked(),
+            violations: found,
+        });
+    }
+    anyhow::bail!("the route never stood still")
+}
+
+/// Every acknowledged event is there once, where the answer said.
+fn acked(known: &Known, authority: &History, found: &mut Vec<Violation>) {
+    for (id, sent) in &known.events {
+        let Some(ack) = sent.ack else { continue };
+        match authority.rows_of(id) {
+            [] => found.push(Violation::Lost { event: *id, seq: ack.seq }),
+            [index] => {
+                let row = &authority.rows[*index];
+                if row.place() != (&sent.stream, ack.version, ack.seq) {
+                    found.push(Violation::Elsewhere { event: *id, said: ack.seq, is: row.seq });
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Whatever is there was sent, once, as it is, and whole.
+fn sent(known: &Known, authority: &History, found: &mut Vec<Violation>) {
+    for row in &authority.rows {
+        let rows = authority.rows_of(&row.id);
+        if rows.len() > 1 && authority.rows[rows[0]].seq == row.seq {
+            found.push(Violation::Twice { event: row.id, times: rows.len() });
+        }
+        match known.events.get(&row.id) {
+            None => found.push(Violation::NobodySent { event: row.id, seq: row.seq }),
+            Some(sent) if sent.refused => {
+                found.push(Violation::Refused { event: row.id, seq: row.seq });
+            }
+            Some(sent) => {
+                let content = sent.content.as_ref();
+                let altered = sent.stream != row.stream
+                    || content.is_some_and(|content| !content.is_of(&row.event_type, row.texts()));
+                if altered {
+                    found.push(Violation::Altered { event: row.id, seq: row.seq });
+                }
+            }
+        }
+    }
+    for append in &known.appends {
+        let rows: Vec<&Row> = append
+            .iter()
+            .filter_map(|id| authority.rows_of(id).first().map(|index| &authority.rows[*index]))
+            .collect();
+        let together = rows
+            .windows(2)
+            .all(|pair| pair[1].seq == pair[0].seq + 1 && pair[1].version == pair[0].version + 1);
+        if !rows.is_empty() && (rows.len() != append.len() || !together) {
+            found.push(Violation::NotWhole { event: append[0], seq: rows[0].seq });
+        }
+    }
+}
+
+/// What was answered before another append was sent lies before it.
+fn answered_before_sent(known: &Known, authority: &History, found: &mut Vec<Violation>) {
+    // By time: an answer raises what is behind, a send must come after it.
+    let mut answers: Vec<(i64, u64)> = Vec::new();
+    let mut sends: Vec<(i64, Id)> = Vec::new();
+    for (id, sent) in &known.events {
+        let Some(sent_at) = sent.sent_at else { continue };
+        sends.push((sent_at, *id));
+        answers.extend(sent.ack.and_then(|ack| Some((ack.at?, ack.seq))));
+    }
+    answers.sort_unstable();
+    sends.sort_unstable();
+    let mut answers = answers.into_iter().peekable();
+    let mut highest = 0;
+    for (sent_at, id) in sends {
+        while let Some((_, seq)) = answers.next_if(|(at, _)| *at < sent_at) {
+            highest = highest.max(seq);
+        }
+        let Some(index) = authority.rows_of(&id).first() else { continue };
+        let seq = authority.rows[*index].seq;
+        if seq < highest {
+            found.push(Violation::BeforeItsTime { event: id, seq, answered: highest });
+        }
+    }
+}
+
+/// What another store holds is the beginning of the authority's history.
+fn prefix(name: &str, history: &History, authority: &History, found: &mut Vec<Violation>) {
+    for (index, row) in history.rows.iter().enumerate() {
+        if authority.rows.get(index) != Some(row) {
+            found.push(Violation::NotAPrefix { store: name.to_owned(), seq: row.seq });
+            return;
+        }
+    }
+}
+
+/// One ledger is active: the one that the route names.
+fn roles(
+    route: &Route,
+    authority: &History,
+    others: &BTreeMap<String, History>,
+    moment: Moment,
+    found: &mut Vec<Violation>,
+) {
+    let active: Vec<&str> = std::iter::once((&route.store, authority))
+        .chain(others)
+        .filter(|(_, history)| history.ledger.role == "active")
+        .map(|(name, _)| name.as_str())
+        .collect();
+    // Between the switch and the activation the old source is fenced, never active: it is the
+    // fence that makes the switch possible.
+    let well = active == [route.store.as_str()] && authority.ledger.epoch == route.epoch;
+    if !(well || moment == Moment::Between && active.len() <= 1 && !others_active(others)) {
+        found.push(Violation::Authorities {
+            route: format!("{} at epoch {}", route.store, route.epoch),
+            active: active.join(", "),
+            epoch: authority.ledger.epoch,
+        });
+    }
+    if authority.ledger.seq < route.base {
+        found.push(Violation::BelowBase { base: route.base, seq: authority.ledger.seq });
+    }
+    for (name, history) in std::iter::once((&route.store, authority)).chain(others) {
+        if history.ledger.epoch > route.n {
+            let epoch = history.ledger.epoch;
+            found.push(Violation::NeverHandedOut { store: name.clone(), epoch, n: route.n });
+        }
+        if history.ledger.role == "absent" && !history.rows.is_empty() {
+            found.push(Violation::LedgerLies { store: name.clone(), what: "absent with events" });
+        }
+    }
+}
+
+fn others_active(others: &BTreeMap<String, History>) -> bool {
+    others.values().any(|history| history.ledger.role == "active")
+}

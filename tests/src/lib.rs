@@ -1,0 +1,3 @@
+//! What the programs and the tests of this package have in common.
+
+pub mod checker;

@@ -1,0 +1,317 @@
+//! kill -9 at each failpoint: the files hold what was acknowledged, and another process goes on.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+
+use crate::process::Process;
+use crate::site::{DEDICATED, Free, SHARED, Site, TENANT, on_a_site, on_a_site_until_free};
+
+/// Writers of a run, and their events per second.
+const WRITERS: u16 = 4;
+const RATE: u32 = 300;
+
+fn write(site: &Site) -> Result<Process> {
+    let load = site.load("", WRITERS, RATE)?;
+    site.wait_for_acks(20)?;
+    Ok(load)
+}
+
+/// Another process goes on until the tenant lives in the other store; then writers write on.
+fn heir_migrates(site: &Site, load: Process) -> Result<()> {
+    site.on_last("resume", &[])?;
+    ensure!(site.last()?.phase == "migrated", "it is {}", site.last()?.phase);
+    site.wait_for_acks(20)?;
+    site.end_load(load)?;
+    site.finish(DEDICATED).map(drop)
+}
+
+/// The driver of a migration dies there.
+fn migration_dies_at(point: &str) -> Result<()> {
+    on_a_site(|site| {
+        let load = write(site)?;
+        site.start(&format!("{point}=kill"), &[])?.dies()?;
+        site.check_between()?;
+        heir_migrates(site, load)
+    })
+}
+
+#[test]
+fn killed_after_the_target_was_adopted() -> Result<()> {
+    migration_dies_at("prepare.adopted")
+}
+
+#[test]
+fn killed_after_a_part_was_copied() -> Result<()> {
+    migration_dies_at("copy.extended")
+}
+
+#[test]
+fn killed_before_the_end_of_the_copy_was_recorded() -> Result<()> {
+    migration_dies_at("copy.completed")
+}
+
+#[test]
+fn killed_before_a_cutover_was_recorded() -> Result<()> {
+    migration_dies_at("cutover.ready")
+}
+
+#[test]
+fn killed_before_the_fence() -> Result<()> {
+    migration_dies_at("cutover.intent")
+}
+
+#[test]
+fn killed_after_the_fence() -> Result<()> {
+    migration_dies_at("cutover.fenced")
+}
+
+#[test]
+fn killed_after_the_target_was_caught_up_in_the_pause() -> Result<()> {
+    migration_dies_at("cutover.caught_up")
+}
+
+#[test]
+fn killed_before_the_switch() -> Result<()> {
+    migration_dies_at("cutover.compared")
+}
+
+#[test]
+fn killed_after_the_switch() -> Result<()> {
+    migration_dies_at("cutover.switched")
+}
+
+#[test]
+fn killed_before_the_activation_was_recorded() -> Result<()> {
+    migration_dies_at("cutover.activated")
+}
+
+/// No heir comes: writers go on by themselves, at the source or at the target, whichever it is.
+fn writers_help_themselves_after(point: &str, authority: &str) -> Result<()> {
+    on_a_site(|site| {
+        let load = write(site)?;
+        let timeout = ["--cutover-timeout-ms", "500"];
+        site.start(&format!("{point}=kill"), &timeout)?.dies()?;
+        // More than were under way: these were sent after the pause.
+        site.wait_for_acks(50)?;
+        site.check_between()?;
+        site.end_load(load)?;
+        site.finish(authority).map(drop)
+    })
+}
+
+#[test]
+fn without_an_heir_writers_roll_back_a_cutover_that_was_not_fenced() -> Result<()> {
+    writers_help_themselves_after("cutover.intent", SHARED)
+}
+
+#[test]
+fn without_an_heir_writers_roll_back_a_cutover_that_was_fenced() -> Result<()> {
+    writers_help_themselves_after("cutover.fenced", SHARED)
+}
+
+#[test]
+fn without_an_heir_writers_roll_back_a_cutover_that_was_about_to_switch() -> Result<()> {
+    writers_help_themselves_after("cutover.compared", SHARED)
+}
+
+#[test]
+fn without_an_heir_writers_activate_the_target() -> Result<()> {
+    writers_help_themselves_after("cutover.switched", DEDICATED)
+}
+
+const TIMEOUT: Duration = Duration::from_millis(500);
+
+/// A cutover that takes too long: its driver is stopped in the middle of the pause, wakes after
+/// the deadline, rolls back, and dies there. Nobody writes, so nobody rolls back before it.
+fn roll_back_dies_at(point: &str) -> Result<()> {
+    on_a_site(|site| {
+        let failpoints = format!("cutover.intent=stop,{point}=kill");
+        let mut driver = site.start(&failpoints, &["--cutover-timeout-ms", "500"])?;
+        driver.sleeps()?;
+        let until = Instant::now() + TIMEOUT;
+        // The deadline is the state that is waited for.
+        thread::sleep(until - Instant::now());
+        driver.wake()?;
+        driver.dies()?;
+        site.check_between()?;
+        let load = write(site)?;
+        heir_migrates(site, load)
+    })
+}
+
+/// The same with writers, who roll back before the driver wakes: it comes too late.
+fn late_roll_back_dies_at(point: &str) -> Result<()> {
+    on_a_site_until_free(|site| {
+        let load = write(site)?;
+        let failpoints = format!("cutover.intent=stop,{point}=kill");
+        let mut driver = site.start(&failpoints, &["--cutover-timeout-ms", "500"])?;
+        driver.sleeps()?;
+        if site.free()? == Free::No {
+            return Ok(Free::No);
+        }
+        site.wait_until("the writers' roll back", |migration| {
+            migration.phase == "dual_write" && migration.cutover_attempts == 1
+        })?;
+        site.wait_for_acks(10)?;
+        driver.wake()?;
+        driver.dies()?;
+        site.check_between()?;
+        heir_migrates(site, load)?;
+        Ok(Free::Yes)
+    })
+}
+
+#[test]
+fn killed_before_a_roll_back() -> Result<()> {
+    roll_back_dies_at("roll_back.begin")
+}
+
+#[test]
+fn killed_after_a_roll_back_was_recorded() -> Result<()> {
+    roll_back_dies_at("roll_back.recorded")
+}
+
+#[test]
+fn killed_after_a_roll_back_activated_the_source() -> Result<()> {
+    roll_back_dies_at("roll_back.activated")
+}
+
+#[test]
+fn killed_before_a_roll_back_that_writers_have_done() -> Result<()> {
+    late_roll_back_dies_at("roll_back.begin")
+}
+
+#[test]
+fn killed_after_a_roll_back_that_writers_have_done() -> Result<()> {
+    late_roll_back_dies_at("roll_back.activated")
+}
+
+/// A migration that waits for an operator is aborted; its driver, which cleans up, dies there and
+/// the process that aborts goes on.
+fn abort_dies_at(point: &str, purge: bool) -> Result<()> {
+    on_a_site(|site| {
+        let load = write(site)?;
+        let mut driver = site.start(&format!("{point}=kill"), &["--cutover", "manual"])?;
+        site.wait_for_phase("dual_write")?;
+        let id = site.last_id()?;
+        let purges = if purge { &["--purge-target"][..] } else { &[] };
+        let mut abort = site.spawn("", &[&["migration", "abort", &id], purges].concat())?;
+        driver.dies()?;
+        site.check_between()?;
+        abort.succeeds()?;
+        ensure!(site.last()?.phase == "rolled_back", "it is {}", site.last()?.phase);
+        site.wait_for_acks(10)?;
+        site.end_load(load)?;
+        site.finish(SHARED)?;
+        // What was left there, or nothing, is no obstacle for the next one.
+        site.start("", &[])?.succeeds()?;
+        site.finish(DEDICATED).map(drop)
+    })
+}
+
+#[test]
+fn killed_after_an_abort_dropped_the_replica() -> Result<()> {
+    abort_dies_at("abort.dropped", false)
+}
+
+#[test]
+fn killed_after_an_abort_that_purges_dropped_the_replica() -> Result<()> {
+    abort_dies_at("abort.dropped", true)
+}
+
+#[test]
+fn killed_in_the_middle_of_a_purge_after_an_abort() -> Result<()> {
+    abort_dies_at("purge.chunk", true)
+}
+
+#[test]
+fn killed_in_the_middle_of_a_purge_of_the_old_source() -> Result<()> {
+    on_a_site(|site| {
+        let load = write(site)?;
+        site.start("", &[])?.succeeds()?;
+        let purge = ["tenant", "purge", "--tenant", TENANT, "--store", SHARED];
+        site.spawn("purge.chunk=kill", &purge)?.dies()?;
+        site.check_between()?;
+        site.run(&purge)?;
+        site.end_load(load)?;
+        site.finish(DEDICATED)?;
+        // And back again, to where nothing is left.
+        site.run(&["migration", "start", "--tenant", TENANT, "--to", SHARED])?;
+        site.finish(SHARED).map(drop)
+    })
+}
+
+/// The driver that keeps the window dies; another one keeps it; the tenant returns.
+#[test]
+fn killed_after_the_old_source_became_a_replica() -> Result<()> {
+    on_a_site(|site| {
+        let load = write(site)?;
+        let window = ["--rollback-window", "1h", "--keep-window"];
+        site.start("window.adopted=kill", &window)?.dies()?;
+        site.check_between()?;
+        let id = site.last_id()?;
+        let mut keeper = site.spawn("", &["migration", "resume", &id, "--keep-window"])?;
+        site.wait_for_acks(20)?;
+        site.run(&["migration", "return", &id])?;
+        keeper.end()?;
+        site.wait_for_acks(10)?;
+        site.end_load(load)?;
+        site.finish(SHARED).map(drop)
+    })
+}
+
+/// The way back dies in the middle of its cutover.
+fn return_dies_at(point: &str) -> Result<()> {
+    on_a_site(|site| {
+        let load = write(site)?;
+        site.start("", &["--rollback-window", "1h"])?.succeeds()?;
+        let id = site.last_id()?;
+        site.spawn(&format!("{point}=kill"), &["migration", "return", &id])?.dies()?;
+        site.check_between()?;
+        site.on_last("resume", &[])?;
+        site.wait_for_acks(10)?;
+        site.end_load(load)?;
+        site.finish(SHARED).map(drop)
+    })
+}
+
+#[test]
+fn killed_before_the_switch_of_a_return() -> Result<()> {
+    return_dies_at("cutover.compared")
+}
+
+#[test]
+fn killed_after_the_switch_of_a_return() -> Result<()> {
+    return_dies_at("cutover.switched")
+}
+
+#[test]
+fn writers_killed_on_their_way_to_a_store() -> Result<()> {
+    on_a_site(|site| {
+        site.load("router.routed=kill", WRITERS, RATE)?.dies()?;
+        site.check_between()?;
+        let load = write(site)?;
+        site.start("", &[])?.succeeds()?;
+        site.end_load(load)?;
+        site.finish(DEDICATED).map(drop)
+    })
+}
+
+#[test]
+fn writers_killed_while_the_tenant_moves() -> Result<()> {
+    on_a_site(|site| {
+        let mut killed = write(site)?;
+        let load = write(site)?;
+        let mut driver = site.start("", &["--cutover", "manual"])?;
+        site.wait_for_phase("dual_write")?;
+        killed.kill()?;
+        site.check_between()?;
+        site.on_last("cutover", &[])?;
+        driver.succeeds()?;
+        site.wait_for_acks(10)?;
+        site.end_load(load)?;
+        site.finish(DEDICATED).map(drop)
+    })
+}

@@ -1,0 +1,1 @@
+//! The checker itself: each kind of violation, planted in files in which all is well.

@@ -1,0 +1,321 @@
+//! A deployment in a folder of its own: two stores, a tenant with a history, and the processes.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use rehome_tests::checker::{
+    self, Files, Id, Known, Migration, Moment, Report, Route, hex, parse_hex,
+};
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+use tempfile::TempDir;
+
+use crate::process::{Process, wait_for};
+
+pub(crate) const TENANT: &str = "7f5b0c1e-52a8-4c55-9d4e-0b6a1f6f2c11";
+pub(crate) const SHARED: &str = "shared";
+pub(crate) const DEDICATED: &str = "dedicated";
+/// Events of the tenant before anybody writes.
+pub(crate) const IMPORTED: u64 = 1_500;
+/// How long a lease lasts here.
+pub(crate) const LEASE: Duration = Duration::from_secs(1);
+
+const CONFIG: &str = r#"
+[control_plane]
+url = "sqlite:control.db"
+
+[[stores]]
+id = "shared"
+url = "sqlite:shared.db"
+default = true
+
+[[stores]]
+id = "dedicated"
+url = "sqlite:dedicated.db"
+
+[migration]
+lease_ttl_ms = 1000
+batch_events = 200
+lag_events_max = 200
+"#;
+
+/// Plays `scenario` on a site of its own, which is kept if it fails.
+pub(crate) fn on_a_site(scenario: impl FnOnce(&Site) -> Result<()>) -> Result<()> {
+    let site = Site::new()?;
+    let played = scenario(&site);
+    played.map_err(|error| {
+        let kept = site.folder.keep();
+        error.context(format!("all of it is kept in {}", kept.display()))
+    })
+}
+
+/// The same for a scenario that stops a process: with bad luck that holds the lock of a file just
+/// then, and nobody can overtake it. Such a run says nothing and is played again.
+pub(crate) fn on_a_site_until_free(scenario: impl Fn(&Site) -> Result<Free>) -> Result<()> {
+    for _ in 0..5 {
+        let mut free = Free::No;
+        on_a_site(|site| {
+            free = scenario(site)?;
+            Ok(())
+        })?;
+        if free == Free::Yes {
+            return Ok(());
+        }
+    }
+    anyhow::bail!("whoever is stopped holds a lock each time")
+}
+
+/// Whether the files could be written to while a process was stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Free {
+    Yes,
+    No,
+}
+
+/// A deployment, and what was sent to it.
+pub(crate) struct Site {
+    folder: TempDir,
+    records: RefCell<Vec<PathBuf>>,
+    processes: Cell<u32>,
+}
+
+impl Site {
+    /// A copy of a site with a history, which is imported once.
+    fn new() -> Result<Self> {
+        static TEMPLATE: OnceLock<Result<TempDir, String>> = OnceLock::new();
+        let template = TEMPLATE.get_or_init(|| template().map_err(|error| format!("{error:#}")));
+        let template = template.as_ref().map_err(|error| anyhow::anyhow!(error.clone()))?;
+        let folder = tempfile::Builder::new().prefix("rehome-crash-").tempdir()?;
+        for entry in fs::read_dir(template.path())? {
+            let entry = entry?;
+            fs::copy(entry.path(), folder.path().join(entry.file_name()))?;
+        }
+        Ok(Self { folder, records: RefCell::default(), processes: Cell::new(0) })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(crate) fn files(&self) -> Files {
+        let file = |name: &str| self.path().join(format!("{name}.db"));
+        let stores = [SHARED, DEDICATED].map(|name| (name.to_owned(), file(name)));
+        Files { control: file("control"), stores: BTreeMap::from(stores) }
+    }
+
+    fn name(&self, what: &str) -> String {
+        self.processes.set(self.processes.get() + 1);
+        format!("{:02}-{what}", self.processes.get())
+    }
+
+    /// The command with these arguments, to die or to stop at these failpoints.
+    pub(crate) fn spawn(&self, failpoints: &str, args: &[&str]) -> Result<Process> {
+        let command = command(self.path(), failpoints, args);
+        let what = args.iter().take(2).copied().collect::<Vec<_>>().join("-");
+        Process::start(command, self.path(), &self.name(&what))
+    }
+
+    /// `migration start` to the other store.
+    pub(crate) fn start(&self, failpoints: &str, more: &[&str]) -> Result<Process> {
+        let args = ["migration", "start", "--tenant", TENANT, "--to", DEDICATED];
+        self.spawn(failpoints, &[&args, more].concat())
+    }
+
+    /// Runs the command to its good end.
+    pub(crate) fn run(&self, args: &[&str]) -> Result<()> {
+        self.spawn("", args)?.succeeds()
+    }
+
+    /// Runs the command to its end.
+    pub(crate) fn ends(&self, args: &[&str]) -> Result<ExitStatus> {
+        self.spawn("", args)?.end()
+    }
+
+    /// Runs a command on the tenant's last migration to its good end.
+    pub(crate) fn on_last(&self, command: &str, more: &[&str]) -> Result<()> {
+        let id = self.last_id()?;
+        self.run(&[&["migration", command, &id], more].concat())
+    }
+
+    /// Starts writers with a record of their own.
+    pub(crate) fn load(&self, failpoints: &str, writers: u16, rate: u32) -> Result<Process> {
+        let name = self.name("load");
+        let record = self.path().join(format!("{name}.record"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rehome-load"));
+        command.arg("--config").arg(self.path().join("rehome.toml"));
+        command.args(["--tenant", TENANT, "--record"]).arg(&record);
+        command.args(["--writers", &writers.to_string(), "--rate", &rate.to_string()]);
+        command.env("REHOME_FAILPOINT", failpoints);
+        let mut load = Process::start(command, self.path(), &name)?;
+        self.records.borrow_mut().push(record);
+        wait_for("writers", || {
+            let begun = load.said()?.contains("writing") || load.ended()?.is_some();
+            Ok(begun.then_some(()))
+        })?;
+        Ok(load)
+    }
+
+    /// Lets writers come to their end.
+    pub(crate) fn end_load(&self, mut load: Process) -> Result<()> {
+        load.close_input();
+        load.succeeds()
+    }
+
+    /// Everything that is known to have been sent, as the records have it now.
+    pub(crate) fn known(&self) -> Result<Known> {
+        let mut known = imported()?;
+        for record in self.records.borrow().iter().filter(|record| record.exists()) {
+            known.add_load(record)?;
+        }
+        Ok(known)
+    }
+
+    /// Waits until so many more events are acknowledged.
+    pub(crate) fn wait_for_acks(&self, more: u64) -> Result<()> {
+        let before = self.known()?.acked();
+        wait_for("acknowledgements", || Ok((self.known()?.acked() >= before + more).then_some(())))
+    }
+
+    pub(crate) fn route(&self) -> Result<Route> {
+        checker::route(&self.files().control, tenant()?)?.context("the tenant has no route")
+    }
+
+    pub(crate) fn migrations(&self) -> Result<Vec<Migration>> {
+        checker::migrations(&self.files().control, tenant()?)
+    }
+
+    pub(crate) fn last(&self) -> Result<Migration> {
+        self.migrations()?.pop().context("no migration")
+    }
+
+    pub(crate) fn last_id(&self) -> Result<String> {
+        Ok(hex(&self.last()?.id))
+    }
+
+    /// Waits until the tenant's last migration, the only one or the one after `before` others, is
+    /// as wanted.
+    pub(crate) fn wait_until(
+        &self,
+        what: &str,
+        wanted: impl Fn(&Migration) -> bool,
+    ) -> Result<Migration> {
+        wait_for(what, || Ok(self.migrations()?.pop().filter(&wanted)))
+    }
+
+    /// Waits until the tenant's last migration is in this phase.
+    pub(crate) fn wait_for_phase(&self, phase: &str) -> Result<Migration> {
+        self.wait_until(phase, |migration| migration.phase == phase)
+    }
+
+    /// Whether every file can be written to.
+    pub(crate) fn free(&self) -> Result<Free> {
+        let files = self.files();
+        for path in files.stores.values().chain([&files.control]) {
+            let mut connection = Connection::open(path)?;
+            connection.busy_timeout(Duration::from_secs(2))?;
+            match connection.transaction_with_behavior(TransactionBehavior::Immediate) {
+                Ok(transaction) => transaction.rollback()?,
+                Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {
+                    return Ok(Free::No);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(Free::Yes)
+    }
+
+    /// The files as they are, in the middle of it all.
+    pub(crate) fn check_between(&self) -> Result<Report> {
+        self.check(Moment::Between)
+    }
+
+    fn check(&self, moment: Moment) -> Result<Report> {
+        checker::check(&self.files(), tenant()?, moment, || self.known())?.clean()
+    }
+
+    /// After everything: the tenant is writable, lives in `authority`, and all is well.
+    pub(crate) fn finish(&self, authority: &str) -> Result<Report> {
+        let load = self.load("", 1, 200)?;
+        self.wait_for_acks(1).context("the tenant is not writable")?;
+        self.end_load(load)?;
+        let report = self.check(Moment::End)?;
+        ensure!(report.authority == authority, "the tenant lives in {}", report.authority);
+        ensure!(report.acked > IMPORTED, "nobody wrote");
+        Ok(report)
+    }
+}
+
+pub(crate) fn tenant() -> Result<Id> {
+    parse_hex(TENANT)
+}
+
+fn command(folder: &Path, failpoints: &str, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rehome-failpoints"));
+    command.arg("--config").arg(folder.join("rehome.toml")).args(["--log-level", "info"]);
+    command.args(args).env("REHOME_FAILPOINT", failpoints);
+    command
+}
+
+fn template() -> Result<TempDir> {
+    let folder = tempfile::Builder::new().prefix("rehome-crash-").tempdir()?;
+    fs::write(folder.path().join("rehome.toml"), CONFIG)?;
+    fs::write(folder.path().join("history.ndjson"), history()?)?;
+    let events = folder.path().join("history.ndjson");
+    let mut import = command(folder.path(), "", &["import", "--store", SHARED]);
+    let import = import.arg(events).output()?;
+    ensure!(import.status.success(), "import: {}", String::from_utf8_lossy(&import.stderr));
+    Ok(folder)
+}
+
+/// What was imported, in its order.
+struct Imported {
+    id: String,
+    stream: String,
+    version: u64,
+    data: String,
+    metadata: String,
+}
+
+const STREAM_TYPE: &str = "invoice";
+const EVENT_TYPE: &str = "InvoiceTouched";
+const STREAMS: u64 = 60;
+
+fn event(number: u64) -> Imported {
+    Imported {
+        id: format!("10000000-0000-4000-8000-{number:012x}"),
+        stream: format!("invoice {}/\u{e5}", number % STREAMS),
+        version: number / STREAMS + 1,
+        // As it was given, to the byte: spaces, a key twice, a number that no machine has.
+        data: format!(r#"{{"number" :{number}, "k":1,"k": 2,"big":1e4000,"nul":"\u0000"}}"#),
+        metadata: format!(r#"{{"trace":"{number:032x}"}}"#),
+    }
+}
+
+fn history() -> Result<String> {
+    let mut lines = String::new();
+    for number in 0..IMPORTED {
+        let Imported { id, stream, data, metadata, .. } = event(number);
+        writeln!(
+            lines,
+            r#"{{"tenant_id":"{TENANT}","stream_type":"{STREAM_TYPE}","stream_id":"{stream}","event_id":"{id}","event_type":"{EVENT_TYPE}","occurred_at":"2025-03-01T00:00:00.{number:06}Z","data":{data},"metadata":{metadata}}}"#,
+        )?;
+    }
+    Ok(lines)
+}
+
+fn imported() -> Result<Known> {
+    let mut known = Known::default();
+    for number in 0..IMPORTED {
+        let Imported { id, stream, version, data, metadata } = event(number);
+        let place = (version, number + 1);
+        let content = (EVENT_TYPE, data.as_str(), metadata.as_str());
+        known.import(parse_hex(&id)?, (STREAM_TYPE, &stream), place, content);
+    }
+    Ok(known)
+}
