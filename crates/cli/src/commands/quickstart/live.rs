@@ -1,19 +1,20 @@
 //! What is shown while it goes on, on stderr: bars on a terminal, lines elsewhere.
 
-use std::io::IsTerminal as _;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use rehome_app::quickstart::{QuickstartOptions, Seen, Stage, Step};
 
-use super::words::thousands;
+use crate::output::{Out, Style, count};
 
 /// Lines about something that goes on come no faster than this.
 const LINE_EVERY: Duration = Duration::from_secs(1);
 
 /// Whoever shows the steps.
 pub(super) struct Live {
+    out: Out,
+    style: Style,
     options: QuickstartOptions,
     bars: Option<Bars>,
     state: Mutex<State>,
@@ -49,9 +50,10 @@ impl Bars {
 }
 
 impl Live {
-    pub(super) fn new(options: &QuickstartOptions) -> Self {
-        let bars = std::io::stderr().is_terminal().then(Bars::new);
-        Self { options: options.clone(), bars, state: Mutex::default() }
+    pub(super) fn new(out: Out, options: &QuickstartOptions) -> Self {
+        let style = out.progress();
+        let bars = (style == Style::Bars).then(Bars::new);
+        Self { out, style, options: options.clone(), bars, state: Mutex::default() }
     }
 
     /// Takes the bars away; what was said stays.
@@ -64,14 +66,17 @@ impl Live {
     }
 
     pub(super) fn hear(&self, step: &Step) {
+        if self.style == Style::None {
+            return;
+        }
         match step {
             Step::Opened { folder, .. } => self.say(&format!("stores in {}", folder.display())),
             Step::Filling { events, total } => {
                 let text = match total {
                     Some(total) => {
-                        format!("{} of {} events", thousands(*events), thousands(*total))
+                        format!("{} of {} events", count(*events), count(*total))
                     }
-                    None => format!("{} events", thousands(*events)),
+                    None => format!("{} events", count(*events)),
                 };
                 let what = if self.options.input.is_some() { "importing" } else { "making" };
                 self.go_on(what, *events, total.unwrap_or(0), text);
@@ -85,14 +90,14 @@ impl Live {
                 };
                 self.say(&format!(
                     "history: {} events of {} tenants in {:.1} s ({source})",
-                    thousands(events),
+                    count(events),
                     tenants.len(),
                     took.as_secs_f64()
                 ));
                 self.say(&format!(
                     "{} writers append to tenant {moving} ({} events), {} events/s",
                     self.options.writers,
-                    thousands(of_moving.map_or(0, |one| one.events)),
+                    count(of_moving.map_or(0, |one| one.events)),
                     self.options.rate
                 ));
             }
@@ -109,11 +114,11 @@ impl Live {
                         let eta = progress.eta_seconds().filter(|eta| *eta >= 0.1);
                         let text = format!(
                             "{} of {} events{}{}, lag {}",
-                            thousands(progress.events_copied),
-                            thousands(progress.events_total),
+                            count(progress.events_copied),
+                            count(progress.events_total),
                             rate(progress.rate_events_per_s),
                             eta.map_or(String::new(), |eta| format!(", {eta:.1} s left")),
-                            thousands(progress.lag_events),
+                            count(progress.lag_events),
                         );
                         (progress.events_copied, progress.events_total, text)
                     }
@@ -123,7 +128,7 @@ impl Live {
             }
             Step::Verifying => self.go_on("verifying", 0, 0, "both stores, event by event".into()),
             Step::Checking { acked } => {
-                let text = format!("{} acknowledged events against the stores", thousands(*acked));
+                let text = format!("{} acknowledged events against the stores", count(*acked));
                 self.go_on("checking", 0, 0, text);
             }
         }
@@ -139,7 +144,7 @@ impl Live {
         match &self.bars {
             // Nothing that can fail here matters to the migration.
             Some(bars) => drop(bars.all.println(text)),
-            None => eprintln!("{text}"),
+            None => self.out.remark(text),
         }
     }
 
@@ -195,7 +200,7 @@ fn rate(events_per_s: f64) -> String {
 fn seen(writers: &Seen) -> String {
     format!(
         "{} events acknowledged; lately p50 {:.2} ms, max {:.2} ms",
-        thousands(writers.acked),
+        count(writers.acked),
         writers.lately.p50_ms,
         writers.lately.max_ms
     )

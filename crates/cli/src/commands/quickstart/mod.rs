@@ -80,7 +80,7 @@ pub(super) async fn run(
         return Err(AppError::new(Kind::Usage, "bad_option", message));
     }
     let options = args.options();
-    let live = Live::new(&options);
+    let live = Live::new(out, &options);
     let told = quickstart::run(&options, &|step| live.hear(&step)).await;
     live.end();
     let verdict = told?;

@@ -2,37 +2,31 @@
 
 use std::fmt::Write as _;
 
-use comfy_table::{CellAlignment, Table, presets};
-use rehome_app::quickstart::verdict::{Appends, Spread, Verdict};
+use rehome_app::quickstart::verdict::{Spread, Verdict};
 
-/// A number with its thousands apart.
-pub(super) fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
+use crate::output::{count, table};
 
 /// All of it.
 pub(super) fn say(verdict: &Verdict) -> String {
     let mut text = String::from("\n");
     headline(verdict, &mut text);
     text.push('\n');
-    let mut table = table();
-    table.add_rows(rows(verdict.append_ms, verdict.pause_ms, "cutover"));
-    if let Some(back) = &verdict.back {
-        let during = [row("on the way back", back.append_ms.during)];
-        let rest = [row("  of these, at the cutover back", back.pause_ms)];
-        table.add_rows(during.into_iter().chain(rest));
-        table.add_row(row("after the return", back.append_ms.after));
+    let mut rows = vec![
+        row("before the migration", verdict.append_ms.before),
+        row("during the migration", verdict.append_ms.during),
+        row("  of these, at the cutover", verdict.pause_ms),
+    ];
+    match &verdict.back {
+        None => rows.push(row("after the switch", verdict.append_ms.after)),
+        Some(back) => rows.extend([
+            row("on the way back", back.append_ms.during),
+            row("  of these, at the cutover", back.pause_ms),
+            row("after the return", back.append_ms.after),
+        ]),
     }
-    for line in table.lines() {
-        let _ = writeln!(text, "  {}", line.trim_end());
+    let head = ["THE WRITERS' APPENDS", "P50", "P99", "MAX", "HOW MANY"];
+    for line in table(head, &[1, 2, 3, 4], rows).lines() {
+        let _ = writeln!(text, "  {line}");
     }
     text.push('\n');
     counts(verdict, &mut text);
@@ -56,7 +50,7 @@ fn headline(verdict: &Verdict, text: &mut String) {
             text,
             "All {} events that they were told are stored are there: once, in order, unchanged.\n\
              The longest that any of them waited at the cutover was {:.1} ms.",
-            thousands(verdict.acked),
+            count(verdict.acked),
             verdict.pause_ms.max
         );
     } else {
@@ -68,51 +62,32 @@ fn headline(verdict: &Verdict, text: &mut String) {
     }
 }
 
-fn table() -> Table {
-    let mut table = Table::new();
-    table.load_preset(presets::NOTHING);
-    table.set_header(["appends", "p50", "p99", "max", "how many"]);
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    table
-}
-
-fn rows(appends: Appends, pause: Spread, what: &str) -> [[String; 5]; 4] {
-    [
-        row("before the migration", appends.before),
-        row("during the migration", appends.during),
-        row(&format!("  of these, at the {what}"), pause),
-        row("after the switch", appends.after),
-    ]
-}
-
 fn row(name: &str, spread: Spread) -> [String; 5] {
     let ms = |ms: f64| if spread.appends == 0 { "-".to_owned() } else { format!("{ms:.2} ms") };
-    [name.to_owned(), ms(spread.p50), ms(spread.p99), ms(spread.max), thousands(spread.appends)]
+    [name.to_owned(), ms(spread.p50), ms(spread.p99), ms(spread.max), count(spread.appends)]
 }
 
 fn counts(verdict: &Verdict, text: &mut String) {
     let _ = writeln!(
         text,
         "  acked {}, lost {}, duplicated {}, reordered {}",
-        thousands(verdict.acked),
-        thousands(verdict.lost),
-        thousands(verdict.duplicated),
-        thousands(verdict.reordered)
+        count(verdict.acked),
+        count(verdict.lost),
+        count(verdict.duplicated),
+        count(verdict.reordered)
     );
     let verified = &verdict.verification;
     let found = match verified.violations_total {
         0 => "no violation".to_owned(),
-        violations => format!("{} violation(s)", thousands(violations)),
+        violations => format!("{} violation(s)", count(violations)),
     };
     let _ = writeln!(
         text,
         "  verified: both stores read event by event, {} events, {found}",
-        thousands(verified.events_checked)
+        count(verified.events_checked)
     );
     let copy = &verdict.copy;
-    let _ = write!(text, "  copied: {} events in {:.2} s", thousands(copy.events), copy.seconds);
+    let _ = write!(text, "  copied: {} events in {:.2} s", count(copy.events), copy.seconds);
     if let Some(rate) = copy.events_per_s {
         let _ = write!(text, ", {rate:.0} events/s");
     }
@@ -133,16 +108,4 @@ fn go_on(verdict: &Verdict, text: &mut String) {
         last.id,
         verdict.directory.display()
     );
-}
-
-#[cfg(test)]
-mod tests {
-    use super::thousands;
-
-    #[test]
-    fn thousands_are_apart() {
-        for (number, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
-            assert_eq!(thousands(number), text);
-        }
-    }
 }

@@ -1,0 +1,15 @@
+//! The real command, run as people and programs run it: arguments in, files, exit codes and
+//! documents out. What a store holds is looked up in its file, not asked of the command.
+
+#![allow(clippy::unwrap_used, reason = "a test may end anywhere")]
+
+mod files;
+mod kit;
+mod migrations;
+mod processes;
+mod real_input;
+mod recovery;
+mod refusals;
+mod transfer;
+mod usage;
+mod writers;
