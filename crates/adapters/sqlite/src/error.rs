@@ -25,6 +25,12 @@ impl FileError {
         Self::Kind(FaultKind::Corrupt(what.into()))
     }
 
+    /// A thread could not be started.
+    #[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
+    pub(crate) fn no_thread(error: std::io::Error) -> Self {
+        Self::Kind(FaultKind::Unreachable(format!("no thread for it could be started: {error}")))
+    }
+
     /// The fault of the file called `what`.
     pub(crate) fn fault(self, what: &str) -> Fault {
         match self {

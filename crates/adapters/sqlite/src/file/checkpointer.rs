@@ -17,8 +17,13 @@ use rusqlite::wal::CheckpointMode;
 use rusqlite::{Connection, MAIN_DB};
 use tokio::sync::watch;
 
-/// From so many pages on, the log is worth moving.
+use crate::error::FileError;
+
+/// From so many pages on, the log is worth moving: small rounds disturb the appends least.
 const PAGES_WORTH_IT: u32 = 1_000;
+/// The same during a copy: its transactions write the same pages of the indexes again and again,
+/// and a longer log holds more of these and moves each once. 32 MiB.
+const PAGES_WORTH_IT_IN_BULK: u32 = 8_192;
 /// Up to so many pages the writer moves itself.
 const PAGES_LITTLE: i32 = 256;
 /// From so many pages on, who can wait should: 64 MiB.
@@ -35,14 +40,17 @@ pub(crate) struct Wal {
 
 struct Shared {
     pages: AtomicU32,
+    /// A copy is under way; set by each of its steps, cleared by each look.
+    bulk: AtomicBool,
     little_left: AtomicBool,
     /// How often all there was has been moved.
     clean: watch::Sender<u64>,
 }
 
 impl Wal {
-    /// Waits, within a bound, while the log is too long.
+    /// Before each step of a copy: waits, within a bound, while the log is too long.
     pub(crate) async fn caught_up(&self) {
+        self.shared.bulk.store(true, Ordering::Relaxed);
         if self.shared.pages.load(Ordering::Relaxed) < PAGES_TOO_MANY {
             return;
         }
@@ -93,28 +101,32 @@ pub(super) struct Checkpointer {
 
 impl Checkpointer {
     /// Starts the thread on `conn`, and has `writer` tell it how long the log is.
-    pub(super) fn start(conn: Connection, writer: &mut Connection) -> std::io::Result<(Self, Wal)> {
+    pub(super) fn start(
+        conn: Connection,
+        writer: &mut Connection,
+    ) -> Result<(Self, Wal), FileError> {
         let (ping, pings) = sync_channel(1);
         let shared = Arc::new(Shared {
             pages: AtomicU32::new(0),
+            bulk: AtomicBool::new(false),
             little_left: AtomicBool::new(false),
             clean: watch::Sender::new(0),
         });
         let wal = Wal { shared: Arc::clone(&shared), ping };
         let told = wal.clone();
-        writer
-            .wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, pages: i32| {
-                let pages = pages.unsigned_abs();
-                told.shared.pages.store(pages, Ordering::Relaxed);
-                if pages >= PAGES_WORTH_IT {
-                    let _ = told.ping.try_send(());
-                }
-                Ok(())
-            }))
-            .map_err(std::io::Error::other)?;
+        writer.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, pages: i32| {
+            let pages = pages.unsigned_abs();
+            told.shared.pages.store(pages, Ordering::Relaxed);
+            let bulk = told.shared.bulk.swap(false, Ordering::Relaxed);
+            if pages >= if bulk { PAGES_WORTH_IT_IN_BULK } else { PAGES_WORTH_IT } {
+                let _ = told.ping.try_send(());
+            }
+            Ok(())
+        }))?;
         let thread = std::thread::Builder::new()
             .name("sqlite-checkpointer".to_owned())
-            .spawn(move || run(&conn, &pings, &shared))?;
+            .spawn(move || run(&conn, &pings, &shared))
+            .map_err(FileError::no_thread)?;
         Ok((Self { thread: Some(thread) }, wal))
     }
 }

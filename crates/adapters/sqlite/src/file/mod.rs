@@ -11,6 +11,7 @@
 mod busy;
 mod checkpointer;
 mod open;
+mod pace;
 mod place;
 mod readers;
 mod writer;
@@ -24,8 +25,8 @@ use rehome_ports::clock::Clock;
 use crate::error::{Failure, FileError};
 use crate::schema::{Kind, Meta};
 use checkpointer::{Checkpointer, Wal};
+pub(crate) use pace::Turn;
 use readers::Readers;
-pub(crate) use writer::Turn;
 use writer::Writer;
 
 /// How a file is used, whatever is in it.

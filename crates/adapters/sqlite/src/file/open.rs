@@ -60,13 +60,12 @@ pub(super) fn open(request: Request) -> Result<File, FileError> {
         .collect::<Result<_, _>>()?;
     let checkpointing = connect(&path, Use::Write { create: false }, &request, &aside)?;
 
-    let threads = |e: std::io::Error| FileError::Kind(FaultKind::Unreachable(e.to_string()));
-    let (checkpointer, wal) = Checkpointer::start(checkpointing, &mut writer).map_err(threads)?;
+    let (checkpointer, wal) = Checkpointer::start(checkpointing, &mut writer)?;
     let refusal = meta.forbids_writing();
-    let writer = Writer::start(writer, place.clone(), contended, wal.clone(), refusal);
+    let writer = Writer::start(writer, contended, place.clone(), wal.clone(), refusal)?;
     Ok(File {
         readers: Readers::new(readers, place),
-        writer: writer.map_err(threads)?,
+        writer,
         wal,
         _checkpointer: checkpointer,
         what: request.what,

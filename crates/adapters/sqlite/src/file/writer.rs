@@ -2,19 +2,13 @@
 //!
 //! Jobs come over a bounded queue and are done one after the other; each is at most one
 //! transaction, begun with `BEGIN IMMEDIATE`. A caller that goes away while its job waits or runs
-//! changes nothing: the job is done, its answer is dropped.
-//!
-//! Two rules keep one writer from starving another, in this process and outside of it:
-//! * a job that can stop early asks [`Turn::is_over`], which says yes as soon as another job waits
-//!   or the lock was held long enough;
-//! * between transactions the thread sleeps for a moment while another process writes too, because
-//!   SQLite's lock has no queue and whoever asks again at once gets it again.
+//! changes nothing: the job is done, its answer is dropped. For how long a job may hold the lock
+//! is [`super::pace`]'s to say.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
 
 use rehome_ports::FaultKind;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
@@ -22,25 +16,13 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::busy::Contended;
 use super::checkpointer::Wal;
+use super::pace::{Pace, Turn};
 use super::place::Place;
 use crate::error::{Failure, FileError};
 use crate::schema;
 
 /// Jobs that may wait; a caller beyond them waits in line.
 const QUEUE_MAX: usize = 256;
-/// How long after a sign of another writing process it is reckoned with.
-const OTHERS_REMEMBERED: Duration = Duration::from_secs(2);
-/// Longest turn while another process writes.
-const TURN_AMONG_OTHERS: Duration = Duration::from_millis(8);
-/// Longest turn otherwise.
-const TURN_ALONE: Duration = Duration::from_millis(100);
-/// Shortest turn before a waiting job of this process ends it: a job that could only ever take one
-/// step between two others would hardly get on.
-const TURN_MIN: Duration = Duration::from_millis(2);
-/// While another process writes: how long the lock may be taken in a row before it is left free.
-const IN_A_ROW_MAX: Duration = Duration::from_millis(3);
-/// How long it is then left free: longer than the pause between two tries of [`super::busy`].
-const LEFT_FREE: Duration = Duration::from_micros(1_200);
 
 type Job = Box<dyn FnOnce(&mut Writing) + Send>;
 
@@ -52,39 +34,31 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Starts the thread on `conn`.
+    /// Starts the thread on `conn`. `refusal`: why nothing may be written, if so.
     pub(super) fn start(
         conn: Connection,
-        place: Place,
         contended: Contended,
+        place: Place,
         wal: Wal,
         refusal: Option<FaultKind>,
-    ) -> std::io::Result<Self> {
+    ) -> Result<Self, FileError> {
         let (jobs, mut queue) = mpsc::channel::<Job>(QUEUE_MAX);
         let waiting = Arc::new(AtomicUsize::new(0));
-        let mut writing = Writing {
-            conn,
-            place,
-            refusal,
-            waiting: Arc::clone(&waiting),
-            contended,
-            wal,
-            data_version: None,
-            others_seen: None,
-            held: Duration::ZERO,
-        };
-        let thread =
-            std::thread::Builder::new().name("sqlite-writer".to_owned()).spawn(move || {
-                while let Some(job) = queue.blocking_recv() {
-                    writing.waiting.fetch_sub(1, Ordering::Relaxed);
-                    // A panic is a bug in one job; its transaction is rolled back, its caller is told
-                    // that the answer is lost, and the others go on.
-                    let _ = catch_unwind(AssertUnwindSafe(|| job(&mut writing)));
-                    writing.wal.move_the_rest(&writing.conn);
-                    writing.let_others_write();
-                }
-            })?;
-        Ok(Self { jobs: Some(jobs), waiting, thread: Some(thread) })
+        let pace = Pace::new(Arc::clone(&waiting), contended, data_version(&conn)?);
+        let mut writing = Writing { conn, place, refusal, wal, pace };
+        let queued = Arc::clone(&waiting);
+        let thread = std::thread::Builder::new().name("sqlite-writer".to_owned());
+        let thread = thread.spawn(move || {
+            while let Some(job) = queue.blocking_recv() {
+                queued.fetch_sub(1, Ordering::Relaxed);
+                // A panic is a bug in one job: its transaction is rolled back, its caller is told
+                // that the answer is lost, and the others go on.
+                let _ = catch_unwind(AssertUnwindSafe(|| job(&mut writing)));
+                writing.wal.move_the_rest(&writing.conn);
+                writing.pace.let_others_write();
+            }
+        });
+        Ok(Self { jobs: Some(jobs), waiting, thread: Some(thread.map_err(FileError::no_thread)?) })
     }
 
     /// Has `job` done, and answers what it answers.
@@ -121,16 +95,9 @@ impl Drop for Writer {
 pub(crate) struct Writing {
     conn: Connection,
     place: Place,
-    /// Why nothing may be written at all, if so.
     refusal: Option<FaultKind>,
-    waiting: Arc<AtomicUsize>,
-    contended: Contended,
     wal: Wal,
-    /// As of our last transaction; another value means that another connection has committed.
-    data_version: Option<i64>,
-    others_seen: Option<Instant>,
-    /// How long the lock was taken since others were last let in.
-    held: Duration,
+    pace: Pace,
 }
 
 impl Writing {
@@ -140,31 +107,19 @@ impl Writing {
         &mut self,
         work: impl FnOnce(&Transaction<'_>, &Turn) -> Result<T, Failure<R>>,
     ) -> Result<T, Failure<R>> {
-        if let Some(refusal) = &self.refusal {
-            return Err(FileError::Kind(refusal.clone()).into());
-        }
+        self.may_write()?;
         self.place.check()?;
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let begun = Instant::now();
-        let data_version: i64 =
-            tx.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))?;
-        if self.data_version.is_some_and(|seen| seen != data_version) {
-            self.others_seen = Some(begun);
+        let (turn, others_wrote) = self.pace.begin(data_version(&tx)?);
+        if others_wrote {
             // Whoever wrote may have been a newer rehome that upgraded the file.
             self.refusal = schema::read_meta(&tx)?.forbids_writing();
             if let Some(refusal) = &self.refusal {
                 return Err(FileError::Kind(refusal.clone()).into());
             }
         }
-        self.data_version = Some(data_version);
-        if self.contended.swap(false, Ordering::Relaxed) {
-            self.others_seen = Some(begun);
-        }
-        let among_others =
-            self.others_seen.is_some_and(|at| begun.duration_since(at) < OTHERS_REMEMBERED);
-        let turn = Turn { begun, among_others, waiting: Arc::clone(&self.waiting) };
-
         let answer = work(&tx, &turn);
+        turn.commits();
         let answer = match answer {
             Ok(answer) => tx.commit().map(|()| answer).map_err(|e| FileError::Commit(e).into()),
             Err(failure) => {
@@ -172,39 +127,21 @@ impl Writing {
                 Err(failure)
             }
         };
-        self.held += begun.elapsed();
-        if !among_others {
-            self.held = Duration::ZERO;
-        }
+        self.pace.end(&turn);
         answer
+    }
+
+    fn may_write(&self) -> Result<(), FileError> {
+        self.refusal.clone().map_or(Ok(()), |refusal| Err(FileError::Kind(refusal)))
     }
 
     /// The connection, for what needs no transaction.
     pub(crate) fn connection(&self) -> &Connection {
         &self.conn
     }
-
-    fn let_others_write(&mut self) {
-        if self.held >= IN_A_ROW_MAX {
-            std::thread::sleep(LEFT_FREE);
-            self.held = Duration::ZERO;
-        }
-    }
 }
 
-/// How long a transaction may still go on.
-pub(crate) struct Turn {
-    begun: Instant,
-    among_others: bool,
-    waiting: Arc<AtomicUsize>,
-}
-
-impl Turn {
-    /// Whether a job that can stop early should commit now what it has.
-    pub(crate) fn is_over(&self) -> bool {
-        let held = self.begun.elapsed();
-        let somebody_waits = self.waiting.load(Ordering::Relaxed) > 0;
-        held >= if self.among_others { TURN_AMONG_OTHERS } else { TURN_ALONE }
-            || somebody_waits && held >= TURN_MIN
-    }
+/// Another value than the last one means that another connection has committed in between.
+fn data_version(conn: &Connection) -> rusqlite::Result<i64> {
+    conn.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))
 }
