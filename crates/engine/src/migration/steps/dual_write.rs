@@ -38,6 +38,7 @@ impl DualWrite {
     pub(crate) async fn start(context: &Context) -> Result<Self, StepError> {
         let (tenant, m) = (context.tenant(), context.migration.m);
         let replica = Replica::open(Arc::clone(&context.target), tenant, m).await?;
+        let verify_from = context.source.ledger(tenant).await?.head.seq;
         let marks = context.engine.control.marks(context.migration.id).await?;
         let read_back = context.read_back(&marks);
         let (status, audited) = watch::channel(Audited::default());
@@ -52,6 +53,7 @@ impl DualWrite {
         let auditor = Audit {
             context: context.clone(),
             read_back,
+            verify_from,
             mirrored: mirror.subscribe(),
             marked: Instant::now(),
             marks,
@@ -113,6 +115,9 @@ impl Context {
 struct Audit {
     context: Context,
     read_back: ReadBack,
+    /// The length of the history when mirroring began: until the target has that much, there is
+    /// not all that the verification is to look at.
+    verify_from: u64,
     mirrored: watch::Receiver<MirrorStatus>,
     marks: Marks,
     marked: Instant,
@@ -146,9 +151,11 @@ impl Audit {
     /// One batch; false when there is nothing to do for a moment.
     async fn step(&mut self, cancel: &CancellationToken) -> Result<bool, StepError> {
         let more = self.read_back.step(self.context.limit()).await?;
-        if more {
+        if self.marks.read_back != Some(self.read_back.mark()) {
             self.mark(false).await?;
-        } else if self.marks.verified_seq.is_none() {
+        }
+        let complete = self.read_back.verified.seq >= self.verify_from;
+        if !more && complete && self.marks.verified_seq.is_none() {
             tokio::select! {
                 () = cancel.cancelled() => return Ok(false),
                 verified = self.verify() => verified?,
