@@ -14,6 +14,7 @@ use rehome_domain::ids::TenantId;
 use rehome_domain::ledger::Role;
 use rehome_domain::migration::{Fact, Options, Phase, RollBackReason};
 use rehome_domain::stream::ExpectedVersion;
+use rehome_engine::migration::OperationError;
 use rehome_ports::fault::{Chances, ControlOp, Op, StoreOp};
 use rehome_ports::{AppendError, BatchLimit, Change, ControlPlane, EventStore};
 use tokio::task::JoinHandle;
@@ -423,4 +424,29 @@ async fn an_abort_removes_nothing_that_the_migration_has_not_copied() {
     process.operations.abort(id, true).await.unwrap();
     process.drive_to_end(id).await;
     assert_eq!(world.ledgers(tenant).await.1, before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_copy_that_may_be_needed_is_never_purged() {
+    let world = World::new();
+    let tenant = world.tenant_with(1, 50).await;
+    let process = world.process("p1");
+    let refused = |purged: Result<u64, OperationError>| {
+        assert!(matches!(purged, Err(OperationError::NotPurgeable(_))), "{purged:?}");
+    };
+    // The authority.
+    refused(process.operations.purge(tenant, &store_id("a")).await);
+    // What the next migration goes on from.
+    let kept = process.start(tenant, "b", manual()).await;
+    let driving = process.drive(kept);
+    world.reached(tenant, Phase::DualWrite).await;
+    process.operations.abort(kept, false).await.unwrap();
+    driving.await.unwrap().unwrap();
+    let id = process.start(tenant, "b", Options { rollback_window_ms: 60_000, ..auto() }).await;
+    refused(process.operations.purge(tenant, &store_id("b")).await);
+    // What the tenant can return to.
+    process.drive_to_end(id).await;
+    refused(process.operations.purge(tenant, &store_id("a")).await);
+    let (a, b) = world.ledgers(tenant).await;
+    assert_eq!((a.head.seq, b.head.seq), (50, 50));
 }
