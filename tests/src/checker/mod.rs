@@ -195,16 +195,16 @@ fn answered_before_sent(known: &Known, authority: &History, found: &mut Vec<Viol
     let mut answers: Vec<(i64, u64)> = Vec::new();
     let mut sends: Vec<(i64, Id)> = Vec::new();
     for (id, sent) in &known.events {
-        let Some(sent_at) = sent.sent_at else { continue };
-        sends.push((sent_at, *id));
+        let Some(begun_at) = sent.begun_at else { continue };
+        sends.push((begun_at, *id));
         answers.extend(sent.ack.and_then(|ack| Some((ack.at?, ack.seq))));
     }
     answers.sort_unstable();
     sends.sort_unstable();
     let mut answers = answers.into_iter().peekable();
     let mut highest = 0;
-    for (sent_at, id) in sends {
-        while let Some((_, seq)) = answers.next_if(|(at, _)| *at < sent_at) {
+    for (begun_at, id) in sends {
+        while let Some((_, seq)) = answers.next_if(|(at, _)| *at < begun_at) {
             highest = highest.max(seq);
         }
         let Some(index) = authority.rows_of(&id).first() else { continue };

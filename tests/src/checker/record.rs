@@ -25,7 +25,7 @@ pub(super) struct Sent {
     pub(super) stream: Stream,
     pub(super) ack: Option<Ack>,
     pub(super) refused: bool,
-    pub(super) sent_at: Option<i64>,
+    pub(super) begun_at: Option<i64>,
     pub(super) content: Option<Content>,
 }
 
@@ -71,7 +71,7 @@ impl Known {
             stream: (stream.0.to_owned(), stream.1.to_owned()),
             ack: Some(Ack { version, seq, at: None }),
             refused: false,
-            sent_at: None,
+            begun_at: None,
             content: Some(Content {
                 event_type: event_type.to_owned(),
                 data: data.to_owned(),
@@ -106,11 +106,11 @@ impl Known {
         match fields[..] {
             ["L", "1", ..] => {}
             ["S", writer, append, at, stream_type, stream_id, _, ids] => {
-                let sent_at = Some(at.parse()?);
+                let begun_at = Some(at.parse()?);
                 let ids: Vec<Id> = ids.split(',').map(parse_hex).collect::<Result<_>>()?;
                 for id in &ids {
                     let stream = (stream_type.to_owned(), stream_id.to_owned());
-                    let sent = Sent { stream, ack: None, refused: false, sent_at, content: None };
+                    let sent = Sent { stream, ack: None, refused: false, begun_at, content: None };
                     if self.events.insert(*id, sent).is_some() {
                         bail!("an id that was given before");
                     }

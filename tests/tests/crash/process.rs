@@ -101,9 +101,10 @@ impl Process {
         Ok(())
     }
 
-    /// Closes its standard input.
-    pub(crate) fn close_input(&mut self) {
+    /// Closes its standard input, which lets writers come to their end, and waits for it.
+    pub(crate) fn ends_well(mut self) -> Result<()> {
         drop(self.child.stdin.take());
+        self.succeeds()
     }
 }
 

@@ -27,13 +27,11 @@ impl Draw {
 }
 
 fn seed() -> Result<u64> {
-    match std::env::var("REHOME_CRASH_SEED") {
-        Ok(seed) => seed.parse().context("REHOME_CRASH_SEED"),
-        Err(_) => {
-            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
-            Ok(u64::from(now.subsec_nanos()))
-        }
+    if let Ok(seed) = std::env::var("REHOME_CRASH_SEED") {
+        return seed.parse().context("REHOME_CRASH_SEED");
     }
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
+    Ok(u64::from(now.subsec_nanos()))
 }
 
 fn runs(what: u64) -> Result<()> {
@@ -84,7 +82,7 @@ fn killed_at_any_time(site: &Site, draw: &mut Draw, what: u64) -> Result<()> {
         Ok(ended)
     })?;
     site.wait_for_acks(20)?;
-    site.end_load(load)?;
+    load.ends_well()?;
     site.finish(DEDICATED).map(drop)
 }
 

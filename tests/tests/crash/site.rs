@@ -10,9 +10,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use rehome_tests::checker::{
-    self, Files, Id, Known, Migration, Moment, Report, Route, hex, parse_hex,
-};
+use rehome_tests::checker::{self, Files, Id, Known, Migration, Moment, Report, hex, parse_hex};
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use tempfile::TempDir;
 
@@ -23,8 +21,6 @@ pub(crate) const SHARED: &str = "shared";
 pub(crate) const DEDICATED: &str = "dedicated";
 /// Events of the tenant before anybody writes.
 pub(crate) const IMPORTED: u64 = 1_500;
-/// How long a lease lasts here.
-pub(crate) const LEASE: Duration = Duration::from_secs(1);
 
 const CONFIG: &str = r#"
 [control_plane]
@@ -104,9 +100,7 @@ impl Site {
     }
 
     pub(crate) fn files(&self) -> Files {
-        let file = |name: &str| self.path().join(format!("{name}.db"));
-        let stores = [SHARED, DEDICATED].map(|name| (name.to_owned(), file(name)));
-        Files { control: file("control"), stores: BTreeMap::from(stores) }
+        files(self.path())
     }
 
     fn name(&self, what: &str) -> String {
@@ -161,29 +155,20 @@ impl Site {
         Ok(load)
     }
 
-    /// Lets writers come to their end.
-    pub(crate) fn end_load(&self, mut load: Process) -> Result<()> {
-        load.close_input();
-        load.succeeds()
-    }
-
     /// Everything that is known to have been sent, as the records have it now.
     pub(crate) fn known(&self) -> Result<Known> {
-        let mut known = imported()?;
-        for record in self.records.borrow().iter().filter(|record| record.exists()) {
-            known.add_load(record)?;
-        }
-        Ok(known)
+        known(&self.records())
+    }
+
+    /// The writers' records.
+    pub(crate) fn records(&self) -> Vec<PathBuf> {
+        self.records.borrow().iter().filter(|record| record.exists()).cloned().collect()
     }
 
     /// Waits until so many more events are acknowledged.
     pub(crate) fn wait_for_acks(&self, more: u64) -> Result<()> {
         let before = self.known()?.acked();
         wait_for("acknowledgements", || Ok((self.known()?.acked() >= before + more).then_some(())))
-    }
-
-    pub(crate) fn route(&self) -> Result<Route> {
-        checker::route(&self.files().control, tenant()?)?.context("the tenant has no route")
     }
 
     pub(crate) fn migrations(&self) -> Result<Vec<Migration>> {
@@ -198,19 +183,9 @@ impl Site {
         Ok(hex(&self.last()?.id))
     }
 
-    /// Waits until the tenant's last migration, the only one or the one after `before` others, is
-    /// as wanted.
-    pub(crate) fn wait_until(
-        &self,
-        what: &str,
-        wanted: impl Fn(&Migration) -> bool,
-    ) -> Result<Migration> {
-        wait_for(what, || Ok(self.migrations()?.pop().filter(&wanted)))
-    }
-
     /// Waits until the tenant's last migration is in this phase.
     pub(crate) fn wait_for_phase(&self, phase: &str) -> Result<Migration> {
-        self.wait_until(phase, |migration| migration.phase == phase)
+        wait_for(phase, || Ok(self.migrations()?.pop().filter(|last| last.phase == phase)))
     }
 
     /// Whether every file can be written to.
@@ -243,12 +218,28 @@ impl Site {
     pub(crate) fn finish(&self, authority: &str) -> Result<Report> {
         let load = self.load("", 1, 200)?;
         self.wait_for_acks(1).context("the tenant is not writable")?;
-        self.end_load(load)?;
+        load.ends_well()?;
         let report = self.check(Moment::End)?;
         ensure!(report.authority == authority, "the tenant lives in {}", report.authority);
         ensure!(report.acked > IMPORTED, "nobody wrote");
         Ok(report)
     }
+}
+
+/// The databases of the site in that folder.
+pub(crate) fn files(folder: &Path) -> Files {
+    let file = |name: &str| folder.join(format!("{name}.db"));
+    let stores = [SHARED, DEDICATED].map(|name| (name.to_owned(), file(name)));
+    Files { control: file("control"), stores: BTreeMap::from(stores) }
+}
+
+/// What was imported, and what these records have.
+pub(crate) fn known(records: &[PathBuf]) -> Result<Known> {
+    let mut known = imported()?;
+    for record in records {
+        known.add_load(record)?;
+    }
+    Ok(known)
 }
 
 pub(crate) fn tenant() -> Result<Id> {

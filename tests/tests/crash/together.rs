@@ -36,8 +36,8 @@ fn processes_write_watch_pause_resume_and_cut_over_at_once() -> Result<()> {
         ensure!(watcher.said()?.contains("migrated"), "the watcher saw no end");
 
         site.wait_for_acks(40)?;
-        site.end_load(one)?;
-        site.end_load(two)?;
+        one.ends_well()?;
+        two.ends_well()?;
         site.finish(DEDICATED).map(drop)
     })
 }
@@ -51,8 +51,8 @@ fn a_migration_that_another_process_aborts_leaves_the_tenant_where_it_is() -> Re
         site.on_last("abort", &["--purge-target"])?;
         ensure!(driver.end()?.code() == Some(1), "a migration that was aborted is no success");
         site.wait_for_acks(20)?;
-        site.end_load(one)?;
-        site.end_load(two)?;
+        one.ends_well()?;
+        two.ends_well()?;
         site.finish(SHARED).map(drop)
     })
 }
@@ -69,7 +69,7 @@ fn of_two_processes_that_start_a_migration_one_is_refused() -> Result<()> {
         codes.sort_unstable();
         ensure!(codes == [Some(0), Some(3)], "{codes:?}");
         ensure!(site.migrations()?.len() == 1, "two migrations");
-        site.end_load(load)?;
+        load.ends_well()?;
         site.finish(DEDICATED).map(drop)
     })
 }
