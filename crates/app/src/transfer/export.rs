@@ -165,5 +165,5 @@ fn unwritable(output: &Output, error: &std::io::Error) -> AppError {
 
 fn gap(tenant: TenantId, seq: u64) -> AppError {
     let message = format!("the history has no event at seq {seq}, where there must be one");
-    AppError::new(Kind::Violated, "missing_event", message).tenant(tenant)
+    AppError::failed("corrupt", message).tenant(tenant)
 }

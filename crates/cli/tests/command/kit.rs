@@ -127,10 +127,6 @@ impl Place {
         wait_for(what, || Some(self.json(["migration", "show", id])).filter(|found| is_so(found)))
     }
 
-    pub fn until_state(&self, id: &str, state: &str) -> Value {
-        self.until(id, state, |found| found["state"] == state)
-    }
-
     /// All rows of a database file, by table.
     pub fn rows(&self, name: &str) -> BTreeMap<String, Vec<String>> {
         let conn = self.sqlite(name);

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may end anywhere")]
 
 mod files;
+#[allow(unreachable_pub, reason = "shared by the files of this test")]
 mod kit;
 mod migrations;
 mod processes;

@@ -220,7 +220,7 @@ fn what_a_process_that_died_left_is_taken_over() {
 #[test]
 fn a_paused_migration_whose_process_died_is_resumed_here() {
     let (place, tenant) = Place::with_tenant(2_000);
-    let (running, migration) = slow(&place, tenant, &["--copy-rate-max", "200"]);
+    let (running, migration) = slow(&place, tenant, &["--verification", "full"]);
     copying(&place, &migration);
     place.json(["migration", "pause", &migration]);
     running.kill();

@@ -12,7 +12,7 @@ use rehome_domain::event::Event;
 use rehome_domain::ids::TenantId;
 use rehome_domain::migration::Options;
 use rehome_domain::verification::{Level, Violation, ViolationType};
-use rehome_ports::{BatchLimit, LedgerStore};
+use rehome_ports::{BatchLimit, Fault, FaultKind, LedgerStore, StoreError};
 
 use super::{Report, Request, VerifyError};
 use crate::throttle::Throttle;
@@ -82,13 +82,25 @@ fn compare_rows(
         match (ours.get(&seq), theirs.get(&seq)) {
             (Some(a), Some(b)) => compare_event(a, b, &positions, report),
             (Some(_), None) => {
-                report.add_at(ViolationType::Missing, seq, "the copy has no row here");
+                report.add_at(
+                    ViolationType::Missing,
+                    seq,
+                    "the copy has no row here that can be read",
+                );
             }
             (None, Some(_)) => {
-                report.add_at(ViolationType::Unexpected, seq, "the authority has no row here");
+                report.add_at(
+                    ViolationType::Unexpected,
+                    seq,
+                    "the authority has no row here that can be read",
+                );
             }
             (None, None) => {
-                report.add_at(ViolationType::Ledger, seq, "neither store has a row here");
+                report.add_at(
+                    ViolationType::Ledger,
+                    seq,
+                    "neither store has a row here that can be read",
+                );
             }
         }
         if report.violations_total > before {
@@ -102,6 +114,8 @@ fn by_seq(events: &[Event]) -> HashMap<u64, &Event> {
     events.iter().map(|event| (event.seq, event)).collect()
 }
 
+/// The rows of a range. A row that is gone, or cannot be read, is left out: it is named by what
+/// stands in its place on the other side.
 async fn read(
     store: &Arc<dyn LedgerStore>,
     tenant: TenantId,
@@ -112,7 +126,14 @@ async fn read(
     let mut at = after;
     while at < end {
         let left = usize::try_from(end - at).unwrap_or(usize::MAX);
-        let page = store.read_feed(tenant, at, BatchLimit::events(left)).await?.events;
+        let page = match store.read_feed(tenant, at, BatchLimit::events(left)).await {
+            Ok(feed) => feed.events,
+            Err(StoreError::Fault(Fault { kind: FaultKind::Corrupt(_), .. })) => {
+                at += 1;
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
         let Some(last) = page.last() else { break };
         at = last.seq;
         events.extend(page.into_iter().filter(|event| event.seq <= end));

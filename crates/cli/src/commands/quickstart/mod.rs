@@ -29,7 +29,7 @@ pub(crate) struct QuickstartArgs {
     #[arg(long, value_name = "N", default_value_t = 8)]
     writers: u16,
     /// Events per second of all writers together.
-    #[arg(long, value_name = "N", default_value_t = 400.0)]
+    #[arg(long, value_name = "N", default_value_t = 800.0)]
     rate: f64,
     /// Import these events instead of making some; NDJSON, as it is or gzipped.
     #[arg(long, value_name = "FILE")]

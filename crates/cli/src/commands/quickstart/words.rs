@@ -89,7 +89,7 @@ fn counts(verdict: &Verdict, text: &mut String) {
     let copy = &verdict.copy;
     let _ = write!(text, "  copied: {} events in {:.2} s", count(copy.events), copy.seconds);
     if let Some(rate) = copy.events_per_s {
-        let _ = write!(text, ", {rate:.0} events/s");
+        let _ = write!(text, ", {} events/s", count(rate));
     }
     text.push('\n');
 }
