@@ -227,9 +227,8 @@ impl At {
         loop {
             let after = events.last().map_or(0, |event| event.seq);
             let page = self.store.read_feed(self.tenant, after, limit).await.unwrap().events;
-            if page.is_empty() {
-                return events;
-            }
+            let Some(first) = page.first() else { return events };
+            assert_eq!(first.seq, after + 1, "a page goes on where the last one ended");
             events.extend(page);
         }
     }
@@ -241,9 +240,8 @@ impl At {
             let from = events.last().map_or(1, |event| event.version + 1);
             let read = self.store.read_stream(self.tenant, stream, from, limit);
             let page = read.await.unwrap().events;
-            if page.is_empty() {
-                return events;
-            }
+            let Some(first) = page.first() else { return events };
+            assert_eq!(first.version, from, "a page goes on where the last one ended");
             events.extend(page);
         }
     }

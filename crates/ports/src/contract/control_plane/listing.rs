@@ -78,6 +78,7 @@ pub async fn migrations_are_listed_in_pages(control: Control, clock: Arc<ManualC
                 break;
             }
             listed.extend(page);
+            assert!(listed.len() <= expected.len(), "{listed:?}");
         }
         assert_eq!(listed, expected);
     }

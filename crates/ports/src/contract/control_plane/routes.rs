@@ -82,6 +82,7 @@ pub async fn routes_are_listed_in_pages(control: Control, _: Arc<ManualClock>) {
                 break;
             }
             listed.extend(page);
+            assert!(listed.len() <= expected.len(), "{listed:?}");
         }
         assert_eq!(listed, expected);
     }

@@ -81,9 +81,8 @@ impl Subject {
             let after = log.last().map_or(0, |last| last.index);
             let page = self.control.log(id, after, 3).await.unwrap();
             assert!(page.len() <= 3);
-            if page.is_empty() {
-                break;
-            }
+            let Some(first) = page.first() else { break };
+            assert_eq!(first.index, after + 1, "a page goes on where the last one ended");
             log.extend(page);
         }
         let mut previous = Digest::EMPTY;

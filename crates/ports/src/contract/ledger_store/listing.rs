@@ -31,6 +31,7 @@ pub async fn streams_are_counted_from_the_rows(store: Store) {
             break;
         }
         paged.extend(page);
+        assert!(paged.len() <= 3, "{paged:?}");
     }
     assert_eq!(paged, expected);
     let between = store.streams(at.tenant, 11, Some(&stream("aa")), 10).await.unwrap();
@@ -92,6 +93,7 @@ pub async fn streams_are_listed_in_bytewise_order(store: Store) {
             break;
         }
         listed.extend(page.into_iter().map(|listed| listed.stream));
+        assert!(listed.len() <= names.len(), "{listed:?}");
     }
     assert_eq!(listed, names);
     at.audit().await;
@@ -122,6 +124,7 @@ pub async fn tenants_are_listed_in_pages(store: Store) {
                 break;
             }
             listed.extend(page.into_iter().map(|listed| (listed.tenant, listed.ledger)));
+            assert!(listed.len() <= expected.len(), "{listed:?}");
         }
         assert_eq!(listed, expected);
     }

@@ -1,8 +1,5 @@
 //! Reads: pages, ends, digests, snapshots.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use rehome_domain::digest::Digest;
 use rehome_domain::event::Event;
 use rehome_domain::ledger::{Head, Ledger, follow_chain};
@@ -129,17 +126,15 @@ pub async fn digests_are_those_of_the_chain(store: Store) {
 
 /// Runs `read` again and again while another task appends.
 async fn while_appending<F: Future<Output = ()>>(at: &At, read: impl Fn() -> F) {
-    let done = Arc::new(AtomicBool::new(false));
     let writer = {
-        let (at, done) = (at.clone(), Arc::clone(&done));
+        let at = at.clone();
         tokio::spawn(async move {
             for i in 0..60 {
                 at.append(1, "a", Any, [i * 2 + 1, i * 2 + 2]).await.unwrap();
             }
-            done.store(true, Ordering::SeqCst);
         })
     };
-    while !done.load(Ordering::SeqCst) {
+    while !writer.is_finished() {
         read().await;
     }
     writer.await.unwrap();
