@@ -5,10 +5,12 @@
 //!
 //! **Pause.** A cutover's window begins when the cutover does (the `cutover_started` entry of the
 //! log) and ends with the first acknowledgement of an event that lies behind the switch, as a
-//! writer received it; a cutover that was rolled back ends with that entry. The appends that were
-//! under way at any moment of a window are those that a pause can have held up. Their latencies,
-//! whole, are `pause_ms`: what a pause took, and what the append would have taken anyway. The log
-//! only says which appends to look at; every duration is the writers'.
+//! writer received it; a cutover that was rolled back ends with that entry. A cutover can hold up
+//! the appends that are under way at any moment of its window, and of each writer the first one
+//! that is acknowledged behind the switch, which may have gone to the wrong store before. The
+//! latencies of these appends, whole, are `pause_ms`: what the cutover took, and what the append
+//! would have taken anyway. The log only says which appends to look at; every duration is the
+//! writers'.
 //!
 //! **Before, during, after.** Before: acknowledged before the migration was started. After: first
 //! sent after the last window had ended. During: all others, the pause among them.
@@ -45,7 +47,7 @@ impl Latencies {
 }
 
 /// When a migration began and when its cutovers were, in microseconds since the Unix epoch.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timeline {
     /// When it was asked for.
     pub started: i64,
@@ -53,6 +55,14 @@ pub struct Timeline {
     pub cutovers: Vec<(i64, i64)>,
     /// Length of the history at the switch, if it came to that.
     pub base: Option<u64>,
+    /// When the next migration was asked for: what was sent later is that one's.
+    pub until: i64,
+}
+
+impl Default for Timeline {
+    fn default() -> Self {
+        Self { started: 0, cutovers: Vec::new(), base: None, until: i64::MAX }
+    }
 }
 
 impl Timeline {
@@ -104,9 +114,12 @@ pub fn observe(records: &[Record], timeline: &Timeline) -> Observed {
     let (mut before, mut during, mut after) = (Vec::new(), Vec::new(), Vec::new());
     let (mut pause, mut pause_by_writer_ms) = (Vec::new(), Vec::new());
     for writer in records.iter().flat_map(|record| &record.writers) {
-        let mut longest = None;
+        let (mut longest, mut was_behind) = (None, false);
         for sent in &writer.appends {
             let (Some(ack), Some(latency)) = (sent.ack(), sent.latency()) else { continue };
+            if sent.sent_at > timeline.until {
+                break;
+            }
             let part = if ack.at < timeline.started {
                 &mut before
             } else if sent.sent_at > over {
@@ -115,7 +128,11 @@ pub fn observe(records: &[Record], timeline: &Timeline) -> Observed {
                 &mut during
             };
             part.push(latency);
-            if windows.iter().any(|(from, to)| sent.sent_at <= *to && ack.at >= *from) {
+            let behind = timeline.base.is_some_and(|base| ack.first_seq > base);
+            let first_behind = behind && !was_behind;
+            was_behind |= behind;
+            let under_way = |(from, to): &(i64, i64)| sent.sent_at <= *to && ack.at >= *from;
+            if first_behind || windows.iter().any(under_way) {
                 pause.push(latency);
                 longest = longest.max(Some(latency));
             }
@@ -182,17 +199,24 @@ mod tests {
     #[test]
     fn the_pause_is_that_of_the_appends_it_can_have_held_up() {
         let records = [record(vec![
+            // Sent nothing while the cutover was on; its next append finds the new store.
+            writer(&[(200, 300, 2), (25_000, 31_000, 15), (32_000, 33_000, 16)]),
             // Held up from before the fence until after the switch at seq 10.
             writer(&[(0, 90, 1), (1_990, 22_000, 11), (22_010, 22_110, 13)]),
             // Acknowledged just before the fence; the next one was sent in the pause.
             writer(&[(100, 2_001, 10), (2_100, 21_000, 12), (30_000, 30_200, 14)]),
         ])];
-        let timeline = Timeline { started: 95, cutovers: vec![(2_000, 20_000)], base: Some(10) };
+        let timeline = Timeline {
+            started: 95,
+            cutovers: vec![(2_000, 20_000)],
+            base: Some(10),
+            ..Timeline::default()
+        };
         let seen = observe(&records, &timeline);
-        let pause = Latencies { count: 3, p50_ms: 18.9, p99_ms: 20.01, max_ms: 20.01 };
+        let pause = Latencies { count: 4, p50_ms: 6.0, p99_ms: 20.01, max_ms: 20.01 };
         assert_eq!(seen.pause, pause);
-        assert_eq!(seen.pause_by_writer_ms, [20.01, 18.9]);
-        assert_eq!((seen.before.count, seen.during.count, seen.after.count), (1, 3, 2));
+        assert_eq!(seen.pause_by_writer_ms, [6.0, 20.01, 18.9]);
+        assert_eq!((seen.before.count, seen.during.count, seen.after.count), (1, 4, 4));
     }
 
     #[test]
@@ -207,6 +231,7 @@ mod tests {
             started: 100,
             cutovers: vec![(1_000, 1_400), (10_000, 10_100)],
             base: Some(3),
+            ..Timeline::default()
         };
         let seen = observe(&records, &timeline);
         assert_eq!(seen.pause.count, 2);

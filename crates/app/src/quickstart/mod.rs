@@ -72,7 +72,7 @@ impl Default for QuickstartOptions {
             tenants: 3,
             events: 60_000,
             writers: 8,
-            rate: 400.0,
+            rate: 800.0,
             input: None,
             tenant: None,
             folder: None,

@@ -103,7 +103,7 @@ pub struct Copied {
     /// How long it took.
     pub seconds: f64,
     /// Events per second; `null` when there was next to nothing to copy.
-    pub events_per_s: Option<f64>,
+    pub events_per_s: Option<u64>,
 }
 
 /// The comparison of two stores.
@@ -185,9 +185,13 @@ pub(super) async fn judge(
     let records = std::slice::from_ref(record);
     let engine = deployment.engine();
     let routed = check::check(&Source::Router(engine.router()), moving.tenant, records).await?;
-    let mut legs = Vec::new();
-    for journey in journeys {
-        legs.push(Leg::read(deployment, journey.id, records).await?);
+    let mut legs: Vec<Leg> = Vec::new();
+    let mut until = i64::MAX;
+    // The last one first: each ends where the next one begins.
+    for journey in journeys.iter().rev() {
+        let leg = Leg::read(deployment, journey.id, records, until).await?;
+        until = leg.started;
+        legs.insert(0, leg);
     }
     let (Some(first), Some(last)) = (legs.first(), legs.last()) else {
         return Err(AppError::failed("not_migrated", "no migration was made"));
@@ -240,6 +244,7 @@ fn worse(a: Checked, b: Checked) -> Checked {
 
 /// What one migration came to.
 struct Leg {
+    started: i64,
     seen: Observed,
     copied: Copied,
     moved: Moved,
@@ -251,13 +256,16 @@ impl Leg {
         deployment: &Deployment,
         id: MigrationId,
         records: &[Record],
+        until: i64,
     ) -> Result<Self, AppError> {
         const ENTRIES_MAX: usize = 1_000;
         let control = deployment.engine().control();
         let log = control.log(id, 0, ENTRIES_MAX).await?;
         let migration = control.migration(id).await?;
+        let timeline = Timeline { until, ..Timeline::of(&log) };
         Ok(Self {
-            seen: observe::observe(records, &Timeline::of(&log)),
+            started: timeline.started,
+            seen: observe::observe(records, &timeline),
             copied: copied(&log),
             moved: Moved {
                 id: id.uuid(),
@@ -284,7 +292,16 @@ fn copied(log: &[LogEntry]) -> Copied {
         }
     }
     if copied.seconds > 0.001 {
-        copied.events_per_s = Some((copied.events as f64 / copied.seconds).round());
+        copied.events_per_s = Some(rate(copied.events, copied.seconds));
     }
     copied
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a rate is no more than the events, and not below 0"
+)]
+fn rate(events: u64, seconds: f64) -> u64 {
+    (events as f64 / seconds).round() as u64
 }
