@@ -23,7 +23,7 @@ pub(super) async fn run(out: Out, config: &Config, command: StoreCommand) -> Res
                 .stores
                 .iter()
                 .filter(|store| !store.ok)
-                .map(|store| format!("store \"{}\": {}", store.id, store.problems.join("; ")))
+                .flat_map(|store| store.problems.iter().map(|problem| about(&store.id, problem)))
                 .collect();
             if bad.is_empty() {
                 Ok(())
@@ -38,6 +38,12 @@ pub(super) async fn run(out: Out, config: &Config, command: StoreCommand) -> Res
             out.show(&report, |_| format!("store \"{id}\" was made"))
         }
     }
+}
+
+/// Most problems name the store by themselves.
+fn about(store: &str, problem: &str) -> String {
+    let named = format!("store \"{store}\"");
+    if problem.starts_with(&named) { problem.to_owned() } else { format!("{named}: {problem}") }
 }
 
 fn words(store: &StoreCheck) -> String {

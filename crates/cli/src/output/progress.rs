@@ -61,7 +61,7 @@ impl View {
 impl Drop for View {
     fn drop(&mut self) {
         if let Some(bar) = &self.bar {
-            bar.abandon();
+            bar.finish_and_clear();
         }
     }
 }
