@@ -306,13 +306,13 @@ fn compete(file: &Path, every: Duration, until: &Path) -> Done<()> {
         std::thread::sleep(every);
     }
     waits.sort_by(f64::total_cmp);
-    let at = |part: f64| waits[((waits.len() - 1) as f64 * part) as usize];
+    let at = |per_mille: usize| waits[(waits.len() - 1) * per_mille / 1_000];
     println!(
         "it wrote {} times and waited p50 {:.2} ms, p99 {:.2} ms, max {:.2} ms for the lock",
         waits.len(),
-        at(0.5),
-        at(0.99),
-        at(1.0)
+        at(500),
+        at(990),
+        at(1_000)
     );
     Ok(())
 }
@@ -335,13 +335,13 @@ async fn append_for(file: &Path, seconds: u64) -> Done<()> {
         took.push(asked.elapsed().as_secs_f64() * 1e3);
     }
     took.sort_by(f64::total_cmp);
-    let at = |part: f64| took[((took.len() - 1) as f64 * part) as usize];
+    let at = |per_mille: usize| took[(took.len() - 1) * per_mille / 1_000];
     println!(
         "{n} appends one after the other: p50 {:.2} ms, p99 {:.2} ms, p99.9 {:.2} ms, max {:.2} ms",
-        at(0.5),
-        at(0.99),
-        at(0.999),
-        at(1.0)
+        at(500),
+        at(990),
+        at(999),
+        at(1_000)
     );
     Ok(())
 }

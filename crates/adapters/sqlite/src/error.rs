@@ -53,9 +53,21 @@ impl FileError {
         }
     }
 
-    /// Whether a crash left something that only a connection that writes can put right.
-    pub(crate) fn needs_writer(&self) -> bool {
-        matches!(self, Self::Sql(error) if matches!(kind(error), FaultKind::ReadOnly))
+    /// Whether it says that the file is not ours, or not for us.
+    pub(crate) fn is_clear(&self) -> bool {
+        let clear = |kind: &FaultKind| {
+            matches!(
+                kind,
+                FaultKind::Foreign(_)
+                    | FaultKind::NewerFormat { .. }
+                    | FaultKind::OtherDeployment { .. }
+            )
+        };
+        match self {
+            Self::Kind(kind) => clear(kind),
+            Self::Sql(error) => clear(&kind(error)),
+            Self::Commit(_) | Self::Lost => false,
+        }
     }
 
     /// Whether somebody else holds the file.

@@ -1,9 +1,9 @@
 //! Opening: look, check, then touch.
 //!
-//! A file is first opened for reading only and asked whose it is; one that is not ours is left as
-//! it is. Two processes that make the same file at once are put in order by SQLite's own lock: the
+//! A file is first asked whose it is, without a trace; one that is not ours is left as it is. Two processes that make the same file at once are put in order by SQLite's own lock: the
 //! second finds what the first made.
 
+use std::fmt::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -44,9 +44,6 @@ pub(super) fn open(request: Request) -> Result<File, FileError> {
     let contended: Contended = Arc::new(AtomicBool::new(false));
     let mut writer = connect(&path, Use::Write { create: request.create }, &request, &contended)?;
     let meta = claim(&mut writer, &request)?;
-    if let Some(expected) = &request.deployment {
-        meta.check_deployment(expected)?;
-    }
     if let Some(bytes) = request.options.bytes_max {
         let page: i64 = writer.query_row("PRAGMA page_size", [], |row| row.get(0))?;
         let pages = i64::try_from(bytes).unwrap_or(i64::MAX) / page;
@@ -126,55 +123,97 @@ fn cannot_open(path: &Path, error: rusqlite::Error) -> FileError {
     }
 }
 
-/// Asks a file whose it is without a way to write to it.
+/// Asks a file whose it is and leaves no trace: no lock, no log beside it, no recovery.
+///
+/// What is asked for does not change once a file is made, and is in the file itself and not only
+/// in its log (see [`claim`]). Only a clear no counts here (another process may just be making the
+/// file); everything else is asked again by the connection that writes.
 fn probe(path: &Path, request: &Request) -> Result<(), FileError> {
-    let asked = connect(path, Use::Read, request, &Contended::default())
-        .and_then(|conn| schema::identify(&conn, request.kind));
-    let meta = match asked {
-        Ok(Some(meta)) => meta,
-        Ok(None) if request.create => return Ok(()),
-        Ok(None) => {
-            return Err(FileError::Kind(FaultKind::Foreign("the database is empty".to_owned())));
+    let Ok(conn) = open_without_a_trace(path) else { return Ok(()) };
+    match schema::is_marked(&conn, request.kind) {
+        Err(no) if no.is_clear() => return Err(no),
+        Ok(true) => {}
+        Ok(false) | Err(_) => return probe_log(path, request),
+    }
+    match (schema::read_meta(&conn), &request.deployment) {
+        (Err(FileError::Kind(newer @ FaultKind::NewerFormat { .. })), _) => {
+            Err(FileError::Kind(newer))
         }
-        // Only a writer can finish what a crash left; it asks again before it does anything else.
-        Err(error) if error.needs_writer() => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    request.deployment.as_ref().map_or(Ok(()), |expected| meta.check_deployment(expected))
+        (Ok(meta), Some(expected)) => meta.check_deployment(expected),
+        _ => Ok(()),
+    }
+}
+
+/// Asks a file that seems to be empty, but has a log: all that is in it may still be there.
+fn probe_log(path: &Path, request: &Request) -> Result<(), FileError> {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    if !std::fs::metadata(log).is_ok_and(|log| log.len() > 0) {
+        return Ok(());
+    }
+    let asked = connect(path, Use::Read, request, &Contended::default())
+        .and_then(|conn| schema::is_marked(&conn, request.kind));
+    asked.map_or_else(|no| if no.is_clear() { Err(no) } else { Ok(()) }, |_| Ok(()))
+}
+
+fn open_without_a_trace(path: &Path) -> rusqlite::Result<Connection> {
+    let mut uri = String::from("file:");
+    for byte in path.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'_' | b'-' => {
+                uri.push(char::from(*byte));
+            }
+            other => {
+                let _ = write!(uri, "%{other:02x}");
+            }
+        }
+    }
+    uri.push_str("?immutable=1");
+    let flags = OpenFlags::SQLITE_OPEN_NO_MUTEX
+        | OpenFlags::SQLITE_OPEN_READ_ONLY
+        | OpenFlags::SQLITE_OPEN_URI;
+    Connection::open_with_flags(uri, flags)
 }
 
 /// Makes the tables if there are none; answers what the file then says about itself.
+///
+/// They are made before the switch to the write-ahead log, so that the file itself says whose it
+/// is from its first moment on.
 fn claim(conn: &mut Connection, request: &Request) -> Result<Meta, FileError> {
     let writable = !conn.is_readonly(rusqlite::MAIN_DB)?;
-    if let Some(meta) = schema::identify(conn, request.kind)? {
-        if writable && meta.forbids_writing().is_none() {
-            write_ahead(conn, request.options.locked_after)?;
-            if meta.format < schema::FORMAT {
-                let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-                schema::upgrade(&tx, schema::read_meta(&tx)?.format)?;
-                tx.commit().map_err(FileError::Commit)?;
-                return schema::read_meta(conn);
-            }
+    let mut meta = match schema::identify(conn, request.kind)? {
+        Some(meta) => meta,
+        None if !request.create => {
+            return Err(FileError::Kind(FaultKind::Foreign("the database is empty".to_owned())));
         }
-        return Ok(meta);
+        None if !writable => return Err(FileError::Kind(FaultKind::ReadOnly)),
+        None => make(conn, request)?,
+    };
+    if let Some(expected) = &request.deployment {
+        meta.check_deployment(expected)?;
     }
-    if !request.create {
-        return Err(FileError::Kind(FaultKind::Foreign("the database is empty".to_owned())));
+    if writable && meta.forbids_writing().is_none() {
+        write_ahead(conn, request.options.locked_after)?;
+        if meta.format < schema::FORMAT {
+            let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            schema::upgrade(&tx, schema::read_meta(&tx)?.format)?;
+            tx.commit().map_err(FileError::Commit)?;
+            meta = schema::read_meta(conn)?;
+        }
     }
-    if !writable {
-        return Err(FileError::Kind(FaultKind::ReadOnly));
-    }
-    write_ahead(conn, request.options.locked_after)?;
+    Ok(meta)
+}
+
+fn make(conn: &mut Connection, request: &Request) -> Result<Meta, FileError> {
     let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
     // Another process may have made it between our look and our lock.
-    let meta = if let Some(meta) = schema::identify(&tx, request.kind)? {
-        meta
-    } else {
-        let new = || uuid::Uuid::new_v4().to_string();
-        let deployment = request.deployment.clone().unwrap_or_else(new);
-        schema::install(&tx, request.kind, &deployment, request.clock.now())?;
-        schema::read_meta(&tx)?
-    };
+    if let Some(meta) = schema::identify(&tx, request.kind)? {
+        return Ok(meta);
+    }
+    let new = || uuid::Uuid::new_v4().to_string();
+    let deployment = request.deployment.clone().unwrap_or_else(new);
+    schema::install(&tx, request.kind, &deployment, request.clock.now())?;
+    let meta = schema::read_meta(&tx)?;
     tx.commit().map_err(FileError::Commit)?;
     Ok(meta)
 }

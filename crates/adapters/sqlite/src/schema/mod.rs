@@ -91,15 +91,21 @@ impl Meta {
 
 /// Whose the open file is. `None`: it is empty. Changes nothing.
 pub(crate) fn identify(conn: &Connection, kind: Kind) -> Result<Option<Meta>, FileError> {
+    if is_marked(conn, kind)? { read_meta(conn).map(Some) } else { Ok(None) }
+}
+
+/// Whether the open file carries our mark, of this kind; not if it is empty. Refuses what carries
+/// another one or none.
+pub(crate) fn is_marked(conn: &Connection, kind: Kind) -> Result<bool, FileError> {
     let application_id: i32 =
         conn.query_row("SELECT application_id FROM pragma_application_id", [], |row| row.get(0))?;
     if application_id == 0 {
         let things: i64 =
             conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-        return if things == 0 { Ok(None) } else { foreign("it is another program's database") };
+        return if things == 0 { Ok(false) } else { foreign("it is another program's database") };
     }
     match Kind::of(application_id) {
-        Some(found) if found == kind => read_meta(conn).map(Some),
+        Some(found) if found == kind => Ok(true),
         Some(other) => foreign(format!("it is a {}, not a {}", other.noun(), kind.noun())),
         None => foreign("it is another program's database"),
     }
