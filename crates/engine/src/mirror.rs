@@ -47,7 +47,7 @@ pub enum Ended {
     Fatal(String),
 }
 
-/// A running mirror. Stopped and joined with [`Mirror::stop`]; aborted when dropped.
+/// A running mirror. Stopped and joined with [`Mirror::stop`]; told to stop when dropped.
 pub(crate) struct Mirror {
     shared: Arc<Shared>,
     cancel: CancellationToken,
@@ -154,7 +154,11 @@ impl Mirror {
 
     /// What the mirror knows now.
     pub(crate) fn status(&self) -> MirrorStatus {
-        self.shared.status.borrow().clone()
+        let mut status = self.shared.status.borrow().clone();
+        if status.ended.is_none() && self.task.is_finished() {
+            status.ended = Some(Ended::Fatal("the mirror's task panicked".to_owned()));
+        }
+        status
     }
 
     /// Tells of every change of what the mirror knows.
@@ -174,6 +178,10 @@ impl Mirror {
 impl Drop for Mirror {
     fn drop(&mut self) {
         self.cancel.cancel();
+        // Writers that wait for the target go on: nobody mirrors for them any more.
+        self.shared.status.send_modify(|status| {
+            status.ended.get_or_insert_with(|| Ended::Refused("the mirror was stopped".to_owned()));
+        });
         let mut mirrors = self.registry.lock();
         if mirrors.get(&self.tenant).is_some_and(|shared| Arc::ptr_eq(shared, &self.shared)) {
             mirrors.remove(&self.tenant);

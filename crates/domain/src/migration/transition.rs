@@ -178,10 +178,15 @@ pub fn apply(
     Ok((route, migration))
 }
 
+/// More epochs than any tenant is handed out in the time that a restored backup loses: each
+/// cutover takes a few.
+const EPOCHS_PERHAPS_LOST: u64 = 1_000;
+
 /// The route once an operator has said where the authority is, after the control plane lost time:
-/// every epoch that a store has seen is behind it.
+/// every epoch that a store has seen is behind it, and so is every one that was handed out in the
+/// time that was lost and reached no store: processes may still hold a route with it.
 pub fn recovered(mut route: Route, store: &StoreId, n: Epoch, base: u64) -> Route {
-    route.n = route.n.max(n);
+    route.n = Epoch(route.n.max(n).0 + EPOCHS_PERHAPS_LOST);
     route.store = store.clone();
     route.epoch = route.next_epoch();
     route.base = base;

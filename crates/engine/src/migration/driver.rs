@@ -156,12 +156,14 @@ impl Driver {
             Some(read_back) => read_back,
             None => context.read_back(&self.engine.control.marks(self.id).await?),
         };
-        let ended = context.cut_over(read_back).await?;
-        if let CutoverEnd::RolledBack(reason) = ended {
-            tracing::warn!(migration_id = %self.id, %reason, "cutover rolled back");
+        let ended = context.cut_over(read_back).await;
+        if !matches!(ended, Ok(CutoverEnd::Switched | CutoverEnd::NotReady)) {
             let attempts = context.migration.cutover_attempts.min(6);
             let wait = self.engine.config.cutover_retry * 2_u32.pow(attempts);
             self.retry_at = Some(Instant::now() + wait);
+        }
+        if let CutoverEnd::RolledBack(reason) = ended? {
+            tracing::warn!(migration_id = %self.id, %reason, "cutover rolled back");
         }
         Ok(())
     }

@@ -182,6 +182,8 @@ impl Operations {
     /// Removes the copy that a tenant left behind in `store`. Answers how many events went.
     pub async fn purge(&self, tenant: TenantId, store: &StoreId) -> Result<u64, OperationError> {
         let handle = self.engine.stores.get(store)?;
+        // The ledger first: whatever is done to it after the route was read raises its epoch.
+        let ledger = handle.ledger(tenant).await?;
         let route = self.engine.control.route(tenant).await?;
         let route = route.ok_or(ControlError::UnknownTenant(tenant))?;
         if route.store == *store {
@@ -196,7 +198,6 @@ impl Operations {
                  finish or abort it first"
             )));
         }
-        let ledger = handle.ledger(tenant).await?;
         if ledger.role == Role::Absent {
             return Ok(0);
         }

@@ -51,9 +51,12 @@ impl RouteCache {
     pub(crate) fn put(&self, route: Route) -> Seen {
         let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = routes.get(&route.tenant);
-        if let Some(kept) = kept.filter(|kept| kept.route.rev > route.rev) {
+        // `n` never goes back, and a recovery raises it beyond all that was known before.
+        let age = |route: &Route| (route.n, route.rev);
+        if let Some(kept) = kept.filter(|kept| age(&kept.route) > age(&route)) {
             return kept.clone();
         }
+        let moved = kept.is_none_or(|kept| age(&kept.route) != age(&route));
         let since = match kept {
             Some(kept) if kept.route.rev == route.rev => kept.since,
             _ => Instant::now(),
@@ -63,7 +66,9 @@ impl RouteCache {
         let seen = Seen { route: Arc::new(Route { created, ..route }), since };
         routes.put(seen.route.tenant, seen.clone());
         drop(routes);
-        self.changed.notify_waiters();
+        if moved {
+            self.changed.notify_waiters();
+        }
         seen
     }
 

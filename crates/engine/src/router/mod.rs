@@ -245,6 +245,10 @@ impl Inner {
                 return Ok(answer);
             }
             let fresh = self.refresh(tenant).await?.ok_or_else(unknown)?;
+            if ledger.epoch > fresh.route.n {
+                // Read after the ledger was: no store can have seen an epoch beyond it.
+                return Err(lost_time(tenant, ledger));
+            }
             if fresh.route.rev == seen.route.rev {
                 let lost = ledger.role == Role::Absent && fresh.route.created
                     || ledger.head.seq < fresh.route.base;
@@ -258,6 +262,15 @@ impl Inner {
             seen = fresh;
         }
     }
+}
+
+fn lost_time(tenant: TenantId, ledger: Ledger) -> ReadError {
+    let kind = rehome_ports::FaultKind::Corrupt(format!(
+        "a store has seen epoch {} of tenant {tenant}, which it never handed out: it lost time \
+         (restored from a backup?); look, then run `rehome recover`",
+        ledger.epoch
+    ));
+    ReadError::Control(rehome_ports::Fault::new("control plane", kind).into())
 }
 
 fn misconfigured(error: crate::UnknownStore) -> ReadError {

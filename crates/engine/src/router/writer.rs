@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rehome_domain::append::{Append, Appended};
 use rehome_domain::ids::TenantId;
-use rehome_ports::{AppendError, Class, StoreError};
+use rehome_ports::{AppendError, Class, Fault, FaultKind, StoreError};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
@@ -82,6 +82,19 @@ impl Writers {
         }
     }
 
+    /// Forgets the tenant's queue if nothing is in it and nobody is about to put something in:
+    /// whoever is has cloned the sender under the same lock. So no append slips into a queue that
+    /// ends, to be overtaken by one in the next.
+    fn forget_idle(&self, tenant: TenantId, receiver: &mpsc::Receiver<Pending>) -> bool {
+        let mut queues = self.lock();
+        let idle = receiver.is_empty()
+            && queues.get(&tenant).is_none_or(|queue| queue.appends.strong_count() == 1);
+        if idle {
+            queues.remove(&tenant);
+        }
+        idle
+    }
+
     pub(super) async fn close(&self) {
         self.tasks.close();
         self.lock().clear();
@@ -124,17 +137,18 @@ pub(super) async fn submit(
                 place.send(pending);
                 return Ok(Submitted { tenant, outcome });
             }
-            // The task ended because nobody wrote for a while: start another.
+            // The task is gone (it panicked, or the process is stopping): start another.
             Ok(Err(_)) => inner.writers.lock().retain(|_, queue| !queue.appends.is_closed()),
         }
     }
 }
 
 fn queue(inner: &Arc<Inner>, tenant: TenantId) -> Option<Queue> {
+    let mut queues = inner.writers.lock();
+    // Under the lock: one that comes after `close` must not leave a task behind.
     if inner.writers.tasks.is_closed() {
         return None;
     }
-    let mut queues = inner.writers.lock();
     let queue = queues.entry(tenant).or_insert_with(|| {
         let (appends, receiver) = mpsc::channel(inner.config.queue_appends);
         let appended = Arc::new(Notify::new());
@@ -155,17 +169,11 @@ async fn run(
         let first = match tokio::time::timeout(IDLE, queue.recv()).await {
             Ok(Some(first)) => first,
             Ok(None) => return,
-            Err(_) => {
-                // Refuse new appends first, then serve those that slipped in.
-                queue.close();
-                match queue.recv().await {
-                    Some(first) => first,
-                    None => return,
-                }
-            }
+            Err(_) if inner.writers.forget_idle(tenant, &queue) => return,
+            Err(_) => continue,
         };
         let group = gather(first, &mut queue, &inner);
-        Group { inner: &inner, tenant, doubt: None }.commit(group).await;
+        Group { inner: &inner, tenant, sent: false, doubt: None }.commit(group).await;
         appended.notify_waiters();
     }
 }
@@ -207,6 +215,8 @@ fn skip(appends: &mut Vec<Append>, callers: &mut Vec<Caller>) {
 struct Group<'a> {
     inner: &'a Inner,
     tenant: TenantId,
+    /// An append is with a store that has not answered.
+    sent: bool,
     /// A reply was lost: some of the group may be committed somewhere.
     doubt: Option<Arc<StoreError>>,
 }
@@ -240,7 +250,12 @@ impl Group<'_> {
         let mut backoff = Backoff::new(&self.inner.config);
         let mut moves = 0_u32;
         while !appends.is_empty() {
-            let (next, waiting) = match self.attempt(&appends).await {
+            let patience = self.inner.config.write_pause_timeout;
+            let attempt = match tokio::time::timeout(patience, self.attempt(&appends)).await {
+                Ok(attempt) => attempt,
+                Err(_) => Err(self.no_answer()),
+            };
+            let (next, waiting) = match attempt {
                 Ok(outcomes) => {
                     self.inner.mirrors.wake(self.tenant);
                     for (caller, outcome) in callers.into_iter().zip(outcomes) {
@@ -280,7 +295,10 @@ impl Group<'_> {
         }
         let store = inner.stores.get(&seen.route.store).map_err(RouteError::from)?;
         crate::failpoint::hit("router.routed");
-        match store.append(self.tenant, seen.route.epoch, appends).await {
+        self.sent = true;
+        let answer = store.append(self.tenant, seen.route.epoch, appends).await;
+        self.sent = false;
+        match answer {
             Ok(outcomes) => Ok(outcomes),
             Err(StoreError::Refused(refused)) => {
                 let Some(fresh) = inner.refresh(self.tenant).await.map_err(RouteError::from)?
@@ -313,6 +331,19 @@ impl Group<'_> {
                 Err(Attempt::Failed { error, retry })
             }
         }
+    }
+
+    /// Nobody answered in time. What was sent may still be applied: by its ids a retry finds it.
+    fn no_answer(&mut self) -> Attempt {
+        let kind = FaultKind::Unreachable("no answer in time".to_owned());
+        let fault = Fault::new("store or control plane", kind);
+        let sent = std::mem::take(&mut self.sent);
+        let error: Arc<StoreError> =
+            Arc::new(if sent { fault.maybe_applied() } else { fault }.into());
+        if sent {
+            self.doubt = Some(Arc::clone(&error));
+        }
+        Attempt::Failed { error, retry: true }
     }
 
     /// Helps; when that is refused, the route that was helped by is not the one that holds.

@@ -65,6 +65,14 @@ fn compare_stream(a: &StreamVersion, b: &StreamVersion, report: &mut Report) {
                 format!("{which}: {} event rows, the last of version {}", side.events, side.last);
             add(report, ViolationType::Version, side, &detail);
         }
+        // It may be more by what was appended meanwhile, never less.
+        if side.version < side.last {
+            let detail = format!(
+                "{which}: appends are checked against version {}, the last event has {}",
+                side.version, side.last
+            );
+            add(report, ViolationType::Version, side, &detail);
+        }
     }
     if a.events < b.events {
         let detail = format!("{} events in the copy, {} in the authority", b.events, a.events);

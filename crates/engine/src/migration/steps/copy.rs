@@ -43,7 +43,30 @@ impl Context {
                     return self.begin_mirroring(replica.head.seq).await;
                 }
                 let bytes = events.iter().map(Event::bytes).sum();
-                throttle.take(events.len(), bytes).await;
+                let before = self.migration.options;
+                {
+                    let taken = throttle.take(events.len(), bytes);
+                    tokio::pin!(taken);
+                    // Under a low limit this may be long: an operator is heard all the same.
+                    while tokio::time::timeout(self.engine.config.driver_poll, &mut taken)
+                        .await
+                        .is_err()
+                    {
+                        self.migration = self.engine.control.migration(self.migration.id).await?;
+                        if self.migration.state.phase() != Phase::BulkCopy
+                            || enough(&self.migration)
+                        {
+                            return Ok(());
+                        }
+                        if self.migration.options != before {
+                            break;
+                        }
+                    }
+                }
+                if self.migration.options != before {
+                    throttle.retune(&self.migration.options);
+                    break;
+                }
                 replica.extend(&events).await?;
                 crate::failpoint::hit("copy.extended");
                 rate.count(events.len());

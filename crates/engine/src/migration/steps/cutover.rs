@@ -34,6 +34,8 @@ use crate::replica::Replica;
 pub(crate) enum CutoverEnd {
     /// The target has the authority; step 7 may still be due.
     Switched,
+    /// The lag is over its bound after all; nothing was changed.
+    NotReady,
     /// The source goes on.
     RolledBack(RollBackReason),
 }
@@ -42,9 +44,17 @@ impl Context {
     /// Switches the tenant to the target, or puts all back as it was.
     pub(crate) async fn cut_over(&self, read_back: ReadBack) -> Result<CutoverEnd, StepError> {
         let mut route = self.route().await?;
-        if !route.is_cutover_paused() {
-            if let Some(activation) = route.activation() {
-                self.source.activate(self.tenant(), activation).await?; // 1
+        if !self.is_to_cut_over(&route) {
+            // Another driver switched, or another migration has the tenant: observe again.
+            return Err(ControlError::Stale(Box::new(route)).into());
+        }
+        if let Some(activation) = route.activation() {
+            let store = self.engine.stores.get(&route.store)?;
+            let source = store.activate(self.tenant(), activation).await?.head.seq; // 1
+            let target = self.target.ledger(self.tenant()).await?.head.seq;
+            let bound = u64::from(self.migration.options.lag_events_max);
+            if source.saturating_sub(target.min(read_back.verified.seq)) > bound {
+                return Ok(CutoverEnd::NotReady);
             }
             failpoint::hit("cutover.ready");
             let deadline_ms = u64::from(self.migration.options.cutover_timeout_ms);
@@ -60,6 +70,13 @@ impl Context {
             }
             Err(_) => self.roll_back(&route, RollBackReason::TimedOut).await,
         }
+    }
+
+    /// The row is this migration's, and one to begin or to go on from.
+    fn is_to_cut_over(&self, route: &Route) -> bool {
+        route.migration.is_some_and(|(id, phase)| {
+            id == self.migration.id && matches!(phase, Phase::DualWrite | Phase::CutoverPaused)
+        })
     }
 
     /// Steps 3 to 6, on the very row that step 2 made.

@@ -21,6 +21,7 @@ pub(crate) struct DualWrite {
     mirror: Mirror,
     auditor: Option<AbortOnDropHandle<Result<ReadBack, StepError>>>,
     audited: watch::Receiver<Audited>,
+    options: watch::Sender<Options>,
     cancel: CancellationToken,
 }
 
@@ -42,6 +43,7 @@ impl DualWrite {
         let marks = context.engine.control.marks(context.migration.id).await?;
         let read_back = context.read_back(&marks);
         let (status, audited) = watch::channel(Audited::default());
+        let (options, tuned) = watch::channel(context.migration.options);
         let cancel = CancellationToken::new();
         let mirror = Mirror::start(
             context.engine.router.mirrors(),
@@ -55,17 +57,25 @@ impl DualWrite {
             read_back,
             verify_from,
             mirrored: mirror.subscribe(),
+            options: tuned,
             marked: Instant::now(),
             marks,
             status,
         };
         let auditor = tokio::spawn(auditor.run(cancel.clone()));
-        Ok(Self { mirror, auditor: Some(AbortOnDropHandle::new(auditor)), audited, cancel })
+        Ok(Self {
+            mirror,
+            auditor: Some(AbortOnDropHandle::new(auditor)),
+            audited,
+            options,
+            cancel,
+        })
     }
 
     /// Takes over options that were retuned.
     pub(crate) fn retune(&self, options: Options) {
         self.mirror.retune(options);
+        self.options.send_if_modified(|old| std::mem::replace(old, options) != options);
     }
 
     /// How far it is, or why it cannot go on.
@@ -119,6 +129,7 @@ struct Audit {
     /// not all that the verification is to look at.
     verify_from: u64,
     mirrored: watch::Receiver<MirrorStatus>,
+    options: watch::Receiver<Options>,
     marks: Marks,
     marked: Instant,
     status: watch::Sender<Audited>,
@@ -155,7 +166,7 @@ impl Audit {
             self.mark(false).await?;
         }
         let complete = self.read_back.verified.seq >= self.verify_from;
-        if !more && complete && self.marks.verified_seq.is_none() {
+        if complete && self.marks.verified_seq.is_none() {
             tokio::select! {
                 () = cancel.cancelled() => return Ok(false),
                 verified = self.verify() => verified?,
@@ -169,14 +180,21 @@ impl Audit {
     }
 
     /// The verification that has to pass before the cutover. What is written after it is covered
-    /// by the read-back.
+    /// by the read-back. Begins anew when the options are changed under it.
     async fn verify(&mut self) -> Result<(), StepError> {
         let context = &self.context;
-        let Options { verification: level, copy_rate_max: rate_max, .. } =
-            context.migration.options;
-        let request = verifier::Request { level, rate_max, ..verifier::Request::default() };
-        let report =
-            verifier::compare(&context.source, &context.target, context.tenant(), &request).await?;
+        let (level, report) = loop {
+            let Options { verification: level, copy_rate_max: rate_max, .. } =
+                *self.options.borrow_and_update();
+            let request = verifier::Request { level, rate_max, ..verifier::Request::default() };
+            let (source, target) = (&context.source, &context.target);
+            tokio::select! {
+                report = verifier::compare(source, target, context.tenant(), &request) => {
+                    break (level, report?);
+                }
+                Ok(()) = self.options.changed() => {}
+            }
+        };
         let violations = report.violations_total;
         context.note(Fact::Verified { level, seq: report.upto, violations }).await?;
         if let Some(first) = report.violations.first() {

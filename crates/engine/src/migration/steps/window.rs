@@ -9,6 +9,8 @@ use rehome_domain::migration::{Fact, OldSource, State};
 use super::clean_up::retire;
 use super::prepare::is_prefix;
 use super::{Context, StepError};
+use rehome_ports::ControlError;
+
 use crate::mirror::{Ended, Mirror};
 use crate::replica::Replica;
 
@@ -78,7 +80,10 @@ impl Context {
             return Ok(());
         };
         retire(&*self.source, &*self.target, self.tenant(), m).await?;
-        self.note(Fact::ReplicaDropped).await?;
-        Ok(())
+        match self.note(Fact::ReplicaDropped).await {
+            // An operator and a driver may do this at once: one of them is told that it is done.
+            Err(ControlError::Refused(_)) | Ok(_) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 }
