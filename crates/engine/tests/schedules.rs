@@ -254,7 +254,9 @@ async fn a_target_that_is_slow_to_read_is_verified_while_writers_go_on() {
     let process = world.process("p1");
     let acked = Acked::default();
     process.b.slow(StoreOp::ReadFeed, Duration::from_millis(20));
-    let id = process.start(tenant, "b", Options { lag_events_max: 500, ..auto() }).await;
+    let id = process
+        .start(tenant, "b", Options { batch_events: 2_000, lag_events_max: 1_000, ..auto() })
+        .await;
     let writers = process.writers(tenant, 4, &acked);
     let driving = process.drive(id);
     tokio::time::sleep(Duration::from_secs(15)).await;
