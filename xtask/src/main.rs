@@ -4,6 +4,7 @@
 //! knows the workspace from `cargo metadata` and the source text; it never imports a crate of ours.
 
 mod architecture;
+mod bench;
 mod dependencies;
 mod leftovers;
 mod metadata;
@@ -15,33 +16,49 @@ mod tidy;
 use std::process::ExitCode;
 
 /// Name, what it does, and the function that does it. A new command is a file and a line here.
-type Command = (&'static str, &'static str, fn() -> anyhow::Result<()>);
+type Command = (&'static str, &'static str, Run);
+
+/// The function, and whether there may be more words after the command's name.
+enum Run {
+    Plain(fn() -> anyhow::Result<()>),
+    WithArgs(fn(&[String]) -> anyhow::Result<()>),
+}
+
+use Run::{Plain, WithArgs};
 
 const COMMANDS: &[Command] = &[
-    ("test", "everything in tidy, then all tests", test::run),
-    ("tidy", "format, lints, licenses, architecture, dependencies, leftovers", tidy::run),
-    ("fmt", "format the sources", tidy::format),
+    ("test", "everything in tidy, then all tests", Plain(test::run)),
+    ("tidy", "format, lints, licenses, architecture, dependencies, leftovers", Plain(tidy::run)),
+    ("fmt", "format the sources", Plain(tidy::format)),
+    (
+        "bench",
+        "measure against the targets; --quick for a small run, --help for the rest",
+        WithArgs(bench::run),
+    ),
     (
         "setup",
         "install the tools and fetch the dependencies; after it no network is needed",
-        setup::run,
+        Plain(setup::run),
     ),
 ];
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let command = match &args[..] {
-        [name] => COMMANDS.iter().find(|command| command.0 == name),
-        _ => None,
-    };
-    let Some((_, _, run)) = command else {
+    let found = args.split_first().and_then(|(name, rest)| {
+        let (_, _, run) = COMMANDS.iter().find(|command| command.0 == name)?;
+        match run {
+            Plain(run) => rest.is_empty().then(run),
+            WithArgs(run) => Some(run(rest)),
+        }
+    });
+    let Some(ended) = found else {
         eprintln!("usage: cargo xtask COMMAND\n");
         for (name, about, _) in COMMANDS {
             eprintln!("  {name:<8}{about}");
         }
         return ExitCode::from(2);
     };
-    match run() {
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error:#}");

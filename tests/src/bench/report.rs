@@ -41,10 +41,14 @@ impl Line {
         if self.at_most { self.measured <= self.target } else { self.measured >= self.target }
     }
 
-    /// A row of the table.
-    pub(crate) fn row(&self) -> String {
+    /// A row of the table; without a verdict if the sizes were not those that the target is for.
+    pub(crate) fn row(&self, judged: bool) -> String {
         let sign = if self.at_most { "<=" } else { ">=" };
-        let verdict = if self.is_ok() { "ok" } else { "NOT OK" };
+        let verdict = match (judged, self.is_ok()) {
+            (false, _) => "-",
+            (true, true) => "ok",
+            (true, false) => "NOT OK",
+        };
         let target = format!("{sign} {}{}", self.target, self.unit);
         let measured = format!("{:.2}{}", self.measured, self.unit);
         format!("{:<58} {target:>9} {measured:>10}  {verdict:<6}  {}", self.name, self.detail)
