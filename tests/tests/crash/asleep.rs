@@ -115,6 +115,43 @@ fn a_driver_that_sleeps_before_the_switch_is_rolled_back() -> Result<()> {
     rolled_back_at("cutover.compared")
 }
 
+/// The driver sleeps before the switch until its cutover was rolled back and an heir has begun the
+/// next one: the migration is in the same state again, the target is behind, and only the revision
+/// tells the sleeper that this is not its pause.
+#[test]
+fn a_driver_that_sleeps_into_the_next_cutover_does_not_switch() -> Result<()> {
+    on_a_site_until_free(|site| {
+        let load = site.load("", 4, 300)?;
+        site.wait_for_acks(20)?;
+        let timeout = ["--cutover-timeout-ms", "500"];
+        let mut sleeper = site.start("cutover.compared=stop", &timeout)?;
+        sleeper.sleeps()?;
+        if site.free()? == Free::No {
+            return Ok(Free::No);
+        }
+        site.wait_for_phase("dual_write")?;
+        site.wait_for_acks(50)?;
+        let id = site.last_id()?;
+        let mut heir = site.spawn("cutover.intent=stop", &["migration", "resume", &id])?;
+        heir.sleeps()?;
+        if site.free()? == Free::No {
+            return Ok(Free::No);
+        }
+        ensure!(site.last()?.phase == "cutover_paused", "it is {}", site.last()?.phase);
+        site.wait_for_acks(20)?;
+        sleeper.wake()?;
+        // It is refused, takes the migration over from the heir that sleeps, and finishes it.
+        sleeper.succeeds()?;
+        site.check_between()?;
+        heir.wake()?;
+        heir.succeeds()?;
+        site.wait_for_acks(20)?;
+        load.ends_well()?;
+        site.finish(DEDICATED)?;
+        Ok(Free::Yes)
+    })
+}
+
 /// The migration is given up and its target purged while its driver sleeps in the copy: what it
 /// copies later must not be there.
 #[test]
