@@ -22,7 +22,10 @@ const END_WITHIN: Duration = Duration::from_secs(5);
 
 /// The whole command: reads the arguments of the process, answers its exit code.
 pub fn run() -> ExitCode {
-    let args = args::Args::parse();
+    let args = match args::Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => return not_understood(&error),
+    };
     let out = output::Out::new(args.json, args.quiet);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let ended = match runtime {
@@ -40,4 +43,18 @@ pub fn run() -> ExitCode {
         Ok(()) => 0,
         Err(error) => out.failure(&error),
     })
+}
+
+/// Help and version are no errors; bad usage is told as people, or programs, read it.
+fn not_understood(error: &clap::Error) -> ExitCode {
+    let wants_json = std::env::args_os().any(|arg| arg == "--json");
+    if error.use_stderr() && wants_json {
+        let words = error.render().to_string();
+        let message = words.trim_start_matches("error: ").trim_end();
+        let error = rehome_app::AppError::new(rehome_app::Kind::Usage, "bad_usage", message);
+        return ExitCode::from(output::Out::new(true, false).failure(&error));
+    }
+    // Whoever has closed the output does not want to know.
+    let _ = error.print();
+    ExitCode::from(if error.use_stderr() { rehome_app::Kind::Usage.exit_code() } else { 0 })
 }

@@ -15,7 +15,7 @@ use rehome_ports::{
     AppendOutcome, BatchLimit, Fault, FaultKind, Feed, LedgerStore, StoreError, StoreReport,
     StreamSlice, StreamVersion, TenantLedger,
 };
-use rehome_sqlite::{SqliteStore, SqliteStoreOptions};
+use rehome_sqlite::{FileOptions, SqliteStore, SqliteStoreOptions};
 use tokio::sync::OnceCell;
 
 use crate::config::{StoreConfig, Url};
@@ -26,6 +26,7 @@ pub(super) type Identities = Arc<Mutex<HashMap<String, StoreId>>>;
 /// Opened when it is first used; when that fails, the next use tries again.
 pub(super) struct LazyStore {
     options: SqliteStoreOptions,
+    file: FileOptions,
     identities: Identities,
     opened: OnceCell<SqliteStore>,
 }
@@ -35,6 +36,7 @@ impl LazyStore {
         store: &StoreConfig,
         deployment: String,
         create: bool,
+        file: FileOptions,
         clock: &Arc<dyn Clock>,
         identities: &Identities,
     ) -> Arc<Self> {
@@ -46,7 +48,8 @@ impl LazyStore {
             create,
             clock: Arc::clone(clock),
         };
-        Arc::new(Self { options, identities: Arc::clone(identities), opened: OnceCell::new() })
+        let identities = Arc::clone(identities);
+        Arc::new(Self { options, file, identities, opened: OnceCell::new() })
     }
 
     /// The store, opened.
@@ -55,7 +58,7 @@ impl LazyStore {
     }
 
     async fn open(&self) -> Result<SqliteStore, StoreError> {
-        let store = SqliteStore::open(self.options.clone()).await?;
+        let store = SqliteStore::open_with(self.options.clone(), self.file).await?;
         let identity = store.check().await?.identity;
         let mut identities = self.identities.lock().unwrap_or_else(PoisonError::into_inner);
         let owner = identities.entry(identity).or_insert_with(|| self.options.id.clone());

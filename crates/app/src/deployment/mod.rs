@@ -14,7 +14,7 @@ use rehome_engine::migration::{Operations, Supervisor};
 use rehome_engine::{Engine, EngineConfig, Stores, UnknownStore};
 use rehome_ports::clock::{Clock, SystemClock};
 use rehome_ports::{ControlError, ControlPlane, FaultKind, LedgerStore, Migrations, StoreError};
-use rehome_sqlite::SqliteControlPlane;
+use rehome_sqlite::{FileOptions, SqliteControlPlane};
 use uuid::Uuid;
 
 use crate::config::{Config, Url};
@@ -56,7 +56,8 @@ impl Deployment {
             let missing = !is_there(&store.url);
             let create = create && missing && !holds_history(&*control, &store.id).await?;
             let deployment = control.deployment().to_owned();
-            let store = LazyStore::new(store, deployment, create, &clock, &identities);
+            let file = file_options(&engine_config(config));
+            let store = LazyStore::new(store, deployment, create, file, &clock, &identities);
             if create {
                 made.push(Arc::clone(&store));
             }
@@ -215,6 +216,14 @@ fn engine_config(config: &Config) -> EngineConfig {
         lease_ttl: set(config.migration.lease_ttl_ms, defaults.lease_ttl),
         ..defaults
     }
+}
+
+/// A store says that it is locked while the appends that wait for it can still hear it: half of
+/// the time that they wait for an answer.
+fn file_options(engine: &EngineConfig) -> FileOptions {
+    let defaults = FileOptions::default();
+    let locked_after = (engine.write_pause_timeout / 2).min(defaults.locked_after);
+    FileOptions { locked_after, ..defaults }
 }
 
 /// Says where a lease's holder can be found, and is unique.

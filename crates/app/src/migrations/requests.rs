@@ -102,7 +102,16 @@ impl Deployment {
     pub async fn abort(&self, id: MigrationId, purge: bool) -> Result<Migration, AppError> {
         let migration = self.engine().control().migration(id).await?;
         let aborted = self.operations().abort(id, purge).await;
-        aborted.map_err(|error| about(error.into(), &migration))
+        aborted.map_err(|error| {
+            let error = about(error.into(), &migration);
+            if migration.state.phase() == Phase::CutoverPaused {
+                let hint = format!(
+                    "if its process has died, `rehome migration resume {id}` brings it to its end"
+                );
+                return error.hint(&hint);
+            }
+            error
+        })
     }
 
     /// Changes options while a migration runs.

@@ -73,7 +73,7 @@ impl Deployment {
         while let Some(round) = rounds.next().await {
             match round {
                 Ok(round) => import.round(round).await?,
-                Err(error) => return Err(import.stopped(error, 0)),
+                Err(error) => return Err(import.stopped(error, Doubt::default())),
             }
             progress(&import.report());
         }
@@ -116,7 +116,7 @@ impl Import<'_> {
                 Err(error) => {
                     let input = &self.input;
                     let error = error.prefixed(&format!("{input}, line {number}: ")).line(number);
-                    return Err(self.stopped(error, 0));
+                    return Err(self.stopped(error, Doubt::default()));
                 }
             };
             work.push((place, tenant, lines));
@@ -140,6 +140,7 @@ impl Import<'_> {
     fn settle(&mut self, ended: Vec<Ended>) -> Result<(), AppError> {
         let mut first: Option<(u64, TenantId, String)> = None;
         let mut written = Vec::new();
+        let mut unknown = 0;
         for Ended { place, outcomes } in ended {
             let tenant = &mut self.tenants[place];
             for (line, outcome) in outcomes {
@@ -149,7 +150,10 @@ impl Import<'_> {
                         written.extend(is_new.then_some(line.number));
                         line.misplaced(&appended)
                     }
-                    Err(error) => Some(line.problem(&error)),
+                    Err(error) => {
+                        unknown += u64::from(matches!(error, AppendError::OutcomeUnknown { .. }));
+                        Some(line.problem(&error))
+                    }
                 };
                 if let Some(problem) = problem
                     && first.as_ref().is_none_or(|(number, ..)| line.number < *number)
@@ -160,6 +164,7 @@ impl Import<'_> {
         }
         let Some((number, tenant, problem)) = first else { return Ok(()) };
         let after = written.iter().filter(|line| **line > number).count() as u64;
+        let after = Doubt { after, unknown };
         self.report.lines_complete = number - 1;
         let message = format!("{}, line {number}, tenant {tenant}: {problem}", self.input);
         let error = AppError::failed("not_imported", message).tenant(tenant).line(number);
@@ -214,27 +219,40 @@ impl Import<'_> {
         }
     }
 
-    /// The error with what was done until then; `after` events of lines behind it were written.
-    fn stopped(&self, error: AppError, after: u64) -> AppError {
+    /// The error with what was done until then.
+    fn stopped(&self, error: AppError, doubt: Doubt) -> AppError {
         let report = self.report();
         let (imported, there) = (report.events_imported, report.events_already_there);
+        let Doubt { after, unknown } = doubt;
         let mut statement = match report.lines_complete {
-            0 if imported == 0 => "; nothing was imported".to_owned(),
+            0 if imported == 0 && unknown == 0 => "; nothing was imported".to_owned(),
             0 => format!("; no line before it, {imported} events imported"),
             lines => format!(
                 "; the lines up to {lines} are in the stores ({imported} events imported, {there} \
                  were there already)"
             ),
         };
+        // Writing to a String cannot fail.
         if after > 0 {
-            // Writing to a String cannot fail.
             let _ = write!(statement, ", {after} of them from lines behind this one");
         }
-        if imported + there > 0 {
+        if unknown > 0 {
+            let _ = write!(statement, ", and of {unknown} events it is not known");
+        }
+        if imported + there + unknown > 0 {
             statement.push_str("; run the import again once it is mended, nothing is doubled");
         }
         error.imported(report, &statement)
     }
+}
+
+/// What a round did beside the lines up to the first that was not taken.
+#[derive(Clone, Copy, Default)]
+struct Doubt {
+    /// Events written from lines behind it.
+    after: u64,
+    /// Events that may be written or not: the answer was lost.
+    unknown: u64,
 }
 
 impl Tenant {
@@ -271,6 +289,9 @@ impl Line {
             }
             (AppendError::Conflict(AppendConflict::Id { id }), _) => {
                 format!("event id {id} is there already, with other content")
+            }
+            (AppendError::OutcomeUnknown { source, .. }, _) => {
+                format!("whether it was written is not known: {source}")
             }
             (error, _) => error.to_string(),
         }

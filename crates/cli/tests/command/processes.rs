@@ -3,7 +3,7 @@
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::kit::{Place, Running, wait_for};
+use crate::kit::{Place, Running, lines, payload, wait_for};
 
 /// A migration that takes its time, in a process of its own.
 fn slow(place: &Place, tenant: Uuid, more: &[&str]) -> (Running, String) {
@@ -307,4 +307,23 @@ fn an_export_goes_on_across_a_cutover() {
     running.ends().succeeds();
     assert!(exports > 0);
     assert_eq!(place.history(tenant), before);
+}
+
+#[test]
+fn an_import_goes_on_across_a_cutover_in_the_order_of_its_file() {
+    let (place, tenant) = Place::with_tenant(500);
+    let all = lines(tenant, 1..=30_000);
+    place.write("all.ndjson", &all);
+    let id = tenant.to_string();
+    let importing = place.spawn(["import", "all.ndjson", "--json"]);
+    wait_for("the import to begin", || {
+        let seq = place.json(["tenant", "show", &id])["seq"].as_u64();
+        (seq > Some(500)).then_some(())
+    });
+    place.rehome(["migration", "start", "--tenant", &id, "--to", "dedicated"]).succeeds();
+    let imported = importing.ends();
+    assert_eq!(imported.document()["events_imported"], 29_500, "{}", imported.stderr);
+    let history = place.history(tenant);
+    assert!(history.lines().map(payload).eq(all.lines().map(payload)));
+    assert_eq!(place.json(["tenant", "show", &id])["store"], "dedicated");
 }

@@ -34,6 +34,13 @@ fn bad_arguments_are_bad_usage() {
 }
 
 #[test]
+fn bad_usage_is_a_document_too() {
+    let error = Place::new().rehome(["export", "--tenant", "nobody", "--json"]).error(2);
+    assert_eq!(error["type"], "bad_usage");
+    assert!(error["message"].as_str().unwrap().contains("--tenant"), "{error}");
+}
+
+#[test]
 fn every_command_explains_itself() {
     let place = Place::new();
     for command in
