@@ -5,7 +5,7 @@
 
 use rehome_domain::ids::Epoch;
 use rehome_domain::ledger::{Activation, Head, Ledger, Refusal, Role};
-use rehome_domain::migration::{Fact, Options};
+use rehome_domain::migration::{Fact, Options, recovered};
 
 use crate::kit::{
     NEWBORN, PAUSE, ROLL_BACK, Rows, at_epoch, head_of, history, ledger, next_event, with_window,
@@ -194,4 +194,19 @@ fn an_extend_that_slept_touches_nothing() {
     assert_refused(late(replica.activate(at_epoch(4)).unwrap()), Refusal::StaleEpoch);
     assert_refused(late(replica.adopt(Epoch(3), replica.head).unwrap()), Refusal::StaleEpoch);
     assert_refused(late(late(replica).unwrap()), Refusal::NotAtHead);
+}
+
+#[test]
+fn what_was_handed_out_in_lost_time_is_refused_after_a_recovery() {
+    // The control plane's backup is of before the cutover. In the time that it lost the cutover
+    // was begun and rolled back twice, and no store has heard of the last of those epochs yet.
+    let backup = Rows::mirroring(Options::default());
+    let lost = backup.after(&[PAUSE, ROLL_BACK, PAUSE, ROLL_BACK]);
+    let source = ledger(Role::Active, 1, &history(3));
+    let recovered = recovered(backup.route, &lost.route.store, source.epoch, 3);
+    let source = source.activate(recovered.activation().unwrap()).unwrap();
+    // Whoever still holds a row of the lost time takes nothing from the recovered one.
+    assert!(lost.route.epoch < recovered.epoch);
+    assert_refused(source.activate(lost.route.activation().unwrap()), Refusal::StaleEpoch);
+    assert_refused(source.check_append(lost.route.epoch), Refusal::StaleEpoch);
 }

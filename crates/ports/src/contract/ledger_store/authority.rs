@@ -1,11 +1,9 @@
 //! Authority: who takes appends, from when, and until when.
 
-use std::sync::Arc;
-
 use rehome_domain::ids::Epoch;
 use rehome_domain::ledger::{Activation, Head, Ledger, Refusal, Role};
 use rehome_domain::stream::ExpectedVersion::Any;
-use tokio::sync::Barrier;
+use tokio::sync::mpsc;
 
 use crate::StoreError;
 use crate::contract::kit::{
@@ -127,10 +125,10 @@ pub async fn a_late_fence_is_refused(store: Store) {
 pub async fn every_append_acknowledged_before_a_fence_is_in_its_head(store: Store) {
     const WRITERS: u64 = 6;
     let at = At::born(&store, 1).await;
-    let warm = Arc::new(Barrier::new(usize::try_from(WRITERS).unwrap() + 1));
+    let (warm, mut warmed) = mpsc::unbounded_channel();
     let writers: Vec<_> = (0..WRITERS)
         .map(|writer| {
-            let (at, warm) = (at.clone(), Arc::clone(&warm));
+            let (at, warm) = (at.clone(), warm.clone());
             tokio::spawn(async move {
                 let mut acknowledged = Vec::new();
                 for i in 0..20_000 {
@@ -146,14 +144,18 @@ pub async fn every_append_acknowledged_before_a_fence_is_in_its_head(store: Stor
                         Err(fault) => panic!("{fault}"),
                     }
                     if i == 2 {
-                        warm.wait().await;
+                        warm.send(()).unwrap();
                     }
+                    tokio::task::yield_now().await;
                 }
                 panic!("the fence ends it")
             })
         })
         .collect();
-    warm.wait().await;
+    drop(warm);
+    for _ in 0..WRITERS {
+        warmed.recv().await.expect("every writer is acknowledged before the fence");
+    }
     let head = store.fence(at.tenant, Epoch(1), Epoch(2)).await.unwrap();
 
     let mut acknowledged = Vec::new();
