@@ -87,7 +87,7 @@ impl Deployment {
         }
         match self.worker(id).await? {
             None => Ok(Resumed::Here),
-            Some(holder) => refuse(format!("is {phase} and not paused; {holder} works on it")),
+            Some(holder) => refuse(format!("is {phase}, not paused, and {holder} works on it")),
         }
     }
 

@@ -41,7 +41,7 @@ pub(crate) fn details(
         row("window", options.rollback_window.to_string());
     }
     if let Some(worker) = worker {
-        row("worked on by", worker.to_owned());
+        row("worker", worker.to_owned());
     }
     row("created", migration.created_at.to_string());
     for (name, time) in [("started", migration.started_at), ("completed", migration.completed_at)] {

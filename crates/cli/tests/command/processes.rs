@@ -327,3 +327,38 @@ fn an_import_goes_on_across_a_cutover_in_the_order_of_its_file() {
     assert!(history.lines().map(payload).eq(all.lines().map(payload)));
     assert_eq!(place.json(["tenant", "show", &id])["store"], "dedicated");
 }
+
+#[test]
+fn a_tenant_returns_while_another_process_keeps_its_old_source_level() {
+    let (place, tenant) = Place::with_tenant(800);
+    let id = tenant.to_string();
+    let keeping = place.spawn([
+        "migration",
+        "start",
+        "--tenant",
+        &id,
+        "--to",
+        "dedicated",
+        "--rollback-window",
+        "1h",
+        "--keep-window",
+        "--json",
+    ]);
+    let migration = place.migration_of(tenant);
+    let shared = || {
+        let found = place.json(["tenant", "show", &id]);
+        let stores = found["stores"].as_array().unwrap();
+        stores.iter().find(|store| store["store"] == "shared").unwrap().clone()
+    };
+    wait_for("a replica", || (shared()["role"] == "replica").then_some(()));
+    place.write("more.ndjson", lines(tenant, 1..=900));
+    place.rehome(["import", "more.ndjson"]).succeeds();
+    wait_for("a level replica", || (shared()["seq"] == 900).then_some(()));
+    // Only one keeps it.
+    place.rehome(["migration", "resume", &migration, "--keep-window"]).fails(3);
+    let back = place.json(["migration", "return", &migration]);
+    assert_eq!(back["target_store"], "shared");
+    assert_eq!(keeping.ends().document()["id"], migration);
+    assert_eq!(shared()["role"], "active");
+    assert_eq!(place.history(tenant).lines().count(), 900);
+}
