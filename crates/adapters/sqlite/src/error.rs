@@ -13,7 +13,7 @@ pub(crate) enum FileError {
     Sql(rusqlite::Error),
     /// A commit failed.
     Commit(rusqlite::Error),
-    /// The writer went away with the job.
+    /// A thread went away with the job.
     Lost,
     /// Found by our own checks.
     Kind(FaultKind),
@@ -46,10 +46,11 @@ impl FileError {
                 };
                 fault.caused_by(error)
             }
-            Self::Lost => {
-                Fault::new(what, FaultKind::Unreachable("its writer has stopped".to_owned()))
-                    .maybe_applied()
-            }
+            Self::Lost => Fault::new(
+                what,
+                FaultKind::Unreachable("the thread that did the work has stopped".to_owned()),
+            )
+            .maybe_applied(),
         }
     }
 

@@ -19,11 +19,11 @@ const OTHERS_REMEMBERED: Duration = Duration::from_secs(5);
 /// The same for other jobs of this process.
 const COLLEAGUES_REMEMBERED: Duration = Duration::from_secs(1);
 /// For how long the lock may be held, commit and all, while others write.
-const HELD_AMONG_OTHERS: Duration = Duration::from_millis(10);
+const HELD_AMONG_OTHERS: Duration = Duration::from_millis(8);
 /// For how long a job may go on otherwise, before its commit.
-const TURN_ALONE: Duration = Duration::from_millis(250);
+const TURN_ALONE: Duration = Duration::from_millis(100);
 /// Shortest turn: a job that could only ever take one step between others would hardly get on.
-const TURN_MIN: Duration = Duration::from_millis(2);
+const TURN_MIN: Duration = Duration::from_millis(1);
 /// While another process writes: for how long the lock may be taken in a row.
 const IN_A_ROW_MAX: Duration = Duration::from_millis(3);
 /// How long it is then left free: longer than the pause between two tries of [`super::busy`].

@@ -187,9 +187,8 @@ async fn a_file_that_is_gone_or_replaced_is_noticed() {
         let name = |path: &Path| format!("{}{suffix}", path.display());
         std::fs::rename(name(&path), name(&aside)).unwrap();
     }
-    let write =
-        || first.append(tenant(1), Epoch(1), std::slice::from_ref(ONE.get_or_init(|| append(1))));
-    static ONE: std::sync::OnceLock<rehome_domain::append::Append> = std::sync::OnceLock::new();
+    let one = [append(1)];
+    let write = || first.append(tenant(1), Epoch(1), &one);
     assert!(matches!(fault(write().await).kind, FaultKind::Missing(_)));
     assert!(matches!(fault(first.ledger(tenant(1)).await).kind, FaultKind::Missing(_)));
 
