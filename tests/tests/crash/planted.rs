@@ -133,8 +133,6 @@ fn every_violation_that_is_planted_is_found_and_named() -> Result<()> {
         load.ends_well()?;
         site.finish(DEDICATED)?;
 
-        let good = site.path().join("good");
-        fs::create_dir(&good)?;
         ensure!(violations(site.path(), &site.records())?.is_empty(), "not a good beginning");
         for (number, (name, plant)) in PLANTS.iter().enumerate() {
             let folder = site.path().join(format!("planted-{number}"));

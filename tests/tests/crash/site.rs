@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -40,6 +41,9 @@ lease_ttl_ms = 1000
 batch_events = 200
 lag_events_max = 200
 "#;
+
+/// The files of a folder.
+type Content = Vec<(OsString, Vec<u8>)>;
 
 /// Plays `scenario` on a site of its own, which is kept if it fails.
 pub(crate) fn on_a_site(scenario: impl FnOnce(&Site) -> Result<()>) -> Result<()> {
@@ -84,13 +88,12 @@ pub(crate) struct Site {
 impl Site {
     /// A copy of a site with a history, which is imported once.
     fn new() -> Result<Self> {
-        static TEMPLATE: OnceLock<Result<TempDir, String>> = OnceLock::new();
+        static TEMPLATE: OnceLock<Result<Content, String>> = OnceLock::new();
         let template = TEMPLATE.get_or_init(|| template().map_err(|error| format!("{error:#}")));
         let template = template.as_ref().map_err(|error| anyhow::anyhow!(error.clone()))?;
         let folder = tempfile::Builder::new().prefix("rehome-crash-").tempdir()?;
-        for entry in fs::read_dir(template.path())? {
-            let entry = entry?;
-            fs::copy(entry.path(), folder.path().join(entry.file_name()))?;
+        for (name, bytes) in template {
+            fs::write(folder.path().join(name), bytes)?;
         }
         Ok(Self { folder, records: RefCell::default(), processes: Cell::new(0) })
     }
@@ -253,7 +256,8 @@ fn command(folder: &Path, failpoints: &str, args: &[&str]) -> Command {
     command
 }
 
-fn template() -> Result<TempDir> {
+/// The files of a site with a history.
+fn template() -> Result<Content> {
     let folder = tempfile::Builder::new().prefix("rehome-crash-").tempdir()?;
     fs::write(folder.path().join("rehome.toml"), CONFIG)?;
     fs::write(folder.path().join("history.ndjson"), history()?)?;
@@ -261,7 +265,12 @@ fn template() -> Result<TempDir> {
     let mut import = command(folder.path(), "", &["import", "--store", SHARED]);
     let import = import.arg(events).output()?;
     ensure!(import.status.success(), "import: {}", String::from_utf8_lossy(&import.stderr));
-    Ok(folder)
+    fs::read_dir(folder.path())?
+        .map(|entry| {
+            let entry = entry?;
+            Ok((entry.file_name(), fs::read(entry.path())?))
+        })
+        .collect()
 }
 
 /// What was imported, in its order.
