@@ -8,6 +8,7 @@ mod bench;
 mod dependencies;
 mod leftovers;
 mod metadata;
+mod release;
 mod setup;
 mod step;
 mod test;

@@ -7,17 +7,18 @@
 use anyhow::{Result, bail};
 
 use crate::step::{cargo, none, root, run as run_command, step};
-use crate::{architecture, dependencies, leftovers, metadata, setup};
+use crate::{architecture, dependencies, leftovers, metadata, release, setup};
 
 type Check = fn() -> Result<()>;
 
 pub(crate) fn run() -> Result<()> {
     setup::tools()?;
-    let checks: [(&str, Check); 6] = [
+    let checks: [(&str, Check); 7] = [
         ("format", || run_command(cargo("fmt --all -- --check"))),
         ("leftovers", || none(&leftovers::find(&root())?)),
         ("architecture", || none(&architecture::check(&metadata::load()?))),
         ("unused dependencies", || none(&dependencies::unused(&metadata::load()?)?)),
+        ("no test feature in the release", || none(&release::findings()?)),
         ("licenses, bans, sources", || {
             run_command(cargo("deny check --hide-inclusion-graph bans licenses sources"))
         }),

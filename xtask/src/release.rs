@@ -1,0 +1,45 @@
+//! What must not be in the binary that users get.
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::step::cargo;
+
+/// Features that only tests switch on; `cargo build -p rehome` must have none of them.
+const TEST_FEATURES: [&str; 4] = ["failpoints", "memory", "contract", "fault"];
+
+/// The test features that the release binary would be built with.
+pub(crate) fn findings() -> Result<Vec<String>> {
+    let mut tree = cargo("tree --locked --package rehome --edges normal --prefix none");
+    let output = tree.args(["--format", "{p}|{f}"]).output().context("cargo tree")?;
+    if !output.status.success() {
+        bail!("cargo tree: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(in_tree(&String::from_utf8_lossy(&output.stdout)))
+}
+
+fn in_tree(tree: &str) -> Vec<String> {
+    let mut found: Vec<_> = tree
+        .lines()
+        .filter(|line| line.starts_with("rehome"))
+        .filter_map(|line| line.split_once('|'))
+        .flat_map(|(package, features)| {
+            let of_tests = features.split(',').filter(|feature| TEST_FEATURES.contains(feature));
+            of_tests.map(move |feature| format!("{package} has the test feature {feature}"))
+        })
+        .collect();
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_test_feature_in_the_release_is_found_and_others_are_not() {
+        let tree = "rehome v0.1.0|\nrehome-engine v0.1.0|failpoints,more\nmemory v1.0.0|memory\n";
+        assert_eq!(in_tree(tree), ["rehome-engine v0.1.0 has the test feature failpoints"]);
+        assert_eq!(in_tree("rehome v0.1.0|\nrehome-engine v0.1.0|\n"), [""; 0]);
+    }
+}
