@@ -29,6 +29,12 @@ use crate::failpoint;
 use crate::read_back::ReadBack;
 use crate::replica::Replica;
 
+/// So few events are left for the pause.
+const EARLY_ENOUGH: u64 = 16;
+/// Rounds of catching up before the pause: each is shorter than the one before it, unless the
+/// tenant writes faster than the target takes.
+const EARLY_ROUNDS_MAX: u32 = 4;
+
 /// How a cutover ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum CutoverEnd {
@@ -42,7 +48,7 @@ pub(crate) enum CutoverEnd {
 
 impl Context {
     /// Switches the tenant to the target, or puts all back as it was.
-    pub(crate) async fn cut_over(&self, read_back: ReadBack) -> Result<CutoverEnd, StepError> {
+    pub(crate) async fn cut_over(&self, mut read_back: ReadBack) -> Result<CutoverEnd, StepError> {
         let mut route = self.route().await?;
         if !self.is_to_cut_over(&route) {
             // Another driver switched, or another migration has the tenant: observe again.
@@ -56,6 +62,7 @@ impl Context {
             if source.saturating_sub(target.min(read_back.verified.seq)) > bound {
                 return Ok(CutoverEnd::NotReady);
             }
+            self.catch_up_early(&mut read_back).await?;
             failpoint::hit("cutover.ready");
             let deadline_ms = u64::from(self.migration.options.cutover_timeout_ms);
             let intent = Fact::CutoverStarted { deadline_ms };
@@ -77,6 +84,22 @@ impl Context {
         route.migration.is_some_and(|(id, phase)| {
             id == self.migration.id && matches!(phase, Phase::DualWrite | Phase::CutoverPaused)
         })
+    }
+
+    /// Does before the pause what step 4 would have to do in it. What is left for step 4 is what
+    /// was appended during the last round, whatever the bound on the lag is.
+    async fn catch_up_early(&self, read_back: &mut ReadBack) -> Result<(), StepError> {
+        let tenant = self.tenant();
+        let mut replica = Replica::open(Arc::clone(&self.target), tenant, self.migration.m).await?;
+        for _ in 0..EARLY_ROUNDS_MAX {
+            let goal = self.source.ledger(tenant).await?.head.seq;
+            if goal.saturating_sub(read_back.verified.seq) <= EARLY_ENOUGH {
+                break;
+            }
+            replica.catch_up(&*self.source, goal, self.limit()).await?;
+            read_back.catch_up(goal, self.limit()).await?;
+        }
+        Ok(())
     }
 
     /// Steps 3 to 6, on the very row that step 2 made.
