@@ -47,8 +47,8 @@ struct Args {
 struct Sizes {
     /// Events of the large tenant.
     large: u64,
-    /// Cutovers per history and number of processes.
-    cutovers: usize,
+    /// Cutovers there and back, per history and number of processes.
+    returns: usize,
     /// Pairs of periods.
     pairs: usize,
     /// Length of a period.
@@ -57,9 +57,9 @@ struct Sizes {
 
 impl Sizes {
     const FULL: Self =
-        Self { large: 300_000, cutovers: 8, pairs: 8, period: Duration::from_secs(2) };
+        Self { large: 300_000, returns: 4, pairs: 8, period: Duration::from_secs(2) };
     const QUICK: Self =
-        Self { large: 6_000, cutovers: 2, pairs: 1, period: Duration::from_millis(300) };
+        Self { large: 6_000, returns: 1, pairs: 1, period: Duration::from_millis(300) };
 }
 
 const PARTS: [&str; 5] = ["copy", "lock", "memory", "pause", "dual_write"];
