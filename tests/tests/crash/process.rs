@@ -94,6 +94,16 @@ impl Process {
         self.dies()
     }
 
+    /// SIGKILL to a process that may come to its own good end just before.
+    pub(crate) fn kill_unless_done(&mut self) -> Result<()> {
+        self.child.kill()?;
+        let status = self.end()?;
+        let said = fs::read_to_string(&self.err)?;
+        let killed_or_done = status.signal() == Some(9) || status.success();
+        ensure!(killed_or_done, "neither killed nor done, but {status}: {said}");
+        Ok(())
+    }
+
     /// SIGCONT.
     pub(crate) fn wake(&self) -> Result<()> {
         let pid = self.child.id().to_string();

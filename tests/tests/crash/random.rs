@@ -65,7 +65,7 @@ fn killed_at_any_time(site: &Site, draw: &mut Draw, what: u64) -> Result<()> {
             load = site.load("", 4, 300)?;
         }
         if (both || what == DRIVER || draw.below(2) == 0) && driver.ended()?.is_none() {
-            kill_driver(&mut driver)?;
+            driver.kill_unless_done()?;
             site.check_between()?;
             if site.last()?.state.contains("migrated") && !is_open(site)? {
                 break;
@@ -84,13 +84,6 @@ fn killed_at_any_time(site: &Site, draw: &mut Draw, what: u64) -> Result<()> {
     site.wait_for_acks(20)?;
     load.ends_well()?;
     site.finish(DEDICATED).map(drop)
-}
-
-fn kill_driver(driver: &mut Process) -> Result<()> {
-    match driver.ended()? {
-        Some(_) => Ok(()),
-        None => driver.kill(),
-    }
 }
 
 /// Whether somebody still has to do something.
