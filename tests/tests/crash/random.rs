@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result};
 
-use crate::process::{Process, wait_for};
+use crate::process::wait_for;
 use crate::site::{DEDICATED, Site, on_a_site};
 
 const RUNS: u64 = 5;
