@@ -22,12 +22,12 @@ use crate::error::FileError;
 /// From so many pages on, the log is worth moving: small rounds disturb the appends least.
 const PAGES_WORTH_IT: u32 = 1_000;
 /// The same during a copy: its transactions write the same pages of the indexes again and again,
-/// and a longer log holds more of these and moves each once. 32 MiB.
-const PAGES_WORTH_IT_IN_BULK: u32 = 8_192;
+/// and a longer log holds more of these and moves each once. 64 MiB.
+const PAGES_WORTH_IT_IN_BULK: u32 = 16_384;
 /// Up to so many pages the writer moves itself.
 const PAGES_LITTLE: i32 = 256;
-/// From so many pages on, who can wait should: 64 MiB.
-const PAGES_TOO_MANY: u32 = 16_384;
+/// From so many pages on, who can wait should: 128 MiB.
+const PAGES_TOO_MANY: u32 = 32_768;
 /// How long to wait at most: a reader elsewhere may hold the log for as long as it likes.
 const WAIT_MAX: Duration = Duration::from_millis(250);
 
@@ -43,6 +43,8 @@ struct Shared {
     /// A copy is under way; set by each of its steps, cleared by each look.
     bulk: AtomicBool,
     little_left: AtomicBool,
+    /// Much was left after a round: a copy should let the next one finish.
+    much_left: AtomicBool,
     /// How often all there was has been moved.
     clean: watch::Sender<u64>,
 }
@@ -51,7 +53,8 @@ impl Wal {
     /// Before each step of a copy: waits, within a bound, while the log is too long.
     pub(crate) async fn caught_up(&self) {
         self.shared.bulk.store(true, Ordering::Relaxed);
-        if self.shared.pages.load(Ordering::Relaxed) < PAGES_TOO_MANY {
+        let too_long = self.shared.pages.load(Ordering::Relaxed) >= PAGES_TOO_MANY;
+        if !too_long && !self.shared.much_left.load(Ordering::Relaxed) {
             return;
         }
         let mut clean = self.shared.clean.subscribe();
@@ -79,18 +82,22 @@ impl Shared {
         Some((moved, pages - moved))
     }
 
+    /// Moves all, or all but little, unless somebody's reading stands in the way.
     fn round(&self, conn: &Connection) {
         let mut moved_before = -1;
         while let Some((moved, left)) = self.checkpoint(conn) {
-            if left <= PAGES_LITTLE {
+            let somebody_waits = self.clean.receiver_count() > 0;
+            if left <= PAGES_LITTLE && !(left > 0 && somebody_waits) {
                 self.little_left.store(left > 0, Ordering::Relaxed);
-                return;
+                break;
             }
             if moved <= moved_before {
-                return;
+                break;
             }
             moved_before = moved;
+            self.much_left.store(true, Ordering::Relaxed);
         }
+        self.much_left.store(false, Ordering::Relaxed);
     }
 }
 
@@ -110,6 +117,7 @@ impl Checkpointer {
             pages: AtomicU32::new(0),
             bulk: AtomicBool::new(false),
             little_left: AtomicBool::new(false),
+            much_left: AtomicBool::new(false),
             clean: watch::Sender::new(0),
         });
         let wal = Wal { shared: Arc::clone(&shared), ping };
