@@ -14,16 +14,16 @@ use tokio::time::sleep;
 
 use super::Sizes;
 use super::child::{self, Working};
-use super::report::{Line, max, median};
+use super::report::{Line, median};
 use super::site::{self, DEDICATED, SHARED, Site};
 
 /// What all writers together append, in events per second.
 const RATE: f64 = 800.0;
 /// What a pause may take, in milliseconds.
 const PAUSE_MAX: f64 = 50.0;
-/// How much longer the median pause of the long history may be, in milliseconds: a part of one
-/// synced write, and there are five in a cutover.
-const LONGER_MAX: f64 = 2.0;
+/// How much longer the median pause of the long history may be, in milliseconds: a tenth of what a
+/// pause may take. Less than that is not to be told from the moods of a disk.
+const LONGER_MAX: f64 = 5.0;
 
 /// Pauses of cutovers there and back.
 pub(crate) async fn pauses(folder: &Path, sizes: &Sizes) -> Result<Vec<Line>> {
@@ -33,7 +33,7 @@ pub(crate) async fn pauses(folder: &Path, sizes: &Sizes) -> Result<Vec<Line>> {
     site.fill(&histories).await?;
     let mut lines = Vec::new();
     for processes in [1, 2] {
-        let mut pauses = vec![Vec::new(); histories.len()];
+        let mut pauses = vec![Vec::<Pause>::new(); histories.len()];
         // In turns, so that what else goes on here meets both.
         for _ in 0..sizes.returns {
             for (Wanted { tenant, .. }, pauses) in histories.iter().zip(&mut pauses) {
@@ -43,10 +43,17 @@ pub(crate) async fn pauses(folder: &Path, sizes: &Sizes) -> Result<Vec<Line>> {
         let what = if processes == 1 { "1 process" } else { "2 processes" };
         for (Wanted { events, .. }, pauses) in histories.iter().zip(&pauses) {
             let name = format!("pause of a cutover, {events} events, {what}, max");
-            let detail = format!("median {:.1} ms of {} cutovers", median(pauses), pauses.len());
-            lines.push(Line::at_most(name, max(pauses), PAUSE_MAX, " ms", detail));
+            let worst = pauses.iter().max_by(|a, b| a.seen.total_cmp(&b.seen));
+            let worst = worst.copied().unwrap_or_default();
+            let detail = format!(
+                "median {:.1} ms of {} cutovers; the worst had {:.1} ms from intent to switch",
+                middle(pauses),
+                pauses.len(),
+                worst.switch
+            );
+            lines.push(Line::at_most(name, worst.seen, PAUSE_MAX, " ms", detail));
         }
-        let (long, short) = (median(&pauses[0]), median(&pauses[1]));
+        let (long, short) = (middle(&pauses[0]), middle(&pauses[1]));
         let name = format!("pause of the long history, less that of the short, {what}, median");
         let detail = format!("{long:.1} ms and {short:.1} ms");
         lines.push(Line::at_most(name, long - short, LONGER_MAX, " ms", detail));
@@ -55,13 +62,26 @@ pub(crate) async fn pauses(folder: &Path, sizes: &Sizes) -> Result<Vec<Line>> {
     Ok(lines)
 }
 
-/// The longest pause that a writer saw, of a cutover and of the one back.
+/// A cutover, in milliseconds.
+#[derive(Clone, Copy, Default)]
+struct Pause {
+    /// The longest that a writer saw.
+    seen: f64,
+    /// From the intent to the switch, by the log.
+    switch: f64,
+}
+
+fn middle(pauses: &[Pause]) -> f64 {
+    median(&pauses.iter().map(|pause| pause.seen).collect::<Vec<_>>())
+}
+
+/// The pauses of a cutover and of the one back.
 async fn there_and_back(
     site: &Site,
     folder: &Path,
     tenant: TenantId,
     processes: u16,
-) -> Result<Vec<f64>> {
+) -> Result<Vec<Pause>> {
     let (here, elsewhere) = if processes == 1 { (8, 0) } else { (4, 4) };
     let share = |writers: u16| RATE * f64::from(writers) / 8.0;
     let load = site.load(tenant, here, Some(share(here)))?;
@@ -101,7 +121,10 @@ async fn there_and_back(
     moving.done().await?;
     let mut pauses = Vec::new();
     for id in migrations {
-        pauses.push(observe(&records, &site.timeline(id).await?).pause.max_ms);
+        let timeline = site.timeline(id).await?;
+        let switch = timeline.cutovers.last().map_or(0, |(from, to)| to - from);
+        let seen = observe(&records, &timeline).pause.max_ms;
+        pauses.push(Pause { seen, switch: switch as f64 / 1_000.0 });
     }
     Ok(pauses)
 }

@@ -78,8 +78,3 @@ pub(crate) fn median(values: &[f64]) -> f64 {
         n => f64::midpoint(values[n / 2 - 1], values[n / 2]),
     }
 }
-
-/// The largest.
-pub(crate) fn max(values: &[f64]) -> f64 {
-    values.iter().copied().fold(0.0, f64::max)
-}
