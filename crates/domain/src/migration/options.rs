@@ -53,8 +53,8 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            batch_events: 2_000,
-            batch_bytes: 4 << 20,
+            batch_events: 8_000,
+            batch_bytes: 8 << 20,
             copy_rate_max: 0,
             copy_bytes_rate_max: 0,
             lag_events_max: 1_000,
