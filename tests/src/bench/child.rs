@@ -53,7 +53,9 @@ pub(crate) fn command(task: &str, args: &[&OsStr]) -> Result<Command> {
 
 /// What a child that ends by itself prints.
 pub(crate) async fn answer(task: &str, args: &[&OsStr]) -> Result<String> {
-    let output = command(task, args)?.stderr(Stdio::inherit()).output().await?;
+    // Not `output`, which would keep what the child says on stderr to itself.
+    let child = command(task, args)?.stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
+    let output = child.wait_with_output().await?;
     if !output.status.success() {
         bail!("the child for {task} did not succeed: {}", output.status);
     }
