@@ -35,7 +35,7 @@ impl Room {
             "crates/app" => Self::App,
             "crates/server" => Self::Server,
             "crates/cli" => Self::Cli,
-            "xtask" | "tests" => Self::Outside,
+            "xtask" | "tests" | "tests/cluster" => Self::Outside,
             _ if folder.starts_with("crates/adapters/") => Self::Adapter,
             _ => return None,
         })

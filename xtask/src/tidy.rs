@@ -18,7 +18,7 @@ pub(crate) fn run() -> Result<()> {
         ("leftovers", || none(&leftovers::find(&root())?)),
         ("architecture", || none(&architecture::check(&metadata::load()?))),
         ("unused dependencies", || none(&dependencies::unused(&metadata::load()?)?)),
-        ("no test feature in the release", || none(&release::findings()?)),
+        ("nothing of tests in the release", || none(&release::findings()?)),
         ("licenses, bans, sources", || {
             run_command(cargo("deny check --hide-inclusion-graph bans licenses sources"))
         }),

@@ -1,0 +1,48 @@
+//! PostgreSQL servers for tests: each in a temporary folder, on a free port of the loopback
+//! interface, never as root, and gone when the process that started it is gone, however it ends.
+//!
+//! ```text
+//!  test process ──pipe──▶ keeper (sh) ──▶ postgres
+//!       │  end of the pipe: the keeper stops its server and removes the folder
+//!       └── signals to the server's processes (pause, kill)
+//! ```
+//!
+//! A test takes a database of its own in the server that all tests of its process share:
+//!
+//! ```no_run
+//! let database = rehome_cluster::shared().database()?;
+//! println!("{}", database.url());
+//! # Ok::<(), anyhow::Error>(())
+//! ```
+//!
+//! A test that stops, kills or fills a server starts one of its own with [`Cluster::start`].
+//!
+//! | file | what it knows |
+//! |---|---|
+//! | `install` | where PostgreSQL is, and as whom it runs |
+//! | `keeper` | the process between us and a server, which outlives us by a moment |
+//! | `cluster` | a server: begin, stop, kill, pause, SQL as its administrator |
+//! | `database` | a database with an owner that is no superuser |
+//!
+//! Nothing here may use another crate of ours, and nothing that users get may use this one.
+
+mod cluster;
+mod database;
+mod install;
+mod keeper;
+
+use std::sync::OnceLock;
+
+pub use cluster::{Cluster, Options};
+pub use database::Database;
+
+/// The server that all tests of this process share; started when the first one asks.
+///
+/// # Panics
+/// If there is no PostgreSQL or it cannot be started: a test that needs one fails.
+pub fn shared() -> &'static Cluster {
+    static SHARED: OnceLock<Result<Cluster, String>> = OnceLock::new();
+    let shared = SHARED
+        .get_or_init(|| Cluster::start(&Options::default()).map_err(|error| format!("{error:#}")));
+    shared.as_ref().unwrap_or_else(|error| panic!("no PostgreSQL for this test: {error}"))
+}
