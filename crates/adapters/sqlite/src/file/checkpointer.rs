@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use crate::error::FileError;
 
 /// From so many pages on, the log is worth moving: small rounds disturb the appends least.
-const PAGES_WORTH_IT: u32 = 1_000;
+const PAGES_WORTH_IT: u32 = 500;
 /// The same during a copy: its transactions write the same pages of the indexes again and again,
 /// and a longer log holds more of these and moves each once. 64 MiB.
 const PAGES_WORTH_IT_IN_BULK: u32 = 16_384;
@@ -60,6 +60,12 @@ impl Wal {
         let mut clean = self.shared.clean.subscribe();
         let _ = self.ping.try_send(());
         let _ = tokio::time::timeout(WAIT_MAX, clean.changed()).await;
+    }
+
+    /// A transaction among those of others: the log is moved in small rounds, whose writes to the
+    /// file delay a commit's sync the least.
+    pub(super) fn in_small_rounds(&self) {
+        self.shared.bulk.store(false, Ordering::Relaxed);
     }
 
     /// Moves the little that the checkpointer left, on the writer's own thread.

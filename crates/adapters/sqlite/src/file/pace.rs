@@ -19,7 +19,7 @@ const OTHERS_REMEMBERED: Duration = Duration::from_secs(5);
 /// The same for other jobs of this process.
 const COLLEAGUES_REMEMBERED: Duration = Duration::from_secs(1);
 /// For how long the lock may be held, commit and all, while others write.
-const HELD_AMONG_OTHERS: Duration = Duration::from_millis(8);
+const HELD_AMONG_OTHERS: Duration = Duration::from_millis(5);
 /// For how long a job may go on otherwise, before its commit.
 const TURN_ALONE: Duration = Duration::from_millis(100);
 /// Shortest turn: a job that could only ever take one step between others would hardly get on.
@@ -128,6 +128,11 @@ impl Turn {
         let cut = held >= TURN_MIN && self.waiting.load(Ordering::Relaxed) > 0;
         self.cut.set(cut);
         cut || held >= self.length
+    }
+
+    /// Whether another process writes to the file too.
+    pub(super) fn is_among_others(&self) -> bool {
+        self.among_others
     }
 
     /// The job is done, its commit begins.

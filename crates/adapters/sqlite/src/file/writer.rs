@@ -111,6 +111,9 @@ impl Writing {
         self.place.check()?;
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let (turn, others_wrote) = self.pace.begin(data_version(&tx)?);
+        if turn.is_among_others() {
+            self.wal.in_small_rounds();
+        }
         if others_wrote {
             // Whoever wrote may have been a newer rehome that upgraded the file.
             self.refusal = schema::read_meta(&tx)?.forbids_writing();
