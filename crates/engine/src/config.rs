@@ -19,6 +19,8 @@ pub struct EngineConfig {
     pub json_limits: JsonLimits,
     /// How often a waiting writer looks at the route during a cutover.
     pub pause_poll: Duration,
+    /// The same, while this process is told of changed routes; looking is then only the net below.
+    pub pause_poll_told: Duration,
     /// How often the mirror looks at the source when no writer of this process wakes it.
     pub mirror_poll: Duration,
     /// Shortest time between two commits of the mirror while writers are not waiting for it, so
@@ -46,6 +48,7 @@ impl Default for EngineConfig {
             group_bytes: 1 << 20,
             json_limits: JsonLimits::default(),
             pause_poll: Duration::from_millis(1),
+            pause_poll_told: Duration::from_millis(10),
             mirror_poll: Duration::from_millis(4),
             mirror_pace: Duration::from_millis(8),
             driver_poll: Duration::from_millis(25),

@@ -290,9 +290,11 @@ async fn a_switch_is_made_only_on_the_revision_that_was_fenced_and_compared() {
     sleeper.control.down_for(ControlOp::Lease);
 
     // Rolled back; a second cutover has its intent recorded and has not fenced yet, and a writer
-    // of the source is acknowledged. The route says cutover_paused again, on another revision.
+    // of the source, who heard no news of it, is acknowledged. The route says cutover_paused again,
+    // on another revision.
     roll_back_by_hand(&world, tenant).await;
-    let writer = warm(&world, tenant, "p3").await;
+    let writer = world.deaf_process("p3");
+    writer.engine.router().read_feed(tenant, 0, BatchLimit::events(1)).await.unwrap();
     other.operations.request_cutover(id).await.unwrap();
     let fence = other.a.gate_before(StoreOp::Fence);
     let driving = other.drive(id);

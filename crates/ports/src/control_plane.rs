@@ -8,7 +8,7 @@ use rehome_domain::ledger::Head;
 use rehome_domain::migration::{Fact, Migration, Phase, Refusal};
 use rehome_domain::route::Route;
 
-use crate::{Class, Fault};
+use crate::{Class, Fault, RouteListener};
 
 /// What the control plane answers when it does not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -166,6 +166,12 @@ pub struct Migrations {
 pub trait ControlPlane: Send + Sync {
     /// The deployment whose stores and migrations these are.
     fn deployment(&self) -> &str;
+
+    /// News of routes that are changed from here on, by any process; `None` when this control
+    /// plane tells none. Nothing may rest on it.
+    fn listen(&self) -> Option<RouteListener> {
+        None
+    }
 
     /// The tenant's route, if it has one.
     async fn route(&self, tenant: TenantId) -> Result<Option<Route>, ControlError>;

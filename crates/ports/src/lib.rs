@@ -18,6 +18,7 @@ mod ledger_store;
 #[cfg(feature = "memory")]
 pub mod memory;
 pub mod record;
+mod route_news;
 
 pub use control_plane::{
     ActiveLease, Change, ControlError, ControlPlane, Lease, LeaseRequest, LogEntry, Marks,
@@ -29,3 +30,4 @@ pub use ledger_store::{
     AppendOutcome, BatchLimit, Feed, LedgerStore, StoreReport, StreamSlice, StreamVersion,
     TenantLedger,
 };
+pub use route_news::{RouteListener, RouteNews, RouteTeller};

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::steps::{Context, CutoverEnd, DualWrite, StepError, Window};
 use crate::Engine;
 use crate::config::Backoff;
+use crate::router::Moment;
 
 /// Refusals in a row after which a migration fails instead of being tried again.
 const REFUSALS_MAX: u32 = 8;
@@ -21,11 +22,14 @@ pub(crate) struct Driver {
     dual_write: Option<DualWrite>,
     window: Option<Window>,
     retry_at: Option<Instant>,
+    /// Before the migration's row was last read.
+    looked: Moment,
 }
 
 impl Driver {
     pub(crate) fn new(engine: Engine, id: MigrationId, actor: String) -> Self {
-        Self { engine, id, actor, dual_write: None, window: None, retry_at: None }
+        let looked = engine.router.moment();
+        Self { engine, id, actor, dual_write: None, window: None, retry_at: None, looked }
     }
 
     /// Works until nothing is left to do, or `enough` says so of the migration's row.
@@ -36,6 +40,7 @@ impl Driver {
         let mut backoff = Backoff::new(&self.engine.config);
         let mut refusals = 0;
         loop {
+            self.looked = self.engine.router.moment();
             let migration = self.engine.control.migration(self.id).await;
             let error = match migration {
                 Ok(migration) if enough(&migration) => {
@@ -102,10 +107,16 @@ impl Driver {
             Command::CloseWindow => context.close_window().await?,
             Command::DropOldReplica => context.drop_old_replica().await?,
             Command::CleanUp => context.clean_up().await?,
-            Command::Wait => tokio::time::sleep(self.engine.config.driver_poll).await,
+            Command::Wait => self.idle(&context).await,
             Command::Done => return Ok(Some(context.migration)),
         }
         Ok(None)
+    }
+
+    /// Waits for a moment, or until an operator or another driver has moved the route.
+    async fn idle(&self, context: &Context) {
+        let poll = self.engine.config.driver_poll;
+        self.engine.router.idle(context.tenant(), self.looked, poll).await;
     }
 
     /// What is to be done next, from the row, the mirror and the auditor.
@@ -142,7 +153,7 @@ impl Driver {
                 }
             }
         }
-        tokio::time::sleep(self.engine.config.driver_poll).await;
+        self.idle(context).await;
         Ok(())
     }
 
@@ -174,7 +185,7 @@ impl Driver {
             Some(window) if !window.check()? => self.stop_window().await,
             Some(_) => {}
         }
-        tokio::time::sleep(self.engine.config.driver_poll).await;
+        self.idle(context).await;
         Ok(())
     }
 

@@ -125,7 +125,9 @@ impl Supervisor {
             fact: Fact::LeaseTaken { holder: Box::from(&*self.holder) },
             actor: self.holder.to_string(),
         };
-        self.engine.control.record(change).await.map(drop)
+        let recorded = self.engine.control.record(change).await?;
+        self.engine.router.observe(recorded.route);
+        Ok(())
     }
 
     /// Runs the migration in a task of its own, ended when the handle is dropped.

@@ -10,11 +10,15 @@
 //! The hot path never asks the control plane: the store itself refuses a stale epoch. A router
 //! that finds a ledger behind the route activates it, in every state but `cutover_paused`; there
 //! it waits, and past the deadline it rolls the cutover back itself.
+//!
+//! News of changed routes shortens the way; nothing rests on it.
 
 mod cache;
+mod news;
 mod writer;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use rehome_domain::append::{Append, Appended};
@@ -32,7 +36,9 @@ use rehome_ports::{
 use crate::config::EngineConfig;
 use crate::mirror::Mirrors;
 use crate::stores::Stores;
-use cache::{RouteCache, Seen};
+use cache::RouteCache;
+pub(crate) use cache::{Moment, Seen};
+use news::Listening;
 use writer::{Chain, Writers};
 
 /// An [`EventStore`] over all stores of the deployment. Cheap to clone.
@@ -43,7 +49,8 @@ struct Inner {
     control: Arc<dyn ControlPlane>,
     stores: Stores,
     config: EngineConfig,
-    cache: RouteCache,
+    cache: Arc<RouteCache>,
+    listening: Listening,
     writers: Writers,
     mirrors: Mirrors,
 }
@@ -72,7 +79,8 @@ impl TenantRouter {
             control,
             stores,
             config,
-            cache: RouteCache::new(),
+            cache: Arc::new(RouteCache::new()),
+            listening: Listening::default(),
             writers: Writers::default(),
             mirrors: Mirrors::default(),
         }))
@@ -85,7 +93,21 @@ impl TenantRouter {
     /// Takes over a route row that this process has just read or written, so that the writers
     /// waiting here go on at once; answers since when its `rev` is known here.
     pub(crate) fn observe(&self, route: Route) -> Seen {
-        self.0.cache.put(route)
+        self.0.observe(route)
+    }
+
+    /// Now, in what this process has learned of routes: asked for before a row is read that
+    /// [`TenantRouter::idle`] is to be woken from.
+    pub(crate) fn moment(&self) -> Moment {
+        self.0.listening.start(&self.0.control, &self.0.cache);
+        self.0.cache.moment()
+    }
+
+    /// Waits for so long, or until the tenant's route was changed since that moment, if that is
+    /// told.
+    pub(crate) async fn idle(&self, tenant: TenantId, since: Moment, at_most: Duration) {
+        // Time being over is one way for it to end.
+        let _ = tokio::time::timeout(at_most, self.0.cache.changed(tenant, since)).await;
     }
 
     /// Resolves when a writer of this process has appended to the tenant.
@@ -149,6 +171,7 @@ impl TenantRouter {
     /// Takes no more appends and waits for those that were accepted.
     pub async fn shutdown(&self) {
         self.0.writers.close().await;
+        self.0.listening.close().await;
     }
 }
 
@@ -164,10 +187,18 @@ impl Inner {
     }
 
     async fn refresh(&self, tenant: TenantId) -> Result<Option<Seen>, ControlError> {
-        Ok(self.control.route(tenant).await?.map(|route| self.cache.put(route)))
+        let moment = self.cache.moment();
+        let route = self.control.route(tenant).await?;
+        Ok(route.map(|route| self.cache.put(route, moment)))
+    }
+
+    /// Takes over a row that was just read or written.
+    fn observe(&self, route: Route) -> Seen {
+        self.cache.put(route, self.cache.moment())
     }
 
     async fn route(&self, tenant: TenantId) -> Result<Option<Seen>, ControlError> {
+        self.listening.start(&self.control, &self.cache);
         match self.cache.get(tenant) {
             Some(seen) => Ok(Some(seen)),
             None => self.refresh(tenant).await,
@@ -185,7 +216,7 @@ impl Inner {
         self.stores.get(&route.store)?.activate(route.tenant, activation).await?;
         if !route.created {
             let route = self.control.mark_created(route.tenant, route.epoch).await?;
-            self.cache.put(route);
+            self.observe(route);
         }
         Ok(())
     }
@@ -204,11 +235,11 @@ impl Inner {
         match self.control.record(change).await {
             Ok(recorded) => {
                 tracing::warn!(tenant_id = %route.tenant, "rolled back a cutover past its deadline");
-                self.cache.put(recorded.route);
+                self.observe(recorded.route);
                 Ok(())
             }
             Err(ControlError::Stale(now)) => {
-                self.cache.put(*now);
+                self.observe(*now);
                 Ok(())
             }
             Err(error) => Err(error),

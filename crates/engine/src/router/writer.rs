@@ -364,7 +364,7 @@ impl Group<'_> {
         }
         let store = self.inner.stores.default_id();
         let route = self.inner.control.create_route(self.tenant, store).await?;
-        Ok(self.inner.cache.put(route))
+        Ok(self.inner.observe(route))
     }
 
     async fn wait(&self, next: Next, soonest: Instant) {
@@ -374,11 +374,13 @@ impl Group<'_> {
                 tokio::time::sleep_until(soonest.min(Instant::now() + time)).await;
             }
             Next::WhenRouteChanges(seen) => {
-                let poll = Instant::now() + self.inner.config.pause_poll;
-                tokio::select! {
-                    () = self.inner.cache.changed() => {}
-                    () = tokio::time::sleep_until(poll.min(soonest)) => {}
-                }
+                let (cache, config) = (&self.inner.cache, &self.inner.config);
+                let told = cache.is_listening();
+                let poll = if told { config.pause_poll_told } else { config.pause_poll };
+                let look = soonest.min(seen.next_look(Instant::now() + poll));
+                let changed = cache.changed(self.tenant, seen.read());
+                // Time being over is one way for it to end.
+                let _ = tokio::time::timeout_at(look, changed).await;
                 if seen.deadline_passed() {
                     // A failure to help is no failure of the append: it waits on.
                     let _ = self.inner.help(&seen).await;

@@ -86,12 +86,25 @@ impl World {
 
     /// A process of the deployment.
     pub fn process(&self, name: &str) -> Process {
+        self.process_that(name, FaultyControlPlane::new)
+    }
+
+    /// A process that is told nothing of what others do to routes.
+    pub fn deaf_process(&self, name: &str) -> Process {
+        self.process_that(name, FaultyControlPlane::deaf)
+    }
+
+    fn process_that(
+        &self,
+        name: &str,
+        plane: fn(Arc<dyn ControlPlane>, Arc<Script>) -> FaultyControlPlane,
+    ) -> Process {
         let (a, b, control) = (Script::new(), Script::new(), Script::new());
         let stores: [Arc<dyn LedgerStore>; 2] = [
             Arc::new(FaultyStore::new(self.a.clone(), Arc::clone(&a))),
             Arc::new(FaultyStore::new(self.b.clone(), Arc::clone(&b))),
         ];
-        let plane = FaultyControlPlane::new(self.control.clone(), Arc::clone(&control));
+        let plane = plane(self.control.clone(), Arc::clone(&control));
         let engine = Engine::new(
             Arc::new(plane),
             Stores::new(stores, store_id("a")).unwrap(),

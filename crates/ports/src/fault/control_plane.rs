@@ -11,19 +11,25 @@ use super::op::{ControlOp, Op};
 use super::script::Script;
 use crate::{
     ActiveLease, Change, ControlError, ControlPlane, Lease, LeaseRequest, LogEntry, Marks,
-    Migrations, Recorded,
+    Migrations, Recorded, RouteListener,
 };
 
 /// Passes every call to the inner control plane, by the script.
 pub struct FaultyControlPlane {
     inner: Arc<dyn ControlPlane>,
     script: Arc<Script>,
+    deaf: bool,
 }
 
 impl FaultyControlPlane {
     /// `inner`, driven by `script`.
     pub fn new(inner: Arc<dyn ControlPlane>, script: Arc<Script>) -> Self {
-        Self { inner, script }
+        Self { inner, script, deaf: false }
+    }
+
+    /// The same, which tells no news of routes.
+    pub fn deaf(inner: Arc<dyn ControlPlane>, script: Arc<Script>) -> Self {
+        Self { inner, script, deaf: true }
     }
 
     /// What drives it.
@@ -44,6 +50,10 @@ impl FaultyControlPlane {
 impl ControlPlane for FaultyControlPlane {
     fn deployment(&self) -> &str {
         self.inner.deployment()
+    }
+
+    fn listen(&self) -> Option<RouteListener> {
+        if self.deaf { None } else { self.inner.listen() }
     }
 
     async fn route(&self, tenant: TenantId) -> Result<Option<Route>, ControlError> {

@@ -16,7 +16,7 @@ use crate::clock::Clock;
 use crate::record::{log_hash, write_fact};
 use crate::{
     ActiveLease, Change, ControlError, ControlPlane, Lease, LeaseRequest, LogEntry, Marks,
-    Migrations, Recorded,
+    Migrations, Recorded, RouteListener, RouteNews, RouteTeller,
 };
 
 /// A [`ControlPlane`] whose rows are in memory.
@@ -24,6 +24,7 @@ pub struct MemoryControlPlane {
     deployment: String,
     clock: Arc<dyn Clock>,
     rows: Mutex<Snapshot>,
+    news: RouteTeller,
 }
 
 /// All that a control plane held at one moment; see [`MemoryControlPlane::restore`].
@@ -53,7 +54,21 @@ struct LeaseRow {
 impl MemoryControlPlane {
     /// An empty control plane. `clock` dates the log and measures the leases.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { deployment: "memory".to_owned(), clock, rows: Mutex::default() }
+        Self {
+            deployment: "memory".to_owned(),
+            clock,
+            rows: Mutex::default(),
+            news: RouteTeller::new(true),
+        }
+    }
+
+    /// Where the news of changed routes is told, for tests that keep it quiet or make it up.
+    pub fn news(&self) -> &RouteTeller {
+        &self.news
+    }
+
+    fn tell(&self, route: &Route) {
+        self.news.tell(RouteNews::Changed { tenant: route.tenant, rev: route.rev });
     }
 
     /// All that it holds now.
@@ -64,6 +79,7 @@ impl MemoryControlPlane {
     /// Puts back what it held: a control plane that loses time, as one restored from a backup.
     pub fn restore(&self, snapshot: Snapshot) {
         *lock(&self.rows) = snapshot;
+        self.news.tell(RouteNews::Listening);
     }
 
     /// Changes one route without any rule, for tests that plant what must never be.
@@ -149,6 +165,10 @@ impl ControlPlane for MemoryControlPlane {
         &self.deployment
     }
 
+    fn listen(&self) -> Option<RouteListener> {
+        Some(self.news.listen())
+    }
+
     async fn route(&self, tenant: TenantId) -> Result<Option<Route>, ControlError> {
         Ok(lock(&self.rows).routes.get(&tenant).cloned())
     }
@@ -182,7 +202,12 @@ impl ControlPlane for MemoryControlPlane {
     }
 
     async fn record(&self, change: Change) -> Result<Recorded, ControlError> {
-        lock(&self.rows).record(change, self.clock.now())
+        let routes = change.fact.routes();
+        let recorded = lock(&self.rows).record(change, self.clock.now())?;
+        if routes {
+            self.tell(&recorded.route);
+        }
+        Ok(recorded)
     }
 
     async fn recover(
@@ -200,7 +225,9 @@ impl ControlPlane for MemoryControlPlane {
             let fact = Fact::Recovered { store: store.clone(), n, base };
             let actor = actor.to_owned();
             let change = Change { tenant, migration, rev: Some(rev), fact, actor };
-            return Ok(rows.record(change, self.clock.now())?.route);
+            let route = rows.record(change, self.clock.now())?.route;
+            self.tell(&route);
+            return Ok(route);
         }
         if route.rev != rev {
             return Err(ControlError::Stale(Box::new(route)));
@@ -208,6 +235,7 @@ impl ControlPlane for MemoryControlPlane {
         let mut route = migration::recovered(route, store, n, base);
         route.rev += 1;
         rows.routes.insert(tenant, route.clone());
+        self.tell(&route);
         Ok(route)
     }
 

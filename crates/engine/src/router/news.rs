@@ -1,0 +1,99 @@
+//! Listens to the news of changed routes, and reads again what is said to have changed.
+//!
+//! News makes waiting short and saves an append that an old store would refuse. A router that hears
+//! nothing, or too late, does the same a little later: its cached route is refused by the store, and
+//! a writer that waits looks by itself.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use rehome_domain::ids::TenantId;
+use rehome_ports::{ControlPlane, RouteListener, RouteNews};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::cache::RouteCache;
+
+/// Longest time that reading one route may keep the listener from the next news.
+const READ_WITHIN: Duration = Duration::from_secs(1);
+
+/// The task that listens, started with the first use of the router.
+#[derive(Default)]
+pub(super) struct Listening {
+    started: OnceLock<()>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Listening {
+    /// Starts to listen, unless that was done, or the control plane tells no news.
+    pub(super) fn start(&self, control: &Arc<dyn ControlPlane>, cache: &Arc<RouteCache>) {
+        self.started.get_or_init(|| {
+            if let Some(listener) = control.listen() {
+                let work = listen(listener, Arc::clone(control), Arc::clone(cache));
+                let stop = self.stop.clone();
+                self.tasks.spawn(async move { stop.run_until_cancelled_owned(work).await });
+            }
+        });
+    }
+
+    pub(super) async fn close(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+async fn listen(
+    mut listener: RouteListener,
+    control: Arc<dyn ControlPlane>,
+    cache: Arc<RouteCache>,
+) {
+    // However this ends: nobody relies on news that nobody listens to.
+    let cache = Hearing(cache);
+    let mut doubtful = VecDeque::new();
+    loop {
+        tokio::select! {
+            biased;
+            news = listener.next() => match news {
+                None => return,
+                Some(RouteNews::Changed { tenant, rev }) => {
+                    if cache.0.told(tenant, rev) {
+                        doubtful.push_front(tenant);
+                    }
+                }
+                Some(RouteNews::Silent) => cache.0.told_nothing(),
+                Some(RouteNews::Listening) => doubtful = cache.0.told_to_listen().into(),
+            },
+            () = std::future::ready(()), if !doubtful.is_empty() => {
+                if let Some(tenant) = doubtful.pop_front() {
+                    read(&*control, &cache.0, tenant).await;
+                }
+            }
+        }
+    }
+}
+
+struct Hearing(Arc<RouteCache>);
+
+impl Drop for Hearing {
+    fn drop(&mut self) {
+        self.0.told_nothing();
+    }
+}
+
+async fn read(control: &dyn ControlPlane, cache: &RouteCache, tenant: TenantId) {
+    let moment = cache.moment();
+    let route = tokio::time::timeout(READ_WITHIN, control.route(tenant)).await;
+    // A row that cannot be read now is read when a store refuses the one that is kept.
+    if let Ok(Ok(Some(route))) = route {
+        cache.put(route, moment);
+    }
+}
