@@ -1,0 +1,170 @@
+//! What PostgreSQL says, as the ports say it.
+//!
+//! A message says which server, what happened and what to do; never what a row holds. The details
+//! that PostgreSQL adds to an error name values, so they are left out.
+
+use std::time::Duration;
+
+use rehome_domain::ledger::Refused;
+use rehome_ports::{ControlError, Fault, FaultKind, StoreError};
+use tokio_postgres::error::{DbError, Severity, SqlState};
+
+/// What went wrong with a server, before its name is on it.
+#[derive(Debug)]
+pub(crate) struct ServerError {
+    kind: FaultKind,
+    /// The answer was lost: whether the statement was carried out is not known.
+    lost: bool,
+    /// What was lost may have been applied.
+    applied: bool,
+    source: Option<Said>,
+}
+
+/// What the server, or the way to it, said.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Said(String);
+
+impl ServerError {
+    /// Found by our own checks.
+    pub(crate) const fn new(kind: FaultKind) -> Self {
+        Self { kind, lost: false, applied: false, source: None }
+    }
+
+    /// What the server holds makes no sense.
+    pub(crate) fn corrupt(what: impl Into<String>) -> Self {
+        Self::new(FaultKind::Corrupt(what.into()))
+    }
+
+    /// It cannot be reached.
+    pub(crate) fn unreachable(why: impl Into<String>) -> Self {
+        Self::new(FaultKind::Unreachable(why.into()))
+    }
+
+    /// Nothing was heard in time.
+    pub(crate) fn no_answer(time: Duration) -> Self {
+        let why = format!("no answer within {} s", time.as_secs_f32());
+        Self { lost: true, ..Self::unreachable(why) }
+    }
+
+    /// A connection could not be made; nothing was sent.
+    pub(crate) fn connecting(error: tokio_postgres::Error) -> Self {
+        Self { lost: false, ..Self::from(error) }
+    }
+
+    /// The same, of a statement that may have changed something.
+    #[must_use]
+    pub(crate) fn of_write(self) -> Self {
+        Self { applied: self.lost, ..self }
+    }
+
+    /// The SQLSTATE that the server gave, if it gave one.
+    pub(crate) fn is_locked(&self) -> bool {
+        self.kind == FaultKind::Locked
+    }
+
+    /// The fault of the server called `what`.
+    pub(crate) fn fault(self, what: &str) -> Fault {
+        let fault = Fault::new(what, self.kind);
+        let fault = if self.applied { fault.maybe_applied() } else { fault };
+        match self.source {
+            Some(said) => fault.caused_by(said),
+            None => fault,
+        }
+    }
+}
+
+impl From<tokio_postgres::Error> for ServerError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        if let Some(said) = error.as_db_error() {
+            let source = Some(Said(words(said)));
+            return Self { kind: kind(said), lost: is_lost(said), applied: false, source };
+        }
+        Self { lost: true, ..Self::unreachable(chain(&error)) }
+    }
+}
+
+/// The error and what is below it, in one line.
+fn chain(error: &tokio_postgres::Error) -> String {
+    let mut words = error.to_string();
+    let mut below = std::error::Error::source(error);
+    while let Some(error) = below {
+        words = format!("{words}: {error}");
+        below = error.source();
+    }
+    words
+}
+
+fn words(said: &DbError) -> String {
+    format!("{} (SQLSTATE {})", said.message(), said.code().code())
+}
+
+/// Whether the statement may have been carried out all the same. An ERROR rolls it back. A session
+/// that is ended may be ended between a commit and its answer.
+fn is_lost(said: &DbError) -> bool {
+    matches!(said.parsed_severity(), Some(Severity::Fatal | Severity::Panic) | None)
+        || *said.code() == SqlState::T_R_STATEMENT_COMPLETION_UNKNOWN
+}
+
+fn kind(said: &DbError) -> FaultKind {
+    let code = said.code();
+    match code.code() {
+        "55P03" | "40001" | "40P01" => FaultKind::Locked,
+        "53100" => FaultKind::Full,
+        "3D000" | "3F000" => FaultKind::Missing(said.message().to_owned()),
+        // Resources, an operator's hand, a server that starts or stops, a standby, the way to it.
+        text => match text.get(..2) {
+            Some("08" | "25" | "28" | "42" | "53" | "57" | "58") => {
+                FaultKind::Unreachable(words(said))
+            }
+            _ => FaultKind::Corrupt(words(said)),
+        },
+    }
+}
+
+/// Why an operation answers no: a rule, or the server.
+#[derive(Debug)]
+pub(crate) enum Failure<R> {
+    /// The domain said no.
+    Rule(R),
+    /// The server failed.
+    Server(ServerError),
+}
+
+impl<R> From<ServerError> for Failure<R> {
+    fn from(error: ServerError) -> Self {
+        Self::Server(error)
+    }
+}
+
+impl From<Refused> for Failure<Refused> {
+    fn from(refused: Refused) -> Self {
+        Self::Rule(refused)
+    }
+}
+
+impl From<ControlError> for Failure<ControlError> {
+    fn from(error: ControlError) -> Self {
+        Self::Rule(error)
+    }
+}
+
+impl Failure<Refused> {
+    /// The port's error, of the server called `what`.
+    pub(crate) fn store_error(self, what: &str) -> StoreError {
+        match self {
+            Self::Rule(refused) => refused.into(),
+            Self::Server(error) => error.fault(what).into(),
+        }
+    }
+}
+
+impl Failure<ControlError> {
+    /// The port's error, of the server called `what`.
+    pub(crate) fn control_error(self, what: &str) -> ControlError {
+        match self {
+            Self::Rule(error) => error,
+            Self::Server(error) => error.fault(what).into(),
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! Stores and the control plane in PostgreSQL, version 14 or newer.
+//!
+//! ```text
+//! ledger_store, control_plane   the ports
+//!        rows                   row <-> domain
+//!        server                 one server: URL, TLS, a pool of connections, transactions
+//!        schema                 tables, functions, formats, and the checks before they are touched
+//!        error                  what PostgreSQL says -> what an operator reads
+//! ```
+//!
+//! This room imports `domain` and `ports` and never the engine.
+//!
+//! **What PostgreSQL is asked for.** A database in UTF-8 and a role that may create a schema in it,
+//! or that owns an empty one; no superuser. Everything lies in that one schema.
+
+#![allow(dead_code, unused_imports, reason = "the ports that use it come next")]
+
+mod error;
+mod rows;
+mod schema;
+mod server;
+
+pub use server::{InvalidUrl, PostgresOptions, PostgresUrl};

@@ -1,0 +1,225 @@
+//! The tables and functions, their format, and whose they are.
+//!
+//! Both parts, the store and the control plane, may lie in one schema; each has its row in `meta`.
+//! What is not ours is never written to. Everything is made in one transaction under an advisory
+//! lock, so of two processes that begin at once one waits and finds the work done.
+
+use rehome_ports::FaultKind;
+use tokio_postgres::types::Type;
+use uuid::Uuid;
+
+use crate::error::ServerError;
+use crate::rows;
+use crate::server::{Client, Transaction};
+
+/// The format that this code writes, and the newest that it reads.
+pub(crate) const FORMAT: i32 = 1;
+
+/// The oldest server that has what we use, as `server_version_num`.
+const SERVER_VERSION_MIN: i32 = 140_000;
+
+/// What a part of a schema can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Tenants' ledgers and events.
+    Store,
+    /// Routes and migrations.
+    ControlPlane,
+}
+
+impl Kind {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Store => "store",
+            Self::ControlPlane => "control_plane",
+        }
+    }
+
+    const fn noun(self) -> &'static str {
+        match self {
+            Self::Store => "store",
+            Self::ControlPlane => "control plane",
+        }
+    }
+
+    /// The scripts that make it, in order.
+    const fn scripts(self) -> &'static [&'static str] {
+        match self {
+            Self::Store => &[include_str!("store/tables.sql")],
+            Self::ControlPlane => &[include_str!("control/tables.sql")],
+        }
+    }
+}
+
+/// What a part says about itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Meta {
+    /// The format of its tables.
+    pub(crate) format: u32,
+    /// Whose it is.
+    pub(crate) deployment: String,
+    /// Which one it is.
+    pub(crate) identity: String,
+}
+
+/// A name as PostgreSQL reads it whatever is in it.
+pub(crate) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// Checks the server and the part, and makes or upgrades it where it must.
+pub(crate) async fn prepare(
+    client: &mut Client,
+    schema: &str,
+    kind: Kind,
+    create: bool,
+    deployment: Option<&str>,
+) -> Result<Meta, ServerError> {
+    check_server(client).await?;
+    if let Some(meta) = installed(client, schema, kind).await? {
+        return ours(meta, deployment);
+    }
+    if !create {
+        return Err(ServerError::new(FaultKind::Missing(format!("schema {schema}"))));
+    }
+    let mut tx = client.begin().await?;
+    let key = format!("rehome schema {schema}");
+    tx.query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", &[(&key, Type::TEXT)])
+        .await?;
+    let meta = match installed(&mut tx, schema, kind).await? {
+        Some(meta) => meta,
+        None => install(&mut tx, schema, kind, deployment).await?,
+    };
+    tx.commit().await?;
+    ours(meta, deployment)
+}
+
+fn ours(meta: Meta, deployment: Option<&str>) -> Result<Meta, ServerError> {
+    match deployment {
+        Some(expected) if expected != meta.deployment => {
+            Err(ServerError::new(FaultKind::OtherDeployment {
+                found: meta.deployment,
+                expected: expected.to_owned(),
+            }))
+        }
+        _ => Ok(meta),
+    }
+}
+
+async fn check_server(client: &mut Client) -> Result<(), ServerError> {
+    let found = client
+        .read(
+            "SELECT current_setting('server_version_num')::int, current_setting('server_version'), \
+             current_setting('server_encoding'), \
+             current_setting('default_transaction_isolation')",
+            &[],
+        )
+        .await?;
+    let row = found.first().ok_or_else(|| ServerError::corrupt("no answer about its version"))?;
+    let foreign = |why: String| Err(ServerError::new(FaultKind::Foreign(why)));
+    let (version, words): (i32, String) = (rows::get(row, 0)?, rows::get(row, 1)?);
+    if version < SERVER_VERSION_MIN {
+        return foreign(format!("it runs PostgreSQL {words}; rehome needs 14 or newer"));
+    }
+    let encoding: String = rows::get(row, 2)?;
+    if encoding != "UTF8" {
+        return foreign(format!("its database is in {encoding}; rehome needs one in UTF8"));
+    }
+    Ok(())
+}
+
+/// What `meta` says about the part; `None` if it is not there.
+async fn installed(
+    client: &mut Client,
+    schema: &str,
+    kind: Kind,
+) -> Result<Option<Meta>, ServerError> {
+    let found = client
+        .read(
+            "SELECT EXISTS (SELECT FROM pg_catalog.pg_class AS c \
+                 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace \
+                 WHERE n.nspname = $1 AND c.relname = 'meta'), \
+             EXISTS (SELECT FROM pg_catalog.pg_class AS c \
+                 JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace \
+                 WHERE n.nspname = $1)",
+            &[(&schema, Type::TEXT)],
+        )
+        .await?;
+    let Some(row) = found.first() else { return Ok(None) };
+    match (rows::get(row, 0)?, rows::get(row, 1)?) {
+        (true, _) => {}
+        (false, false) => return Ok(None),
+        (false, true) => {
+            let why = format!("its schema {schema} holds other tables; name one of its own");
+            return Err(ServerError::new(FaultKind::Foreign(why)));
+        }
+    }
+    let found = client
+        .read(
+            "SELECT format, oldest_reader, oldest_writer, deployment, identity \
+             FROM {schema}.meta WHERE kind = $1",
+            &[(&kind.name(), Type::TEXT)],
+        )
+        .await?;
+    let Some(row) = found.first() else { return Ok(None) };
+    let (format, reader, writer): (i32, i32, i32) =
+        (rows::get(row, 0)?, rows::get(row, 1)?, rows::get(row, 2)?);
+    let oldest = reader.max(writer);
+    if oldest > FORMAT {
+        return Err(ServerError::new(FaultKind::NewerFormat {
+            found: oldest.unsigned_abs(),
+            known: FORMAT.unsigned_abs(),
+        }));
+    }
+    let format = u32::try_from(format)
+        .map_err(|_| ServerError::corrupt(format!("a {} of format {format}", kind.noun())))?;
+    Ok(Some(Meta { format, deployment: rows::get(row, 3)?, identity: rows::get(row, 4)? }))
+}
+
+/// Makes the part in the caller's transaction.
+async fn install(
+    tx: &mut Transaction<'_>,
+    schema: &str,
+    kind: Kind,
+    deployment: Option<&str>,
+) -> Result<Meta, ServerError> {
+    // Not IF NOT EXISTS: that asks for the right to create one even if there is one.
+    let found = tx
+        .query(
+            "SELECT to_regnamespace($1) IS NOT NULL, to_regclass($2) IS NOT NULL",
+            &[(&quoted(schema), Type::TEXT), (&format!("{}.meta", quoted(schema)), Type::TEXT)],
+        )
+        .await?;
+    let (has_schema, has_meta) = match found.first() {
+        Some(row) => (rows::get(row, 0)?, rows::get(row, 1)?),
+        None => (false, false),
+    };
+    if !has_schema {
+        tx.batch("CREATE SCHEMA {schema}").await?;
+    }
+    if !has_meta {
+        tx.batch(include_str!("meta.sql")).await?;
+    }
+    for script in kind.scripts() {
+        tx.batch(script).await?;
+    }
+    let meta = Meta {
+        format: FORMAT.unsigned_abs(),
+        deployment: deployment.map_or_else(|| Uuid::new_v4().to_string(), str::to_owned),
+        identity: Uuid::new_v4().to_string(),
+    };
+    tx.query(
+        "INSERT INTO {schema}.meta \
+         (kind, format, oldest_reader, oldest_writer, deployment, identity, created_at) \
+         VALUES ($1, $2, $2, $2, $3, $4, \
+                 (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)",
+        &[
+            (&kind.name(), Type::TEXT),
+            (&FORMAT, Type::INT4),
+            (&meta.deployment, Type::TEXT),
+            (&meta.identity, Type::TEXT),
+        ],
+    )
+    .await?;
+    Ok(meta)
+}

@@ -1,0 +1,1 @@
+-- A store, format 1.

@@ -1,0 +1,185 @@
+//! A connection lent by the pool, and a transaction on it.
+
+use std::future::Future;
+use std::ops::{Deref, DerefMut};
+use std::time::Duration;
+
+use deadpool_postgres::Object;
+use tokio_postgres::Row;
+use tokio_postgres::types::{ToSql, Type};
+
+use super::PostgresOptions;
+use crate::error::ServerError;
+
+/// A value to bind, and the type it is bound as.
+pub(crate) type Param<'a> = (&'a (dyn ToSql + Sync), Type);
+
+/// A connection. It goes back to the pool when dropped, unless something on it was cut off.
+pub(crate) struct Client {
+    /// `None` only while it is dropped.
+    connection: Option<Object>,
+    schema: String,
+    /// Behind a pooler that knows no named statements.
+    unnamed: bool,
+    answer_within: Duration,
+    /// Something was sent and its end has not been seen.
+    busy: bool,
+}
+
+impl Client {
+    pub(super) fn new(
+        connection: Object,
+        schema: String,
+        unnamed: bool,
+        options: PostgresOptions,
+    ) -> Self {
+        let answer_within = options.answer_within;
+        Self { connection: Some(connection), schema, unnamed, answer_within, busy: false }
+    }
+
+    /// The statement of a template: `{schema}` becomes the quoted name of our schema.
+    pub(crate) fn sql(&self, template: &str) -> String {
+        template.replace("{schema}", &self.schema)
+    }
+
+    /// One statement that changes nothing.
+    pub(crate) async fn read(
+        &mut self,
+        template: &str,
+        params: &[Param<'_>],
+    ) -> Result<Vec<Row>, ServerError> {
+        self.run(template, params).await
+    }
+
+    /// One statement that may change something, in a transaction of its own. If its answer is
+    /// lost, it may have been applied.
+    pub(crate) async fn write(
+        &mut self,
+        template: &str,
+        params: &[Param<'_>],
+    ) -> Result<Vec<Row>, ServerError> {
+        self.run(template, params).await.map_err(ServerError::of_write)
+    }
+
+    /// Begins a transaction, READ COMMITTED: each statement in it sees what was committed before
+    /// the statement, also what a lock was waited for.
+    pub(crate) async fn begin(&mut self) -> Result<Transaction<'_>, ServerError> {
+        self.begin_as("BEGIN ISOLATION LEVEL READ COMMITTED").await
+    }
+
+    /// Begins a transaction that sees one snapshot and changes nothing.
+    pub(crate) async fn begin_snapshot(&mut self) -> Result<Transaction<'_>, ServerError> {
+        self.begin_as("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await
+    }
+
+    async fn begin_as(&mut self, begin: &str) -> Result<Transaction<'_>, ServerError> {
+        self.busy = true;
+        self.batch(begin).await?;
+        Ok(Transaction(self))
+    }
+
+    /// Statements without values, one after the other.
+    pub(crate) async fn batch(&mut self, template: &str) -> Result<(), ServerError> {
+        let sql = self.sql(template);
+        let (connection, asked) = self.ask();
+        within(asked, connection.batch_execute(&sql)).await
+    }
+
+    async fn run(&mut self, template: &str, params: &[Param<'_>]) -> Result<Vec<Row>, ServerError> {
+        let sql = self.sql(template);
+        let unnamed = self.unnamed;
+        let (connection, asked) = self.ask();
+        if unnamed {
+            return within(asked, connection.query_typed(&sql, params)).await;
+        }
+        let types: Vec<Type> = params.iter().map(|(_, kind)| kind.clone()).collect();
+        let values: Vec<&(dyn ToSql + Sync)> = params.iter().map(|(value, _)| *value).collect();
+        let query = async {
+            let statement = connection.prepare_typed_cached(&sql, &types).await?;
+            connection.query(&statement, &values).await
+        };
+        within(asked, query).await
+    }
+
+    /// Marks the connection until an answer is here.
+    fn ask(&mut self) -> (&Object, Asked<'_>) {
+        let connection = self.connection.as_ref().expect("it is there until it is dropped");
+        let before = std::mem::replace(&mut self.busy, true);
+        (connection, Asked { busy: &mut self.busy, before, answer_within: self.answer_within })
+    }
+}
+
+/// A question that was not yet answered.
+struct Asked<'a> {
+    busy: &'a mut bool,
+    before: bool,
+    answer_within: Duration,
+}
+
+/// Waits for the answer. If it does not come, or the caller goes away, the connection stays marked.
+async fn within<T>(
+    asked: Asked<'_>,
+    answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
+) -> Result<T, ServerError> {
+    let time = asked.answer_within;
+    let answer =
+        tokio::time::timeout(time, answer).await.map_err(|_| ServerError::no_answer(time))?;
+    *asked.busy = asked.before;
+    Ok(answer?)
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection.take()
+            && self.busy
+        {
+            // Closes it; the server rolls back what was not committed.
+            drop(Object::take(connection));
+        }
+    }
+}
+
+/// A transaction. Dropped before its commit, it takes the connection with it, and the server
+/// rolls it back.
+pub(crate) struct Transaction<'a>(&'a mut Client);
+
+impl Transaction<'_> {
+    /// One statement in the transaction. Whatever its error, nothing is applied.
+    pub(crate) async fn query(
+        &mut self,
+        template: &str,
+        params: &[Param<'_>],
+    ) -> Result<Vec<Row>, ServerError> {
+        self.0.run(template, params).await
+    }
+
+    /// Commits. If the answer is lost, it may have been applied.
+    pub(crate) async fn commit(self) -> Result<(), ServerError> {
+        self.end("COMMIT").await.map_err(ServerError::of_write)
+    }
+
+    /// Rolls back and keeps the connection.
+    pub(crate) async fn roll_back(self) -> Result<(), ServerError> {
+        self.end("ROLLBACK").await
+    }
+
+    async fn end(self, end: &str) -> Result<(), ServerError> {
+        self.0.batch(end).await?;
+        self.0.busy = false;
+        Ok(())
+    }
+}
+
+impl Deref for Transaction<'_> {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        self.0
+    }
+}
+
+impl DerefMut for Transaction<'_> {
+    fn deref_mut(&mut self) -> &mut Client {
+        self.0
+    }
+}

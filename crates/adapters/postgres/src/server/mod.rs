@@ -1,0 +1,116 @@
+//! One PostgreSQL server: a pool of connections to it, checked and with our tables in place.
+//!
+//! ```text
+//! PostgresUrl ──▶ Server::open: connect, check, install or upgrade ──▶ Server
+//!                                                                        │ client()
+//!                        read, write (one statement each) ◀── Client ◀───┘
+//!                        begin ──▶ Transaction ──▶ commit; dropped: the connection is closed
+//! ```
+//!
+//! A statement is a template in which `{schema}` stands for the quoted name of our schema. Values
+//! are always bound. What is cut off in the middle (a dropped future, a reply that does not come)
+//! takes its connection with it: a pool never hands out half a transaction.
+
+mod client;
+mod pool;
+mod tls;
+mod url;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use deadpool_postgres::Pool;
+use rehome_ports::Fault;
+
+pub(crate) use client::{Client, Param, Transaction};
+pub use url::{InvalidUrl, PostgresUrl};
+
+use crate::error::ServerError;
+use crate::schema::{self, Kind, Meta};
+
+/// How a server is used, whatever is in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PostgresOptions {
+    /// How long to wait for a connection: a free one of the pool, or a new one.
+    pub connect_within: Duration,
+    /// How long to wait for the answer to one statement. Longer than any statement of ours takes
+    /// on a server that works.
+    pub answer_within: Duration,
+}
+
+impl Default for PostgresOptions {
+    fn default() -> Self {
+        Self { connect_within: Duration::from_secs(5), answer_within: Duration::from_secs(20) }
+    }
+}
+
+/// What to open.
+pub(crate) struct Request {
+    /// What messages call it.
+    pub(crate) what: String,
+    pub(crate) kind: Kind,
+    pub(crate) url: PostgresUrl,
+    /// Whether to make the schema and its tables if there are none.
+    pub(crate) create: bool,
+    /// Whose it must be; `None`: whoever's it is, and a new deployment's if it is made.
+    pub(crate) deployment: Option<String>,
+    pub(crate) options: PostgresOptions,
+}
+
+/// A server with our tables in it.
+pub(crate) struct Server {
+    what: String,
+    url: PostgresUrl,
+    /// Quoted.
+    schema: String,
+    options: PostgresOptions,
+    pool: Pool,
+    tls: tls::Connector,
+    meta: Meta,
+}
+
+impl Server {
+    /// Connects, checks the server, and installs or upgrades the tables.
+    pub(crate) async fn open(request: Request) -> Result<Arc<Self>, Fault> {
+        let what = request.what.clone();
+        Self::try_open(request).await.map(Arc::new).map_err(|error| error.fault(&what))
+    }
+
+    async fn try_open(request: Request) -> Result<Self, ServerError> {
+        let Request { what, kind, url, create, deployment, options } = request;
+        let tls = tls::connector(&url)?;
+        let pool = pool::pool(&url, tls.clone(), options)?;
+        let schema = schema::quoted(url.schema());
+        let connection = pool::get(&pool).await?;
+        let mut client = Client::new(connection, schema.clone(), url.is_pooled(), options);
+        let meta =
+            schema::prepare(&mut client, url.schema(), kind, create, deployment.as_deref()).await?;
+        Ok(Self { what, url, schema, options, pool, tls, meta })
+    }
+
+    /// What messages call it.
+    pub(crate) fn what(&self) -> &str {
+        &self.what
+    }
+
+    /// What its tables say about themselves.
+    pub(crate) fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    /// The schema's name as it is, for `NOTIFY` channels and messages.
+    pub(crate) fn schema(&self) -> &str {
+        self.url.schema()
+    }
+
+    /// A connection of the pool.
+    pub(crate) async fn client(&self) -> Result<Client, ServerError> {
+        let connection = pool::get(&self.pool).await?;
+        Ok(Client::new(connection, self.schema.clone(), self.url.is_pooled(), self.options))
+    }
+
+    /// A connection of its own, past any pooler, for `LISTEN`.
+    pub(crate) async fn listener(&self) -> Result<pool::Listener, ServerError> {
+        pool::listener(&self.url, self.tls.clone(), self.options).await
+    }
+}
