@@ -1,10 +1,7 @@
 //! A server: begin, stop, kill, pause, and SQL as its administrator.
 
-use std::collections::hash_map::RandomState;
 use std::fmt::Write as _;
 use std::fs;
-use std::hash::{BuildHasher as _, Hasher as _};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,13 +14,11 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::install::{self, User, command_as, run};
 use crate::keeper::Keeper;
+use crate::port;
 
 /// Longest wait for a server; only a failing test waits for it.
 const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(5);
-/// Ports that no outgoing connection is given by the operating system, so that a server that was
-/// stopped finds its own free again.
-const PORTS: std::ops::Range<u64> = 20_000..32_000;
 const ADMINISTRATOR: &str = "administrator";
 
 /// How a server is set up. By default as one in production, with the sizes of a test: `fsync` and
@@ -67,7 +62,7 @@ impl Cluster {
         let programs = install::programs()?;
         let user = install::other_than_root()?;
         let folder = folder(user)?;
-        let password = format!("{:016x}", random());
+        let password = format!("{:016x}", port::random());
         let made = make(&programs, user, &folder, &password, options);
         let started = made.and_then(|()| start(&programs, user, &folder));
         let (kept, port) = started.inspect_err(|_| {
@@ -240,7 +235,7 @@ fn start(programs: &Path, user: Option<User>, folder: &Path) -> Result<(Kept, u1
     let (server, data) = (programs.join("postgres"), folder.join("data"));
     let words = [&server, &data].map(|path| path.to_string_lossy().into_owned());
     for _ in 0..20 {
-        let port = free_port()?;
+        let (port, _) = port::listen()?;
         let shell = command_as(user, Path::new("/bin/sh"));
         let port_setting = port.to_string();
         let line = [words[0].as_str(), "-D", &words[1], "-p", &port_setting];
@@ -281,22 +276,6 @@ fn is_ready(server: u32, folder: &Path) -> bool {
         let mut lines = lines.lines();
         lines.next() == Some(&server.to_string()) && lines.nth(6).map(str::trim) == Some("ready")
     })
-}
-
-fn free_port() -> Result<u16> {
-    for _ in 0..200 {
-        let port = PORTS.start + random() % (PORTS.end - PORTS.start);
-        let port = u16::try_from(port).context("a port")?;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return Ok(port);
-        }
-    }
-    bail!("no free port on 127.0.0.1")
-}
-
-/// Not repeatable on purpose: several processes choose names and ports at once.
-fn random() -> u64 {
-    RandomState::new().build_hasher().finish()
 }
 
 /// The last lines of the log.

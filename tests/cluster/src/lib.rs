@@ -23,6 +23,7 @@
 //! | `keeper` | the process between us and a server, which outlives us by a moment |
 //! | `cluster` | a server: begin, stop, kill, pause, SQL as its administrator |
 //! | `database` | a database with an owner that is no superuser |
+//! | `proxy` | a TCP proxy that breaks connections on demand |
 //!
 //! Nothing here may use another crate of ours, and nothing that users get may use this one.
 
@@ -30,11 +31,14 @@ mod cluster;
 mod database;
 mod install;
 mod keeper;
+mod port;
+mod proxy;
 
 use std::sync::OnceLock;
 
 pub use cluster::{Cluster, Options};
 pub use database::Database;
+pub use proxy::{Direction, Proxy};
 
 /// The server that all tests of this process share; started when the first one asks.
 ///
