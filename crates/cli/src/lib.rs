@@ -7,6 +7,11 @@
 //! A library so that a build with other features can be the same command: the tests have one with
 //! failpoints. What is released is the program of this package, which has none.
 
+/// Memory that one thread takes and another gives back, as each batch of a copy, would pile up in
+/// the arenas of the C library; this allocator gives it back.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 mod args;
 mod commands;
 mod logs;

@@ -21,6 +21,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
+// What is measured has the command's allocator.
+use rehome as _;
 use report::Line;
 
 /// Measures rehome against its targets.

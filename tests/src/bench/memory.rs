@@ -12,7 +12,7 @@ use super::child;
 use super::report::{Line, median};
 use super::site::{self, DEDICATED, SHARED, Site};
 
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 5;
 
 /// Peak resident memory at ten times the events, over that at the events.
 pub(crate) async fn ratio(folder: &Path, sizes: &Sizes) -> Result<Vec<Line>> {
