@@ -58,7 +58,12 @@ impl ServerError {
         Self { applied: self.lost, ..self }
     }
 
-    /// The SQLSTATE that the server gave, if it gave one.
+    /// Somebody else holds what is needed.
+    pub(crate) const fn locked() -> Self {
+        Self::new(FaultKind::Locked)
+    }
+
+    /// Whether somebody else held what was needed for too long.
     pub(crate) fn is_locked(&self) -> bool {
         self.kind == FaultKind::Locked
     }

@@ -16,8 +16,10 @@
 #![allow(dead_code, unused_imports, reason = "the ports that use it come next")]
 
 mod error;
+mod ledger_store;
 mod rows;
 mod schema;
 mod server;
 
+pub use ledger_store::{PgStore, PgStoreOptions};
 pub use server::{InvalidUrl, PostgresOptions, PostgresUrl};

@@ -45,7 +45,12 @@ impl Kind {
     /// The scripts that make it, in order.
     const fn scripts(self) -> &'static [&'static str] {
         match self {
-            Self::Store => &[include_str!("store/tables.sql")],
+            Self::Store => &[
+                include_str!("store/tables.sql"),
+                include_str!("store/append.sql"),
+                include_str!("store/replica.sql"),
+                include_str!("store/ledger.sql"),
+            ],
             Self::ControlPlane => &[include_str!("control/tables.sql")],
         }
     }
@@ -154,6 +159,14 @@ async fn installed(
             return Err(ServerError::new(FaultKind::Foreign(why)));
         }
     }
+    read_meta(client, kind).await
+}
+
+/// The part's row in `meta`; refuses a part that only a newer rehome may touch.
+pub(crate) async fn read_meta(
+    client: &mut Client,
+    kind: Kind,
+) -> Result<Option<Meta>, ServerError> {
     let found = client
         .read(
             "SELECT format, oldest_reader, oldest_writer, deployment, identity \

@@ -2,10 +2,13 @@
 
 use std::future::Future;
 use std::ops::{Deref, DerefMut};
+use std::pin::Pin;
 use std::time::Duration;
 
 use deadpool_postgres::Object;
+use futures_util::TryStreamExt as _;
 use tokio_postgres::Row;
+use tokio_postgres::binary_copy::BinaryCopyInWriter;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::PostgresOptions;
@@ -101,6 +104,38 @@ impl Client {
         within(asked, query).await
     }
 
+    /// One statement that changes nothing, row by row as they come: as many are in memory as `take`
+    /// keeps. Its first error ends the reading.
+    pub(crate) async fn read_each(
+        &mut self,
+        template: &str,
+        params: &[Param<'_>],
+        mut take: impl FnMut(Row) -> Result<(), ServerError> + Send,
+    ) -> Result<(), ServerError> {
+        let sql = self.sql(template);
+        let unnamed = self.unnamed;
+        let (connection, asked) = self.ask();
+        let mut taken = Ok(());
+        let read = async {
+            let rows = if unnamed {
+                connection.query_typed_raw(&sql, params.iter().cloned()).await?
+            } else {
+                let types: Vec<Type> = params.iter().map(|(_, kind)| kind.clone()).collect();
+                let statement = connection.prepare_typed_cached(&sql, &types).await?;
+                connection.query_raw(&statement, params.iter().map(|(value, _)| *value)).await?
+            };
+            let mut rows = std::pin::pin!(rows);
+            while let Some(row) = rows.try_next().await? {
+                if taken.is_ok() {
+                    taken = take(row);
+                }
+            }
+            Ok(())
+        };
+        within(asked, read).await?;
+        taken
+    }
+
     /// Marks the connection until an answer is here.
     fn ask(&mut self) -> (&Object, Asked<'_>) {
         let connection = self.connection.as_ref().expect("it is there until it is dropped");
@@ -153,6 +188,19 @@ impl Transaction<'_> {
         self.0.run(template, params).await
     }
 
+    /// Begins a COPY of rows of these types into the server.
+    pub(crate) async fn copy_in(
+        &mut self,
+        template: &str,
+        types: &[Type],
+    ) -> Result<CopyIn, ServerError> {
+        let sql = self.0.sql(template);
+        let (connection, asked) = self.0.ask();
+        let answer_within = asked.answer_within;
+        let sink = within(asked, connection.copy_in(&sql)).await?;
+        Ok(CopyIn { writer: Box::pin(BinaryCopyInWriter::new(sink, types)), answer_within })
+    }
+
     /// Commits. If the answer is lost, it may have been applied.
     pub(crate) async fn commit(self) -> Result<(), ServerError> {
         self.end("COMMIT").await.map_err(ServerError::of_write)
@@ -166,6 +214,29 @@ impl Transaction<'_> {
     async fn end(self, end: &str) -> Result<(), ServerError> {
         self.0.batch(end).await?;
         self.0.busy = false;
+        Ok(())
+    }
+}
+
+/// Rows on their way to the server. Dropped before its end, nothing of it is there.
+pub(crate) struct CopyIn {
+    writer: Pin<Box<BinaryCopyInWriter>>,
+    answer_within: Duration,
+}
+
+impl CopyIn {
+    /// Sends a row.
+    pub(crate) async fn row(&mut self, values: &[&(dyn ToSql + Sync)]) -> Result<(), ServerError> {
+        let time = self.answer_within;
+        let sent = tokio::time::timeout(time, self.writer.as_mut().write(values)).await;
+        Ok(sent.map_err(|_| ServerError::no_answer(time))??)
+    }
+
+    /// Ends the copy; the transaction goes on.
+    pub(crate) async fn finish(mut self) -> Result<(), ServerError> {
+        let time = self.answer_within;
+        let ended = tokio::time::timeout(time, self.writer.as_mut().finish()).await;
+        ended.map_err(|_| ServerError::no_answer(time))??;
         Ok(())
     }
 }

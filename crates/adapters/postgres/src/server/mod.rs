@@ -13,6 +13,7 @@
 
 mod client;
 mod pool;
+mod report;
 mod tls;
 mod url;
 

@@ -1,0 +1,159 @@
+//! Appends, in one round trip: the server numbers, chains and inserts what is new and expected; what
+//! is not is judged here, by the domain, on what the server found.
+
+use rehome_domain::append::{Append, AppendConflict, Appended, Decision, decide};
+use rehome_domain::event::{Event, Timestamp};
+use rehome_domain::ids::{Epoch, TenantId};
+use rehome_domain::ledger::{Head, Ledger};
+use rehome_domain::stream::ExpectedVersion;
+use rehome_ports::AppendOutcome;
+use tokio_postgres::Row;
+use tokio_postgres::types::Type;
+use uuid::Uuid;
+
+use super::{Answer, holder};
+use crate::error::ServerError;
+use crate::rows::{self, Read};
+use crate::server::Server;
+
+const APPEND: &str = "SELECT o_append, o_outcome, o_seq, o_stream_type, o_stream_id, o_version, \
+     o_event_id, o_event_type, o_occurred_at, o_recorded_at, o_data, o_metadata, o_digest, o_role, \
+     o_epoch FROM {schema}.append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
+
+/// The appends as the server takes them: one array per column.
+#[derive(Default)]
+struct Columns<'a> {
+    stream_types: Vec<&'a str>,
+    stream_ids: Vec<&'a str>,
+    expected: Vec<i64>,
+    counts: Vec<i32>,
+    ids: Vec<Uuid>,
+    types: Vec<&'a str>,
+    occurred: Vec<Option<i64>>,
+    recorded: Vec<Option<i64>>,
+    data: Vec<&'a str>,
+    metadata: Vec<&'a str>,
+}
+
+impl<'a> Columns<'a> {
+    fn of(appends: &'a [Append]) -> Read<Self> {
+        let mut columns = Self::default();
+        for append in appends {
+            columns.stream_types.push(append.stream.stream_type());
+            columns.stream_ids.push(append.stream.stream_id());
+            columns.expected.push(expected(append.expected));
+            let count = i32::try_from(append.events.len());
+            columns.counts.push(count.map_err(|_| ServerError::corrupt("an endless append"))?);
+            for event in &append.events {
+                columns.ids.push(event.id.uuid());
+                columns.types.push(&event.event_type);
+                columns.occurred.push(event.occurred_at.map(Timestamp::micros));
+                columns.recorded.push(event.recorded_at.map(Timestamp::micros));
+                columns.data.push(event.data.as_str());
+                columns.metadata.push(event.metadata.as_str());
+            }
+        }
+        Ok(columns)
+    }
+}
+
+/// -1: any. What no stream can reach stays what no stream can reach.
+fn expected(expected: ExpectedVersion) -> i64 {
+    match expected {
+        ExpectedVersion::Any => -1,
+        ExpectedVersion::NoStream => 0,
+        ExpectedVersion::Exact(version) => i64::try_from(version).unwrap_or(i64::MAX),
+    }
+}
+
+pub(super) async fn append(
+    server: &Server,
+    tenant: TenantId,
+    epoch: Epoch,
+    appends: &[Append],
+) -> Answer<Vec<AppendOutcome>> {
+    let columns = Columns::of(appends)?;
+    let epoch_sent = rows::int(epoch.0).unwrap_or(i64::MAX);
+    let rows = {
+        let mut client = server.client().await?;
+        client
+            .write(
+                APPEND,
+                &[
+                    (&tenant.uuid(), Type::UUID),
+                    (&epoch_sent, Type::INT8),
+                    (&holder::APPEND_WAITS_MS, Type::INT4),
+                    (&columns.stream_types, Type::TEXT_ARRAY),
+                    (&columns.stream_ids, Type::TEXT_ARRAY),
+                    (&columns.expected, Type::INT8_ARRAY),
+                    (&columns.counts, Type::INT4_ARRAY),
+                    (&columns.ids, Type::UUID_ARRAY),
+                    (&columns.types, Type::TEXT_ARRAY),
+                    (&columns.occurred, Type::INT8_ARRAY),
+                    (&columns.recorded, Type::INT8_ARRAY),
+                    (&columns.data, Type::TEXT_ARRAY),
+                    (&columns.metadata, Type::TEXT_ARRAY),
+                ],
+            )
+            .await?
+    };
+    let mut rows = rows.iter().peekable();
+    let ledger = rows.next().map_or(Ok(Ledger::ABSENT), found_ledger)?;
+    ledger.check_append(epoch)?;
+    let mut outcomes = Vec::with_capacity(appends.len());
+    for append in appends {
+        let row = rows.next().ok_or_else(|| ServerError::corrupt("an append without an answer"))?;
+        if rows::get::<&str>(row, OUTCOME)? == "written" {
+            outcomes.push(Ok(written(row, append)?));
+            continue;
+        }
+        let mut known = Vec::new();
+        while let Some(row) = rows.peek()
+            && rows::get::<&str>(row, OUTCOME)? == "known"
+        {
+            known.push(rows::event(row, EVENT)?);
+            rows.next();
+        }
+        outcomes.push(judge(append, &known, rows::count(row, VERSION)?)?);
+    }
+    Ok(outcomes)
+}
+
+// Columns of the answer.
+const OUTCOME: usize = 1;
+const EVENT: usize = 2;
+const VERSION: usize = 5;
+
+fn found_ledger(row: &Row) -> Read<Ledger> {
+    let role = rows::role(row, 13)?;
+    let head = Head { seq: rows::count(row, EVENT)?, digest: rows::digest(row, 12)? };
+    Ok(Ledger { role, epoch: Epoch(rows::count(row, 14)?), head })
+}
+
+fn written(row: &Row, append: &Append) -> Read<Appended> {
+    let (first_seq, first_version) = (rows::count(row, EVENT)?, rows::count(row, VERSION)?);
+    let more = (append.events.len() as u64).saturating_sub(1);
+    Ok(Appended {
+        first_version,
+        last_version: first_version + more,
+        first_seq,
+        last_seq: first_seq + more,
+    })
+}
+
+/// The domain's word on an append that the server did not write.
+fn judge(append: &Append, found: &[Event], actual: u64) -> Read<Result<Appended, AppendConflict>> {
+    let known: Vec<Option<Event>> = append
+        .events
+        .iter()
+        .map(|new| found.iter().find(|old| old.id == new.id).cloned())
+        .collect();
+    // Nothing is numbered, so head and time are not asked.
+    match decide(append, &known, actual, Head::EMPTY, Timestamp::default()) {
+        Ok(Decision::Replay(appended)) => Ok(Ok(appended)),
+        Err(conflict) => Ok(Err(conflict)),
+        Ok(Decision::Write(_)) => {
+            Err(ServerError::corrupt("an append that should have been taken and was not"))
+        }
+    }
+}

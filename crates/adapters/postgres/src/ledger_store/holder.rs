@@ -1,0 +1,86 @@
+//! Waiting for a ledger row that somebody holds who may have stopped.
+//!
+//! A process that is stopped (SIGSTOP, a frozen machine, a network that drops everything) inside the
+//! transaction of a copy holds the tenant's row, and nothing of its own will ever end that. The
+//! server knows who it is: the row's `xmax` is the transaction that locked it. Whoever waits looks
+//! every [`LOOK_AFTER_MS`]; a holder whose server process waits for its client, and has moved by
+//! nothing since the look before, is ended after [`STILL_FOR`]. A live copy that was ended by mistake
+//! has lost one batch, which it sends again.
+
+use std::time::{Duration, Instant};
+
+use rehome_domain::ids::TenantId;
+use tokio_postgres::types::Type;
+
+use crate::error::ServerError;
+use crate::server::Server;
+
+/// How long one attempt at a row waits for its lock, in milliseconds. Short, because the appends that
+/// come later stand in the queue behind it.
+pub(super) const LOOK_AFTER_MS: i32 = 100;
+/// How long an append waits: all who can stand before it are ended by others or end by themselves.
+pub(super) const APPEND_WAITS_MS: i32 = 5_000;
+/// How long a holder may wait for its client without a byte.
+const STILL_FOR: Duration = Duration::from_millis(700);
+/// How long to wait for the row at all.
+const GIVE_UP_AFTER: Duration = Duration::from_secs(10);
+
+/// What a holder has done so far: the same text twice is a holder that did nothing in between.
+const HOLDER: &str = "SELECT a.pid, concat_ws(' ', a.pid, a.backend_start, a.xact_start, \
+         a.query_start, a.state_change, c.bytes_processed, c.tuples_processed) AS done \
+     FROM {schema}.ledger AS l \
+     JOIN pg_catalog.pg_locks AS k ON k.locktype = 'transactionid' AND k.transactionid = l.xmax \
+         AND k.granted AND k.mode = 'ExclusiveLock' \
+     JOIN pg_catalog.pg_stat_activity AS a ON a.pid = k.pid \
+     LEFT JOIN pg_catalog.pg_stat_progress_copy AS c ON c.pid = k.pid \
+     WHERE l.tenant = $1 AND a.wait_event_type = 'Client'";
+
+/// Waits of one operation for one tenant's row.
+pub(super) struct Wait {
+    tenant: TenantId,
+    began: Instant,
+    /// The holder that was seen still, and since when.
+    still: Option<(String, Instant)>,
+}
+
+impl Wait {
+    pub(super) fn new(tenant: TenantId) -> Self {
+        Self { tenant, began: Instant::now(), still: None }
+    }
+
+    /// After an attempt that ended with `locked`: looks at who holds the row, and ends it if it has
+    /// stood still for too long. Answers whether to try again.
+    pub(super) async fn or(
+        &mut self,
+        server: &Server,
+        locked: ServerError,
+    ) -> Result<(), ServerError> {
+        if self.began.elapsed() > GIVE_UP_AFTER {
+            return Err(locked);
+        }
+        let tenant = self.tenant.uuid();
+        let mut client = server.client().await?;
+        let found = client
+            .read(&format!("SELECT done FROM ({HOLDER}) AS h"), &[(&tenant, Type::UUID)])
+            .await?;
+        let Some(row) = found.first() else {
+            self.still = None;
+            return Ok(());
+        };
+        let done: String = crate::rows::get(row, 0)?;
+        match &self.still {
+            Some((before, since)) if *before == done => {
+                if since.elapsed() >= STILL_FOR {
+                    let end = format!(
+                        "SELECT pg_catalog.pg_terminate_backend(pid) FROM ({HOLDER}) AS h \
+                         WHERE done = $2"
+                    );
+                    client.read(&end, &[(&tenant, Type::UUID), (&done, Type::TEXT)]).await?;
+                    self.still = None;
+                }
+            }
+            _ => self.still = Some((done, Instant::now())),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,144 @@
+-- Appends of one tenant, committed together, in one statement and so in one transaction.
+
+-- digest(n) = SHA-256(digest(n-1) || canonical(event n)), as crates/domain/src/digest.rs has it.
+-- Not IMMUTABLE only because convert_to is not; so it is expanded where it is called.
+CREATE FUNCTION {schema}.chain(
+    previous bytea, seq bigint, stream_type text, stream_id text, version bigint, event_id uuid,
+    event_type text, occurred_at bigint, recorded_at bigint, data text, metadata text
+) RETURNS bytea LANGUAGE sql STABLE AS $$
+SELECT sha256(
+    previous || int8send(seq)
+    || int4send(octet_length(stream_type)) || convert_to(stream_type, 'UTF8')
+    || int4send(octet_length(stream_id)) || convert_to(stream_id, 'UTF8')
+    || int8send(version) || uuid_send(event_id)
+    || int4send(octet_length(event_type)) || convert_to(event_type, 'UTF8')
+    || int8send(occurred_at) || int8send(recorded_at)
+    || sha256(convert_to(data, 'UTF8')) || sha256(convert_to(metadata, 'UTF8')))
+$$;
+
+-- The first row is the ledger as it was found, under its lock; no row at all: there is none. If the
+-- ledger takes appends at this epoch, each append then has a row: 'written', with the first event's
+-- seq and version, or 'judge', with the stream's version, and then one row 'known' for each event
+-- whose id is there already. What has to be judged is judged by the domain.
+CREATE FUNCTION {schema}.append(
+    p_tenant uuid, p_epoch bigint, p_wait_ms integer,
+    -- One element per append; an expectation of -1: any version.
+    p_stream_types text[], p_stream_ids text[], p_expected bigint[], p_counts integer[],
+    -- One element per event, those of the first append first.
+    p_ids uuid[], p_types text[], p_occurred bigint[], p_recorded bigint[], p_data text[],
+    p_metadata text[]
+) RETURNS TABLE (
+    o_append integer, o_outcome text, o_seq bigint, o_stream_type text, o_stream_id text,
+    o_version bigint, o_event_id uuid, o_event_type text, o_occurred_at bigint,
+    o_recorded_at bigint, o_data text, o_metadata text, o_digest bytea, o_role text, o_epoch bigint
+) LANGUAGE plpgsql AS $$
+DECLARE
+    v_no       integer;
+    v_base     bigint;
+    v_seq      bigint;
+    v_digest   bytea;
+    v_now      bigint;
+    v_from     integer := 1;
+    v_to       integer;
+    v_ids      uuid[];
+    v_stream   bigint;
+    v_version  bigint;
+    v_recorded bigint;
+    v_occurred bigint;
+    a          record;
+    e          record;
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'an append needs default_transaction_isolation = ''read committed'''
+            USING ERRCODE = 'invalid_transaction_state';
+    END IF;
+    PERFORM set_config('lock_timeout', p_wait_ms::text, true);
+
+    -- Later statements of this function see what was committed before they began, so also all that
+    -- whoever held this lock has written.
+    SELECT l.tenant_no, l.role, l.epoch, l.seq, l.digest
+        INTO v_no, o_role, o_epoch, o_seq, o_digest
+        FROM {schema}.ledger AS l WHERE l.tenant = p_tenant FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    o_append := 0;
+    o_outcome := 'ledger';
+    RETURN NEXT;
+    IF o_role <> 'active' OR o_epoch <> p_epoch THEN
+        RETURN;
+    END IF;
+    v_base := v_no::bigint << 40;
+    v_seq := o_seq;
+    v_digest := o_digest;
+    v_now := extract(epoch FROM clock_timestamp()) * 1000000;
+
+    FOR a IN
+        SELECT u.n::integer AS n, u.stream_type, u.stream_id, u.expected, u.events
+        FROM unnest(p_stream_types, p_stream_ids, p_expected, p_counts) WITH ORDINALITY
+            AS u (stream_type, stream_id, expected, events, n)
+    LOOP
+        v_to := v_from + a.events - 1;
+        v_ids := p_ids[v_from:v_to];
+        SELECT s.stream_no, (SELECT max(x.version) FROM {schema}.events AS x
+                             WHERE x.stream_no = s.stream_no)
+            INTO v_stream, v_version
+            FROM {schema}.streams AS s
+            WHERE s.tenant_no = v_no AND s.stream_type = a.stream_type
+                AND s.stream_id = a.stream_id;
+        v_version := coalesce(v_version, 0);
+        o_append := a.n;
+
+        IF a.events < 1 OR (a.expected <> -1 AND a.expected <> v_version)
+            OR (a.events > 1
+                AND (SELECT count(DISTINCT x.id) FROM unnest(v_ids) AS x (id)) <> a.events)
+            OR EXISTS (SELECT FROM {schema}.events AS x
+                       WHERE x.tenant_no = v_no AND x.event_id = ANY (v_ids))
+        THEN
+            o_outcome := 'judge';
+            o_version := v_version;
+            RETURN NEXT;
+            RETURN QUERY
+                SELECT a.n, 'known', x.position - v_base, s.stream_type, s.stream_id, x.version,
+                       x.event_id, x.event_type, x.occurred_at, x.recorded_at, x.data, x.metadata,
+                       x.digest, NULL::text, NULL::bigint
+                FROM {schema}.events AS x
+                JOIN {schema}.streams AS s ON s.stream_no = x.stream_no
+                WHERE x.tenant_no = v_no AND x.event_id = ANY (v_ids);
+            v_from := v_to + 1;
+            CONTINUE;
+        END IF;
+
+        IF v_stream IS NULL THEN
+            INSERT INTO {schema}.streams (tenant_no, stream_type, stream_id)
+                VALUES (v_no, a.stream_type, a.stream_id) RETURNING stream_no INTO v_stream;
+        END IF;
+        o_outcome := 'written';
+        o_seq := v_seq + 1;
+        o_version := v_version + 1;
+        RETURN NEXT;
+        FOR e IN
+            SELECT * FROM unnest(v_ids, p_types[v_from:v_to], p_occurred[v_from:v_to],
+                                 p_recorded[v_from:v_to], p_data[v_from:v_to],
+                                 p_metadata[v_from:v_to])
+                AS u (id, event_type, occurred, recorded, data, metadata)
+        LOOP
+            v_seq := v_seq + 1;
+            v_version := v_version + 1;
+            v_recorded := coalesce(e.recorded, v_now);
+            v_occurred := coalesce(e.occurred, v_recorded);
+            v_digest := {schema}.chain(v_digest, v_seq, a.stream_type, a.stream_id, v_version, e.id,
+                                       e.event_type, v_occurred, v_recorded, e.data, e.metadata);
+            INSERT INTO {schema}.events
+                (position, stream_no, version, occurred_at, recorded_at, tenant_no, event_id,
+                 digest, event_type, data, metadata)
+                VALUES (v_base + v_seq, v_stream, v_version, v_occurred, v_recorded, v_no, e.id,
+                        v_digest, e.event_type, e.data, e.metadata);
+        END LOOP;
+        v_from := v_to + 1;
+    END LOOP;
+
+    UPDATE {schema}.ledger AS l SET seq = v_seq, digest = v_digest
+        WHERE l.tenant = p_tenant AND l.seq <> v_seq;
+END
+$$;

@@ -1,0 +1,52 @@
+//! What a server says about itself.
+
+use rehome_ports::StoreReport;
+use rehome_ports::clock::Clock;
+use tokio_postgres::types::Type;
+
+use super::Server;
+use crate::error::ServerError;
+use crate::rows::get;
+use crate::schema::{self, Kind};
+
+const REPORT: &str = "SELECT current_setting('server_version'), current_setting('fsync'), \
+     current_setting('synchronous_commit'), current_setting('full_page_writes'), \
+     pg_is_in_recovery(), \
+     (extract(epoch FROM clock_timestamp()) * 1000)::bigint + 0 * $1";
+
+impl Server {
+    /// Its version, its durability, whether it is a primary, and its clock beside ours.
+    pub(crate) async fn report(
+        &self,
+        kind: Kind,
+        clock: &dyn Clock,
+    ) -> Result<StoreReport, ServerError> {
+        let mut client = self.client().await?;
+        let meta = schema::read_meta(&mut client, kind).await?;
+        let Some(meta) = meta else {
+            return Err(ServerError::corrupt("its row in the meta table is gone"));
+        };
+        // Asked twice: the second time everything is prepared, and the way there is as long as the
+        // way back.
+        client.read(REPORT, &[(&0_i64, Type::INT8)]).await?;
+        let before = clock.now().micros();
+        let rows = client.read(REPORT, &[(&0_i64, Type::INT8)]).await?;
+        let after = clock.now().micros();
+        let row = rows.first().ok_or_else(|| ServerError::corrupt("no answer about itself"))?;
+        let (fsync, commit, pages): (&str, &str, &str) = (get(row, 1)?, get(row, 2)?, get(row, 3)?);
+        let standby: bool = get(row, 4)?;
+        let ours_ms = before.midpoint(after) / 1_000;
+        let role = if standby { "a standby, which takes no writes" } else { "primary" };
+        Ok(StoreReport {
+            engine: format!("PostgreSQL {}", get::<&str>(row, 0)?),
+            format: meta.format,
+            deployment: meta.deployment,
+            identity: meta.identity,
+            durability: format!(
+                "{role}, fsync={fsync}, synchronous_commit={commit}, full_page_writes={pages}"
+            ),
+            durable: fsync == "on" && commit != "off" && pages == "on" && !standby,
+            clock_skew_ms: get::<i64>(row, 5)? - ours_ms,
+        })
+    }
+}
