@@ -130,6 +130,13 @@ async fn check_server(client: &mut Client) -> Result<(), ServerError> {
     if encoding != "UTF8" {
         return foreign(format!("its database is in {encoding}; rehome needs one in UTF8"));
     }
+    // Set for each connection, except behind a pooler, where there are no settings of a connection.
+    let isolation: String = rows::get(row, 3)?;
+    if isolation != "read committed" {
+        return foreign(format!(
+            "its role has default_transaction_isolation = '{isolation}'; rehome needs 'read committed'"
+        ));
+    }
     Ok(())
 }
 

@@ -12,6 +12,7 @@
 //! takes its connection with it: a pool never hands out half a transaction.
 
 mod client;
+mod password;
 mod pool;
 mod report;
 mod tls;

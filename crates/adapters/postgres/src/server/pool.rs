@@ -1,13 +1,15 @@
 //! Connections, kept and bounded.
 
+use std::time::Duration;
+
 use deadpool_postgres::{
     Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, TimeoutType,
 };
 use tokio_postgres::tls::MakeTlsConnect;
-use tokio_postgres::{Connection, Socket};
+use tokio_postgres::{Config, Connection, Socket};
 
 use super::tls::Connector;
-use super::{PostgresOptions, PostgresUrl};
+use super::{PostgresOptions, PostgresUrl, password};
 use crate::error::ServerError;
 
 /// A connection of its own, and what drives it and hears its notifications.
@@ -19,8 +21,12 @@ pub(super) fn pool(
     tls: Connector,
     options: PostgresOptions,
 ) -> Result<Pool, ServerError> {
-    let config = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-    let manager = Manager::from_config(url.config(), tls, config);
+    let mut config = with_password(url)?;
+    if !url.is_pooled() {
+        with_settings(&mut config, options);
+    }
+    let manager = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+    let manager = Manager::from_config(config, tls, manager);
     let connect_within = Some(options.connect_within);
     Pool::builder(manager)
         .max_size(url.pool_size())
@@ -30,6 +36,26 @@ pub(super) fn pool(
         .recycle_timeout(connect_within)
         .build()
         .map_err(|error| ServerError::unreachable(error.to_string()))
+}
+
+fn with_password(url: &PostgresUrl) -> Result<Config, ServerError> {
+    let mut config = url.config().clone();
+    if let Some(password) = password::find(url)? {
+        config.password(password);
+    }
+    Ok(config)
+}
+
+/// What our transactions rest on, whatever the server, the database or the role have as theirs; and
+/// that the server gives a statement up before we do, so that its end is known.
+fn with_settings(config: &mut Config, options: PostgresOptions) {
+    let given = config.get_options().map(|given| format!("{given} ")).unwrap_or_default();
+    let statement = options.answer_within.saturating_sub(Duration::from_secs(1));
+    let (statement, idle) = (statement.as_millis(), options.answer_within.as_millis());
+    config.options(format!(
+        "{given}-c default_transaction_isolation=read\\ committed -c statement_timeout={statement} \
+         -c idle_in_transaction_session_timeout={idle}"
+    ));
 }
 
 pub(super) async fn get(pool: &Pool) -> Result<Object, ServerError> {
@@ -48,9 +74,44 @@ pub(super) async fn listener(
     tls: Connector,
     options: PostgresOptions,
 ) -> Result<Listener, ServerError> {
-    let config = url.direct_config();
+    let with_password = with_password(url)?;
+    let config = match url.direct() {
+        Some((host, port)) => at(&with_password, host, *port),
+        None => with_password,
+    };
     match tokio::time::timeout(options.connect_within, config.connect(tls)).await {
         Ok(connected) => connected.map_err(ServerError::connecting),
         Err(_) => Err(ServerError::unreachable("it did not take a connection in time")),
     }
+}
+
+/// The same database as the same user at another place.
+fn at(config: &Config, host: &str, port: u16) -> Config {
+    let mut there = Config::new();
+    there.host(host).port(port).ssl_mode(config.get_ssl_mode());
+    if let Some(user) = config.get_user() {
+        there.user(user);
+    }
+    if let Some(password) = config.get_password() {
+        there.password(password);
+    }
+    if let Some(database) = config.get_dbname() {
+        there.dbname(database);
+    }
+    if let Some(name) = config.get_application_name() {
+        there.application_name(name);
+    }
+    there
+        .keepalives_idle(config.get_keepalives_idle())
+        .channel_binding(config.get_channel_binding());
+    if let Some(interval) = config.get_keepalives_interval() {
+        there.keepalives_interval(interval);
+    }
+    if let Some(retries) = config.get_keepalives_retries() {
+        there.keepalives_retries(retries);
+    }
+    if let Some(timeout) = config.get_tcp_user_timeout() {
+        there.tcp_user_timeout(*timeout);
+    }
+    there
 }

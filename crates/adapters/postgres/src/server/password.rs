@@ -1,0 +1,110 @@
+//! Passwords that are not in the URL: from the environment, or from a passfile as libpq reads it.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::ServerError;
+
+use super::PostgresUrl;
+
+/// The password for `url` from outside of it; `None` if there is none.
+pub(super) fn find(url: &PostgresUrl) -> Result<Option<Vec<u8>>, ServerError> {
+    if url.config().get_password().is_some() {
+        return Ok(None);
+    }
+    if let Some(name) = &url.password_env {
+        return match std::env::var(name) {
+            Ok(password) => Ok(Some(password.into_bytes())),
+            Err(_) => Err(ServerError::unreachable(format!(
+                "its url takes the password from the environment, where {name} is not set"
+            ))),
+        };
+    }
+    if let Ok(password) = std::env::var("PGPASSWORD") {
+        return Ok(Some(password.into_bytes()));
+    }
+    let named = url.passfile.clone().or_else(|| std::env::var_os("PGPASSFILE").map(PathBuf::from));
+    if let Some(file) = named {
+        return read(&file, url).map_err(|why| {
+            ServerError::unreachable(format!("its passfile {} {why}", file.display()))
+        });
+    }
+    let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".pgpass"));
+    // Nobody named it, so one that cannot be used is as good as none.
+    Ok(home.and_then(|file| read(&file, url).ok()).flatten())
+}
+
+fn read(file: &Path, url: &PostgresUrl) -> Result<Option<Vec<u8>>, String> {
+    let cannot = |error: std::io::Error| format!("cannot be read: {error}");
+    let metadata = std::fs::metadata(file).map_err(cannot)?;
+    if !metadata.is_file() {
+        return Err("is not a file".to_owned());
+    }
+    if is_open_to_others(&metadata) {
+        return Err("can be read by others; it needs the mode 0600".to_owned());
+    }
+    let text = std::fs::read_to_string(file).map_err(cannot)?;
+    let user = url.config().get_user().unwrap_or_default();
+    let found = url.places().into_iter().find_map(|(host, port)| {
+        find_line(&text, &[&host, &port.to_string(), url.database(), user])
+    });
+    Ok(found.map(String::into_bytes))
+}
+
+#[cfg(unix)]
+fn is_open_to_others(metadata: &std::fs::Metadata) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    metadata.permissions().mode() & 0o077 != 0
+}
+
+#[cfg(not(unix))]
+fn is_open_to_others(_: &std::fs::Metadata) -> bool {
+    false
+}
+
+/// The password of the first line whose four fields are these or `*`.
+fn find_line(text: &str, wanted: &[&str; 4]) -> Option<String> {
+    text.lines().filter(|line| !line.starts_with('#')).find_map(|line| {
+        let fields = fields(line);
+        let [is @ .., password] = fields.as_slice() else { return None };
+        let fits = is.len() == 4 && is.iter().zip(wanted).all(|(is, want)| is == "*" || is == want);
+        fits.then(|| password.clone())
+    })
+}
+
+/// Fields between colons; a backslash takes the sign after it as it is. The fifth goes to the end.
+fn fields(line: &str) -> Vec<String> {
+    let mut fields = vec![String::new()];
+    let mut signs = line.chars();
+    while let Some(sign) = signs.next() {
+        let last = fields.len() - 1;
+        match sign {
+            '\\' => fields[last].extend(signs.next()),
+            ':' if last < 4 => fields.push(String::new()),
+            sign => fields[last].push(sign),
+        }
+    }
+    fields
+}
+
+#[cfg(test)]
+mod tests {
+    use super::find_line;
+
+    const FILE: &str = "# a comment\n\
+        other:5432:d:u:no\n\
+        h:5432:d:u:p\\:a\\\\s:s\n\
+        h:*:d:u:any port\n\
+        \\:\\:1:5432:*:u:v6\n\
+        too:short\n\
+        *:*:*:*:last";
+
+    #[test]
+    fn the_first_line_that_fits_has_the_password() {
+        let find = |host, port, database, user| find_line(FILE, &[host, port, database, user]);
+        assert_eq!(find("h", "5432", "d", "u").as_deref(), Some("p:a\\s:s"));
+        assert_eq!(find("h", "6000", "d", "u").as_deref(), Some("any port"));
+        assert_eq!(find("::1", "5432", "x", "u").as_deref(), Some("v6"));
+        assert_eq!(find("h", "5432", "d", "v").as_deref(), Some("last"));
+        assert_eq!(find_line("h:1:d:u:p", &["h", "2", "d", "u"]), None);
+    }
+}
