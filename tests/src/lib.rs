@@ -1,3 +1,5 @@
 //! What the programs and the tests of this package have in common.
 
 pub mod checker;
+pub mod history;
+pub mod process;

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! It knows what the writers wrote down (what they sent, what they were told), and what is in the
-//! files. It shares no code with what it checks: rows are read by SQL of its own, the chain is
+//! places. It shares no code with what it checks: rows are read by SQL of its own, the chain is
 //! computed by code of its own from the definition of the canonical event, and which store has the
 //! authority is what the route's row says. Nothing here may use a crate of ours.
 //!
@@ -20,35 +20,33 @@
 //! * the chain computed from the rows is what the rows and the ledger say;
 //! * every other store holds a prefix of the authority's history, or nothing;
 //! * one ledger is active, the one that the route names, under the route's epoch;
-//! * the migrations' logs are whole.
+//! * the migrations' logs are whole;
+//! * a subscriber saw every event once and in order, and may repeat what came after its checkpoint only
+//!   when its process began anew;
+//! * no reader saw less than it had seen, or than anybody had been told before it began.
 
 mod control;
+mod history;
+mod place;
+mod postgres;
 mod record;
-mod store;
+mod sqlite;
 mod violation;
+mod watched;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 
-pub use control::{Migration, Route, migrations, route};
+pub use control::{Migration, Route};
+pub use place::{Place, Places};
 pub use record::{Known, hex, parse_hex};
 pub use violation::Violation;
 
-use store::{History, Row};
+use history::{History, Row};
 
 /// A tenant or an event: the 16 bytes of its UUID.
 pub type Id = [u8; 16];
-
-/// Where the files are.
-#[derive(Clone, Debug)]
-pub struct Files {
-    /// The control plane's.
-    pub control: PathBuf,
-    /// The stores', by their names.
-    pub stores: BTreeMap<String, PathBuf>,
-}
 
 /// When the check is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,23 +92,23 @@ const TRIES: usize = 50;
 /// Checks one tenant. `known` reads the records anew each time it is called: once before the files
 /// are read, for what was acknowledged, and once after, for what was sent.
 pub fn check(
-    files: &Files,
+    places: &Places,
     tenant: Id,
     moment: Moment,
     known: impl Fn() -> Result<Known>,
 ) -> Result<Report> {
     for _ in 0..TRIES {
         let before = known()?;
-        let route = control::route(&files.control, tenant)?.context("the tenant has no route")?;
+        let route = places.control.route(tenant)?.context("the tenant has no route")?;
         let mut histories = BTreeMap::new();
         // The others first: they may only be behind the authority, never ahead of it.
-        let others = files.stores.iter().filter(|(name, _)| **name != route.store);
-        for (name, path) in others {
-            histories.insert(name.clone(), store::read(path, tenant)?);
+        let others = places.stores.iter().filter(|(name, _)| **name != route.store);
+        for (name, place) in others {
+            histories.insert(name.clone(), place.history(tenant)?);
         }
-        let path = files.stores.get(&route.store).context("the route names an unknown store")?;
-        let authority = store::read(path, tenant)?;
-        if control::route(&files.control, tenant)?.as_ref() != Some(&route) {
+        let place = places.stores.get(&route.store).context("the route names an unknown store")?;
+        let authority = place.history(tenant)?;
+        if places.control.route(tenant)?.as_ref() != Some(&route) {
             continue;
         }
         let after = known()?;
@@ -125,7 +123,11 @@ pub fn check(
             prefix(name, history, &authority, &mut found);
         }
         roles(&route, &authority, &histories, moment, &mut found);
-        control::check_logs(&files.control, tenant, &mut found)?;
+        for migration in places.control.migrations(tenant)? {
+            let entries = places.control.log(migration.id)?;
+            control::check_log(migration.id, &entries, &mut found);
+        }
+        watched::check(&before, &authority, moment, &mut found);
         return Ok(Report {
             authority: route.store,
             events: authority.rows.len() as u64,

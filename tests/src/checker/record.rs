@@ -1,4 +1,5 @@
-//! What the writers wrote down: the files of loads, and the lines that were imported.
+//! What the writers wrote down: the files of loads, and the lines that were imported. What others saw
+//! is in [`super::watched`].
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -7,6 +8,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail};
 
 use super::Id;
+use super::watched::{Answer, Subscriber};
 
 /// A stream's type and id.
 pub(super) type Stream = (String, String);
@@ -49,6 +51,8 @@ impl Content {
 pub struct Known {
     pub(super) events: HashMap<Id, Sent>,
     pub(super) appends: Vec<Vec<Id>>,
+    pub(super) subscribers: Vec<Subscriber>,
+    pub(super) readers: Vec<Vec<Answer>>,
 }
 
 impl Known {
@@ -85,9 +89,7 @@ impl Known {
     /// A load's record: `S` sent, `A` acknowledged, `R` refused; a last line that was cut off by a
     /// kill counts for nothing.
     pub fn add_load(&mut self, path: &Path) -> Result<()> {
-        let bytes = std::fs::read(path)?;
-        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
-        let text = std::str::from_utf8(&bytes[..whole]).context("a record is text")?;
+        let text = whole_lines(path)?;
         let mut appends: HashMap<(&str, &str), Vec<Id>> = HashMap::new();
         for line in text.lines() {
             self.line(line, &mut appends)
@@ -141,6 +143,14 @@ impl Known {
         }
         Ok(())
     }
+}
+
+/// A record's lines without a last one that was cut off.
+pub(super) fn whole_lines(path: &Path) -> Result<String> {
+    let mut bytes = std::fs::read(path)?;
+    let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+    bytes.truncate(whole);
+    String::from_utf8(bytes).context("a record is text")
 }
 
 /// The 16 bytes of a UUID's text.

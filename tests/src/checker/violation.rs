@@ -42,6 +42,14 @@ pub enum Violation {
     NeverHandedOut { store: String, epoch: u64, n: u64 },
     /// A migration's log has a gap, or its chain does not hold.
     Log { migration: Id, entry: u64 },
+    /// A subscriber was handed something else than what comes next, or did not come to the end.
+    Subscriber { name: String, saw: u64, expected: u64, what: &'static str },
+    /// A subscriber or reader saw an event that the authority does not have there.
+    SawAnother { subscriber: String, seq: u64, event: Id },
+    /// A reader saw less than it had seen before.
+    Backwards { before: u64, after: u64 },
+    /// A read saw less than was told to others before it began.
+    Missed { seq: u64, told: u64 },
 }
 
 impl fmt::Display for Violation {
@@ -95,6 +103,18 @@ impl fmt::Display for Violation {
             }
             Self::Log { migration, entry } => {
                 write!(f, "log: entry {entry} of migration {}", hex(migration))
+            }
+            Self::Subscriber { name, saw, expected, what } => {
+                write!(f, "subscriber: {name} at {saw} instead of {expected}, {what}")
+            }
+            Self::SawAnother { subscriber, seq, event } => {
+                write!(f, "saw another: {subscriber} saw event {} at {seq}", hex(event))
+            }
+            Self::Backwards { before, after } => {
+                write!(f, "backwards: a reader saw {after} events, and {before} before that")
+            }
+            Self::Missed { seq, told } => {
+                write!(f, "missed: a read saw {seq} events when {told} were told to others before")
             }
         }
     }

@@ -1,16 +1,20 @@
-//! `rehome-load`: writers in a process of their own, over a `rehome.toml`.
+//! `rehome-load`: an application in a process of its own, over a `rehome.toml`: writers, and, where asked
+//! for, a subscriber and a reader.
 //!
-//! It writes until its standard input is closed, a SIGTERM or SIGINT comes, or its time is over;
-//! then each writer finishes its append. The record goes to a file as it comes about (see
+//! It writes until its standard input is closed or has a line, a SIGTERM or SIGINT comes, or its time is
+//! over; then each writer finishes its append. After a line the others look on until the input is closed,
+//! and the subscriber then goes to the end of the feed. The record goes to a file as it comes about (see
 //! `rehome_app::load::journal`), so that a checker has it also when the process is killed. On stdout:
 //! one line of JSON once the writers run, one more at the end.
+
+mod watch;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use clap::Parser;
 use rehome_app::load::observe::{Latencies, Timeline, observe};
 use rehome_app::load::record::{Record, Sent};
@@ -19,8 +23,10 @@ use rehome_app::{Access, Config, Deployment};
 use rehome_domain::ids::TenantId;
 use rehome_ports::{EventStore, Migrations};
 use serde_json::{Value, json};
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Stdin};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 /// How long a writer may take for its last append.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -49,6 +55,15 @@ struct Args {
     /// What the events' content is drawn from.
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
+    /// A subscriber of this name.
+    #[arg(long, value_name = "NAME", requires = "seen")]
+    subscriber: Option<String>,
+    /// Where to keep what the subscriber saw; added to if it is there.
+    #[arg(long, value_name = "FILE")]
+    seen: Option<PathBuf>,
+    /// A reader of the feed's end, and where to keep what it saw.
+    #[arg(long, value_name = "FILE")]
+    reads: Option<PathBuf>,
 }
 
 #[tokio::main]
@@ -77,25 +92,72 @@ async fn run(args: Args) -> Result<()> {
     };
     let load = Load::start(&router, options).context("the record cannot be made")?;
     println!("{}", json!({ "writing": true, "pid": std::process::id() }));
+    let mut watchers = watchers(&args, &deployment);
 
+    let mut input = BufReader::new(tokio::io::stdin());
     let time = args.seconds.map(Duration::from_secs_f64);
     tokio::select! {
-        () = closed() => {}
+        () = line(&mut input) => {}
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
         () = tokio::time::sleep(time.unwrap_or(Duration::MAX)) => {}
+        failed = watchers.failed() => return Err(failed),
     }
     let retries = load.retries();
     let record = load.stop(PATIENCE).await;
     println!("{}", summary(&deployment, &record, retries).await?);
+    watchers.end(&mut input).await?;
     deployment.close().await;
     Ok(())
 }
 
-/// Resolves when the standard input is closed by whoever started us.
-async fn closed() {
+/// Those who look on.
+struct Watchers {
+    tasks: JoinSet<Result<()>>,
+    stop: CancellationToken,
+}
+
+fn watchers(args: &Args, deployment: &Deployment) -> Watchers {
+    let (mut tasks, stop) = (JoinSet::new(), CancellationToken::new());
+    let engine = || deployment.engine().clone();
+    if let (Some(name), Some(seen)) = (args.subscriber.clone(), args.seen.clone()) {
+        tasks.spawn(watch::subscribe(engine(), args.tenant, name, seen, stop.clone()));
+    }
+    if let Some(reads) = args.reads.clone() {
+        tasks.spawn(watch::read(engine(), args.tenant, reads, stop.clone()));
+    }
+    Watchers { tasks, stop }
+}
+
+impl Watchers {
+    /// Why one of them ended; they end by themselves only if something is wrong.
+    async fn failed(&mut self) -> anyhow::Error {
+        match self.tasks.join_next().await {
+            Some(Ok(Ok(()))) => anyhow!("who looks on ended too early"),
+            Some(Ok(Err(error))) => error,
+            Some(Err(error)) => error.into(),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Lets them look on until the input is closed, and come to their end.
+    async fn end(mut self, input: &mut BufReader<Stdin>) -> Result<()> {
+        if !self.tasks.is_empty() {
+            // An input that cannot be read is as good as closed.
+            let _ = input.read_to_end(&mut Vec::new()).await;
+        }
+        self.stop.cancel();
+        while let Some(ended) = self.tasks.join_next().await {
+            ended??;
+        }
+        Ok(())
+    }
+}
+
+/// Resolves at the end of a line of the input, or of all of it.
+async fn line(input: &mut BufReader<Stdin>) {
     // An input that cannot be read is as good as closed.
-    let _ = tokio::io::stdin().read_to_end(&mut Vec::new()).await;
+    let _ = input.read_line(&mut String::new()).await;
 }
 
 async fn summary(deployment: &Deployment, record: &Record, retries: u64) -> Result<Value> {

@@ -245,10 +245,8 @@ fn writers_that_sleep_while_the_tenant_leaves_and_returns_write_once() -> Result
 
 /// Events of the tenant in a store's file.
 fn held(site: &Site, store: &str) -> Result<u64> {
-    let files = site.files();
-    let path = files.stores.get(store).context("no such store")?;
     let connection = rusqlite::Connection::open_with_flags(
-        path,
+        site.file(store),
         rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY | rusqlite::OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
     let events: i64 = connection.query_row("SELECT count(*) FROM events", [], |row| row.get(0))?;

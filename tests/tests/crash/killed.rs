@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use crate::process::Process;
 use crate::site::{DEDICATED, Free, SHARED, Site, TENANT, on_a_site, on_a_site_until_free};
+use rehome_tests::process::Process;
 
 /// Writers of a run, and their events per second.
 const WRITERS: u16 = 4;

@@ -22,7 +22,6 @@ mod asleep;
 mod killed;
 mod planted;
 mod points;
-mod process;
 mod random;
 mod site;
 mod together;

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use rehome_tests::checker::{Moment, Violation, check};
 use rusqlite::Connection;
 
-use crate::site::{DEDICATED, files, known, on_a_site, tenant};
+use crate::site::{DEDICATED, known, on_a_site, places, tenant};
 
 /// What is changed.
 enum Plant {
@@ -190,7 +190,7 @@ fn planted(from: &Path, records: &[PathBuf], to: &Path, plant: &Plant) -> Result
 }
 
 fn violations(folder: &Path, records: &[PathBuf]) -> Result<Vec<Violation>> {
-    let report = check(&files(folder), tenant()?, Moment::End, || known(records))?;
+    let report = check(&places(folder), tenant()?, Moment::End, || known(records))?;
     Ok(report.violations)
 }
 

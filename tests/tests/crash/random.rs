@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result};
 
-use crate::process::wait_for;
 use crate::site::{DEDICATED, Site, on_a_site};
+use rehome_tests::process::wait_for;
 
 const RUNS: u64 = 5;
 const KILLS: u64 = 3;

@@ -3,7 +3,6 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
@@ -11,17 +10,19 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use rehome_tests::checker::{self, Files, Id, Known, Migration, Moment, Report, hex, parse_hex};
+use rehome_tests::checker::{
+    self, Id, Known, Migration, Moment, Place, Places, Report, hex, parse_hex,
+};
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use tempfile::TempDir;
 
-use crate::process::{Process, wait_for};
+pub(crate) use rehome_tests::history::TENANT;
+use rehome_tests::history::{self, IMPORTED};
+use rehome_tests::process::{Process, wait_for};
 
-pub(crate) const TENANT: &str = "7f5b0c1e-52a8-4c55-9d4e-0b6a1f6f2c11";
 pub(crate) const SHARED: &str = "shared";
 pub(crate) const DEDICATED: &str = "dedicated";
-/// Events of the tenant before anybody writes.
-pub(crate) const IMPORTED: u64 = 1_500;
+const CONTROL: &str = "control";
 
 const CONFIG: &str = r#"
 [control_plane]
@@ -102,8 +103,9 @@ impl Site {
         self.folder.path()
     }
 
-    pub(crate) fn files(&self) -> Files {
-        files(self.path())
+    /// The database of a store.
+    pub(crate) fn file(&self, store: &str) -> PathBuf {
+        file(self.path(), store)
     }
 
     fn name(&self, what: &str) -> String {
@@ -175,7 +177,7 @@ impl Site {
     }
 
     pub(crate) fn migrations(&self) -> Result<Vec<Migration>> {
-        checker::migrations(&self.files().control, tenant()?)
+        places(self.path()).control.migrations(tenant()?)
     }
 
     pub(crate) fn last(&self) -> Result<Migration> {
@@ -193,9 +195,8 @@ impl Site {
 
     /// Whether every file can be written to.
     pub(crate) fn free(&self) -> Result<Free> {
-        let files = self.files();
-        for path in files.stores.values().chain([&files.control]) {
-            let mut connection = Connection::open(path)?;
+        for name in [SHARED, DEDICATED, CONTROL] {
+            let mut connection = Connection::open(self.file(name))?;
             connection.busy_timeout(Duration::from_secs(2))?;
             match connection.transaction_with_behavior(TransactionBehavior::Immediate) {
                 Ok(transaction) => transaction.rollback()?,
@@ -214,7 +215,7 @@ impl Site {
     }
 
     fn check(&self, moment: Moment) -> Result<Report> {
-        checker::check(&self.files(), tenant()?, moment, || self.known())?.clean()
+        checker::check(&places(self.path()), tenant()?, moment, || self.known())?.clean()
     }
 
     /// After everything: the tenant is writable, lives in `authority`, and all is well.
@@ -230,15 +231,19 @@ impl Site {
 }
 
 /// The databases of the site in that folder.
-pub(crate) fn files(folder: &Path) -> Files {
-    let file = |name: &str| folder.join(format!("{name}.db"));
-    let stores = [SHARED, DEDICATED].map(|name| (name.to_owned(), file(name)));
-    Files { control: file("control"), stores: BTreeMap::from(stores) }
+pub(crate) fn places(folder: &Path) -> Places {
+    let place = |name: &str| Place::Sqlite(file(folder, name));
+    let stores = [SHARED, DEDICATED].map(|name| (name.to_owned(), place(name)));
+    Places { control: place(CONTROL), stores: BTreeMap::from(stores) }
+}
+
+fn file(folder: &Path, name: &str) -> PathBuf {
+    folder.join(format!("{name}.db"))
 }
 
 /// What was imported, and what these records have.
 pub(crate) fn known(records: &[PathBuf]) -> Result<Known> {
-    let mut known = imported()?;
+    let mut known = history::known()?;
     for record in records {
         known.add_load(record)?;
     }
@@ -260,7 +265,7 @@ fn command(folder: &Path, failpoints: &str, args: &[&str]) -> Command {
 fn template() -> Result<Content> {
     let folder = tempfile::Builder::new().prefix("rehome-crash-").tempdir()?;
     fs::write(folder.path().join("rehome.toml"), CONFIG)?;
-    fs::write(folder.path().join("history.ndjson"), history()?)?;
+    fs::write(folder.path().join("history.ndjson"), history::lines()?)?;
     let events = folder.path().join("history.ndjson");
     let mut import = command(folder.path(), "", &["import", "--store", SHARED]);
     let import = import.arg(events).output()?;
@@ -271,51 +276,4 @@ fn template() -> Result<Content> {
             Ok((entry.file_name(), fs::read(entry.path())?))
         })
         .collect()
-}
-
-/// What was imported, in its order.
-struct Imported {
-    id: String,
-    stream: String,
-    version: u64,
-    data: String,
-    metadata: String,
-}
-
-const STREAM_TYPE: &str = "invoice";
-const EVENT_TYPE: &str = "InvoiceTouched";
-const STREAMS: u64 = 60;
-
-fn event(number: u64) -> Imported {
-    Imported {
-        id: format!("10000000-0000-4000-8000-{number:012x}"),
-        stream: format!("invoice {}/\u{e5}", number % STREAMS),
-        version: number / STREAMS + 1,
-        // As it was given, to the byte: spaces, a key twice, a number that no machine has.
-        data: format!(r#"{{"number" :{number}, "k":1,"k": 2,"big":1e4000,"nul":"\u0000"}}"#),
-        metadata: format!(r#"{{"trace":"{number:032x}"}}"#),
-    }
-}
-
-fn history() -> Result<String> {
-    let mut lines = String::new();
-    for number in 0..IMPORTED {
-        let Imported { id, stream, data, metadata, .. } = event(number);
-        writeln!(
-            lines,
-            r#"{{"tenant_id":"{TENANT}","stream_type":"{STREAM_TYPE}","stream_id":"{stream}","event_id":"{id}","event_type":"{EVENT_TYPE}","occurred_at":"2025-03-01T00:00:00.{number:06}Z","data":{data},"metadata":{metadata}}}"#,
-        )?;
-    }
-    Ok(lines)
-}
-
-fn imported() -> Result<Known> {
-    let mut known = Known::default();
-    for number in 0..IMPORTED {
-        let Imported { id, stream, version, data, metadata } = event(number);
-        let place = (version, number + 1);
-        let content = (EVENT_TYPE, data.as_str(), metadata.as_str());
-        known.import(parse_hex(&id)?, (STREAM_TYPE, &stream), place, content);
-    }
-    Ok(known)
 }
