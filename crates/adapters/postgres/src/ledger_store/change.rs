@@ -41,16 +41,21 @@ pub(super) async fn change(
     Err(ServerError::locked().into())
 }
 
-/// Writes role and epoch of `changed` if the row is still `found`. Only the rules for histories that
-/// can shrink or be replaced look at the whole head: those of an active ledger and of a replica only
-/// grow while role and epoch stay, and the rules hold for what grew. `None`: it is another row.
+/// Writes role and epoch of `changed` if the row is still `found`. The head may have grown since, if
+/// the rule holds for what grew: of an active ledger, and of a replica, histories only grow while role
+/// and epoch stay. Not so for a replica that becomes another migration's: what was proven is that
+/// head and no longer one. `None`: it is another row.
 async fn set(
     server: &Server,
     tenant: TenantId,
     found: Option<Ledger>,
     changed: Ledger,
 ) -> Result<Option<Ledger>, ServerError> {
-    let grows = |ledger: &Ledger| matches!(ledger.role, Role::Active | Role::Replica);
+    let grows = |ledger: &Ledger| match ledger.role {
+        Role::Active => true,
+        Role::Replica => changed.role != Role::Replica,
+        Role::Fenced | Role::Absent => false,
+    };
     let head = found.filter(|ledger| !grows(ledger)).map(|ledger| ledger.head);
     let seq = head.map(|head| rows::int(head.seq)).transpose()?;
     let epoch = found.map(|ledger| rows::int(ledger.epoch.0)).transpose()?;
