@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! ledger_store, control_plane   the ports
+//!        notices                news of routes, by LISTEN and NOTIFY
 //!        rows                   row <-> domain
 //!        server                 one server: URL, TLS, a pool of connections, transactions
 //!        schema                 tables, functions, formats, and the checks before they are touched
@@ -15,11 +16,14 @@
 
 #![allow(dead_code, unused_imports, reason = "the ports that use it come next")]
 
+mod control_plane;
 mod error;
 mod ledger_store;
+mod notices;
 mod rows;
 mod schema;
 mod server;
 
+pub use control_plane::PgControlPlane;
 pub use ledger_store::{PgStore, PgStoreOptions};
 pub use server::{InvalidUrl, PostgresOptions, PostgresUrl};

@@ -51,7 +51,9 @@ impl Kind {
                 include_str!("store/replica.sql"),
                 include_str!("store/ledger.sql"),
             ],
-            Self::ControlPlane => &[include_str!("control/tables.sql")],
+            Self::ControlPlane => {
+                &[include_str!("control/tables.sql"), include_str!("control/functions.sql")]
+            }
         }
     }
 }
