@@ -1,5 +1,6 @@
 //! Driving migrations: what operators ask for, who works on it, and the work.
 
+mod caretaker;
 mod driver;
 mod operations;
 mod plan;

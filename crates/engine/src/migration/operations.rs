@@ -5,6 +5,7 @@ use rehome_domain::ledger::Role;
 use rehome_domain::migration::{Fact, InvalidOption, Migration, OldSource, Options, Phase, State};
 use rehome_domain::route::Route;
 use rehome_ports::{Change, Class, ControlError, Recorded, StoreError};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::plan::{Plan, PlanError, PlanRequest};
@@ -138,7 +139,36 @@ impl Operations {
         Ok(self.note(&migration, Fact::CutoverRequested).await?.migration)
     }
 
-    /// Gives the migration up. The clean-up of the target is the driver's.
+    /// Waits until no cutover of the migration is under way. Its driver finishes it or rolls it back
+    /// within its deadline; past that it is rolled back here, which a driver that died leaves to
+    /// others.
+    pub async fn end_cutover(&self, id: MigrationId) -> Result<Migration, OperationError> {
+        let router = &self.engine.router;
+        loop {
+            let moment = router.moment();
+            let migration = self.engine.control.migration(id).await?;
+            if migration.state.phase() != Phase::CutoverPaused {
+                return Ok(migration);
+            }
+            let tenant = migration.tenant;
+            let seen = router.refresh(tenant).await?;
+            let seen = seen.ok_or(ControlError::UnknownTenant(tenant))?;
+            if seen.deadline_passed() {
+                router.help(&seen).await?;
+                if let Some(now) = router.refresh(tenant).await? {
+                    // The source takes writes again.
+                    router.help(&now).await?;
+                }
+            } else {
+                let poll = self.engine.config.driver_poll;
+                let wait = poll.min(seen.deadline() - Instant::now());
+                router.idle(tenant, moment, wait).await;
+            }
+        }
+    }
+
+    /// Gives the migration up. The clean-up of the target is the driver's. Refused in a cutover:
+    /// see [`Operations::end_cutover`].
     pub async fn abort(&self, id: MigrationId, purge: bool) -> Result<Migration, OperationError> {
         self.fact(id, Fact::Aborted { purge }).await
     }

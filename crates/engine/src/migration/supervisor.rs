@@ -37,6 +37,10 @@ impl Supervisor {
         Self { engine: engine.clone(), holder: holder.into() }
     }
 
+    pub(super) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
     /// Works on the migration, or watches the process that does and takes over when its lease runs
     /// out, until `enough` is true of the migration's row or nothing is left to do. Dropping the
     /// future ends the work at the next await; another process, or a later call, goes on.
