@@ -5,6 +5,7 @@ use std::time::Duration;
 use deadpool_postgres::{
     Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, TimeoutType,
 };
+use tokio_postgres::config::TargetSessionAttrs;
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Config, Connection, Socket};
 
@@ -38,8 +39,11 @@ pub(super) fn pool(
         .map_err(|error| ServerError::unreachable(error.to_string()))
 }
 
+/// Where it is and as whom. Always a server that takes writes: a standby answers as well, with what
+/// it has by then, and what was read there would be believed.
 fn with_password(url: &PostgresUrl) -> Result<Config, ServerError> {
     let mut config = url.config().clone();
+    config.target_session_attrs(TargetSessionAttrs::ReadWrite);
     if let Some(password) = password::find(url)? {
         config.password(password);
     }
@@ -89,6 +93,7 @@ pub(super) async fn listener(
 fn at(config: &Config, host: &str, port: u16) -> Config {
     let mut there = Config::new();
     there.host(host).port(port).ssl_mode(config.get_ssl_mode());
+    there.target_session_attrs(config.get_target_session_attrs());
     if let Some(user) = config.get_user() {
         there.user(user);
     }

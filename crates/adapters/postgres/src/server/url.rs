@@ -12,9 +12,9 @@
 //! | `direct` | `HOST:PORT` of the server itself, past the pooler, for `LISTEN` |
 //!
 //! `user`, `password`, `dbname`, `host`, `hostaddr`, `port`, `options`, `application_name`,
-//! `connect_timeout`, `tcp_user_timeout`, `keepalives` and its parts, `target_session_attrs`,
-//! `channel_binding`, `sslnegotiation` and `load_balance_hosts` mean what they mean to libpq. Any
-//! other is refused.
+//! `connect_timeout`, `tcp_user_timeout`, `keepalives` and its parts, `channel_binding`,
+//! `sslnegotiation` and `load_balance_hosts` mean what they mean to libpq. Any other is refused.
+//! `target_session_attrs` is `read-write` whatever is given: of several hosts, the primary is found.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};

@@ -12,7 +12,7 @@ use rehome_ports::record::{log_hash, write_fact};
 use rehome_ports::{
     Class, ControlError, ControlPlane, Lease, LeaseRequest, LogEntry, Marks, ReadBackMark,
 };
-use rehome_postgres::PgControlPlane;
+use rehome_postgres::{PgControlPlane, PostgresOptions, PostgresUrl};
 
 use super::kit::{change, create, database, migration, open, start, started, tenant};
 
@@ -243,4 +243,25 @@ async fn what_a_text_cannot_hold_stops_nobody() {
     assert_eq!(plane.checkpoint(tenant(1), &long).await.expect("an answer"), 9);
     plane.set_checkpoint(tenant(1), "a", u64::MAX).await.expect_err("more than can be kept");
     assert_eq!(plane.checkpoint(tenant(1), "a").await.expect("an answer"), 5);
+}
+
+/// A standby answers too, with what it has; whoever believed it would read a route that is no more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_takes_no_writes_is_not_read_from() {
+    let database = database();
+    let (name, url) = (database.name(), database.url());
+    create(&open(&url).await, 1).await;
+    let only_reads = |state: &str| {
+        // As on a standby: what is asked of it is `transaction_read_only`.
+        let set = format!("ALTER ROLE {name} SET default_transaction_read_only = {state}");
+        rehome_cluster::shared().sql(name, &set).expect("it is set");
+    };
+    only_reads("on");
+    let url: PostgresUrl = url.parse().expect("a URL");
+    let opened = PgControlPlane::open(url.clone(), false, PostgresOptions::default()).await;
+    let Err(fault) = opened else { panic!("it reads from a standby") };
+    assert_eq!(fault.class(), Class::Retry, "{fault}");
+    only_reads("off");
+    let opened = PgControlPlane::open(url, false, PostgresOptions::default()).await;
+    opened.expect("it takes writes again").route(tenant(1)).await.expect("an answer");
 }
