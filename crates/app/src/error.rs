@@ -137,14 +137,6 @@ impl AppError {
         self
     }
 
-    /// The same with what else can be done.
-    #[must_use]
-    pub(crate) fn hint(mut self, hint: &str) -> Self {
-        self.0.message.push_str("; ");
-        self.0.message.push_str(hint);
-        self
-    }
-
     /// The same with something said first.
     #[must_use]
     pub(crate) fn prefixed(mut self, prefix: &str) -> Self {

@@ -98,20 +98,16 @@ impl Deployment {
         requested.map_err(|error| about(error.into(), &migration))
     }
 
-    /// Gives a migration up. The clean-up of the target is left to whoever works on it.
+    /// Gives a migration up. The clean-up of the target is left to whoever works on it. A cutover
+    /// that is under way comes to its end first: if its process has died, once its deadline is over.
     pub async fn abort(&self, id: MigrationId, purge: bool) -> Result<Migration, AppError> {
         let migration = self.engine().control().migration(id).await?;
-        let aborted = self.operations().abort(id, purge).await;
-        aborted.map_err(|error| {
-            let error = about(error.into(), &migration);
-            if migration.state.phase() == Phase::CutoverPaused {
-                let hint = format!(
-                    "if its process has died, `rehome migration resume {id}` brings it to its end"
-                );
-                return error.hint(&hint);
-            }
-            error
-        })
+        let operations = self.operations();
+        let aborted = async {
+            operations.end_cutover(id).await?;
+            operations.abort(id, purge).await
+        };
+        aborted.await.map_err(|error| about(error.into(), &migration))
     }
 
     /// Changes options while a migration runs.

@@ -106,6 +106,12 @@ impl Deployment {
         Ok(Worked { migration, here, stopped })
     }
 
+    /// Works on every migration of the deployment that nobody else works on, until `stop` is
+    /// cancelled: on those that were started and left, and on those of processes that died or hang.
+    pub async fn work_on_all(&self, stop: &CancellationToken) {
+        self.supervisor().run_all(stop).await;
+    }
+
     /// Cleans up the target of an aborted migration, or waits for the process that does.
     pub async fn clean_up(
         &self,

@@ -49,6 +49,11 @@ Examples:
         #[arg(long)]
         keep_window: bool,
     },
+    /// Work on every migration that nobody works on, until stopped.
+    ///
+    /// For a process that lives long, beside others like it: it takes over from processes that died
+    /// or hang. What is paused or failed is left to operators.
+    Drive,
     /// Ask for the cutover, and wait for it.
     Cutover(OneMigration),
     /// Give a migration up before its cutover; the tenant stays where it is.

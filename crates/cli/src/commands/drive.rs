@@ -28,6 +28,15 @@ pub(super) async fn drive(
     deployment.migration(id).await
 }
 
+/// Works on whatever nobody works on, until Ctrl-C.
+pub(super) async fn drive_all(out: Out, deployment: &Deployment) {
+    let stop = CancellationToken::new();
+    let signals = Task(tokio::spawn(stop_on_signal(out, stop.clone())));
+    out.remark("working on every migration that nobody works on; Ctrl-C ends it");
+    deployment.work_on_all(&stop).await;
+    drop(signals);
+}
+
 /// Runs `work` with progress beside it, and a stop on Ctrl-C.
 pub(super) async fn watched<F>(
     out: Out,

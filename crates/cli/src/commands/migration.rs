@@ -7,7 +7,7 @@ use rehome_app::migrations::{Goal, Resumed, StartRequest, VerifyRequest};
 use rehome_app::{AppError, Config, Deployment, Kind};
 use rehome_domain::ids::MigrationId;
 
-use super::drive::{drive, watched};
+use super::drive::{drive, drive_all, watched};
 use super::open;
 use crate::args::{self, Look, MigrationCommand, OneMigration};
 use crate::output::{Out, View, count, details, line, list, table};
@@ -51,6 +51,10 @@ async fn dispatch(
         }
         MigrationCommand::Resume { migration, keep_window } => {
             resume(out, deployment, migration.id, keep_window).await
+        }
+        MigrationCommand::Drive => {
+            drive_all(out, deployment).await;
+            Ok(())
         }
         MigrationCommand::Cutover(OneMigration { id }) => cutover(out, deployment, id).await,
         MigrationCommand::Abort { migration, purge_target } => {

@@ -218,6 +218,22 @@ fn what_a_process_that_died_left_is_taken_over() {
 }
 
 #[test]
+fn a_process_that_drives_takes_over_from_one_that_died_and_ends_when_told() {
+    let (place, tenant) = Place::with_tenant(3_000);
+    let before = place.history(tenant);
+    let (running, migration) = slow(&place, tenant, &[]);
+    copying(&place, &migration);
+    let mut driving = place.spawn(["migration", "drive"]);
+    running.kill();
+    place.json(["migration", "tune", &migration, "--copy-rate-max", "0"]);
+    place.until(&migration, "migrated", |found| found["state"] == "migrated");
+    assert!(driving.is_running());
+    driving.signal("TERM");
+    driving.ends().succeeds();
+    assert_eq!(place.history(tenant), before);
+}
+
+#[test]
 fn a_paused_migration_whose_process_died_is_resumed_here() {
     let (place, tenant) = Place::with_tenant(2_000);
     let (running, migration) = slow(&place, tenant, &["--verification", "full"]);

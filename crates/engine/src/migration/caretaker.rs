@@ -73,7 +73,7 @@ impl Caretaker {
         let idle: Vec<_> = self
             .open
             .iter()
-            .filter(|(_, work)| work.as_ref().is_none_or(|work| work.is_finished()))
+            .filter(|(_, work)| work.as_ref().is_none_or(AbortOnDropHandle::is_finished))
             .map(|(id, _)| *id)
             .collect();
         for id in idle {
