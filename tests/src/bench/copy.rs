@@ -41,7 +41,7 @@ pub(crate) async fn ratio(folder: &Path, sizes: &Sizes) -> Result<Vec<Line>> {
 }
 
 /// Copies all of the tenant and not one event less, then gives up.
-async fn engine_copy(site: &Site, tenant: TenantId, target: &str) -> Result<f64> {
+pub(crate) async fn engine_copy(site: &Site, tenant: TenantId, target: &str) -> Result<f64> {
     let options = Options { lag_events_max: 1, ..site::manual() };
     let moving = site
         .start(tenant, target, options, |migration| {

@@ -16,15 +16,24 @@ use super::site::{self, DEDICATED, SHARED, Site};
 
 /// After each change of period, not counted.
 const SETTLE: Duration = Duration::from_millis(300);
-const TARGET: f64 = 1.2;
+
+/// What is measured, and what it may be.
+pub(crate) struct Bounds {
+    /// Events per second of all writers together; none: as fast as they are answered.
+    pub(crate) rates: &'static [Option<f64>],
+    /// Of the median.
+    pub(crate) p50: f64,
+    /// Of the slowest hundredth.
+    pub(crate) p99: Option<f64>,
+}
 
 /// Ratios of neighbouring periods, of eight writers as fast as they are answered and at a rate.
-pub(crate) async fn ratios(folder: &Path, sizes: &Sizes) -> Result<Vec<Line>> {
+pub(crate) async fn ratios(folder: &Path, sizes: &Sizes, bounds: &Bounds) -> Result<Vec<Line>> {
     let site = Site::open(folder, &[SHARED, DEDICATED]).await?;
-    let wanted = tenants(2, sizes.large / 100, 10);
+    let wanted = tenants(u16::try_from(bounds.rates.len())?, sizes.large / 100, 10);
     site.fill(&wanted).await?;
     let mut lines = Vec::new();
-    for (wanted, rate) in wanted.iter().zip([None, Some(800.0)]) {
+    for (wanted, rate) in wanted.iter().zip(bounds.rates.iter().copied()) {
         let load = site.load(wanted.tenant, 8, rate)?;
         let moving = site.start(wanted.tenant, DEDICATED, site::manual(), |_| false).await?;
         site.wait_until_ready(moving.id).await?;
@@ -40,7 +49,7 @@ pub(crate) async fn ratios(folder: &Path, sizes: &Sizes) -> Result<Vec<Line>> {
         site.operations.abort(moving.id, false).await?;
         moving.done().await?;
         let record = load.stop(Duration::from_secs(10)).await;
-        lines.push(line(&record, &periods, rate));
+        lines.extend(measured(&record, &periods, rate, bounds));
     }
     site.close().await;
     Ok(lines)
@@ -55,27 +64,33 @@ async fn period(load: &rehome_app::load::Load, time: Duration) -> Period {
     (began, load.now())
 }
 
-fn line(record: &Record, periods: &[(Period, Period)], rate: Option<f64>) -> Line {
+fn measured(
+    record: &Record,
+    periods: &[(Period, Period)],
+    rate: Option<f64>,
+    bounds: &Bounds,
+) -> Vec<Line> {
     let seen: Vec<(Latencies, Latencies)> = periods
         .iter()
         .map(|(normal, dual_write)| (latencies(record, *normal), latencies(record, *dual_write)))
         .collect();
-    let ratios: Vec<f64> =
-        seen.iter().map(|(normal, dual_write)| dual_write.p50_ms / normal.p50_ms).collect();
-    let of = |pick: fn(&(Latencies, Latencies)) -> f64| {
-        median(&seen.iter().map(pick).collect::<Vec<_>>())
-    };
     let how = rate.map_or("at full speed".to_owned(), |rate| format!("at {rate:.0} events/s"));
-    let name = format!("append p50 in dual_write, of normal, 8 writers {how}");
-    let detail = format!(
-        "p50 {:.2} of {:.2} ms, p99 {:.2} of {:.2} ms; ratios {}",
-        of(|seen| seen.1.p50_ms),
-        of(|seen| seen.0.p50_ms),
-        of(|seen| seen.1.p99_ms),
-        of(|seen| seen.0.p99_ms),
-        ratios.iter().map(|ratio| format!("{ratio:.2}")).collect::<Vec<_>>().join(" ")
-    );
-    Line::at_most(name, median(&ratios), TARGET, "", detail)
+    let line = |what: &str, target: f64, pick: fn(&Latencies) -> f64| {
+        let normal: Vec<f64> = seen.iter().map(|seen| pick(&seen.0)).collect();
+        let mirrored: Vec<f64> = seen.iter().map(|seen| pick(&seen.1)).collect();
+        let ratios: Vec<f64> = mirrored.iter().zip(&normal).map(|(m, n)| m / n).collect();
+        let name = format!("append {what} in dual_write, of normal, 8 writers {how}");
+        let detail = format!(
+            "{:.2} of {:.2} ms; ratios {}",
+            median(&mirrored),
+            median(&normal),
+            ratios.iter().map(|ratio| format!("{ratio:.2}")).collect::<Vec<_>>().join(" ")
+        );
+        Line::at_most(name, median(&ratios), target, "", detail)
+    };
+    let mut lines = vec![line("p50", bounds.p50, |seen| seen.p50_ms)];
+    lines.extend(bounds.p99.map(|p99| line("p99", p99, |seen| seen.p99_ms)));
+    lines
 }
 
 fn latencies(record: &Record, (began, ended): Period) -> Latencies {

@@ -12,6 +12,7 @@ mod held;
 mod lock;
 mod memory;
 mod pause;
+mod postgres;
 mod report;
 mod site;
 
@@ -37,7 +38,8 @@ struct Args {
     /// Where to make the data; by default a temporary folder.
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
-    /// Only these parts: copy, lock, memory, pause, dual_write.
+    /// Only these parts: copy, lock, memory, pause, dual_write, and on PostgreSQL pg_copy, pg_append,
+    /// pg_dual_write, pg_pause, pg_memory.
     #[arg(long, value_name = "PART")]
     only: Vec<String>,
     /// For the program itself: a task for a process of its own.
@@ -64,7 +66,12 @@ impl Sizes {
         Self { large: 6_000, returns: 1, pairs: 1, period: Duration::from_millis(300) };
 }
 
+/// The parts on SQLite; those on PostgreSQL are [`postgres::PARTS`].
 const PARTS: [&str; 5] = ["copy", "lock", "memory", "pause", "dual_write"];
+/// What a pause may take, in milliseconds.
+const PAUSES: pause::Bounds = pause::Bounds { max: 50.0, median: None, processes: &[1, 2] };
+const MIRRORED: dual_write::Bounds =
+    dual_write::Bounds { rates: &[None, Some(800.0)], p50: 1.2, p99: None };
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -81,8 +88,9 @@ async fn main() -> ExitCode {
 }
 
 async fn run(args: &Args) -> Result<bool> {
-    if let Some(unknown) = args.only.iter().find(|part| !PARTS.contains(&part.as_str())) {
-        bail!("there is no part {unknown:?}; there are: {}", PARTS.join(", "));
+    let parts = [PARTS, postgres::PARTS].concat();
+    if let Some(unknown) = args.only.iter().find(|part| !parts.contains(&part.as_str())) {
+        bail!("there is no part {unknown:?}; there are: {}", parts.join(", "));
     }
     let sizes = if args.quick { Sizes::QUICK } else { Sizes::FULL };
     let folder = match &args.dir {
@@ -93,7 +101,7 @@ async fn run(args: &Args) -> Result<bool> {
     let sync = format!("p50 {:.1} ms, p99 {:.1} ms", disk.p50_ms, disk.p99_ms);
     eprintln!("a synced write of 4 KiB takes {sync} here: every commit waits for at least one");
     let mut lines = Vec::new();
-    for part in PARTS
+    for part in parts
         .into_iter()
         .filter(|part| args.only.is_empty() || args.only.iter().any(|only| only == part))
     {
@@ -130,8 +138,9 @@ async fn run_part(part: &str, folder: &Path, sizes: &Sizes) -> Result<Vec<Line>>
         "copy" => copy::ratio(folder, sizes).await,
         "lock" => lock::longest(folder, sizes).await,
         "memory" => memory::ratio(folder, sizes).await,
-        "pause" => pause::pauses(folder, sizes).await,
-        _ => dual_write::ratios(folder, sizes).await,
+        "pause" => pause::pauses(folder, sizes, &PAUSES).await,
+        "dual_write" => dual_write::ratios(folder, sizes, &MIRRORED).await,
+        _ => postgres::run(part, folder, sizes).await,
     }
 }
 

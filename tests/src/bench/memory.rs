@@ -16,26 +16,53 @@ const ROUNDS: usize = 5;
 
 /// Peak resident memory at ten times the events, over that at the events.
 pub(crate) async fn ratio(folder: &Path, sizes: &Sizes) -> Result<Vec<Line>> {
+    let (small, large) = peaks(folder, sizes, ROUNDS, |_| Ok(())).await?;
+    let detail = format!("{small:.1} MiB and {large:.1} MiB");
+    let name =
+        format!("peak memory of a migration, {} events of {}", sizes.large, sizes.large / 10);
+    Ok(vec![Line::at_most(name, large / small, 1.1, "", detail)])
+}
+
+/// Peak resident memory, whatever the length of the history; in MiB. `prepare` is called for each
+/// new folder.
+pub(crate) async fn bound(
+    folder: &Path,
+    sizes: &Sizes,
+    max: f64,
+    prepare: impl Fn(&Path) -> Result<()>,
+) -> Result<Vec<Line>> {
+    let (small, large) = peaks(folder, sizes, 1, prepare).await?;
+    let name = |events: u64| format!("peak memory of a migration, {events} events");
+    Ok(vec![
+        Line::at_most(name(sizes.large / 10), small, max, " MiB", ""),
+        Line::at_most(name(sizes.large), large, max, " MiB", ""),
+    ])
+}
+
+/// The medians for a tenth of the events and for all, in MiB.
+async fn peaks(
+    folder: &Path,
+    sizes: &Sizes,
+    rounds: usize,
+    prepare: impl Fn(&Path) -> Result<()>,
+) -> Result<(f64, f64)> {
     let (mut small, mut large) = (Vec::new(), Vec::new());
-    for round in 0..ROUNDS {
+    for round in 0..rounds {
         for (events, peaks) in [(sizes.large / 10, &mut small), (sizes.large, &mut large)] {
             let folder = folder.join(format!("memory-{round}-{events}"));
             std::fs::create_dir_all(&folder)?;
+            prepare(&folder)?;
             let wanted: Vec<Wanted> = tenants(2, events, 4);
             let site = Site::open(&folder, &[SHARED, DEDICATED]).await?;
             site.fill(&wanted).await?;
             site.close().await;
             let tenant = wanted[0].tenant.to_string();
             let answer = child::answer("copy", &[folder.as_os_str(), tenant.as_ref()]).await?;
-            peaks.push(answer.trim().parse::<f64>().context("the child's peak")?);
+            peaks.push(answer.trim().parse::<f64>().context("the child's peak")? / 1024.0);
             std::fs::remove_dir_all(&folder)?;
         }
     }
-    let (small, large) = (median(&small), median(&large));
-    let detail = format!("{:.1} MiB and {:.1} MiB", small / 1024.0, large / 1024.0);
-    let name =
-        format!("peak memory of a migration, {} events of {}", sizes.large, sizes.large / 10);
-    Ok(vec![Line::at_most(name, large / small, 1.1, "", detail)])
+    Ok((median(&small), median(&large)))
 }
 
 /// In a process of its own: migrates the tenant and prints the peak, in KiB.

@@ -19,20 +19,26 @@ use super::site::{self, DEDICATED, SHARED, Site};
 
 /// What all writers together append, in events per second.
 const RATE: f64 = 800.0;
-/// What a pause may take, in milliseconds.
-const PAUSE_MAX: f64 = 50.0;
 /// How much longer the median pause of the long history may be, in milliseconds: a tenth of what a
 /// pause may take. Less than that is not to be told from the moods of a disk.
 const LONGER_MAX: f64 = 5.0;
 
+/// What pauses may take, in milliseconds.
+pub(crate) struct Bounds {
+    pub(crate) max: f64,
+    pub(crate) median: Option<f64>,
+    /// In how many processes the writers are; each number is measured by itself.
+    pub(crate) processes: &'static [u16],
+}
+
 /// Pauses of cutovers there and back.
-pub(crate) async fn pauses(folder: &Path, sizes: &Sizes) -> Result<Vec<Line>> {
+pub(crate) async fn pauses(folder: &Path, sizes: &Sizes, bounds: &Bounds) -> Result<Vec<Line>> {
     let site = Site::open(folder, &[SHARED, DEDICATED]).await?;
     let mut histories = tenants(1, sizes.large, 7);
     histories.extend(tenants(1, sizes.large / 100, 8));
     site.fill(&histories).await?;
     let mut lines = Vec::new();
-    for processes in [1, 2] {
+    for &processes in bounds.processes {
         let mut pauses = vec![Vec::<Pause>::new(); histories.len()];
         // In turns, so that what else goes on here meets both.
         for _ in 0..sizes.returns {
@@ -51,7 +57,11 @@ pub(crate) async fn pauses(folder: &Path, sizes: &Sizes) -> Result<Vec<Line>> {
                 pauses.len(),
                 worst.switch
             );
-            lines.push(Line::at_most(name, worst.seen, PAUSE_MAX, " ms", detail));
+            lines.push(Line::at_most(name, worst.seen, bounds.max, " ms", detail));
+            lines.extend(bounds.median.map(|bound| {
+                let name = format!("pause of a cutover, {events} events, {what}, median");
+                Line::at_most(name, middle(pauses), bound, " ms", "")
+            }));
         }
         let (long, short) = (middle(&pauses[0]), middle(&pauses[1]));
         let name = format!("pause of the long history, less that of the short, {what}, median");

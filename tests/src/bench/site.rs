@@ -1,4 +1,5 @@
-//! Where a benchmark runs: a folder with a control plane and some stores.
+//! Where a benchmark runs: a control plane and some stores, in the files of a folder or on the
+//! servers that a file of the folder names.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,7 +13,8 @@ use rehome_domain::migration::{CutoverPolicy, Fact, Migration, Options, Phase, S
 use rehome_engine::migration::{Operations, Supervised, Supervisor};
 use rehome_engine::{Engine, EngineConfig, Stores};
 use rehome_ports::clock::{Clock, SystemClock};
-use rehome_ports::{ControlError, ControlPlane as _, EventStore, LedgerStore, LogEntry};
+use rehome_ports::{ControlError, ControlPlane, EventStore, LedgerStore, LogEntry};
+use rehome_postgres::{PgControlPlane, PgStore, PgStoreOptions, PostgresOptions};
 use rehome_sqlite::{SqliteControlPlane, SqliteStore, SqliteStoreOptions};
 use tokio::time::{sleep, timeout};
 
@@ -20,6 +22,11 @@ use tokio::time::{sleep, timeout};
 pub(crate) const SHARED: &str = "shared";
 /// The store that they move to.
 pub(crate) const DEDICATED: &str = "dedicated";
+/// The file of a folder that says on which servers its control plane and stores are: in each line a
+/// name and a URL.
+const SERVERS: &str = "servers";
+/// The control plane's name in it.
+pub(crate) const CONTROL: &str = "control";
 /// Longest wait for anything.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -35,16 +42,29 @@ impl Site {
     /// Opens the folder's stores, making those that are not there.
     pub(crate) async fn open(folder: &Path, stores: &[&str]) -> Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let control =
-            SqliteControlPlane::open(folder.join("control.db"), true, Arc::clone(&clock)).await?;
-        let deployment = control.deployment().to_owned();
+        let servers = std::fs::read_to_string(folder.join(SERVERS)).ok();
+        let url = |name: &str| {
+            let lines = servers.as_deref().unwrap_or_default().lines();
+            let mut named = lines.filter_map(|line| line.split_once(' '));
+            named.find(|(known, _)| *known == name).map(|(_, url)| url)
+        };
+        let control: Arc<dyn ControlPlane> = match url(CONTROL) {
+            Some(url) => server_control(url).await?,
+            None => Arc::new(file_control(folder, Arc::clone(&clock)).await?),
+        };
         let mut opened: Vec<Arc<dyn LedgerStore>> = Vec::new();
         for name in stores {
-            let options = options(name, file(folder, name), deployment.clone())?;
-            opened.push(Arc::new(SqliteStore::open(options).await?));
+            let deployment = control.deployment().to_owned();
+            opened.push(match url(name) {
+                Some(url) => Arc::new(server_store(name, url, deployment).await?),
+                None => {
+                    let options = options(name, file(folder, name), deployment)?;
+                    Arc::new(SqliteStore::open(options).await?)
+                }
+            });
         }
         let stores = Stores::new(opened, id(SHARED)?)?;
-        let engine = Engine::new(Arc::new(control), stores, clock, EngineConfig::default());
+        let engine = Engine::new(control, stores, clock, EngineConfig::default());
         let name = format!("bench-{}", std::process::id());
         Ok(Self {
             operations: Operations::new(&engine, name.clone()),
@@ -58,6 +78,13 @@ impl Site {
     pub(crate) async fn sibling(&self, path: &Path) -> Result<SqliteStore> {
         let deployment = self.engine.control().deployment().to_owned();
         Ok(SqliteStore::open(options("sibling", path.to_owned(), deployment)?).await?)
+    }
+
+    /// Makes an empty store of the same deployment on a server, that the engine does not know.
+    pub(crate) async fn sibling_at(&self, url: &str) -> Result<()> {
+        let deployment = self.engine.control().deployment().to_owned();
+        server_store("sibling", url, deployment).await?;
+        Ok(())
     }
 
     /// The file of a store.
@@ -178,6 +205,26 @@ pub(crate) fn is_switched(migration: &Migration) -> bool {
 
 pub(crate) fn id(name: &str) -> Result<StoreId> {
     Ok(name.parse()?)
+}
+
+async fn file_control(folder: &Path, clock: Arc<dyn Clock>) -> Result<SqliteControlPlane> {
+    Ok(SqliteControlPlane::open(folder.join("control.db"), true, clock).await?)
+}
+
+async fn server_control(url: &str) -> Result<Arc<dyn ControlPlane>> {
+    let control = PgControlPlane::open(url.parse()?, true, PostgresOptions::default());
+    Ok(Arc::new(control.await?))
+}
+
+async fn server_store(name: &str, url: &str, deployment: String) -> Result<PgStore> {
+    let (id, url, clock) = (id(name)?, url.parse()?, Arc::new(SystemClock));
+    Ok(PgStore::open(PgStoreOptions { id, url, deployment, create: true, clock }).await?)
+}
+
+/// Has [`Site::open`] go to servers for all of `urls`, names and URLs.
+pub(crate) fn name_servers(folder: &Path, urls: &[(&str, String)]) -> Result<()> {
+    let lines: Vec<String> = urls.iter().map(|(name, url)| format!("{name} {url}\n")).collect();
+    Ok(std::fs::write(folder.join(SERVERS), lines.concat())?)
 }
 
 fn options(name: &str, path: PathBuf, deployment: String) -> Result<SqliteStoreOptions> {

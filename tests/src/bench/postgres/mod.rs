@@ -1,0 +1,74 @@
+//! The same on PostgreSQL: two servers of its own, the control plane and the first store on one, the
+//! other store on the other.
+
+mod append;
+mod copy;
+
+use std::path::Path;
+
+use anyhow::Result;
+use rehome_cluster::{Cluster, Database, Options};
+
+use super::Sizes;
+use super::report::Line;
+use super::site::{self, CONTROL, DEDICATED, SHARED};
+use super::{dual_write, memory, pause};
+
+/// The parts that need PostgreSQL.
+pub(crate) const PARTS: [&str; 5] =
+    ["pg_copy", "pg_append", "pg_dual_write", "pg_pause", "pg_memory"];
+
+/// What a pause may take, in milliseconds.
+const PAUSES: pause::Bounds = pause::Bounds { max: 100.0, median: Some(30.0), processes: &[2] };
+const MIRRORED: dual_write::Bounds =
+    dual_write::Bounds { rates: &[Some(400.0)], p50: 1.2, p99: Some(1.7) };
+/// The most memory that a process may need that copies, in MiB.
+const MEMORY_MAX: f64 = 64.0;
+
+/// Two servers.
+struct Servers {
+    source: Cluster,
+    target: Cluster,
+}
+
+impl Servers {
+    fn start() -> Result<Self> {
+        let options = Options::default();
+        Ok(Self { source: Cluster::start(&options)?, target: Cluster::start(&options)? })
+    }
+
+    /// Has the sites of `folder` use databases of their own on these servers. Answers the source's.
+    fn name(&self, folder: &Path, targets: &[&str]) -> Result<(Database, Vec<Database>)> {
+        let source = self.source.database()?;
+        let control = self.source.database()?;
+        let mut urls = vec![(CONTROL, control.url()), (SHARED, source.url())];
+        let mut databases = Vec::new();
+        for name in targets {
+            let database = self.target.database()?;
+            urls.push((name, database.url()));
+            databases.push(database);
+        }
+        site::name_servers(folder, &urls)?;
+        Ok((source, databases))
+    }
+}
+
+/// Measures one of [`PARTS`].
+pub(crate) async fn run(part: &str, folder: &Path, sizes: &Sizes) -> Result<Vec<Line>> {
+    let servers = Servers::start()?;
+    if part == "pg_copy" {
+        return copy::ratio(&servers, folder, sizes).await;
+    }
+    if part == "pg_memory" {
+        return memory::bound(folder, sizes, MEMORY_MAX, |folder| {
+            servers.name(folder, &[DEDICATED]).map(|_| ())
+        })
+        .await;
+    }
+    let (source, _) = servers.name(folder, &[DEDICATED])?;
+    match part {
+        "pg_append" => append::ratios(&source, folder, sizes).await,
+        "pg_dual_write" => dual_write::ratios(folder, sizes, &MIRRORED).await,
+        _ => pause::pauses(folder, sizes, &PAUSES).await,
+    }
+}
