@@ -131,6 +131,9 @@ fn take_over(found: &mut api::StoreCheck, report: StoreReport) {
     if report.durability.contains("read-only") {
         found.problems.push("is read-only; make its file and folder writable".to_owned());
     }
+    if report.durability.contains("a standby") {
+        found.problems.push("is a standby, which takes no writes; name the primary".to_owned());
+    }
     if report.clock_skew_ms.unsigned_abs() > SKEW_MAX_MS {
         found.problems.push(format!("its clock is off by {} ms", report.clock_skew_ms));
     }

@@ -53,7 +53,7 @@ pub enum FaultKind {
     #[error("does not exist at {0}; check its url in the configuration")]
     Missing(String),
     /// Something else is at that place.
-    #[error("is not a rehome file: {0}")]
+    #[error("is not rehome's: {0}")]
     Foreign(String),
     /// It was written by a newer rehome.
     #[error("has format {found}, this rehome knows up to {known}; upgrade rehome")]

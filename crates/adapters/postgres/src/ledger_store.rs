@@ -86,6 +86,12 @@ impl PgStore {
         Ok(Self { id, clock, server })
     }
 
+    /// Whether there is a store at `url`, of whatever deployment.
+    pub async fn is_there(id: &StoreId, url: &PostgresUrl) -> Result<bool, Fault> {
+        let what = format!("store \"{id}\"");
+        Server::is_there(&what, Kind::Store, url, PostgresOptions::default()).await
+    }
+
     fn say<T>(&self, answer: Answer<T>) -> Result<T, StoreError> {
         answer.map_err(|failure| failure.store_error(self.server.what()))
     }

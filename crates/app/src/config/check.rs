@@ -3,6 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
+use rehome_postgres::PostgresUrl;
+
 use super::{Config, ConfigError, Draft, Place, Set, StoreConfig, StoreDraft, Url};
 
 pub(super) fn whole(draft: Draft, place: &Place) -> Result<Config, ConfigError> {
@@ -13,8 +15,11 @@ pub(super) fn whole(draft: Draft, place: &Place) -> Result<Config, ConfigError> 
     }
     let default_store = default(&draft.stores, place)?;
     let mut names = HashSet::new();
-    let mut files = HashMap::new();
-    files.insert(file(control_plane.value.path()), "the control plane".to_owned());
+    let mut places = HashMap::new();
+    // A schema has room for a control plane and a store, a file has not.
+    if let Some(path) = control_plane.value.file() {
+        places.insert(file(path), "the control plane".to_owned());
+    }
     let mut stores = Vec::with_capacity(draft.stores.len());
     for StoreDraft { id, url, .. } in draft.stores {
         let Some(Set { value: url, place }) = url else {
@@ -24,8 +29,10 @@ pub(super) fn whole(draft: Draft, place: &Place) -> Result<Config, ConfigError> 
             return Err(id.place.refuse(format!("stores.id \"{}\" is there twice", id.value)));
         }
         let what = format!("store \"{}\"", id.value);
-        if let Some(other) = files.insert(file(url.path()), what.clone()) {
-            return Err(place.refuse(format!("stores.url: {what} and {other} are the same file")));
+        if let Some(other) = places.insert(url.key(), what.clone()) {
+            let thing = if url.file().is_some() { "file" } else { "schema" };
+            let why = format!("stores.url: {what} and {other} are the same {thing}");
+            return Err(place.refuse(why));
         }
         stores.push(StoreConfig { id: id.value, url });
     }
@@ -55,33 +62,41 @@ fn default(
     }
 }
 
-/// What two urls have in common that name the same file.
+/// What two urls have in common that name the same place.
 #[derive(PartialEq, Eq, Hash)]
-enum FileKey {
+enum Key {
     #[cfg(unix)]
     Inode(u64, u64),
     Path(PathBuf),
+    Schema(PostgresUrl),
 }
 
-fn file(path: &Path) -> FileKey {
+fn file(path: &Path) -> Key {
     #[cfg(unix)]
     if let Ok(metadata) = std::fs::metadata(path) {
         use std::os::unix::fs::MetadataExt;
-        return FileKey::Inode(metadata.dev(), metadata.ino());
+        return Key::Inode(metadata.dev(), metadata.ino());
     }
     // Not there yet: its folder, with all links followed, and its name.
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new("."));
     let folder = folder.canonicalize().or_else(|_| std::path::absolute(folder));
-    FileKey::Path(match (folder, path.file_name()) {
+    Key::Path(match (folder, path.file_name()) {
         (Ok(folder), Some(name)) => folder.join(name),
         _ => path.to_owned(),
     })
 }
 
 impl Url {
-    /// Whether two urls name the same file.
-    pub fn is_same_file(&self, other: &Self) -> bool {
-        file(self.path()) == file(other.path())
+    fn key(&self) -> Key {
+        match self {
+            Self::Sqlite(path) => file(path),
+            Self::Postgres(url) => Key::Schema((**url).clone()),
+        }
+    }
+
+    /// Whether two urls name the same file, or the same schema.
+    pub fn is_same_place(&self, other: &Self) -> bool {
+        self.key() == other.key()
     }
 }

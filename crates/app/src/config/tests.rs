@@ -46,9 +46,9 @@ fn changed(from: &str, to: &str) -> String {
 #[test]
 fn a_whole_file_is_read_and_paths_are_relative_to_it() {
     let config = load_with(GOOD, &[]).unwrap();
-    assert!(config.control_plane.path().ends_with("control.db"));
-    assert!(config.control_plane.path().is_absolute());
-    assert_eq!(config.stores[1].url.path(), Path::new("/data/dedicated.db"));
+    assert!(config.control_plane.file().unwrap().ends_with("control.db"));
+    assert!(config.control_plane.file().unwrap().is_absolute());
+    assert_eq!(config.stores[1].url.file().unwrap(), Path::new("/data/dedicated.db"));
     assert_eq!(config.default_store.as_str(), "shared");
     assert_eq!(config.migration.options.copy_rate_max, Some(5_000));
     assert_eq!(config.migration.options.rollback_window.unwrap().0, 3_600_000);
@@ -121,8 +121,8 @@ fn bad_values_are_refused_with_key_file_and_line() {
         ),
         (changed("sqlite:shared.db", "shared.db"), "/rehome.toml:7: stores.url is not a url"),
         (
-            changed("sqlite:shared.db", "postgres://u:hunter2@h/d"),
-            "/rehome.toml:7: stores.url PostgreSQL is not in this version",
+            changed("sqlite:shared.db", "postgres://u:hunter2@h/d?sslcrl=x"),
+            "/rehome.toml:7: stores.url has a parameter sslcrl that is not known",
         ),
         (changed("[control_plane]", "[control_plane"), "/rehome.toml:2: not TOML:"),
         (changed("[[stores]]", "[stores]"), "/rehome.toml:"),
@@ -172,8 +172,8 @@ fn two_names_of_one_file_are_found_by_the_file() {
     let (a, b) = (folder.path().join("a.db"), folder.path().join("b.db"));
     std::fs::write(&a, "x").unwrap();
     std::fs::hard_link(&a, &b).unwrap();
-    assert!(Url::sqlite(a.clone()).is_same_file(&Url::sqlite(b)));
-    assert!(!Url::sqlite(a).is_same_file(&Url::sqlite(folder.path().join("c.db"))));
+    assert!(Url::sqlite(a.clone()).is_same_place(&Url::sqlite(b)));
+    assert!(!Url::sqlite(a).is_same_place(&Url::sqlite(folder.path().join("c.db"))));
 }
 
 #[test]
@@ -212,8 +212,8 @@ fn the_environment_overrides_the_file() {
         ],
     )
     .unwrap();
-    assert_eq!(config.control_plane.path(), Path::new("/elsewhere/control.db"));
-    assert_eq!(config.stores[1].url.path(), Path::new("/elsewhere/dedicated.db"));
+    assert_eq!(config.control_plane.file().unwrap(), Path::new("/elsewhere/control.db"));
+    assert_eq!(config.stores[1].url.file().unwrap(), Path::new("/elsewhere/dedicated.db"));
     assert_eq!(config.default_store.as_str(), "dedicated-1");
     assert_eq!(config.migration.options.copy_rate_max, Some(7));
     assert_eq!(config.log, LogFormat::Pretty);

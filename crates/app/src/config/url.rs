@@ -1,13 +1,17 @@
-//! Where a store or a control plane is: `sqlite:PATH`.
+//! Where a store or a control plane is: `sqlite:PATH` or `postgres://HOST/DATABASE`.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+
+use rehome_postgres::PostgresUrl;
 
 /// The place of a store or of a control plane.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub enum Url {
     /// A SQLite file.
     Sqlite(PathBuf),
+    /// A schema of a PostgreSQL database.
+    Postgres(Box<PostgresUrl>),
 }
 
 impl Url {
@@ -16,10 +20,11 @@ impl Url {
         Self::Sqlite(path)
     }
 
-    /// The file.
-    pub fn path(&self) -> &Path {
+    /// The file, if it is one.
+    pub fn file(&self) -> Option<&Path> {
         match self {
-            Self::Sqlite(path) => path,
+            Self::Sqlite(path) => Some(path),
+            Self::Postgres(_) => None,
         }
     }
 
@@ -31,12 +36,13 @@ impl Url {
         };
         match scheme {
             "sqlite" => Self::parse_sqlite(rest, folder),
-            "postgres" | "postgresql" => {
-                Err("PostgreSQL is not in this version; use a \"sqlite:\" url".to_owned())
-            }
-            _ => {
-                Err("has a scheme that is not known; write it like \"sqlite:shared.db\"".to_owned())
-            }
+            "postgres" | "postgresql" => match text.parse() {
+                Ok(url) => Ok(Self::Postgres(Box::new(url))),
+                Err(problem) => Err(problem.to_string()),
+            },
+            _ => Err("has a scheme that is not known; write it like \"sqlite:shared.db\" or \
+                      \"postgres://USER@HOST/DATABASE\""
+                .to_owned()),
         }
     }
 
@@ -65,6 +71,7 @@ impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
+            Self::Postgres(url) => write!(f, "{url}"),
         }
     }
 }
@@ -82,7 +89,7 @@ mod tests {
     #[test]
     fn paths_are_relative_to_the_configuration() {
         let path = |text| match Url::parse(text, Path::new("/etc/rehome")) {
-            Ok(url) => url.path().to_str().unwrap().to_owned(),
+            Ok(url) => url.file().unwrap().to_str().unwrap().to_owned(),
             Err(problem) => panic!("{problem}"),
         };
         assert_eq!(path("sqlite:shared.db"), "/etc/rehome/shared.db");
@@ -102,13 +109,20 @@ mod tests {
             "sqlite::memory:",
             "sqlite:hunter2?mode=ro",
             "sqlite:hunter2/",
-            "postgres://u:hunter2@h/db",
-            "postgresql://u:hunter2@h/db",
+            "postgres://u:hunter2@h/db?sslcrl=x",
+            "postgresql://u:hunter2@/db",
             "mysql://u:hunter2@h/db",
         ] {
             let problem = Url::parse(text, Path::new("")).unwrap_err();
             assert!(!problem.contains("hunter2"), "{problem}");
         }
-        assert!(Url::parse("postgres://h", Path::new("")).unwrap_err().contains("not in this"));
+    }
+
+    #[test]
+    fn a_server_is_a_place_too_and_is_shown_without_its_password() {
+        let url = Url::parse("postgres://u:hunter2@h/db?schema=a", Path::new("/etc")).unwrap();
+        assert_eq!(url.to_string(), "postgres://u@h:5432/db?schema=a");
+        assert_eq!(url.file(), None);
+        assert!(!format!("{url:?}").contains("hunter2"));
     }
 }

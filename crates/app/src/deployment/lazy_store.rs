@@ -15,58 +15,87 @@ use rehome_ports::{
     AppendOutcome, BatchLimit, Fault, FaultKind, Feed, LedgerStore, StoreError, StoreReport,
     StreamSlice, StreamVersion, TenantLedger,
 };
+use rehome_postgres::{PgStore, PgStoreOptions};
 use rehome_sqlite::{FileOptions, SqliteStore, SqliteStoreOptions};
 use tokio::sync::OnceCell;
 
 use crate::config::{StoreConfig, Url};
 
-/// Which store has which identity: a copy of a store's file is found by it.
+/// Which store has which identity: a copy of a store is found by it.
 pub(super) type Identities = Arc<Mutex<HashMap<String, StoreId>>>;
 
 /// Opened when it is first used; when that fails, the next use tries again.
 pub(super) struct LazyStore {
-    options: SqliteStoreOptions,
-    file: FileOptions,
+    id: StoreId,
+    place: Place,
     identities: Identities,
-    opened: OnceCell<SqliteStore>,
+    opened: OnceCell<Box<dyn LedgerStore>>,
+}
+
+/// How a store is opened.
+enum Place {
+    Sqlite(SqliteStoreOptions, FileOptions),
+    Postgres(PgStoreOptions),
+}
+
+/// What all stores of a deployment have in common.
+pub(super) struct Common<'a> {
+    pub(super) deployment: &'a str,
+    pub(super) file: FileOptions,
+    pub(super) clock: &'a Arc<dyn Clock>,
+    pub(super) identities: &'a Identities,
 }
 
 impl LazyStore {
-    pub(super) fn new(
-        store: &StoreConfig,
-        deployment: String,
-        create: bool,
-        file: FileOptions,
-        clock: &Arc<dyn Clock>,
-        identities: &Identities,
-    ) -> Arc<Self> {
-        let Url::Sqlite(path) = &store.url;
-        let options = SqliteStoreOptions {
-            id: store.id.clone(),
-            path: path.clone(),
-            deployment,
-            create,
-            clock: Arc::clone(clock),
+    pub(super) fn new(store: &StoreConfig, create: bool, common: &Common<'_>) -> Arc<Self> {
+        let (id, clock) = (store.id.clone(), Arc::clone(common.clock));
+        let deployment = common.deployment.to_owned();
+        let place = match &store.url {
+            Url::Sqlite(path) => {
+                let path = path.clone();
+                let options = SqliteStoreOptions { id, path, deployment, create, clock };
+                Place::Sqlite(options, common.file)
+            }
+            Url::Postgres(url) => {
+                let url = (**url).clone();
+                Place::Postgres(PgStoreOptions { id, url, deployment, create, clock })
+            }
         };
-        let identities = Arc::clone(identities);
-        Arc::new(Self { options, file, identities, opened: OnceCell::new() })
+        Arc::new(Self {
+            id: store.id.clone(),
+            place,
+            identities: Arc::clone(common.identities),
+            opened: OnceCell::new(),
+        })
     }
 
     /// The store, opened.
-    pub(super) async fn reach(&self) -> Result<&SqliteStore, StoreError> {
-        self.opened.get_or_try_init(|| self.open()).await
+    pub(super) async fn reach(&self) -> Result<&dyn LedgerStore, StoreError> {
+        self.opened.get_or_try_init(|| self.open()).await.map(|store| &**store)
     }
 
-    async fn open(&self) -> Result<SqliteStore, StoreError> {
-        let store = SqliteStore::open_with(self.options.clone(), self.file).await?;
+    async fn open(&self) -> Result<Box<dyn LedgerStore>, StoreError> {
+        let store: Box<dyn LedgerStore> = match &self.place {
+            Place::Sqlite(options, file) => {
+                Box::new(SqliteStore::open_with(options.clone(), *file).await?)
+            }
+            Place::Postgres(options) => Box::new(PgStore::open(options.clone()).await?),
+        };
         let identity = store.check().await?.identity;
         let mut identities = self.identities.lock().unwrap_or_else(PoisonError::into_inner);
-        let owner = identities.entry(identity).or_insert_with(|| self.options.id.clone());
-        if *owner == self.options.id {
+        let owner = identities.entry(identity).or_insert_with(|| self.id.clone());
+        if *owner == self.id {
             return Ok(store);
         }
-        let what = format!("store \"{}\"", self.options.id);
-        let why = format!("a copy of store \"{owner}\"; every store needs a file of its own");
+        let what = format!("store \"{}\"", self.id);
+        let why = match self.place {
+            Place::Sqlite(..) => {
+                format!("a copy of store \"{owner}\"; every store needs a file of its own")
+            }
+            Place::Postgres(_) => {
+                format!("store \"{owner}\", or a copy of it; every store needs a schema of its own")
+            }
+        };
         Err(Fault::new(what, FaultKind::Corrupt(why)).into())
     }
 }
@@ -74,7 +103,7 @@ impl LazyStore {
 #[async_trait]
 impl LedgerStore for LazyStore {
     fn id(&self) -> &StoreId {
-        &self.options.id
+        &self.id
     }
 
     async fn ledger(&self, tenant: TenantId) -> Result<Ledger, StoreError> {

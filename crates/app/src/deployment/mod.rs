@@ -6,28 +6,33 @@
 mod lazy_store;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use rehome_domain::ids::StoreId;
 use rehome_engine::migration::{Operations, Supervisor};
 use rehome_engine::{Engine, EngineConfig, Stores, UnknownStore};
 use rehome_ports::clock::{Clock, SystemClock};
-use rehome_ports::{ControlError, ControlPlane, FaultKind, LedgerStore, Migrations, StoreError};
+use rehome_ports::{
+    ControlError, ControlPlane, Fault, FaultKind, LedgerStore, Migrations, StoreError,
+};
+use rehome_postgres::{PgControlPlane, PgStore, PostgresOptions};
 use rehome_sqlite::{FileOptions, SqliteControlPlane};
 use uuid::Uuid;
 
 use crate::config::{Config, Url};
 use crate::error::{AppError, Kind};
-use lazy_store::{Identities, LazyStore};
+use lazy_store::{Common, Identities, LazyStore};
 
-/// Whether files may be made.
+/// Whether files, schemas and tables may be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// All that is needed has to be there.
     Existing,
-    /// A control plane that is not there is made; so are the files of stores that hold nothing
-    /// yet by the control plane's word. A file that should hold a history is never made anew.
+    /// A control plane that is not there is made; so are stores that hold nothing yet
+    /// by the control plane's word. What should hold a history is never made anew.
     Create,
 }
 
@@ -45,29 +50,32 @@ impl Deployment {
     pub async fn open(config: &Config, access: Access) -> Result<Self, AppError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let create = access == Access::Create;
-        let Url::Sqlite(path) = &config.control_plane;
-        let control = SqliteControlPlane::open(path.clone(), create, Arc::clone(&clock)).await?;
-        let control: Arc<dyn ControlPlane> = Arc::new(control);
+        let control = open_control_plane(&config.control_plane, create, &clock).await?;
 
-        let identities = Identities::default();
+        let common = Common {
+            deployment: control.deployment(),
+            file: file_options(&engine_config(config)),
+            clock: &clock,
+            identities: &Identities::default(),
+        };
         let mut stores = BTreeMap::new();
         let mut made = Vec::new();
         for store in &config.stores {
-            let missing = !is_there(&store.url);
-            let create = create && missing && !holds_history(&*control, &store.id).await?;
-            let deployment = control.deployment().to_owned();
-            let file = file_options(&engine_config(config));
-            let store = LazyStore::new(store, deployment, create, file, &clock, &identities);
+            // A schema is asked when it is opened.
+            let is_file = store.url.file().is_some_and(is_file);
+            let create = create && !is_file && !holds_history(&*control, &store.id).await?;
+            let store = LazyStore::new(store, create, &common);
             if create {
                 made.push(Arc::clone(&store));
             }
             stores.insert(store.id().clone(), store);
         }
-        for store in made {
+        join_all(made.iter().map(async |store| {
             if let Err(error) = store.reach().await {
                 tracing::warn!(store = store.id().as_str(), %error, "the store was not made");
             }
-        }
+        }))
+        .await;
         let by_id = stores.values().map(|store| Arc::clone(store) as Arc<dyn LedgerStore>);
         let by_id = Stores::new(by_id, config.default_store.clone())?;
         let engine = Engine::new(control, by_id, clock, engine_config(config));
@@ -79,19 +87,25 @@ impl Deployment {
         })
     }
 
-    /// Makes the file of a store that holds nothing yet by the control plane's word.
+    /// Makes a store that holds nothing yet by the control plane's word.
     pub async fn create_store(config: &Config, id: &StoreId) -> Result<Self, AppError> {
         let deployment = Self::open(config, Access::Existing).await?;
         let store = deployment.stores.get(id);
         store.ok_or_else(|| unknown_store(config, id))?;
         let url = deployment.url(id).ok_or_else(|| unknown_store(config, id))?;
-        if is_there(url) {
-            return Err(AppError::refused(format!("store \"{id}\" has a file already: {url}")));
+        match url {
+            Url::Sqlite(path) if is_file(path) => {
+                return Err(AppError::refused(format!("store \"{id}\" has a file already: {url}")));
+            }
+            Url::Postgres(there) if PgStore::is_there(id, there).await? => {
+                return Err(AppError::refused(format!("store \"{id}\" is there already: {url}")));
+            }
+            Url::Sqlite(_) | Url::Postgres(_) => {}
         }
         if holds_history(&**deployment.engine.control(), id).await? {
             return Err(AppError::refused(format!(
                 "store \"{id}\" is missing at {url}, and by the control plane's word it held \
-                 tenants; bring its file back or correct its url"
+                 tenants; bring it back or correct its url"
             )));
         }
         let deployment = Self::open(config, Access::Create).await?;
@@ -173,9 +187,25 @@ pub(crate) fn unknown_store(config: &Config, id: &StoreId) -> AppError {
     )
 }
 
-fn is_there(url: &Url) -> bool {
+async fn open_control_plane(
+    url: &Url,
+    create: bool,
+    clock: &Arc<dyn Clock>,
+) -> Result<Arc<dyn ControlPlane>, Fault> {
+    Ok(match url {
+        Url::Sqlite(path) => {
+            Arc::new(SqliteControlPlane::open(path.clone(), create, Arc::clone(clock)).await?)
+        }
+        Url::Postgres(url) => {
+            let url = (**url).clone();
+            Arc::new(PgControlPlane::open(url, create, PostgresOptions::default()).await?)
+        }
+    })
+}
+
+fn is_file(path: &Path) -> bool {
     // An empty file is as good as none: SQLite leaves one when it is stopped while making it.
-    std::fs::metadata(url.path()).is_ok_and(|metadata| metadata.len() > 0 || !metadata.is_file())
+    std::fs::metadata(path).is_ok_and(|metadata| metadata.len() > 0 || !metadata.is_file())
 }
 
 /// Whether by the control plane's word the store holds, or held, something of a tenant.

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may end anywhere")]
 
+mod engines;
 mod files;
 #[allow(unreachable_pub, reason = "shared by the files of this test")]
 mod kit;

@@ -71,11 +71,17 @@ fn a_configuration_that_is_not_there_is_bad_usage() {
 }
 
 #[test]
-fn postgres_is_refused_without_the_password() {
+fn a_server_that_is_not_there_is_said_without_the_password() {
     let place = Place::new();
-    place.write("rehome.toml", CONFIG.replace("sqlite:shared.db", "postgres://u:hunter2@h/d"));
-    let error = place.rehome(["store", "check"]).fails(2);
-    assert!(error.contains("not in this version") && !error.contains("hunter2"), "{error}");
+    // Nothing listens on port 1.
+    let url = "postgres://u:hunter2@127.0.0.1:1/d";
+    place.write("rehome.toml", CONFIG.replace("sqlite:dedicated.db", url));
+    place.write("events.ndjson", lines(Uuid::new_v4(), 1..=3));
+    place.rehome(["import", "events.ndjson"]).succeeds();
+    let error = place.rehome(["store", "check", "dedicated"]);
+    assert_eq!(error.code, 1, "{}", error.stderr);
+    let said = format!("{}{}", error.stdout, error.stderr);
+    assert!(said.contains("cannot be reached") && !said.contains("hunter2"), "{said}");
 }
 
 #[test]

@@ -74,21 +74,38 @@ pub(crate) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// Checks the server and the part, and makes or upgrades it where it must.
-pub(crate) async fn prepare(
+impl Meta {
+    /// Refuses a part of another deployment.
+    pub(crate) fn check_deployment(&self, expected: Option<&str>) -> Result<(), ServerError> {
+        match expected {
+            Some(expected) if expected != self.deployment => {
+                Err(ServerError::new(FaultKind::OtherDeployment {
+                    found: self.deployment.clone(),
+                    expected: expected.to_owned(),
+                }))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Checks the server, and whose the part is. `None`: it is not there.
+pub(crate) async fn find(
     client: &mut Client,
     schema: &str,
     kind: Kind,
-    create: bool,
+) -> Result<Option<Meta>, ServerError> {
+    check_server(client).await?;
+    installed(client, schema, kind).await
+}
+
+/// Makes the part, unless somebody else just did.
+pub(crate) async fn make(
+    client: &mut Client,
+    schema: &str,
+    kind: Kind,
     deployment: Option<&str>,
 ) -> Result<Meta, ServerError> {
-    check_server(client).await?;
-    if let Some(meta) = installed(client, schema, kind).await? {
-        return ours(meta, deployment);
-    }
-    if !create {
-        return Err(ServerError::new(FaultKind::Missing(format!("schema {schema}"))));
-    }
     let mut tx = client.begin().await?;
     let key = format!("rehome schema {schema}");
     tx.query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", &[(&key, Type::TEXT)])
@@ -98,19 +115,7 @@ pub(crate) async fn prepare(
         None => install(&mut tx, schema, kind, deployment).await?,
     };
     tx.commit().await?;
-    ours(meta, deployment)
-}
-
-fn ours(meta: Meta, deployment: Option<&str>) -> Result<Meta, ServerError> {
-    match deployment {
-        Some(expected) if expected != meta.deployment => {
-            Err(ServerError::new(FaultKind::OtherDeployment {
-                found: meta.deployment,
-                expected: expected.to_owned(),
-            }))
-        }
-        _ => Ok(meta),
-    }
+    Ok(meta)
 }
 
 async fn check_server(client: &mut Client) -> Result<(), ServerError> {

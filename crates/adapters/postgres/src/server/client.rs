@@ -67,17 +67,8 @@ impl Client {
     /// Begins a transaction, READ COMMITTED: each statement in it sees what was committed before
     /// the statement, also what a lock was waited for.
     pub(crate) async fn begin(&mut self) -> Result<Transaction<'_>, ServerError> {
-        self.begin_as("BEGIN ISOLATION LEVEL READ COMMITTED").await
-    }
-
-    /// Begins a transaction that sees one snapshot and changes nothing.
-    pub(crate) async fn begin_snapshot(&mut self) -> Result<Transaction<'_>, ServerError> {
-        self.begin_as("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await
-    }
-
-    async fn begin_as(&mut self, begin: &str) -> Result<Transaction<'_>, ServerError> {
         self.busy = true;
-        self.batch(begin).await?;
+        self.batch("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
         Ok(Transaction(self))
     }
 

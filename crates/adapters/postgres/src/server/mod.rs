@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_postgres::Pool;
-use rehome_ports::Fault;
+use rehome_ports::{Fault, FaultKind};
 
 pub(crate) use client::{Client, Param, Transaction};
 pub use url::{InvalidUrl, PostgresUrl};
@@ -82,12 +82,33 @@ impl Server {
         let Request { what, kind, url, create, deployment, options } = request;
         let tls = tls::connector(&url)?;
         let pool = pool::pool(&url, tls.clone(), options)?;
+        let mut client = connected(&pool, &url, options).await?;
+        let found = schema::find(&mut client, url.schema(), kind).await?;
+        if found.is_none() && !create {
+            return Err(ServerError::new(FaultKind::Missing(url.to_string())));
+        }
+        let meta = match found {
+            Some(meta) => meta,
+            None => schema::make(&mut client, url.schema(), kind, deployment.as_deref()).await?,
+        };
+        meta.check_deployment(deployment.as_deref())?;
         let schema = schema::quoted(url.schema());
-        let connection = pool::get(&pool).await?;
-        let mut client = Client::new(connection, schema.clone(), url.is_pooled(), options);
-        let meta =
-            schema::prepare(&mut client, url.schema(), kind, create, deployment.as_deref()).await?;
         Ok(Self { what, url, schema, options, pool, tls, meta })
+    }
+
+    /// Whether the part is there.
+    pub(crate) async fn is_there(
+        what: &str,
+        kind: Kind,
+        url: &PostgresUrl,
+        options: PostgresOptions,
+    ) -> Result<bool, Fault> {
+        let look = async {
+            let pool = pool::pool(url, tls::connector(url)?, options)?;
+            let mut client = connected(&pool, url, options).await?;
+            schema::find(&mut client, url.schema(), kind).await
+        };
+        look.await.map(|found| found.is_some()).map_err(|error: ServerError| error.fault(what))
     }
 
     /// What messages call it.
@@ -100,11 +121,6 @@ impl Server {
         &self.meta
     }
 
-    /// The schema's name as it is, for `NOTIFY` channels and messages.
-    pub(crate) fn schema(&self) -> &str {
-        self.url.schema()
-    }
-
     /// A connection of the pool.
     pub(crate) async fn client(&self) -> Result<Client, ServerError> {
         let connection = pool::get(&self.pool).await?;
@@ -115,4 +131,13 @@ impl Server {
     pub(crate) async fn listener(&self) -> Result<pool::Listener, ServerError> {
         pool::listener(&self.url, self.tls.clone(), self.options).await
     }
+}
+
+async fn connected(
+    pool: &Pool,
+    url: &PostgresUrl,
+    options: PostgresOptions,
+) -> Result<Client, ServerError> {
+    let schema = schema::quoted(url.schema());
+    Ok(Client::new(pool::get(pool).await?, schema, url.is_pooled(), options))
 }
