@@ -14,8 +14,6 @@
 //! **What PostgreSQL is asked for.** A database in UTF-8 and a role that may create a schema in it,
 //! or that owns an empty one; no superuser. Everything lies in that one schema.
 
-#![allow(dead_code, unused_imports, reason = "the ports that use it come next")]
-
 mod control_plane;
 mod error;
 mod ledger_store;

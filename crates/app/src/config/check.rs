@@ -68,7 +68,7 @@ enum Key {
     #[cfg(unix)]
     Inode(u64, u64),
     Path(PathBuf),
-    Schema(PostgresUrl),
+    Schema(Box<PostgresUrl>),
 }
 
 fn file(path: &Path) -> Key {
@@ -91,7 +91,7 @@ impl Url {
     fn key(&self) -> Key {
         match self {
             Self::Sqlite(path) => file(path),
-            Self::Postgres(url) => Key::Schema((**url).clone()),
+            Self::Postgres(url) => Key::Schema(url.clone()),
         }
     }
 

@@ -35,7 +35,7 @@ pub(super) struct LazyStore {
 /// How a store is opened.
 enum Place {
     Sqlite(SqliteStoreOptions, FileOptions),
-    Postgres(PgStoreOptions),
+    Postgres(Box<PgStoreOptions>),
 }
 
 /// What all stores of a deployment have in common.
@@ -58,7 +58,8 @@ impl LazyStore {
             }
             Url::Postgres(url) => {
                 let url = (**url).clone();
-                Place::Postgres(PgStoreOptions { id, url, deployment, create, clock })
+                let options = PgStoreOptions { id, url, deployment, create, clock };
+                Place::Postgres(Box::new(options))
             }
         };
         Arc::new(Self {
@@ -79,7 +80,7 @@ impl LazyStore {
             Place::Sqlite(options, file) => {
                 Box::new(SqliteStore::open_with(options.clone(), *file).await?)
             }
-            Place::Postgres(options) => Box::new(PgStore::open(options.clone()).await?),
+            Place::Postgres(options) => Box::new(PgStore::open((**options).clone()).await?),
         };
         let identity = store.check().await?.identity;
         let mut identities = self.identities.lock().unwrap_or_else(PoisonError::into_inner);

@@ -322,9 +322,10 @@ impl fmt::Display for PostgresUrl {
         }
         for (i, (host, port)) in self.places().iter().enumerate() {
             let comma = if i > 0 { "," } else { "" };
-            match host.contains(':') {
-                true => write!(f, "{comma}[{host}]:{port}")?,
-                false => write!(f, "{comma}{host}:{port}")?,
+            if host.contains(':') {
+                write!(f, "{comma}[{host}]:{port}")?;
+            } else {
+                write!(f, "{comma}{host}:{port}")?;
             }
         }
         write!(f, "/{}?schema={}", self.database(), self.schema)
