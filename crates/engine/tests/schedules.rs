@@ -16,7 +16,7 @@ use rehome_ports::fault::{ControlOp, Op, StoreOp};
 use rehome_ports::{AppendError, BatchLimit, ControlPlane, EventStore};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use world::{Acked, Process, World, auto, for_a_while, manual, one, store_id};
+use world::{Acked, Process, World, auto, for_a_while, manual, one, store_id, tenant};
 
 /// A second process that has the tenant's route in its cache.
 async fn warm(world: &World, tenant: TenantId, name: &str) -> Process {
@@ -359,4 +359,25 @@ async fn two_drivers_at_once_do_no_harm() {
     writers.stop().await;
     assert_eq!(world.phase(tenant).await, Some(Phase::Migrated));
     world.check(tenant, &acked).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_met_a_tenant_half_created_is_not_told_that_its_history_is_lost() {
+    let world = World::new();
+    let tenant = tenant(1);
+    // The route is there and the first store has not been activated: absent, and rightly so.
+    world.control.create_route(tenant, &store_id("a")).await.unwrap();
+    let (reader, writer) = (world.process("p1"), world.process("p2"));
+    let gate = reader.a.gate_after(StoreOp::ReadFeed);
+    let engine = reader.engine.clone();
+    let reading = tokio::spawn(async move {
+        engine.router().read_feed(tenant, 0, BatchLimit::events(9)).await
+    });
+    gate.reached().await;
+    // The creation is completed before the reader reads the route again. No `rev` moves by that.
+    writer.append(tenant, one(7, "s", ExpectedVersion::NoStream)).await.unwrap();
+    gate.open();
+
+    let events = reading.await.unwrap().unwrap();
+    assert_eq!(events.len(), 1, "the store is asked again");
 }

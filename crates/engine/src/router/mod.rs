@@ -280,7 +280,9 @@ impl Inner {
                 // Read after the ledger was: no store can have seen an epoch beyond it.
                 return Err(lost_time(tenant, ledger));
             }
-            if fresh.route.rev == seen.route.rev {
+            // The end of a creation moves no `rev`: what was absent may be there by now.
+            let row = |route: &Route| (route.rev, route.created);
+            if row(&fresh.route) == row(&seen.route) {
                 let lost = ledger.role == Role::Absent && fresh.route.created
                     || ledger.head.seq < fresh.route.base;
                 return if lost {
