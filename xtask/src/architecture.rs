@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! domain ◀── ports ◀──┬── engine ◀─────┐
-//!                     └── adapters/* ◀─┴── app ◀── server ◀── cli
-//!                                    api ◀──┴────────┴─────────┘
+//!    ▲                └── adapters/* ◀─┴── app ◀── server ◀── cli
+//!  model                            api ◀──┴────────┴─────────┘
 //! ```
 //!
 //! Dependencies of tests are free: the engine's tests may well run on an adapter.
@@ -21,6 +21,8 @@ enum Room {
     App,
     Server,
     Cli,
+    /// The model of the protocol: built of the domain's rules, and of nobody's code that follows them.
+    Model,
     /// Tools and black-box tests, which nothing else is built on.
     Outside,
 }
@@ -35,6 +37,7 @@ impl Room {
             "crates/app" => Self::App,
             "crates/server" => Self::Server,
             "crates/cli" => Self::Cli,
+            "sim/model" => Self::Model,
             "xtask" | "tests" | "tests/cluster" => Self::Outside,
             _ if folder.starts_with("crates/adapters/") => Self::Adapter,
             _ => return None,
@@ -46,7 +49,7 @@ impl Room {
         use Room::{Adapter, Api, App, Cli, Domain, Engine, Ports, Server};
         match self {
             Domain | Api => &[],
-            Ports => &[Domain],
+            Ports | Self::Model => &[Domain],
             Adapter | Engine => &[Domain, Ports],
             App => &[Domain, Ports, Engine, Adapter, Api],
             Server => &[Domain, Ports, Engine, App, Api],
@@ -180,6 +183,21 @@ mod tests {
             found,
             ["crates/domain must not depend on tokio", "crates/engine must not depend on rusqlite"]
         );
+    }
+
+    #[test]
+    fn a_model_knows_the_domain_and_nobody_knows_the_model() {
+        let found = findings(&[
+            package("rehome-domain", "crates/domain", &[]),
+            package("rehome-model", "sim/model", &[("rehome-domain", None), ("stateright", None)]),
+            package("rehome-engine", "crates/engine", &[("rehome-model", None)]),
+        ]);
+        assert_eq!(found, ["crates/engine must not depend on rehome-model"]);
+        let found = findings(&[
+            package("rehome-engine", "crates/engine", &[]),
+            package("rehome-model", "sim/model", &[("rehome-engine", None)]),
+        ]);
+        assert_eq!(found, ["sim/model must not depend on rehome-engine"]);
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod bench;
 mod dependencies;
 mod leftovers;
 mod metadata;
+mod prove;
 mod release;
 mod setup;
 mod step;
@@ -35,6 +36,11 @@ const COMMANDS: &[Command] = &[
         "bench",
         "measure against the targets; --quick for a small run, --help for the rest",
         WithArgs(bench::run),
+    ),
+    (
+        "prove",
+        "check the model of the protocol within large bounds; --rules tells what each rule is for",
+        WithArgs(prove::run),
     ),
     (
         "setup",

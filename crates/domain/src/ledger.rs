@@ -82,7 +82,7 @@ impl Head {
 }
 
 /// A tenant's ledger row in one store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Ledger {
     /// What the store may do with the history.
     pub role: Role,
@@ -130,7 +130,7 @@ pub enum Refusal {
 }
 
 /// What the route row says about a store that it names; all fields from one row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Activation {
     /// The route's epoch.
     pub epoch: Epoch,

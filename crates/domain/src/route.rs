@@ -8,7 +8,7 @@ use crate::ledger::Activation;
 use crate::migration::Phase;
 
 /// A tenant's route row.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Route {
     /// Whose.
     pub tenant: TenantId,

@@ -370,9 +370,10 @@ async fn a_reader_that_met_a_tenant_half_created_is_not_told_that_its_history_is
     let (reader, writer) = (world.process("p1"), world.process("p2"));
     let gate = reader.a.gate_after(StoreOp::ReadFeed);
     let engine = reader.engine.clone();
-    let reading = tokio::spawn(async move {
-        engine.router().read_feed(tenant, 0, BatchLimit::events(9)).await
-    });
+    let reading =
+        tokio::spawn(
+            async move { engine.router().read_feed(tenant, 0, BatchLimit::events(9)).await },
+        );
     gate.reached().await;
     // The creation is completed before the reader reads the route again. No `rev` moves by that.
     writer.append(tenant, one(7, "s", ExpectedVersion::NoStream)).await.unwrap();

@@ -160,7 +160,7 @@ impl State {
 }
 
 /// A migration as the control plane keeps it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Migration {
     /// Which.
     pub id: MigrationId,

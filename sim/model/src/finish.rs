@@ -1,0 +1,83 @@
+//! Property 7, as something that holds in every state: a process that is alone finishes from here.
+//!
+//! A search for cycles in which nobody ever finishes is unsound in most model checkers, this one
+//! included. So a finisher is run from each state: deterministic, without faults, with everybody
+//! else dead. That is stronger, and it is checked like any other property.
+
+use rehome_domain::migration::{Command, Phase, State};
+
+use crate::call::{Call, Change, ControlCall};
+use crate::driver::{Driver, command};
+use crate::router::{At, Outcome, Router};
+use crate::rule::Rule;
+use crate::world::Durable;
+
+/// More steps than any finisher takes; one that needs more is going in a circle.
+const STEPS_MAX: usize = 120;
+
+/// A router alone, in the state it is in, gets its append acknowledged. The deadline of a cutover
+/// that it meets passes at once.
+pub(crate) fn router(durable: &Durable, router: &Router, without: Option<Rule>) -> bool {
+    let (mut durable, mut router) = (durable.clone(), router.clone());
+    for _ in 0..STEPS_MAX {
+        if router.may_expire(without) {
+            router.at = At::RollBack;
+        }
+        let Some(call) = router.call() else { return true };
+        let answer = durable.perform(&call, without);
+        if let Outcome::Acknowledged(_) = router.resume(answer, without) {
+            return true;
+        }
+    }
+    false
+}
+
+/// A coordinator alone, in the state it is in, brings the migrations to their end: those that go on
+/// to `migrated`, those that are over to where nothing is left to do. It rolls no cutover back,
+/// unless it had decided to before.
+pub(crate) fn driver(durable: &Durable, driver: &Driver, without: Option<Rule>) -> bool {
+    let (mut durable, mut driver) = (durable.clone(), driver.clone());
+    let mut excused = driver.is_rolling_back();
+    for _ in 0..STEPS_MAX {
+        let Some(call) = driver.call() else {
+            match next(&durable) {
+                None => return is_over(&durable),
+                Some(next) => driver = next,
+            }
+            continue;
+        };
+        if is_roll_back(&call) && !std::mem::take(&mut excused) {
+            // One on a row that does not stand is not a roll back, but the way to look again.
+            let stands = durable.control.route.as_ref().is_some_and(|now| is_on(&call, now.rev));
+            if stands {
+                return false;
+            }
+        }
+        let answer = durable.perform(&call, without);
+        driver.resume(answer, without);
+    }
+    false
+}
+
+/// The newest migration that something is left to do for.
+fn next(durable: &Durable) -> Option<Driver> {
+    let rows = durable.control.migrations.iter().enumerate().rev();
+    rows.filter(|(_, row)| !matches!(command(row, true), Command::Done | Command::Wait))
+        .find_map(|(id, row)| Some(Driver::observe(u8::try_from(id).ok()?, row, true, false)))
+}
+
+/// Nothing is left to do, and the last migration has not been given up on the way.
+fn is_over(durable: &Durable) -> bool {
+    durable.control.last().is_none_or(|last| match last.state {
+        State::Migrated { activated, .. } => activated,
+        state => matches!(state.phase(), Phase::RolledBack | Phase::Failed | Phase::Paused),
+    })
+}
+
+fn is_roll_back(call: &Call) -> bool {
+    matches!(call, Call::Control(ControlCall::Record { change: Change::RolledBack, .. }))
+}
+
+fn is_on(call: &Call, now: u64) -> bool {
+    matches!(call, Call::Control(ControlCall::Record { rev: Some(rev), .. }) if *rev == now)
+}
