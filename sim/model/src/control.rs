@@ -69,7 +69,9 @@ impl Control {
             return Answer::Stale(route);
         }
         let applied = match (without, &fact) {
-            (Some(Rule::NoAbortInPause), Fact::Aborted { .. }) => {
+            (Some(Rule::NoAbortInPause), Fact::Aborted { .. })
+            | (Some(Rule::NoPauseInPause), Fact::Paused)
+            | (Some(Rule::NoFailInPause), Fact::Failed { .. }) => {
                 apply(&route, Some(&as_if_mirroring(&migration)), &fact, NOW)
             }
             _ => apply(&route, Some(&migration), &fact, NOW),
@@ -96,7 +98,11 @@ impl Control {
         let id = u8::try_from(self.migrations.len()).ok()?;
         let target = Site::of(&route.store).other().id();
         let fact = Fact::Started { migration: migration_id(id), target, options };
-        let (mut route, mut migration) = apply(route, None, &fact, NOW).ok()?;
+        let mut before = Route::clone(route);
+        if without == Some(Rule::StartAlone) {
+            before.migration = None;
+        }
+        let (mut route, mut migration) = apply(&before, None, &fact, NOW).ok()?;
         if let (Some(Rule::StartDrawsEpoch), Some(last)) = (without, self.last()) {
             (route.m, migration.m) = (last.m, last.m);
         }

@@ -61,6 +61,10 @@ pub enum Action {
         /// It cleans up before the abort: only where that rule is left out.
         early: bool,
     },
+    /// A router hears that its cached route has changed, and reads it again.
+    RouterHears(usize),
+    /// The subscriber's router does.
+    ReaderHears,
     /// A deadline passes for a router or a coordinator.
     Expire(Process),
     /// An operator starts a migration to the other store.
@@ -160,6 +164,19 @@ impl Protocol {
         }
     }
 
+    fn news(&self, world: &World, actions: &mut Vec<Action>) {
+        let now = &world.durable.control.route;
+        let routers = (0..self.bounds.routers).filter(|router| {
+            let router = &world.routers[*router];
+            router.is_between_tries() && router.cached.is_some() && router.cached != *now
+        });
+        actions.extend(routers.map(Action::RouterHears));
+        let reader = &world.reader;
+        if reader.held.is_none() && reader.cached.is_some() && reader.cached != *now {
+            actions.push(Action::ReaderHears);
+        }
+    }
+
     fn decisions(&self, world: &World, actions: &mut Vec<Action>) {
         let left = &world.left;
         if left.starts > 0 {
@@ -225,6 +242,11 @@ impl Protocol {
                 }
             }
             Action::Read => world.step_reader(bounds),
+            Action::RouterHears(router) => {
+                let row = world.durable.control.route.clone()?;
+                world.routers[router].put(row);
+            }
+            Action::ReaderHears => world.reader.cached = world.durable.control.route.clone(),
             Action::Observe { driver, id, eager, early } => {
                 let row = &world.durable.control.migrations[usize::from(id)];
                 world.drivers[driver] = Driver::observe(id, row, eager, early);
@@ -305,6 +327,7 @@ impl stateright::Model for Protocol {
         }
         let late = (0..world.late.len()).filter(|late| world.allows(&world.late[*late]));
         actions.extend(late.map(Action::Arrive));
+        self.news(world, actions);
         self.observations(world, actions);
         self.decisions(world, actions);
     }

@@ -158,8 +158,13 @@ impl Router {
         without == Some(Rule::NoHelpInPause) && self.is_paused()
     }
 
+    /// Nothing is under way that a row read meanwhile does not touch: what is keeps its own.
+    pub(crate) fn is_between_tries(&self) -> bool {
+        self.write.is_some() && self.at == At::Attempt
+    }
+
     /// `RouteCache::put`: the newer of the row given and the row kept.
-    fn put(&mut self, row: Kept<Route>) {
+    pub(crate) fn put(&mut self, row: Kept<Route>) {
         let age = |route: &Route| (route.n, route.rev, route.created);
         if self.cached.as_ref().is_none_or(|kept| age(kept) <= age(&row)) {
             self.cached = Some(row);

@@ -63,8 +63,14 @@ rules! {
     RollBackDrawsEpoch,
     /// A migration takes the epoch that the last one had.
     StartDrawsEpoch,
+    /// A migration starts while another is unfinished.
+    StartAlone,
     /// A migration is aborted in the pause.
     NoAbortInPause,
+    /// A migration is paused by an operator in the pause of its cutover.
+    NoPauseInPause,
+    /// A migration fails in the pause.
+    NoFailInPause,
 
     // What the coordinator owes.
     /// The target is adopted without its head being found in the source.

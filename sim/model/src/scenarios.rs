@@ -91,7 +91,6 @@ pub const LARGE: &[Bounds] = &[
         ..Bounds::plain("three cutovers, two lost calls", Begin::Mirroring)
     },
     Bounds {
-        reader: true,
         routers: 2,
         writes: 2,
         left: Left { cutovers: 1, starts: 1, purges: 1, lost: 1, ..LEFT },
@@ -179,6 +178,9 @@ pub const fn missed_by(rule: Rule) -> (Bounds, u8) {
         Rule::IntentOnItsRow => (Bounds { drivers: 2, ..cut(TWICE) }, 7),
         Rule::SwitchOnItsRow => (Bounds { drivers: 2, ..cut(TWICE) }, 1),
         Rule::StartDrawsEpoch => (lives(Left { lost: 0, ..AGAIN }), 7),
+        Rule::StartAlone => (lives(Left { lost: 0, ..AGAIN }), 7),
+        Rule::NoPauseInPause => (cut(Left { pauses: 1, ..ONCE }), 7),
+        Rule::NoFailInPause => (cut(Left { fails: 1, ..ONCE }), 7),
         Rule::NoAbortInPause => (cut(Left { aborts: 1, ..ONCE }), 7),
         Rule::AdoptWhatIsProven => (
             Bounds {

@@ -21,6 +21,8 @@ pub(crate) fn step(world: &World, action: Action, after: Option<&World>) -> Stri
             let now = if eager { ", and it is time" } else { "" };
             format!("driver {driver}: looks at migration {id}{now}")
         }
+        Action::RouterHears(router) => format!("router {router}: hears of the changed route"),
+        Action::ReaderHears => "reader: hears of the changed route".to_owned(),
         Action::Crash(process) => format!("{process} dies and is started again"),
         Action::Expire(process) => format!("{process}: the deadline has passed"),
         Action::Start => "operator: starts a migration to the other store".to_owned(),
