@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::disk;
 use crate::install::{self, User, command_as, run};
 use crate::keeper::Keeper;
 use crate::port;
@@ -19,6 +20,8 @@ use crate::port;
 /// Longest wait for a server; only a failing test waits for it.
 const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// Somebody else may take a port just before the server does.
+const PORTS_TRIED: usize = 20;
 const ADMINISTRATOR: &str = "administrator";
 
 /// How a server is set up. By default as one in production, with the sizes of a test: `fsync` and
@@ -26,9 +29,28 @@ const ADMINISTRATOR: &str = "administrator";
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     settings: Vec<(String, String)>,
+    in_memory: bool,
+    small_disk_mib: Option<u32>,
 }
 
 impl Options {
+    /// On a file system in memory, if this machine has one with room: a server that begins, syncs and
+    /// recovers in no time. What the operating system holds survives a `kill -9` there as anywhere.
+    #[must_use]
+    pub fn in_memory(mut self) -> Self {
+        self.in_memory = true;
+        self
+    }
+
+    /// With a disk of this size, which only this server sees and which goes with it; [`Cluster::database_on_small_disk`]
+    /// puts a database there. It has to be mounted: by root, or in a user namespace where the machine
+    /// allows that to anybody.
+    #[must_use]
+    pub fn small_disk(mut self, mib: u32) -> Self {
+        self.small_disk_mib = Some(mib);
+        self
+    }
+
     /// With one more line for `postgresql.conf`, after ours.
     #[must_use]
     pub fn set(mut self, name: &str, value: &str) -> Self {
@@ -61,10 +83,14 @@ impl Cluster {
     pub fn start(options: &Options) -> Result<Self> {
         let programs = install::programs()?;
         let user = install::other_than_root()?;
-        let folder = folder(user)?;
+        let folder = folder(user, options.in_memory)?;
         let password = format!("{:016x}", port::random());
         let made = make(&programs, user, &folder, &password, options);
-        let started = made.and_then(|()| start(&programs, user, &folder));
+        let shell = match options.small_disk_mib {
+            Some(mib) => disk::shell(user, mib),
+            None => command_as(user, Path::new("/bin/sh")),
+        };
+        let started = made.and_then(|()| start(&programs, shell, &folder));
         let (kept, port) = started.inspect_err(|_| {
             // The first error is the one to tell.
             let _ = fs::remove_dir_all(&folder);
@@ -117,7 +143,7 @@ impl Cluster {
     pub fn begin(&self) -> Result<()> {
         let mut kept = self.kept();
         ensure!(kept.server.is_none(), "the server runs");
-        match begin(&mut kept, &self.folder)? {
+        match begin(&mut kept, &self.folder, self.port)? {
             Begun::Ready => Ok(()),
             Begun::Ended => bail!("the server does not start:\n{}", tail(&self.folder)),
         }
@@ -161,6 +187,12 @@ impl Cluster {
         signal(server, Signal::CONT)
     }
 
+    /// Begins it if it was stopped, resumes it if it was paused.
+    pub fn mend(&self) -> Result<()> {
+        let server = self.kept().server;
+        if server.is_some() { self.resume() } else { self.begin() }
+    }
+
     fn ended_by(&self, signal: &str) -> Result<()> {
         let mut kept = self.kept();
         kept.server.take().context("the server does not run")?;
@@ -178,8 +210,13 @@ impl Cluster {
 }
 
 /// An empty folder that the server's user can use, and nobody else.
-fn folder(user: Option<User>) -> Result<PathBuf> {
-    let folder = tempfile::Builder::new().prefix("rehome-pg-").tempdir()?;
+fn folder(user: Option<User>, in_memory: bool) -> Result<PathBuf> {
+    let mut named = tempfile::Builder::new();
+    named.prefix("rehome-pg-");
+    let folder = match install::memory().filter(|_| in_memory) {
+        Some(memory) => named.tempdir_in(memory)?,
+        None => named.tempdir()?,
+    };
     if let Some(user) = user {
         std::os::unix::fs::chown(folder.path(), Some(user.uid), Some(user.gid))?;
     }
@@ -219,28 +256,27 @@ fn make(
     Ok(fs::write(&file, settings)?)
 }
 
-const OURS: [(&str, &str); 7] = [
+const OURS: [(&str, &str); 8] = [
     ("listen_addresses", "127.0.0.1"),
     ("unix_socket_directories", ""),
     ("max_connections", "300"),
     ("shared_buffers", "32MB"),
     ("timezone", "UTC"),
     ("log_line_prefix", "%m [%p] %u@%d "),
+    // Room for what is written between two checkpoints, and not more of a disk that others use as well.
+    ("max_wal_size", "256MB"),
     // A test's short life should not end in one long checkpoint.
     ("checkpoint_timeout", "1min"),
 ];
 
 /// A keeper with a server that is ready, and the server's port.
-fn start(programs: &Path, user: Option<User>, folder: &Path) -> Result<(Kept, u16)> {
+fn start(programs: &Path, shell: Command, folder: &Path) -> Result<(Kept, u16)> {
     let (server, data) = (programs.join("postgres"), folder.join("data"));
-    let words = [&server, &data].map(|path| path.to_string_lossy().into_owned());
-    for _ in 0..20 {
+    let keeper = Keeper::start(shell, folder, &[server.as_path(), Path::new("-D"), &data])?;
+    let mut kept = Kept { keeper, server: None };
+    for _ in 0..PORTS_TRIED {
         let (port, _) = port::listen()?;
-        let shell = command_as(user, Path::new("/bin/sh"));
-        let port_setting = port.to_string();
-        let line = [words[0].as_str(), "-D", &words[1], "-p", &port_setting];
-        let mut kept = Kept { keeper: Keeper::start(shell, folder, &line)?, server: None };
-        match begin(&mut kept, folder)? {
+        match begin(&mut kept, folder, port)? {
             Begun::Ready => return Ok((kept, port)),
             Begun::Ended if tail(folder).contains("Address already in use") => {}
             Begun::Ended => bail!("the server does not start:\n{}", tail(folder)),
@@ -254,8 +290,8 @@ enum Begun {
     Ended,
 }
 
-fn begin(kept: &mut Kept, folder: &Path) -> Result<Begun> {
-    let server = kept.keeper.begin()?;
+fn begin(kept: &mut Kept, folder: &Path, port: u16) -> Result<Begun> {
+    let server = kept.keeper.begin(port)?;
     kept.server = Some(server);
     let begun = wait_for("the server to begin", || {
         if matches!(state_of(server), None | Some('Z')) {

@@ -19,12 +19,17 @@ const PASSWORD_IN_URLS: &str = "p%40ss%20word%2F1";
 impl Cluster {
     /// Makes a database. Its owner's role has the same name.
     pub fn database(&self) -> Result<Database> {
+        self.database_in(None)
+    }
+
+    pub(crate) fn database_in(&self, tablespace: Option<&str>) -> Result<Database> {
         let name = format!("test_{}", self.next_database());
         self.sql(
             "postgres",
             &format!("CREATE ROLE {name} LOGIN NOSUPERUSER NOCREATEDB PASSWORD '{PASSWORD}'"),
         )?;
-        self.sql("postgres", &format!("CREATE DATABASE {name} OWNER {name}"))?;
+        let space = tablespace.map(|name| format!(" TABLESPACE {name}")).unwrap_or_default();
+        self.sql("postgres", &format!("CREATE DATABASE {name} OWNER {name}{space}"))?;
         Ok(Database { name, port: self.port() })
     }
 }

@@ -21,9 +21,9 @@ pub(crate) struct Keeper {
 }
 
 impl Keeper {
-    /// Keeps `server`, a command line, in `folder`. `shell` is a command that runs `sh` as whoever the
+    /// Keeps `server`, a command line without a port, in `folder`. `shell` is a command that runs `sh` as whoever the
     /// server is to run as.
-    pub(crate) fn start(mut shell: Command, folder: &Path, server: &[&str]) -> Result<Self> {
+    pub(crate) fn start(mut shell: Command, folder: &Path, server: &[&Path]) -> Result<Self> {
         shell.args(["-c", SCRIPT, "keeper"]).arg(folder).args(server);
         // A group of its own: what a terminal sends to the tests is not for the server.
         shell.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -33,9 +33,9 @@ impl Keeper {
         Ok(Self { child, ask, answers: BufReader::new(answers) })
     }
 
-    /// Starts the server; its process id.
-    pub(crate) fn begin(&mut self) -> Result<u32> {
-        self.tell("start")?.parse().context("the keeper answers with a process id")
+    /// Starts the server on that port; its process id.
+    pub(crate) fn begin(&mut self, port: u16) -> Result<u32> {
+        self.tell(&format!("start {port}"))?.parse().context("the keeper answers with a process id")
     }
 
     /// Signals the server and waits for its end.

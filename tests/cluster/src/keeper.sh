@@ -1,7 +1,7 @@
 # Keeps one server: runs what its standard input says, line by line, and answers each with a line. At
 # the end of the input, which also comes when whoever started us was killed, the server goes too.
 #
-#   start           starts the server (the arguments); answers its process id
+#   start PORT      starts the server (the arguments) there; answers its process id
 #   stop SIGNAL     signals it and waits for its end; answers its exit code
 set -u
 folder=$1
@@ -32,15 +32,15 @@ stop() {
 
 # The system sends SIGHUP to a group of processes that loses its parent while one of them is stopped.
 trap '' HUP
-while read -r what signal; do
+while read -r what how; do
     case $what in
     start)
-        "$@" >>"$folder/server.log" 2>&1 </dev/null &
+        "$@" -p "$how" >>"$folder/server.log" 2>&1 </dev/null &
         pid=$!
         echo "$pid"
         ;;
     stop)
-        stop "$signal"
+        stop "$how"
         echo "$ended"
         ;;
     esac

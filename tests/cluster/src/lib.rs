@@ -22,6 +22,7 @@
 //! | `install` | where PostgreSQL is, and as whom it runs |
 //! | `keeper` | the process between us and a server, which outlives us by a moment |
 //! | `cluster` | a server: begin, stop, kill, pause, SQL as its administrator |
+//! | `disk` | a small disk that only one server sees, and that can be full |
 //! | `database` | a database with an owner that is no superuser |
 //! | `proxy` | a TCP proxy that breaks connections on demand |
 //!
@@ -29,6 +30,7 @@
 
 mod cluster;
 mod database;
+mod disk;
 mod install;
 mod keeper;
 mod port;
@@ -46,7 +48,8 @@ pub use proxy::{Direction, Proxy};
 /// If there is no PostgreSQL or it cannot be started: a test that needs one fails.
 pub fn shared() -> &'static Cluster {
     static SHARED: OnceLock<Result<Cluster, String>> = OnceLock::new();
-    let shared = SHARED
-        .get_or_init(|| Cluster::start(&Options::default()).map_err(|error| format!("{error:#}")));
+    let shared = SHARED.get_or_init(|| {
+        Cluster::start(&Options::default().in_memory()).map_err(|error| format!("{error:#}"))
+    });
     shared.as_ref().unwrap_or_else(|error| panic!("no PostgreSQL for this test: {error}"))
 }

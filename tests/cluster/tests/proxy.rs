@@ -175,3 +175,18 @@ fn a_connection_is_cut_after_so_many_bytes() -> Result<()> {
     ensure!(Client::of(&proxy)?.ask(1)? == 2, "a new one goes");
     Ok(())
 }
+
+#[test]
+fn a_connection_is_held_after_a_request() -> Result<()> {
+    let proxy = Proxy::start(server()?)?;
+    proxy.hold(b"\x05")?;
+    let (mut held, mut other) = (Client::of(&proxy)?, Client::of(&proxy)?);
+    ensure!((held.ask(1)?, other.ask(1)?) == (2, 2), "nothing is held yet");
+    held.0.write_all(&[5])?;
+    held.hears_nothing()?;
+    ensure!(proxy.sprung()?, "it is held");
+    ensure!(other.ask(5)? == 6, "the other goes on");
+    proxy.flow();
+    ensure!(held.hear()? == 6 && held.ask(7)? == 8, "it goes on");
+    Ok(())
+}

@@ -37,7 +37,7 @@ fn a_server_is_durable_and_does_not_run_as_root() -> Result<()> {
 
 #[test]
 fn what_was_committed_survives_a_kill_and_a_restart() -> Result<()> {
-    let cluster = Cluster::start(&Options::default())?;
+    let cluster = Cluster::start(&Options::default().in_memory())?;
     cluster.sql("postgres", "CREATE TABLE t (n int); INSERT INTO t VALUES (1)")?;
     cluster.kill()?;
     ensure!(cluster.sql("postgres", "SELECT 1").is_err(), "it answers although it was killed");
@@ -50,7 +50,7 @@ fn what_was_committed_survives_a_kill_and_a_restart() -> Result<()> {
 
 #[test]
 fn a_paused_server_takes_connections_and_answers_when_it_is_resumed() -> Result<()> {
-    let cluster = Cluster::start(&Options::default())?;
+    let cluster = Cluster::start(&Options::default().in_memory())?;
     cluster.pause()?;
     let address = ("127.0.0.1", cluster.port());
     TcpStream::connect(address).context("the operating system accepts")?;
@@ -63,6 +63,22 @@ fn a_paused_server_takes_connections_and_answers_when_it_is_resumed() -> Result<
         assert_eq!(answer.join().expect("no panic")?, "1");
         Ok(())
     })
+}
+
+#[test]
+fn a_small_disk_can_be_full_and_have_room_again() -> Result<()> {
+    let cluster = Cluster::start(&Options::default().in_memory().small_disk(32))?;
+    let database = cluster.database_on_small_disk()?;
+    let sql = |text: &str| cluster.sql(database.name(), text);
+    sql("CREATE TABLE t (data text)")?;
+    cluster.fill_small_disk()?;
+    let fill = "INSERT INTO t SELECT repeat(md5(n::text), 50) FROM generate_series(1, 500) n";
+    let full = sql(fill).expect_err("the disk is full").to_string();
+    ensure!(full.contains("No space left on device"), "{full}");
+    cluster.clear_small_disk()?;
+    sql(fill)?;
+    assert_eq!(sql("SELECT count(*) FROM t")?, "500");
+    Ok(())
 }
 
 /// The process that has the server in its keeping, and whose end is played.
@@ -87,7 +103,7 @@ fn a_server_is_gone_when_its_process_is_killed() -> Result<()> {
 }
 
 fn serve_until_killed(place: &Path) -> Result<()> {
-    let cluster = Cluster::start(&Options::default())?;
+    let cluster = Cluster::start(&Options::default().in_memory())?;
     // A paused server must go as well.
     cluster.pause()?;
     let whole = place.with_extension("part");

@@ -37,6 +37,8 @@ enum Passage {
     Part(usize),
     /// All of them, and nothing that comes back.
     Answered,
+    /// All of them, and then nothing until everything is let go.
+    Held,
 }
 
 pub(super) struct Connection {
@@ -56,6 +58,7 @@ impl Connection {
         // Requests and answers are small, and their times are looked at.
         let _ = self.client.set_nodelay(true).and(server.set_nodelay(true));
         let swallow = CancellationToken::new();
+        let (hold, held) = watch::channel(None);
         let gently = {
             let (from_client, to_client) = self.client.split();
             let (from_server, to_server) = server.split();
@@ -64,6 +67,8 @@ impl Connection {
                 weather: self.weather.clone(),
                 trap: Arc::clone(&self.trap),
                 swallow: swallow.clone(),
+                hold: hold.clone(),
+                held: held.clone(),
             };
             tokio::select! {
                 () = self.end.cancelled() => false,
@@ -89,6 +94,9 @@ struct Pump {
     trap: Arc<Mutex<TrapSet>>,
     /// Set when the answer to what was sent must not arrive.
     swallow: CancellationToken,
+    /// Set when the connection is held: how often everything had been let go by then.
+    hold: watch::Sender<Option<u64>>,
+    held: watch::Receiver<Option<u64>>,
 }
 
 impl Pump {
@@ -104,6 +112,12 @@ impl Pump {
             let delay = self.weather.borrow().delay;
             if !delay.is_zero() {
                 tokio::time::sleep(delay).await;
+            }
+            let held = *self.held.borrow();
+            if let Some(before) = held
+                && self.weather.wait_for(|weather| weather.let_go > before).await.is_err()
+            {
+                return false;
             }
             let direction = self.direction;
             if self.weather.wait_for(|weather| !weather.stalled(direction)).await.is_err() {
@@ -122,6 +136,10 @@ impl Pump {
                     self.swallow.cancel();
                     read
                 }
+                Passage::Held => {
+                    self.hold.send_replace(Some(self.weather.borrow().let_go));
+                    read
+                }
             };
             if to.write_all(&buffer[..part]).await.is_err() {
                 return false;
@@ -136,6 +154,11 @@ impl Pump {
                 if self.direction == Direction::Up && contains(bytes, text) =>
             {
                 Passage::Answered
+            }
+            TrapSet::Set(Trap::Hold(text))
+                if self.direction == Direction::Up && contains(bytes, text) =>
+            {
+                Passage::Held
             }
             TrapSet::Set(Trap::Bytes(direction, left)) if *direction == self.direction => {
                 match usize::try_from(*left) {

@@ -10,6 +10,7 @@
 //! | [`Proxy::stall`] | nothing comes through in that direction, connections stay open |
 //! | [`Proxy::delay`] | everything comes through later |
 //! | [`Proxy::lose_reply`] | one request arrives, and instead of its answer the connection is reset |
+//! | [`Proxy::hold`] | one request arrives, and nothing more of its connection |
 //! | [`Proxy::cut_after`] | one connection is reset after so many bytes in one direction |
 
 mod connection;
@@ -41,6 +42,8 @@ struct Weather {
     stalled_up: bool,
     stalled_down: bool,
     delay: Duration,
+    /// How often everything was let go: what is held waits for the next time.
+    let_go: u64,
 }
 
 impl Weather {
@@ -64,6 +67,8 @@ impl Weather {
 enum Trap {
     /// Reset when the server answers a request with this text in it.
     Reply(Vec<u8>),
+    /// Nothing more in any direction after a request with this text in it.
+    Hold(Vec<u8>),
     /// Reset after so many bytes.
     Bytes(Direction, u64),
 }
@@ -130,7 +135,9 @@ impl Proxy {
 
     /// Everything comes through again, and at once.
     pub fn flow(&self) {
-        self.weather.send_replace(Weather::default());
+        self.weather.send_modify(|weather| {
+            *weather = Weather { let_go: weather.let_go + 1, ..Weather::default() };
+        });
     }
 
     /// Everything that passes is held for so long.
@@ -143,6 +150,13 @@ impl Proxy {
     /// pieces is found by what is in one of them.
     pub fn lose_reply(&self, text: &[u8]) -> Result<()> {
         self.ask(|told| Request::Trap(Trap::Reply(text.to_vec()), told))
+    }
+
+    /// The next request with `text` in it reaches the server, and then its connection is held, both ways,
+    /// until [`Self::flow`]. With a client that is stopped while it is held, the server has a client that
+    /// has stopped right there.
+    pub fn hold(&self, text: &[u8]) -> Result<()> {
+        self.ask(|told| Request::Trap(Trap::Hold(text.to_vec()), told))
     }
 
     /// The next connection to pass `bytes` in this direction, counted from now, is reset there; those
