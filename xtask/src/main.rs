@@ -5,6 +5,7 @@
 
 mod architecture;
 mod bench;
+mod chaos;
 mod dependencies;
 mod leftovers;
 mod metadata;
@@ -41,6 +42,11 @@ const COMMANDS: &[Command] = &[
         "prove",
         "check the model of the protocol within large bounds; --rules tells what each rule is for",
         WithArgs(prove::run),
+    ),
+    (
+        "chaos",
+        "break processes and servers while a tenant moves; --seed N, --minutes M",
+        WithArgs(chaos::run),
     ),
     (
         "setup",

@@ -38,7 +38,7 @@ impl Reader<'_> {
     }
 
     /// A number that says which rows are a tenant's.
-    async fn numbered(&self, number: i32, sql: &str) -> Result<Vec<SqlRow>> {
+    async fn numbered(&self, number: i64, sql: &str) -> Result<Vec<SqlRow>> {
         let sql = sql.replace("{schema}", &self.schema);
         Ok(self.client.query(&sql, &[&number]).await?)
     }
@@ -74,14 +74,14 @@ pub(super) fn history(url: &str, schema: &str, tenant: Id) -> Result<History> {
         // An event without its stream's row would be lost in a plain join.
         let rows = reader
             .numbered(
-                number,
-                "SELECT e.position - $1::int8 * 1099511627776, coalesce(s.stream_type, ''),
+                i64::from(number),
+                "SELECT e.position - $1 * 1099511627776, coalesce(s.stream_type, ''),
                         coalesce(s.stream_id, ''), e.version, uuid_send(e.event_id), e.event_type,
                         e.occurred_at, e.recorded_at, e.data::text, e.metadata::text, e.digest
                  FROM {schema}.events e
                  LEFT JOIN {schema}.streams s
                      ON s.stream_no = e.stream_no AND s.tenant_no = e.tenant_no
-                 WHERE e.tenant_no = $1::int4
+                 WHERE e.tenant_no = $1
                  ORDER BY e.position",
             )
             .await?;

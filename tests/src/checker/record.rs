@@ -61,6 +61,13 @@ impl Known {
         self.events.values().filter(|sent| sent.ack.is_some()).count() as u64
     }
 
+    /// The longest time from a send to its acknowledgement, in microseconds.
+    pub fn longest_micros(&self) -> u64 {
+        let time = |sent: &Sent| sent.ack?.at?.checked_sub(sent.begun_at?);
+        let longest = self.events.values().filter_map(time).max().unwrap_or_default();
+        longest.unsigned_abs()
+    }
+
     /// An event that was imported before anybody else wrote, as number `seq` of the history.
     pub fn import(
         &mut self,

@@ -72,10 +72,9 @@ async fn raw_copy(
     );
     let streams = format!("(SELECT * FROM rehome.streams WHERE tenant_no = {number})");
     let began = Instant::now();
-    for (from, into) in [
-        (streams, "rehome.streams".to_owned()),
-        (events, format!("rehome.events ({columns})")),
-    ] {
+    for (from, into) in
+        [(streams, "rehome.streams".to_owned()), (events, format!("rehome.events ({columns})"))]
+    {
         pipe(
             &psql(&servers.source, source.name(), &format!("COPY {from} TO STDOUT")),
             &psql(&servers.target, target.name(), &format!("COPY {into} FROM STDIN")),

@@ -1,0 +1,50 @@
+//! `rehome-chaos`: what `cargo xtask chaos` runs. A tenant goes there and back under one script after
+//! the other, each from a seed that is printed.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::Result;
+use clap::Parser;
+use rehome_tests::chaos::{Servers, play};
+
+/// Plays scripts that kill, stop and cut off, until time is over or something is wrong.
+#[derive(Parser)]
+#[command(name = "cargo xtask chaos")]
+struct Args {
+    /// The first script's seed; the next ones follow it. Drawn if it is not given.
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// How long to go on. A script that was begun is played to its end.
+    #[arg(long, value_name = "M", default_value_t = 10)]
+    minutes: u64,
+    /// Things that are done on each way.
+    #[arg(long, value_name = "N", default_value_t = 12)]
+    steps: usize,
+}
+
+fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<()> {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
+    let first = args.seed.unwrap_or_else(|| u64::from(now.subsec_nanos()));
+    let servers = Servers::start()?;
+    let (begun, time) = (Instant::now(), Duration::from_secs(args.minutes * 60));
+    let mut played = 0_u64;
+    while played == 0 || begun.elapsed() < time {
+        let seed = first.wrapping_add(played);
+        println!("seed {seed}, {} steps each way", args.steps);
+        play(&servers, seed, args.steps)?;
+        played += 1;
+    }
+    println!("{played} scripts played, nothing wrong");
+    Ok(())
+}
