@@ -45,8 +45,8 @@ DECLARE
     v_version  bigint;
     v_recorded bigint;
     v_occurred bigint;
-    a          record;
-    e          record;
+    v_new      boolean;
+    v_known    boolean;
 BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE EXCEPTION 'an append needs default_transaction_isolation = ''read committed'''
@@ -54,9 +54,6 @@ BEGIN
     END IF;
     PERFORM set_config('lock_timeout', p_wait_ms::text, true);
 
-    -- An id is looked up by a query that has only one plan, the unique index: with `= ANY` and no
-    -- statistics yet, the planner reads the whole tenant and filters.
-    --
     -- Later statements of this function see what was committed before they began, so also all that
     -- whoever held this lock has written.
     SELECT l.tenant_no, l.role, l.epoch, l.seq, l.digest
@@ -76,38 +73,41 @@ BEGIN
     v_digest := o_digest;
     v_now := extract(epoch FROM clock_timestamp()) * 1000000;
 
-    FOR a IN
-        SELECT u.n::integer AS n, u.stream_type, u.stream_id, u.expected, u.events
-        FROM unnest(p_stream_types, p_stream_ids, p_expected, p_counts) WITH ORDINALITY
-            AS u (stream_type, stream_id, expected, events, n)
-    LOOP
-        v_to := v_from + a.events - 1;
-        v_ids := p_ids[v_from:v_to];
-        SELECT s.stream_no, (SELECT max(x.version) FROM {schema}.events AS x
-                             WHERE x.stream_no = s.stream_no)
-            INTO v_stream, v_version
-            FROM {schema}.streams AS s
-            WHERE s.tenant_no = v_no AND s.stream_type = a.stream_type
-                AND s.stream_id = a.stream_id;
-        v_version := coalesce(v_version, 0);
-        o_append := a.n;
+    FOR v_n IN 1 .. cardinality(p_counts) LOOP
+        v_to := v_from + p_counts[v_n] - 1;
+        o_append := v_n;
+        -- Everything by one query, each part by an index. An id is looked up by a query that has only
+        -- one plan: with `= ANY` and no statistics yet, the planner reads the whole tenant.
+        SELECT s.stream_no, coalesce(s.version, 0), k.known
+            INTO v_stream, v_version, v_known
+            FROM (SELECT EXISTS (SELECT FROM {schema}.events AS x
+                                 WHERE x.tenant_no = v_no AND x.event_id = p_ids[v_from]) AS known) AS k
+            LEFT JOIN LATERAL (
+                SELECT t.stream_no, (SELECT max(x.version) FROM {schema}.events AS x
+                                     WHERE x.stream_no = t.stream_no) AS version
+                FROM {schema}.streams AS t
+                WHERE t.tenant_no = v_no AND t.stream_type = p_stream_types[v_n]
+                    AND t.stream_id = p_stream_ids[v_n] LIMIT 1) AS s ON true;
 
-        IF a.events < 1 OR (a.expected <> -1 AND a.expected <> v_version)
-            OR (a.events > 1
-                AND (SELECT count(DISTINCT x.id) FROM unnest(v_ids) AS x (id)) <> a.events)
-            OR EXISTS (SELECT FROM unnest(v_ids) AS u (id)
-                       CROSS JOIN LATERAL (SELECT FROM {schema}.events AS x
-                                           WHERE x.tenant_no = v_no AND x.event_id = u.id
-                                           LIMIT 1) AS y)
-        THEN
+        v_new := NOT v_known AND v_to >= v_from
+            AND (p_expected[v_n] = -1 OR p_expected[v_n] = v_version);
+        IF v_new AND v_to > v_from THEN
+            v_ids := p_ids[v_from:v_to];
+            v_new := (SELECT count(DISTINCT x.id) FROM unnest(v_ids) AS x (id)) = v_to - v_from + 1
+                AND NOT EXISTS (SELECT FROM unnest(v_ids) AS u (id)
+                                CROSS JOIN LATERAL (SELECT FROM {schema}.events AS x
+                                                    WHERE x.tenant_no = v_no AND x.event_id = u.id
+                                                    LIMIT 1) AS y);
+        END IF;
+        IF NOT v_new THEN
             o_outcome := 'judge';
             o_version := v_version;
             RETURN NEXT;
             RETURN QUERY
-                SELECT a.n, 'known', x.position - v_base, s.stream_type, s.stream_id, x.version,
+                SELECT v_n, 'known', x.position - v_base, s.stream_type, s.stream_id, x.version,
                        x.event_id, x.event_type, x.occurred_at, x.recorded_at, x.data, x.metadata,
                        x.digest, NULL::text, NULL::bigint
-                FROM (SELECT DISTINCT y.id FROM unnest(v_ids) AS y (id)) AS u
+                FROM (SELECT DISTINCT y.id FROM unnest(p_ids[v_from:v_to]) AS y (id)) AS u
                 CROSS JOIN LATERAL (SELECT y.* FROM {schema}.events AS y
                                     WHERE y.tenant_no = v_no AND y.event_id = u.id
                                     LIMIT 1) AS x
@@ -120,29 +120,26 @@ BEGIN
 
         IF v_stream IS NULL THEN
             INSERT INTO {schema}.streams (tenant_no, stream_type, stream_id)
-                VALUES (v_no, a.stream_type, a.stream_id) RETURNING stream_no INTO v_stream;
+                VALUES (v_no, p_stream_types[v_n], p_stream_ids[v_n])
+                RETURNING stream_no INTO v_stream;
         END IF;
         o_outcome := 'written';
         o_seq := v_seq + 1;
         o_version := v_version + 1;
         RETURN NEXT;
-        FOR e IN
-            SELECT * FROM unnest(v_ids, p_types[v_from:v_to], p_occurred[v_from:v_to],
-                                 p_recorded[v_from:v_to], p_data[v_from:v_to],
-                                 p_metadata[v_from:v_to])
-                AS u (id, event_type, occurred, recorded, data, metadata)
-        LOOP
+        FOR v_i IN v_from .. v_to LOOP
             v_seq := v_seq + 1;
             v_version := v_version + 1;
-            v_recorded := coalesce(e.recorded, v_now);
-            v_occurred := coalesce(e.occurred, v_recorded);
-            v_digest := {schema}.chain(v_digest, v_seq, a.stream_type, a.stream_id, v_version, e.id,
-                                       e.event_type, v_occurred, v_recorded, e.data, e.metadata);
+            v_recorded := coalesce(p_recorded[v_i], v_now);
+            v_occurred := coalesce(p_occurred[v_i], v_recorded);
+            v_digest := {schema}.chain(
+                v_digest, v_seq, p_stream_types[v_n], p_stream_ids[v_n], v_version, p_ids[v_i],
+                p_types[v_i], v_occurred, v_recorded, p_data[v_i], p_metadata[v_i]);
             INSERT INTO {schema}.events
                 (position, stream_no, version, occurred_at, recorded_at, tenant_no, event_id,
                  digest, event_type, data, metadata)
-                VALUES (v_base + v_seq, v_stream, v_version, v_occurred, v_recorded, v_no, e.id,
-                        v_digest, e.event_type, e.data, e.metadata);
+                VALUES (v_base + v_seq, v_stream, v_version, v_occurred, v_recorded, v_no,
+                        p_ids[v_i], v_digest, p_types[v_i], p_data[v_i], p_metadata[v_i]);
         END LOOP;
         v_from := v_to + 1;
     END LOOP;
