@@ -55,13 +55,13 @@ impl Site {
         let mut opened: Vec<Arc<dyn LedgerStore>> = Vec::new();
         for name in stores {
             let deployment = control.deployment().to_owned();
-            opened.push(match url(name) {
-                Some(url) => Arc::new(server_store(name, url, deployment).await?),
-                None => {
-                    let options = options(name, file(folder, name), deployment)?;
-                    Arc::new(SqliteStore::open(options).await?)
-                }
-            });
+            let store: Arc<dyn LedgerStore> = if let Some(url) = url(name) {
+                Arc::new(server_store(name, url, deployment).await?)
+            } else {
+                let options = options(name, file(folder, name), deployment)?;
+                Arc::new(SqliteStore::open(options).await?)
+            };
+            opened.push(store);
         }
         let stores = Stores::new(opened, id(SHARED)?)?;
         let engine = Engine::new(control, stores, clock, EngineConfig::default());
