@@ -23,7 +23,7 @@ enum Room {
     Cli,
     /// The model of the protocol: built of the domain's rules, and of nobody's code that follows them.
     Model,
-    /// Tools and black-box tests, which nothing else is built on.
+    /// Tools and black-box tests, on which nothing that users get is built.
     Outside,
 }
 
@@ -54,7 +54,9 @@ impl Room {
             App => &[Domain, Ports, Engine, Adapter, Api],
             Server => &[Domain, Ports, Engine, App, Api],
             Cli => &[Domain, Ports, App, Server, Api],
-            Self::Outside => &[Domain, Ports, Adapter, Engine, Api, App, Server, Cli],
+            Self::Outside => {
+                &[Domain, Ports, Adapter, Engine, Api, App, Server, Cli, Self::Outside]
+            }
         }
     }
 
