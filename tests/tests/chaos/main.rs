@@ -5,6 +5,7 @@
 //! | `scripted` | a tenant there and back under a script from a printed seed; `cargo xtask chaos` plays for longer |
 //! | `named` | schedules that are worth a name |
 //! | `outages` | servers and connections that go and come back |
+//! | `planted` | the checker finds what is planted |
 //!
 //! All tests share three servers, one after the other. What is true in the end is decided by
 //! `rehome_tests::checker`. A run that fails keeps what its processes said.
@@ -13,6 +14,7 @@
 
 mod named;
 mod outages;
+mod planted;
 mod scripted;
 
 use std::sync::{Mutex, OnceLock, PoisonError};
