@@ -131,15 +131,13 @@ impl<'a> Play<'a> {
                 self.cast.start_app(app, &failpoint)?;
             }
         }
-        // The rows tell who is needed; while the control plane is down, nobody can be.
-        let migrations = match self.stage.migrations() {
-            Ok(migrations) => migrations,
-            Err(error) if mood == Mood::Mended => return Err(error),
-            Err(_) => {
-                thread::sleep(LOOK_EVERY);
-                return Ok(());
-            }
-        };
+        // The rows tell who is needed. While the control plane is down nobody can be, and one that is
+        // paused would not even refuse to answer.
+        if !self.is_up(Server::Control) {
+            thread::sleep(LOOK_EVERY);
+            return Ok(());
+        }
+        let migrations = self.stage.migrations()?;
         let started = migrations.len() > way.before;
         for driver in Who::DRIVERS {
             if self.cast.has(driver) {

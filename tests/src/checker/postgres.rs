@@ -1,5 +1,7 @@
 //! The rows of PostgreSQL databases, by SQL of our own.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result};
 use tokio_postgres::{Client, NoTls, Row as SqlRow};
 
@@ -7,11 +9,14 @@ use super::control::{Entry, Migration, Route};
 use super::history::{History, Ledger, Row};
 use super::{Id, hex};
 
+/// Longest wait for an answer; only a server that hangs takes so long.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Looks at a database through a connection of its own, in one snapshot. `{schema}` in a statement is
 /// the schema's name.
 fn look<T>(url: &str, schema: &str, read: impl AsyncFnOnce(&Reader<'_>) -> Result<T>) -> Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let look = async {
         let (client, connection) =
             tokio_postgres::connect(url, NoTls).await.context("the checker cannot connect")?;
         let connection = tokio::spawn(connection);
@@ -22,6 +27,10 @@ fn look<T>(url: &str, schema: &str, read: impl AsyncFnOnce(&Reader<'_>) -> Resul
         // What it read is complete; how the connection ends says nothing more.
         let _ = connection.await;
         seen
+    };
+    runtime.block_on(async {
+        let looked = tokio::time::timeout(PATIENCE, look).await;
+        looked.context("the checker had no answer in time")?
     })
 }
 
