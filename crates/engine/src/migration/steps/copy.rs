@@ -12,8 +12,8 @@ use super::{Context, StepError};
 use crate::replica::Replica;
 use crate::throttle::Throttle;
 
-/// Batches read ahead of the one being written: memory is bounded by the three batches that are
-/// being read, waiting and being written.
+/// Batches read ahead of the one being written. A batch is read once there is room for it, so memory
+/// is bounded by two: the one being written, and the one that is being read or waits.
 const READ_AHEAD: usize = 1;
 
 impl Context {
@@ -161,7 +161,7 @@ fn read_ahead(
 ) -> Batches {
     let (sender, receiver) = mpsc::channel(READ_AHEAD);
     let reader = tokio::spawn(async move {
-        loop {
+        while let Ok(room) = sender.reserve().await {
             let feed = source.read_feed(tenant, seq, limit).await;
             let over = match &feed {
                 Ok(feed) => {
@@ -171,7 +171,8 @@ fn read_ahead(
                 Err(_) => true,
             };
             let batch = feed.map(|feed| (feed.ledger.head.seq, feed.events));
-            if sender.send(batch).await.is_err() || over {
+            room.send(batch);
+            if over {
                 return;
             }
         }
