@@ -41,7 +41,7 @@ fn a_missing_target_is_not_made_by_a_migration() {
     // Now it holds a tenant; if it is lost, it is not new.
     remove(&place, "dedicated.db");
     let refused = place.rehome(["store", "create", "dedicated"]).fails(3);
-    assert!(refused.contains("bring its file back"), "{refused}");
+    assert!(refused.contains("bring it back"), "{refused}");
     place.rehome(["export", "--tenant", &id]).fails(1);
     place.rehome(["import", "events.ndjson"]).fails(1);
     assert!(!place.path("dedicated.db").exists());
