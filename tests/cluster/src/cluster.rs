@@ -21,7 +21,7 @@ use crate::port;
 const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// Somebody else may take a port just before the server does.
-const PORTS_TRIED: usize = 20;
+pub(crate) const PORTS_TRIED: usize = 20;
 const ADMINISTRATOR: &str = "administrator";
 
 /// How a server is set up. By default as one in production, with the sizes of a test: `fsync` and
@@ -83,7 +83,7 @@ impl Cluster {
     pub fn start(options: &Options) -> Result<Self> {
         let programs = install::programs()?;
         let user = install::other_than_root()?;
-        let folder = folder(user, options.in_memory)?;
+        let folder = folder("rehome-pg-", user, options.in_memory)?;
         let password = format!("{:016x}", port::random());
         let made = make(&programs, user, &folder, &password, options);
         let shell = match options.small_disk_mib {
@@ -210,18 +210,22 @@ impl Cluster {
 }
 
 /// An empty folder that the server's user can use, and nobody else.
-fn folder(user: Option<User>, in_memory: bool) -> Result<PathBuf> {
+pub(crate) fn folder(prefix: &str, user: Option<User>, in_memory: bool) -> Result<PathBuf> {
     let mut named = tempfile::Builder::new();
-    named.prefix("rehome-pg-");
+    named.prefix(prefix);
     let folder = match install::memory().filter(|_| in_memory) {
         Some(memory) => named.tempdir_in(memory)?,
         None => named.tempdir()?,
     };
-    if let Some(user) = user {
-        std::os::unix::fs::chown(folder.path(), Some(user.uid), Some(user.gid))?;
-    }
+    owned_by(user, folder.path())?;
     // Its keeper removes it.
     Ok(folder.keep())
+}
+
+/// Gives the file to the server's user.
+pub(crate) fn owned_by(user: Option<User>, file: &Path) -> Result<()> {
+    let Some(user) = user else { return Ok(()) };
+    Ok(std::os::unix::fs::chown(file, Some(user.uid), Some(user.gid))?)
 }
 
 fn make(
@@ -233,9 +237,7 @@ fn make(
 ) -> Result<()> {
     let secret = folder.join("password");
     fs::write(&secret, password)?;
-    if let Some(user) = user {
-        std::os::unix::fs::chown(&secret, Some(user.uid), Some(user.gid))?;
-    }
+    owned_by(user, &secret)?;
     let initdb = |more: &[&str]| {
         let mut initdb = command_as(user, &programs.join("initdb"));
         initdb.current_dir(folder).args(["--pgdata=data", "--no-sync", "--encoding=UTF8"]);
@@ -315,7 +317,7 @@ fn is_ready(server: u32, folder: &Path) -> bool {
 }
 
 /// The last lines of the log.
-fn tail(folder: &Path) -> String {
+pub(crate) fn tail(folder: &Path) -> String {
     let log = fs::read_to_string(folder.join("server.log")).unwrap_or_default();
     let lines: Vec<&str> = log.lines().collect();
     lines[lines.len().saturating_sub(10)..].join("\n")
@@ -338,7 +340,7 @@ fn stat(process: u32) -> Option<(char, u32)> {
     Some((fields.next()?.chars().next()?, fields.next()?.parse().ok()?))
 }
 
-fn state_of(process: u32) -> Option<char> {
+pub(crate) fn state_of(process: u32) -> Option<char> {
     stat(process).map(|(state, _)| state)
 }
 
@@ -348,7 +350,7 @@ fn children_of(parent: u32) -> Result<Vec<u32>> {
     Ok(processes.filter(|process| stat(*process).is_some_and(|(_, of)| of == parent)).collect())
 }
 
-fn wait_for<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(seen) = look().with_context(|| format!("waiting for {what}"))? {

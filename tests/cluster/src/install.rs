@@ -46,6 +46,18 @@ fn on_the_path() -> Option<PathBuf> {
     env::split_paths(&env::var_os("PATH")?).find(|folder| holds_a_server(folder))
 }
 
+/// pgbouncer, which Debian keeps where only an administrator looks.
+pub(crate) fn pgbouncer() -> Result<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path)
+        .chain([PathBuf::from("/usr/sbin")])
+        .map(|folder| folder.join("pgbouncer"))
+        .find(|program| program.is_file())
+        .context(
+            "pgbouncer is not installed; `./x setup` installs it, or: apt-get install pgbouncer",
+        )
+}
+
 /// A user of this machine.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct User {

@@ -24,6 +24,7 @@
 //! | `cluster` | a server: begin, stop, kill, pause, SQL as its administrator |
 //! | `disk` | a small disk that only one server sees, and that can be full |
 //! | `database` | a database with an owner that is no superuser |
+//! | `pooler` | pgbouncer in transaction mode before a database |
 //! | `proxy` | a TCP proxy that breaks connections on demand |
 //!
 //! Nothing here may use another crate of ours, and nothing that users get may use this one.
@@ -33,6 +34,7 @@ mod database;
 mod disk;
 mod install;
 mod keeper;
+mod pooler;
 mod port;
 mod proxy;
 
@@ -40,6 +42,7 @@ use std::sync::OnceLock;
 
 pub use cluster::{Cluster, Options};
 pub use database::Database;
+pub use pooler::Pooler;
 pub use proxy::{Direction, Proxy};
 
 /// The server that all tests of this process share; started when the first one asks.
