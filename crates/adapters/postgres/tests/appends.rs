@@ -45,7 +45,7 @@ impl Dice {
             id: event_id(id),
             event_type: EventType::new(if id.is_multiple_of(3) { "placed" } else { "paid" })
                 .expect("a type"),
-            occurred_at: (id % 4 > 0).then_some(Timestamp::from_micros(micros - 5)),
+            occurred_at: (!id.is_multiple_of(4)).then_some(Timestamp::from_micros(micros - 5)),
             recorded_at: Some(Timestamp::from_micros(micros)),
             data: Json::trusted(format!("{{\"n\":{id},\"v\":{version},\"u\":\"\\u0000\"}}")),
             metadata: Json::trusted("null"),
