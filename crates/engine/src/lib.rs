@@ -18,6 +18,7 @@ mod progress;
 mod read_back;
 mod replica;
 mod router;
+mod signal;
 mod stores;
 mod subscriptions;
 mod throttle;
@@ -34,6 +35,7 @@ pub use config::EngineConfig;
 pub use mirror::MirrorStatus;
 pub use progress::{Progress, Status};
 pub use router::TenantRouter;
+pub use signal::{CutoverPart, Observer, Observers, Signal, Way};
 pub use stores::{Stores, UnknownStore};
 pub use subscriptions::Subscription;
 
@@ -44,6 +46,7 @@ pub struct Engine {
     pub(crate) stores: Stores,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) config: EngineConfig,
+    pub(crate) observers: Observers,
     router: TenantRouter,
 }
 
@@ -55,8 +58,29 @@ impl Engine {
         clock: Arc<dyn Clock>,
         config: EngineConfig,
     ) -> Self {
-        let router = TenantRouter::new(Arc::clone(&control), stores.clone(), config);
-        Self { control, stores, clock, config, router }
+        Self::watched(control, stores, clock, config, Observers::default())
+    }
+
+    /// The same, and tells `observers` what happens.
+    pub fn watched(
+        control: Arc<dyn ControlPlane>,
+        stores: Stores,
+        clock: Arc<dyn Clock>,
+        config: EngineConfig,
+        observers: Observers,
+    ) -> Self {
+        let router = TenantRouter::new(
+            Arc::clone(&control),
+            stores.clone(),
+            Arc::clone(&clock),
+            config,
+            observers.clone(),
+        );
+        Self { control, stores, clock, config, observers, router }
+    }
+
+    pub(crate) fn tell(&self, signal: &Signal<'_>) {
+        self.observers.tell(signal);
     }
 
     /// What applications append to and read from.

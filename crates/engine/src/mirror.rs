@@ -15,15 +15,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rehome_domain::ids::TenantId;
-use rehome_domain::migration::{MirrorAck, Options};
+use rehome_domain::migration::{Migration, MirrorAck, Options};
 use rehome_ports::{BatchLimit, Class, LedgerStore, StoreError};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::Engine;
 use crate::config::{Backoff, EngineConfig};
 use crate::replica::Replica;
+use crate::signal::{Observers, Signal, Way};
 
 /// What the mirror knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -123,12 +125,13 @@ impl Drop for Waiting<'_> {
 impl Mirror {
     /// Starts mirroring from `source` into `replica`.
     pub(crate) fn start(
-        registry: &Mirrors,
+        engine: &Engine,
+        migration: &Migration,
+        way: Way,
         source: Arc<dyn LedgerStore>,
         replica: Replica,
-        options: Options,
-        config: EngineConfig,
     ) -> Self {
+        let (registry, options) = (engine.router.mirrors(), migration.options);
         let tenant = replica.tenant;
         let shared = Arc::new(Shared {
             wake: Notify::new(),
@@ -142,7 +145,15 @@ impl Mirror {
         });
         registry.lock().insert(tenant, Arc::clone(&shared));
         let cancel = CancellationToken::new();
-        let work = Work { source, replica, shared: Arc::clone(&shared), config };
+        let work = Work {
+            source,
+            replica,
+            shared: Arc::clone(&shared),
+            config: engine.config,
+            migration: migration.clone(),
+            way,
+            observers: engine.observers.clone(),
+        };
         let task = tokio::spawn(work.run(cancel.clone()));
         Self { shared, cancel, task, registry: registry.clone(), tenant }
     }
@@ -194,6 +205,9 @@ struct Work {
     replica: Replica,
     shared: Arc<Shared>,
     config: EngineConfig,
+    migration: Migration,
+    way: Way,
+    observers: Observers,
 }
 
 impl Work {
@@ -242,7 +256,13 @@ impl Work {
     /// Reads once, extends once; answers by how many events.
     async fn step(&mut self) -> Result<usize, StoreError> {
         if self.shared.status.borrow().failures > 0 {
-            self.replica.refresh().await?;
+            let began = Instant::now();
+            let refreshed = self.replica.refresh().await;
+            if refreshed.is_err() {
+                // A probe for the next event.
+                self.tell(1, began, &refreshed);
+            }
+            refreshed?;
         }
         let options = self.options();
         let limit = BatchLimit {
@@ -251,7 +271,12 @@ impl Work {
         };
         let (tenant, seq) = (self.replica.tenant, self.replica.head.seq);
         let feed = self.source.read_feed(tenant, seq, limit).await?;
-        self.replica.extend(&feed.events).await?;
+        if !feed.events.is_empty() {
+            let began = Instant::now();
+            let extended = self.replica.extend(&feed.events).await;
+            self.tell(feed.events.len() as u64, began, &extended);
+            extended?;
+        }
         let (source_seq, target_seq) = (feed.ledger.head.seq, self.replica.head.seq);
         self.shared.status.send_if_modified(|status| {
             let now = MirrorStatus { source_seq, target_seq, failures: 0, ended: None };
@@ -259,7 +284,30 @@ impl Work {
             *status = now;
             moved
         });
+        self.observers.tell(&Signal::Progress {
+            migration: &self.migration,
+            source_seq,
+            target_seq,
+            read_back_seq: None,
+        });
         Ok(feed.events.len())
+    }
+
+    fn tell(&self, events: u64, began: Instant, extended: &Result<(), StoreError>) {
+        let (migration, way, took) = (&self.migration, self.way, began.elapsed());
+        match extended {
+            Ok(()) => {
+                let upto = self.replica.head.seq;
+                self.observers.tell(&Signal::Mirrored { migration, way, events, upto, took });
+            }
+            // The replica moved on: what was refused was not the target's failure.
+            Err(error) if error.class() == Class::Fenced => {}
+            Err(error) => {
+                let error = error.to_string();
+                let failed = Signal::MirrorFailed { migration, way, events, error: &error, took };
+                self.observers.tell(&failed);
+            }
+        }
     }
 
     async fn wait(&self, wait: Wait) {

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Supervisor;
+use crate::signal::Signal;
 
 /// Migrations read at once.
 const PAGE: usize = 200;
@@ -85,7 +86,8 @@ impl Caretaker {
     /// Reads what was begun since the last look.
     async fn find(&mut self) -> Result<(), ControlError> {
         let whole = self.looks.is_multiple_of(WHOLE_EVERY);
-        let control = Arc::clone(&self.supervisor.engine().control);
+        let engine = self.supervisor.engine().clone();
+        let control = &engine.control;
         let mut which = Migrations { limit: PAGE, ..Migrations::default() };
         loop {
             let page = control.migrations(which).await?;
@@ -93,6 +95,7 @@ impl Caretaker {
             for migration in &page {
                 if self.seen.insert(migration.id) {
                     new = true;
+                    engine.tell(&Signal::Unattended { migration });
                     if !is_over(migration.state) {
                         self.open.insert(migration.id, None);
                     }
@@ -112,11 +115,15 @@ impl Caretaker {
     async fn attend(&mut self, id: MigrationId) -> Result<(), ControlError> {
         let control = Arc::clone(&self.supervisor.engine().control);
         let migration = control.migration(id).await?;
+        if !is_over(migration.state) && control.lease_holder(id).await?.is_some() {
+            return Ok(());
+        }
+        self.supervisor.engine().tell(&Signal::Unattended { migration: &migration });
         if is_over(migration.state) {
             self.open.remove(&id);
             return Ok(());
         }
-        if rests(&migration) || control.lease_holder(id).await?.is_some() {
+        if rests(&migration) {
             return Ok(());
         }
         let (supervisor, stop) = (self.supervisor.clone(), self.stop.clone());

@@ -10,6 +10,7 @@ use super::steps::{Context, CutoverEnd, DualWrite, StepError, Window};
 use crate::Engine;
 use crate::config::Backoff;
 use crate::router::Moment;
+use crate::signal::Signal;
 
 /// Refusals in a row after which a migration fails instead of being tried again.
 const REFUSALS_MAX: u32 = 8;
@@ -22,6 +23,8 @@ pub(crate) struct Driver {
     dual_write: Option<DualWrite>,
     window: Option<Window>,
     retry_at: Option<Instant>,
+    /// The row as it was last read.
+    seen: Option<Migration>,
     /// Before the migration's row was last read.
     looked: Moment,
 }
@@ -29,7 +32,21 @@ pub(crate) struct Driver {
 impl Driver {
     pub(crate) fn new(engine: Engine, id: MigrationId, actor: String) -> Self {
         let looked = engine.router.moment();
-        Self { engine, id, actor, dual_write: None, window: None, retry_at: None, looked }
+        Self {
+            engine,
+            id,
+            actor,
+            dual_write: None,
+            window: None,
+            retry_at: None,
+            seen: None,
+            looked,
+        }
+    }
+
+    /// The migration's row as it was last read.
+    pub(crate) fn seen(&self) -> Option<&Migration> {
+        self.seen.as_ref()
     }
 
     /// Works until nothing is left to do, or `enough` says so of the migration's row.
@@ -42,6 +59,10 @@ impl Driver {
         loop {
             self.looked = self.engine.router.moment();
             let migration = self.engine.control.migration(self.id).await;
+            if let Ok(migration) = &migration {
+                self.engine.tell(&Signal::Seen { migration });
+                self.seen = Some(migration.clone());
+            }
             let error = match migration {
                 Ok(migration) if enough(&migration) => {
                     self.stop_work().await;
@@ -67,7 +88,8 @@ impl Driver {
                     tokio::time::sleep(backoff.next()).await;
                 }
                 Class::Retry => {
-                    tracing::warn!(migration_id = %self.id, %error, "trying again");
+                    let error = error.to_string();
+                    self.engine.tell(&Signal::Retrying { migration: self.id, error: &error });
                     tokio::time::sleep(backoff.next()).await;
                 }
                 Class::Conflict | Class::Fenced | Class::Fatal => {
@@ -173,10 +195,7 @@ impl Driver {
             let wait = self.engine.config.cutover_retry * 2_u32.pow(attempts);
             self.retry_at = Some(Instant::now() + wait);
         }
-        if let CutoverEnd::RolledBack(reason) = ended? {
-            tracing::warn!(migration_id = %self.id, %reason, "cutover rolled back");
-        }
-        Ok(())
+        ended.map(drop)
     }
 
     async fn keep_window(&mut self, context: &Context) -> Result<(), StepError> {
@@ -195,8 +214,8 @@ impl Driver {
         let fails =
             matches!(migration.state, State::Pending | State::Working(_) | State::Paused(_));
         if !fails {
-            tracing::error!(migration_id = %self.id, %error, phase = %migration.state.phase(),
-                "cannot go on; trying again");
+            let error = error.to_string();
+            self.engine.tell(&Signal::Retrying { migration: self.id, error: &error });
             return Ok(false);
         }
         let Ok(context) = Context::new(&self.engine, migration, &self.actor) else {
@@ -206,7 +225,6 @@ impl Driver {
         if route.phase() == Some(Phase::CutoverPaused) {
             return Ok(false);
         }
-        tracing::error!(migration_id = %self.id, %error, "migration failed");
         let fact = Fact::Failed { error: error.to_string().into() };
         Ok(context.record(route.rev, fact).await.is_ok())
     }

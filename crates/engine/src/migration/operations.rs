@@ -283,11 +283,8 @@ impl Operations {
                 fact: fact.clone(),
                 actor: self.actor.clone(),
             };
-            match self.engine.control.record(change).await {
-                Ok(recorded) => {
-                    self.engine.router.observe(recorded.route.clone());
-                    return Ok(recorded);
-                }
+            match self.engine.router.record(change).await {
+                Ok(recorded) => return Ok(recorded),
                 Err(error) if error.class() == Class::Conflict => last = Some(error),
                 Err(error) => return Err(error),
             }
@@ -303,6 +300,6 @@ impl Operations {
             fact,
             actor: self.actor.clone(),
         };
-        self.engine.control.record(change).await
+        self.engine.router.record(change).await
     }
 }

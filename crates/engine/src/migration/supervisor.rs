@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use rehome_domain::ids::MigrationId;
 use rehome_domain::migration::{Fact, Migration};
-use rehome_ports::{Change, Class, ControlError, Lease, LeaseRequest};
+use rehome_ports::{Change, Class, ControlError, Lease, LeaseRequest, LogEntry};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::driver::Driver;
 use crate::Engine;
 use crate::config::Backoff;
+use crate::signal::Signal;
 
 /// Takes leases, runs drivers, takes over from processes that died.
 #[derive(Clone)]
@@ -82,41 +83,60 @@ impl Supervisor {
             holder: self.holder.to_string(),
             ttl_ms: u64::try_from(self.engine.config.lease_ttl.as_millis()).unwrap_or(u64::MAX),
         };
-        match control.lease(&request).await? {
+        let taken_over = match control.lease(&request).await? {
             Lease::HeldBy(_) => return Ok(Outcome::HeldByAnother),
-            Lease::Held { .. } => {}
-        }
+            Lease::Held { taken_over } => taken_over,
+        };
         let migration = control.migration(id).await?;
         if enough(&migration) {
             control.release(id, &self.holder).await?;
             return Ok(Outcome::Drove(Box::new(migration)));
         }
         self.note_lease(&migration).await?;
+        let log = self.log(id).await?;
+        self.engine.tell(&Signal::Taken { migration: &migration, log: &log, taken_over });
         let mut driver = Driver::new(self.engine.clone(), id, self.holder.to_string());
         let renewals = self.renew(request);
         let ended = tokio::select! {
-            ended = driver.run(enough) => Some(ended),
-            () = renewals => None,
+            ended = driver.run(enough) => Ok(ended),
+            lost_to = renewals => Err(lost_to),
         };
+        self.engine.tell(&Signal::Left {
+            migration: driver.seen().unwrap_or(&migration),
+            lost_to: ended.as_ref().err().map(String::as_str),
+        });
         match ended {
-            Some(ended) => {
+            Ok(ended) => {
                 // A lease that cannot be given up runs out by itself.
                 let _ = control.release(id, &self.holder).await;
                 ended.map(|migration| Outcome::Drove(Box::new(migration)))
             }
-            None => Ok(Outcome::LostLease),
+            Err(_) => Ok(Outcome::LostLease),
         }
     }
 
-    /// Renews until the lease is another's.
-    async fn renew(&self, request: LeaseRequest) {
+    /// Renews until the lease is another's; answers whose.
+    async fn renew(&self, request: LeaseRequest) -> String {
         let every = self.engine.config.lease_ttl / 3;
         loop {
             tokio::time::sleep(every).await;
             if let Ok(Lease::HeldBy(other)) = self.engine.control.lease(&request).await {
-                tracing::warn!(migration_id = %request.migration, holder = other.holder,
-                    "the lease was taken over");
-                return;
+                return other.holder;
+            }
+        }
+    }
+
+    /// All that was recorded of the migration.
+    async fn log(&self, id: MigrationId) -> Result<Vec<LogEntry>, ControlError> {
+        const PAGE: usize = 1_000;
+        let mut log = Vec::new();
+        loop {
+            let after = log.last().map_or(0, |entry: &LogEntry| entry.index);
+            let page = self.engine.control.log(id, after, PAGE).await?;
+            let over = page.len() < PAGE;
+            log.extend(page);
+            if over {
+                return Ok(log);
             }
         }
     }
@@ -129,9 +149,7 @@ impl Supervisor {
             fact: Fact::LeaseTaken { holder: Box::from(&*self.holder) },
             actor: self.holder.to_string(),
         };
-        let recorded = self.engine.control.record(change).await?;
-        self.engine.router.observe(recorded.route);
-        Ok(())
+        self.engine.router.record(change).await.map(drop)
     }
 
     /// Runs the migration in a task of its own, ended when the handle is dropped.

@@ -28,13 +28,15 @@ use rehome_domain::ledger::{Ledger, Refusal, Refused, Role};
 use rehome_domain::migration::{Fact, RollBackReason};
 use rehome_domain::route::Route;
 use rehome_domain::stream::StreamName;
+use rehome_ports::clock::Clock;
 use rehome_ports::{
     AppendError, BatchLimit, Change, ControlError, ControlPlane, EventStore, LedgerStore,
-    ReadError, StoreError, json,
+    ReadError, Recorded, StoreError, json,
 };
 
 use crate::config::EngineConfig;
 use crate::mirror::Mirrors;
+use crate::signal::{Observers, Signal};
 use crate::stores::Stores;
 use cache::RouteCache;
 pub(crate) use cache::{Moment, Seen};
@@ -48,7 +50,9 @@ pub struct TenantRouter(Arc<Inner>);
 struct Inner {
     control: Arc<dyn ControlPlane>,
     stores: Stores,
+    clock: Arc<dyn Clock>,
     config: EngineConfig,
+    observers: Observers,
     cache: Arc<RouteCache>,
     listening: Listening,
     writers: Writers,
@@ -73,12 +77,16 @@ impl TenantRouter {
     pub(crate) fn new(
         control: Arc<dyn ControlPlane>,
         stores: Stores,
+        clock: Arc<dyn Clock>,
         config: EngineConfig,
+        observers: Observers,
     ) -> Self {
         Self(Arc::new(Inner {
             control,
             stores,
+            clock,
             config,
+            observers,
             cache: Arc::new(RouteCache::new()),
             listening: Listening::default(),
             writers: Writers::default(),
@@ -94,6 +102,12 @@ impl TenantRouter {
     /// waiting here go on at once; answers since when its `rev` is known here.
     pub(crate) fn observe(&self, route: Route) -> Seen {
         self.0.observe(route)
+    }
+
+    /// Records a fact, takes over the rows that it makes, and tells of it. Whatever this process
+    /// records about a migration passes through here.
+    pub(crate) async fn record(&self, change: Change) -> Result<Recorded, ControlError> {
+        self.0.record(change).await
     }
 
     /// Now, in what this process has learned of routes: asked for before a row is read that
@@ -192,6 +206,19 @@ impl Inner {
         Ok(route.map(|route| self.cache.put(route, moment)))
     }
 
+    async fn record(&self, change: Change) -> Result<Recorded, ControlError> {
+        let (fact, actor) = (change.fact.clone(), change.actor.clone());
+        let recorded = self.control.record(change).await?;
+        self.observe(recorded.route.clone());
+        self.observers.tell(&Signal::Recorded {
+            migration: &recorded.migration,
+            fact: &fact,
+            actor: &actor,
+            at: self.clock.now(),
+        });
+        Ok(recorded)
+    }
+
     /// Takes over a row that was just read or written.
     fn observe(&self, route: Route) -> Seen {
         self.cache.put(route, self.cache.moment())
@@ -232,12 +259,8 @@ impl Inner {
             fact: Fact::CutoverRolledBack { reason: RollBackReason::TimedOut },
             actor: "router".to_owned(),
         };
-        match self.control.record(change).await {
-            Ok(recorded) => {
-                tracing::warn!(tenant_id = %route.tenant, "rolled back a cutover past its deadline");
-                self.observe(recorded.route);
-                Ok(())
-            }
+        match self.record(change).await {
+            Ok(_) => Ok(()),
             Err(ControlError::Stale(now)) => {
                 self.observe(*now);
                 Ok(())

@@ -12,8 +12,9 @@ use rehome_domain::ids::{MigrationId, TenantId};
 use rehome_domain::migration::{Phase, State};
 use rehome_domain::verification::{Level, Violation, ViolationType};
 use rehome_ports::{ControlError, LedgerStore, StoreError};
+use tokio::time::Instant;
 
-use crate::{Engine, UnknownStore};
+use crate::{Engine, Signal, UnknownStore};
 
 /// Most violations that a report lists; all are counted.
 pub const VIOLATIONS_LISTED: usize = 100;
@@ -97,7 +98,11 @@ pub async fn verify(
     let switched = migration.state.phase() == Phase::Migrated;
     debug_assert_eq!(switched, matches!(migration.state, State::Migrated { .. }));
     let (authority, copy) = if switched { (target, source) } else { (source, target) };
-    compare(authority, copy, migration.tenant, request).await
+    let began = Instant::now();
+    let report = compare(authority, copy, migration.tenant, request).await?;
+    let (migration, took) = (&migration, began.elapsed());
+    engine.tell(&Signal::Verified { migration, report: &report, took });
+    Ok(report)
 }
 
 /// Verifies that the tenant's history in `copy` is a prefix of the one in `authority`.

@@ -10,6 +10,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{Context, StepError};
 use crate::replica::Replica;
+use crate::signal::Signal;
 use crate::throttle::Throttle;
 
 /// Batches read ahead of the one being written. A batch is read once there is room for it, so memory
@@ -29,6 +30,8 @@ impl Context {
         let mut rate = Rate::new();
         let mut looked = Instant::now();
         throttle.retune(&self.migration.options);
+        let source_seq = self.source.ledger(self.tenant()).await?.head.seq;
+        self.tell_progress(source_seq, replica.head.seq);
         loop {
             let limit = BatchLimit {
                 events: self.limit().events.min(throttle.batch_events_max()),
@@ -44,6 +47,7 @@ impl Context {
                 }
                 let bytes = events.iter().map(Event::bytes).sum();
                 let before = self.migration.options;
+                let waiting = Instant::now();
                 {
                     let taken = throttle.take(events.len(), bytes);
                     tokio::pin!(taken);
@@ -67,9 +71,20 @@ impl Context {
                     throttle.retune(&self.migration.options);
                     break;
                 }
+                let waited = waiting.elapsed();
+                let (from, writing) = (replica.head.seq, Instant::now());
                 replica.extend(&events).await?;
                 crate::failpoint::hit("copy.extended");
                 rate.count(events.len());
+                self.engine.tell(&Signal::Copied {
+                    migration: &self.migration,
+                    events: replica.head.seq.saturating_sub(from),
+                    bytes: bytes as u64,
+                    upto: replica.head.seq,
+                    took: writing.elapsed(),
+                    waited,
+                });
+                self.tell_progress(source_seq, replica.head.seq);
                 if looked.elapsed() >= self.engine.config.driver_poll {
                     looked = Instant::now();
                     let before = self.migration.options;
@@ -89,6 +104,12 @@ impl Context {
                 }
             }
         }
+    }
+
+    fn tell_progress(&self, source_seq: u64, target_seq: u64) {
+        let migration = &self.migration;
+        let progress = Signal::Progress { migration, source_seq, target_seq, read_back_seq: None };
+        self.engine.tell(&progress);
     }
 
     async fn begin_mirroring(&self, events: u64) -> Result<(), StepError> {

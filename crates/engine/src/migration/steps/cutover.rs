@@ -17,6 +17,7 @@
 //! that step 2 made. A driver that finds `cutover_paused` goes on at step 3 on the row it finds.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rehome_domain::ledger::Head;
 use rehome_domain::migration::{Fact, Phase, RollBackReason};
@@ -28,6 +29,7 @@ use super::{Context, StepError};
 use crate::failpoint;
 use crate::read_back::ReadBack;
 use crate::replica::Replica;
+use crate::signal::{CutoverPart, Signal};
 
 /// So few events are left for the pause.
 const EARLY_ENOUGH: u64 = 16;
@@ -60,6 +62,7 @@ impl Context {
             let target = self.target.ledger(self.tenant()).await?.head.seq;
             let bound = u64::from(self.migration.options.lag_events_max);
             if source.saturating_sub(target.min(read_back.verified.seq)) > bound {
+                self.tell(CutoverPart::Refused, Instant::now(), None);
                 return Ok(CutoverEnd::NotReady);
             }
             self.catch_up_early(&mut read_back).await?;
@@ -69,13 +72,27 @@ impl Context {
             route = self.record(route.rev, intent).await?.route; // 2
             failpoint::hit("cutover.intent");
         }
-        let deadline = self.deadline(&route);
-        match tokio::time::timeout_at(deadline, self.switch(&route, read_back)).await {
+        // A driver that took over counts from when its process first saw the pause.
+        let began = self.deadline(&route) - Duration::from_millis(route.deadline_ms);
+        let ended = self.finish(&route, read_back).await;
+        let error = match &ended {
+            Ok(CutoverEnd::RolledBack(reason)) => Some(reason.to_string()),
+            Ok(_) => None,
+            Err(error) => Some(error.to_string()),
+        };
+        self.tell(CutoverPart::Pause, began, error.as_deref());
+        ended
+    }
+
+    /// Steps 3 to 7, or the roll back.
+    async fn finish(&self, route: &Route, read_back: ReadBack) -> Result<CutoverEnd, StepError> {
+        let deadline = self.deadline(route);
+        match tokio::time::timeout_at(deadline, self.switch(route, read_back)).await {
             Ok(Ok(())) => self.activate_target().await.map(|()| CutoverEnd::Switched), // 7
             Ok(Err(error)) => {
-                self.roll_back(&route, RollBackReason::Failed(error.to_string().into())).await
+                self.roll_back(route, RollBackReason::Failed(error.to_string().into())).await
             }
-            Err(_) => self.roll_back(&route, RollBackReason::TimedOut).await,
+            Err(_) => self.roll_back(route, RollBackReason::TimedOut).await,
         }
     }
 
@@ -97,7 +114,8 @@ impl Context {
                 break;
             }
             replica.catch_up(&*self.source, goal, self.limit()).await?;
-            read_back.catch_up(goal, self.limit()).await?;
+            let read = read_back.catch_up(goal, self.limit()).await;
+            read.map_err(|error| self.read_back_failed(error))?;
         }
         Ok(())
     }
@@ -108,19 +126,53 @@ impl Context {
         let fenced = self.source.fence(tenant, route.prev_epoch, route.epoch).await?; // 3
         failpoint::hit("cutover.fenced");
 
+        self.timed(CutoverPart::Verify, self.prove(fenced, &mut read_back)).await?; // 4, 5
+        failpoint::hit("cutover.compared");
+        let switched = self.record(route.rev, Fact::Switched { head: fenced });
+        self.timed(CutoverPart::Switch, async { Ok(switched.await?) }).await?; // 6
+        failpoint::hit("cutover.switched");
+        Ok(())
+    }
+
+    /// Steps 4 and 5: the target has all that the fenced source has, and it is the same.
+    async fn prove(&self, fenced: Head, read_back: &mut ReadBack) -> Result<(), StepError> {
+        let tenant = self.tenant();
         let mut replica = Replica::open(Arc::clone(&self.target), tenant, self.migration.m).await?;
         replica.catch_up(&*self.source, fenced.seq, self.limit()).await?; // 4
         failpoint::hit("cutover.caught_up");
-        read_back.catch_up(fenced.seq, self.limit()).await?;
+        let read = read_back.catch_up(fenced.seq, self.limit()).await;
+        read.map_err(|error| self.read_back_failed(error))?;
 
         let target = self.target.ledger(tenant).await?.head; // 5
         if target != fenced || read_back.verified != fenced {
             return Err(StepError::Violated(disagreement(fenced, target, read_back.verified)));
         }
-        failpoint::hit("cutover.compared");
-        self.record(route.rev, Fact::Switched { head: fenced }).await?; // 6
-        failpoint::hit("cutover.switched");
+        let (source_seq, target_seq) = (fenced.seq, target.seq);
+        self.engine.tell(&Signal::Progress {
+            migration: &self.migration,
+            source_seq,
+            target_seq,
+            read_back_seq: Some(read_back.verified.seq),
+        });
         Ok(())
+    }
+
+    /// Does it, and tells how long it took and how it ended.
+    async fn timed<T>(
+        &self,
+        part: CutoverPart,
+        work: impl Future<Output = Result<T, StepError>>,
+    ) -> Result<T, StepError> {
+        let began = Instant::now();
+        let done = work.await;
+        let error = done.as_ref().err().map(ToString::to_string);
+        self.tell(part, began, error.as_deref());
+        done
+    }
+
+    fn tell(&self, part: CutoverPart, began: Instant, error: Option<&str>) {
+        let (migration, took) = (&self.migration, began.elapsed());
+        self.engine.tell(&Signal::Cutover { migration, part, took, error });
     }
 
     /// Step 7, also for a driver that finds it undone.

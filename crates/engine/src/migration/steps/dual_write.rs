@@ -12,8 +12,9 @@ use tokio_util::task::AbortOnDropHandle;
 use super::{Context, StepError};
 use crate::config::Backoff;
 use crate::mirror::{Ended, Mirror, MirrorStatus};
-use crate::read_back::ReadBack;
+use crate::read_back::{ReadBack, ReadBackError};
 use crate::replica::Replica;
+use crate::signal::{Signal, Way};
 use crate::verifier;
 
 /// What runs while a migration is in dual_write. Dropping it ends both tasks.
@@ -46,11 +47,11 @@ impl DualWrite {
         let (options, tuned) = watch::channel(context.migration.options);
         let cancel = CancellationToken::new();
         let mirror = Mirror::start(
-            context.engine.router.mirrors(),
+            &context.engine,
+            &context.migration,
+            Way::There,
             Arc::clone(&context.source),
             replica,
-            context.migration.options,
-            context.engine.config,
         );
         let auditor = Audit {
             context: context.clone(),
@@ -109,6 +110,14 @@ fn joined(
 }
 
 impl Context {
+    /// Tells of a violation, if that is what the read-back found.
+    pub(crate) fn read_back_failed(&self, error: ReadBackError) -> StepError {
+        if let ReadBackError::Violation(violation) = &error {
+            self.engine.tell(&Signal::Violated { migration: &self.migration, violation });
+        }
+        error.into()
+    }
+
     /// The read-back of this migration's replica, where the marks say it stands.
     pub(crate) fn read_back(&self, marks: &Marks) -> ReadBack {
         ReadBack::new(
@@ -161,7 +170,8 @@ impl Audit {
 
     /// One batch; false when there is nothing to do for a moment.
     async fn step(&mut self, cancel: &CancellationToken) -> Result<bool, StepError> {
-        let more = self.read_back.step(self.context.limit()).await?;
+        let more = self.read_back.step(self.context.limit()).await;
+        let more = more.map_err(|error| self.context.read_back_failed(error))?;
         if self.marks.read_back != Some(self.read_back.mark()) {
             self.mark(false).await?;
         }
@@ -171,6 +181,15 @@ impl Audit {
                 () = cancel.cancelled() => return Ok(false),
                 verified = self.verify() => verified?,
             }
+        }
+        if more {
+            let MirrorStatus { source_seq, target_seq, .. } = *self.mirrored.borrow();
+            self.context.engine.tell(&Signal::Progress {
+                migration: &self.context.migration,
+                source_seq,
+                target_seq,
+                read_back_seq: Some(self.read_back.verified.seq),
+            });
         }
         self.status.send_replace(Audited {
             read_back_seq: self.read_back.verified.seq,
@@ -183,11 +202,13 @@ impl Audit {
     /// by the read-back. Begins anew when the options are changed under it.
     async fn verify(&mut self) -> Result<(), StepError> {
         let context = &self.context;
+        let mut began;
         let (level, report) = loop {
             let Options { verification: level, copy_rate_max: rate_max, .. } =
                 *self.options.borrow_and_update();
             let request = verifier::Request { level, rate_max, ..verifier::Request::default() };
             let (source, target) = (&context.source, &context.target);
+            began = Instant::now();
             tokio::select! {
                 report = verifier::compare(source, target, context.tenant(), &request) => {
                     break (level, report?);
@@ -195,6 +216,8 @@ impl Audit {
                 Ok(()) = self.options.changed() => {}
             }
         };
+        let (migration, took) = (&context.migration, began.elapsed());
+        context.engine.tell(&Signal::Verified { migration, report: &report, took });
         let violations = report.violations_total;
         context.note(Fact::Verified { level, seq: report.upto, violations }).await?;
         if let Some(first) = report.violations.first() {

@@ -130,8 +130,6 @@ impl Context {
             fact,
             actor: self.actor.clone(),
         };
-        let recorded = self.engine.control.record(change).await?;
-        self.engine.router.observe(recorded.route.clone());
-        Ok(recorded)
+        self.engine.router.record(change).await
     }
 }

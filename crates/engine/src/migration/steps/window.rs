@@ -13,6 +13,7 @@ use rehome_ports::ControlError;
 
 use crate::mirror::{Ended, Mirror};
 use crate::replica::Replica;
+use crate::signal::Way;
 
 /// The mirror back to the old source.
 pub(crate) struct Window {
@@ -39,11 +40,11 @@ impl Window {
         crate::failpoint::hit("window.adopted");
         let replica = Replica::open(Arc::clone(old), tenant, m).await?;
         let mirror = Mirror::start(
-            context.engine.router.mirrors(),
+            &context.engine,
+            &context.migration,
+            Way::Back,
             Arc::clone(authority),
             replica,
-            context.migration.options,
-            context.engine.config,
         );
         Ok(Some(Self { mirror }))
     }
