@@ -11,8 +11,10 @@
 //!
 //! This room knows the ports and the domain and nothing else: no adapter, no HTTP, no files.
 
+pub mod appends;
 mod config;
 mod failpoint;
+mod histogram;
 mod mirror;
 mod progress;
 mod read_back;
@@ -23,6 +25,7 @@ mod stores;
 mod subscriptions;
 mod throttle;
 
+pub mod metrics;
 pub mod migration;
 pub mod verifier;
 
@@ -32,6 +35,7 @@ use rehome_ports::ControlPlane;
 use rehome_ports::clock::Clock;
 
 pub use config::EngineConfig;
+pub use histogram::{Histogram, Snapshot};
 pub use mirror::MirrorStatus;
 pub use progress::{Progress, Status};
 pub use router::TenantRouter;

@@ -286,6 +286,7 @@ impl Work {
         });
         self.observers.tell(&Signal::Progress {
             migration: &self.migration,
+            way: self.way,
             source_seq,
             target_seq,
             read_back_seq: None,

@@ -65,10 +65,17 @@ pub enum Signal<'a> {
         /// Why.
         error: &'a str,
     },
+    /// A process that serves has seen that another drives the migration.
+    Elsewhere {
+        /// As it is.
+        migration: &'a Migration,
+    },
     /// How far the replica and its source are, in events.
     Progress {
         /// Whose.
         migration: &'a Migration,
+        /// Which of the two stores is the replica.
+        way: Way,
         /// Length of the authority's history.
         source_seq: u64,
         /// Length of the replica's.

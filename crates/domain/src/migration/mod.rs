@@ -15,10 +15,12 @@ mod decide;
 mod fact;
 mod options;
 mod state;
+mod timeline;
 mod transition;
 
 pub use decide::{Command, Observation, decide};
 pub use fact::{Fact, RollBackReason};
 pub use options::{CutoverPolicy, InvalidOption, MirrorAck, Options};
 pub use state::{Cleanup, Migration, OldSource, Phase, State, Working};
+pub use timeline::{Stay, timeline};
 pub use transition::{Refusal, apply, fold, recovered, transition};

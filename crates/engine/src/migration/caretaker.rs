@@ -116,6 +116,7 @@ impl Caretaker {
         let control = Arc::clone(&self.supervisor.engine().control);
         let migration = control.migration(id).await?;
         if !is_over(migration.state) && control.lease_holder(id).await?.is_some() {
+            self.supervisor.engine().tell(&Signal::Elsewhere { migration: &migration });
             return Ok(());
         }
         self.supervisor.engine().tell(&Signal::Unattended { migration: &migration });

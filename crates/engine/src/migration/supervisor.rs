@@ -23,6 +23,21 @@ pub struct Supervisor {
     holder: Arc<str>,
 }
 
+/// The time in which this process drives a migration. Tells of its end, however it ends: also when
+/// the work is dropped.
+struct Tenure {
+    engine: Engine,
+    last: Migration,
+    lost_to: Option<String>,
+}
+
+impl Drop for Tenure {
+    fn drop(&mut self) {
+        let (migration, lost_to) = (&self.last, self.lost_to.as_deref());
+        self.engine.tell(&Signal::Left { migration, lost_to });
+    }
+}
+
 /// How a wait on a migration ended.
 #[derive(Debug)]
 pub struct Supervised {
@@ -95,23 +110,26 @@ impl Supervisor {
         self.note_lease(&migration).await?;
         let log = self.log(id).await?;
         self.engine.tell(&Signal::Taken { migration: &migration, log: &log, taken_over });
+        let mut tenure = Tenure { engine: self.engine.clone(), last: migration, lost_to: None };
         let mut driver = Driver::new(self.engine.clone(), id, self.holder.to_string());
         let renewals = self.renew(request);
         let ended = tokio::select! {
             ended = driver.run(enough) => Ok(ended),
             lost_to = renewals => Err(lost_to),
         };
-        self.engine.tell(&Signal::Left {
-            migration: driver.seen().unwrap_or(&migration),
-            lost_to: ended.as_ref().err().map(String::as_str),
-        });
+        if let Some(seen) = driver.seen() {
+            tenure.last = seen.clone();
+        }
         match ended {
             Ok(ended) => {
                 // A lease that cannot be given up runs out by itself.
                 let _ = control.release(id, &self.holder).await;
                 ended.map(|migration| Outcome::Drove(Box::new(migration)))
             }
-            Err(_) => Ok(Outcome::LostLease),
+            Err(holder) => {
+                tenure.lost_to = Some(holder);
+                Ok(Outcome::LostLease)
+            }
         }
     }
 

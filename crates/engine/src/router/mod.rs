@@ -34,6 +34,9 @@ use rehome_ports::{
     ReadError, Recorded, StoreError, json,
 };
 
+use tokio::time::Instant;
+
+use crate::appends::Appends;
 use crate::config::EngineConfig;
 use crate::mirror::Mirrors;
 use crate::signal::{Observers, Signal};
@@ -53,6 +56,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     config: EngineConfig,
     observers: Observers,
+    appends: Arc<Appends>,
     cache: Arc<RouteCache>,
     listening: Listening,
     writers: Writers,
@@ -87,11 +91,17 @@ impl TenantRouter {
             clock,
             config,
             observers,
+            appends: Arc::default(),
             cache: Arc::new(RouteCache::new()),
             listening: Listening::default(),
             writers: Writers::default(),
             mirrors: Mirrors::default(),
         }))
+    }
+
+    /// What the appends through this process look like.
+    pub fn appends(&self) -> &Arc<Appends> {
+        &self.0.appends
     }
 
     pub(crate) fn mirrors(&self) -> &Mirrors {
@@ -159,7 +169,7 @@ impl TenantRouter {
         tenant: TenantId,
         appends: Vec<Append>,
     ) -> Vec<Result<Appended, AppendError>> {
-        let chain = Chain::default();
+        let (chain, began) = (Chain::default(), Instant::now());
         let mut submitted: Vec<Result<_, AppendError>> = Vec::with_capacity(appends.len());
         for append in appends {
             submitted.push(match (submitted.last(), self.0.check_limits(&append)) {
@@ -178,6 +188,10 @@ impl TenantRouter {
         let last = outcomes.iter().flatten().map(|appended| appended.last_seq).max();
         if let Some(last_seq) = last {
             self.0.mirrors.hold_writer(tenant, last_seq).await;
+        }
+        let meter = self.0.appends.meter(tenant);
+        for outcome in &outcomes {
+            meter.ended(outcome, began.elapsed());
         }
         outcomes
     }
@@ -202,6 +216,7 @@ impl Inner {
 
     async fn refresh(&self, tenant: TenantId) -> Result<Option<Seen>, ControlError> {
         let moment = self.cache.moment();
+        self.appends.refreshed();
         let route = self.control.route(tenant).await?;
         Ok(route.map(|route| self.cache.put(route, moment)))
     }
@@ -338,10 +353,20 @@ fn misconfigured(error: crate::UnknownStore) -> ReadError {
 #[async_trait]
 impl EventStore for TenantRouter {
     async fn append(&self, tenant: TenantId, append: Append) -> Result<Appended, AppendError> {
-        self.0.check_limits(&append)?;
-        let appended = writer::submit(&self.0, tenant, append, None).await?.outcome().await?;
-        self.0.mirrors.hold_writer(tenant, appended.last_seq).await;
-        Ok(appended)
+        let began = Instant::now();
+        let submitted = match self.0.check_limits(&append) {
+            Ok(()) => writer::submit(&self.0, tenant, append, None).await,
+            Err(error) => Err(error),
+        };
+        let (meter, ended) = match submitted {
+            Ok(submitted) => (Arc::clone(&submitted.meter), submitted.outcome().await),
+            Err(error) => (self.0.appends.meter(tenant), Err(error)),
+        };
+        if let Ok(appended) = &ended {
+            self.0.mirrors.hold_writer(tenant, appended.last_seq).await;
+        }
+        meter.ended(&ended, began.elapsed());
+        ended
     }
 
     async fn read_stream(

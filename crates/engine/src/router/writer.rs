@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use super::cache::Seen;
 use super::{Inner, RouteError};
+use crate::appends::Meter;
 use crate::config::{Backoff, EngineConfig};
 
 /// How long a tenant's task waits for the next append before it ends.
@@ -64,6 +65,7 @@ pub(super) struct Writers {
 struct Queue {
     appends: mpsc::Sender<Pending>,
     appended: Arc<Notify>,
+    meter: Arc<Meter>,
 }
 
 impl Writers {
@@ -105,6 +107,8 @@ impl Writers {
 /// The outcome of an append that its tenant's task has.
 pub(super) struct Submitted {
     tenant: TenantId,
+    /// Where it is counted.
+    pub(super) meter: Arc<Meter>,
     outcome: oneshot::Receiver<Result<Appended, AppendError>>,
 }
 
@@ -135,7 +139,7 @@ pub(super) async fn submit(
             Err(_) => return Err(AppendError::Busy),
             Ok(Ok(place)) => {
                 place.send(pending);
-                return Ok(Submitted { tenant, outcome });
+                return Ok(Submitted { tenant, meter: queue.meter, outcome });
             }
             // The task is gone (it panicked, or the process is stopping): start another.
             Ok(Err(_)) => inner.writers.lock().retain(|_, queue| !queue.appends.is_closed()),
@@ -152,9 +156,11 @@ fn queue(inner: &Arc<Inner>, tenant: TenantId) -> Option<Queue> {
     let queue = queues.entry(tenant).or_insert_with(|| {
         let (appends, receiver) = mpsc::channel(inner.config.queue_appends);
         let appended = Arc::new(Notify::new());
-        let task = run(Arc::clone(inner), tenant, receiver, Arc::clone(&appended));
-        inner.writers.tasks.spawn(task);
-        Queue { appends, appended }
+        let meter = inner.appends.meter(tenant);
+        let queue = Queue { appends, appended, meter };
+        let (appended, meter) = (Arc::clone(&queue.appended), Arc::clone(&queue.meter));
+        inner.writers.tasks.spawn(run(Arc::clone(inner), tenant, receiver, appended, meter));
+        queue
     });
     Some(queue.clone())
 }
@@ -164,6 +170,7 @@ async fn run(
     tenant: TenantId,
     mut queue: mpsc::Receiver<Pending>,
     appended: Arc<Notify>,
+    meter: Arc<Meter>,
 ) {
     loop {
         let first = match tokio::time::timeout(IDLE, queue.recv()).await {
@@ -173,7 +180,8 @@ async fn run(
             Err(_) => continue,
         };
         let group = gather(first, &mut queue, &inner);
-        Group { inner: &inner, tenant, sent: false, doubt: None }.commit(group).await;
+        let counted = Counted { meter: &meter, behind: &queue };
+        Group { inner: &inner, tenant, counted, sent: false, doubt: None }.commit(group).await;
         appended.notify_waiters();
     }
 }
@@ -211,10 +219,31 @@ fn skip(appends: &mut Vec<Append>, callers: &mut Vec<Caller>) {
     }
 }
 
+/// Tells the tenant's meter who waits.
+struct Counted<'a> {
+    meter: &'a Meter,
+    /// Those that wait for the group to be through.
+    behind: &'a mpsc::Receiver<Pending>,
+}
+
+impl Counted<'_> {
+    fn wait(&self, members: usize, since: Instant, cutover: Option<&Seen>) {
+        let cutover = cutover.and_then(|seen| seen.route.migration).map(|(id, _)| id);
+        self.meter.wait(members + self.behind.len(), since, cutover);
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.meter.wait_is_over();
+    }
+}
+
 /// One group on its way to a store.
 struct Group<'a> {
     inner: &'a Inner,
     tenant: TenantId,
+    counted: Counted<'a>,
     /// An append is with a store that has not answered.
     sent: bool,
     /// A reply was lost: some of the group may be committed somewhere.
@@ -278,6 +307,9 @@ impl Group<'_> {
             // The queue behind this group must not wait for longer than its own members may.
             let soonest = callers.iter().map(|caller| caller.deadline).min();
             let soonest = soonest.unwrap_or_else(Instant::now);
+            let paused = if let Next::WhenRouteChanges(seen) = &next { Some(seen) } else { None };
+            let since = soonest - self.inner.config.write_pause_timeout;
+            self.counted.wait(callers.len(), since, paused);
             self.wait(next, soonest).await;
             self.expire(&mut appends, &mut callers, &waiting);
         }
@@ -301,6 +333,7 @@ impl Group<'_> {
         match answer {
             Ok(outcomes) => Ok(outcomes),
             Err(StoreError::Refused(refused)) => {
+                self.counted.meter.was_fenced(appends.len() as u64);
                 let Some(fresh) = inner.refresh(self.tenant).await.map_err(RouteError::from)?
                 else {
                     return Err(Attempt::Moved);

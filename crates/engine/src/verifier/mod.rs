@@ -6,6 +6,7 @@
 mod compare;
 mod count;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rehome_domain::ids::{MigrationId, TenantId};
@@ -52,15 +53,25 @@ pub struct Report {
     pub violations: Vec<Violation>,
     /// All violations.
     pub violations_total: u64,
+    /// All violations, by type.
+    pub violations_by_type: BTreeMap<ViolationType, u64>,
 }
 
 impl Report {
     fn new(level: Level, upto: u64) -> Self {
-        Self { level, events_checked: 0, upto, violations: Vec::new(), violations_total: 0 }
+        Self {
+            level,
+            events_checked: 0,
+            upto,
+            violations: Vec::new(),
+            violations_total: 0,
+            violations_by_type: BTreeMap::new(),
+        }
     }
 
     fn add(&mut self, violation: Violation) {
         self.violations_total += 1;
+        *self.violations_by_type.entry(violation.kind).or_default() += 1;
         if self.violations.len() < VIOLATIONS_LISTED {
             self.violations.push(violation);
         }

@@ -14,8 +14,9 @@ use rehome_domain::ids::{EventId, MigrationId, StoreId, TenantId};
 use rehome_domain::ledger::{Head, Ledger, follow_chain};
 use rehome_domain::migration::{Migration, Options, Phase, State};
 use rehome_domain::stream::{ExpectedVersion, StreamName};
+use rehome_engine::metrics::{Metrics, RETENTION};
 use rehome_engine::migration::{Operations, Supervised, Supervisor};
-use rehome_engine::{Engine, EngineConfig, Stores};
+use rehome_engine::{Engine, EngineConfig, Observers, Stores};
 use rehome_ports::clock::Clock;
 use rehome_ports::fault::{FaultyControlPlane, FaultyStore, Script};
 use rehome_ports::memory::{MemoryControlPlane, MemoryStore};
@@ -105,16 +106,19 @@ impl World {
             Arc::new(FaultyStore::new(self.b.clone(), Arc::clone(&b))),
         ];
         let plane = plane(self.control.clone(), Arc::clone(&control));
-        let engine = Engine::new(
+        let metrics = Metrics::new(Arc::clone(&self.clock), RETENTION);
+        let engine = Engine::watched(
             Arc::new(plane),
             Stores::new(stores, store_id("a")).unwrap(),
             Arc::clone(&self.clock),
             config(),
+            Observers::new([metrics.observer()]),
         );
         Process {
             operations: Operations::new(&engine, format!("operator at {name}")),
             supervisor: Supervisor::new(&engine, name.to_owned()),
             engine,
+            metrics,
             a,
             b,
             control,
@@ -206,6 +210,7 @@ pub struct Process {
     pub engine: Engine,
     pub operations: Operations,
     pub supervisor: Supervisor,
+    pub metrics: Metrics,
     /// Faults of this process's calls to store a.
     pub a: Arc<Script>,
     /// Faults of this process's calls to store b.

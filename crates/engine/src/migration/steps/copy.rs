@@ -10,7 +10,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{Context, StepError};
 use crate::replica::Replica;
-use crate::signal::Signal;
+use crate::signal::{Signal, Way};
 use crate::throttle::Throttle;
 
 /// Batches read ahead of the one being written. A batch is read once there is room for it, so memory
@@ -108,8 +108,13 @@ impl Context {
 
     fn tell_progress(&self, source_seq: u64, target_seq: u64) {
         let migration = &self.migration;
-        let progress = Signal::Progress { migration, source_seq, target_seq, read_back_seq: None };
-        self.engine.tell(&progress);
+        self.engine.tell(&Signal::Progress {
+            migration,
+            way: Way::There,
+            source_seq,
+            target_seq,
+            read_back_seq: None,
+        });
     }
 
     async fn begin_mirroring(&self, events: u64) -> Result<(), StepError> {

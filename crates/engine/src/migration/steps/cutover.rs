@@ -29,7 +29,7 @@ use super::{Context, StepError};
 use crate::failpoint;
 use crate::read_back::ReadBack;
 use crate::replica::Replica;
-use crate::signal::{CutoverPart, Signal};
+use crate::signal::{CutoverPart, Signal, Way};
 
 /// So few events are left for the pause.
 const EARLY_ENOUGH: u64 = 16;
@@ -150,6 +150,7 @@ impl Context {
         let (source_seq, target_seq) = (fenced.seq, target.seq);
         self.engine.tell(&Signal::Progress {
             migration: &self.migration,
+            way: Way::There,
             source_seq,
             target_seq,
             read_back_seq: Some(read_back.verified.seq),

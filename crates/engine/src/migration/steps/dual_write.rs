@@ -186,6 +186,7 @@ impl Audit {
             let MirrorStatus { source_seq, target_seq, .. } = *self.mirrored.borrow();
             self.context.engine.tell(&Signal::Progress {
                 migration: &self.context.migration,
+                way: Way::There,
                 source_seq,
                 target_seq,
                 read_back_seq: Some(self.read_back.verified.seq),

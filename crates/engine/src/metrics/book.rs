@@ -1,0 +1,414 @@
+//! What one process has seen of each migration: folded from signals, forgotten after the retention.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use rehome_domain::event::Timestamp;
+use rehome_domain::ids::{MigrationId, TenantId};
+use rehome_domain::migration::{
+    Cleanup, Fact, Migration, OldSource, Phase, RollBackReason, State, Stay, timeline,
+};
+use rehome_domain::verification::{Level, ViolationType};
+
+use super::families::{MIRROR_BUCKETS, PAUSE_BUCKETS, VERIFICATION_BUCKETS};
+use crate::histogram::Histogram;
+use crate::signal::{CutoverPart, Signal, Way};
+
+/// How a cutover was begun or ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Attempt {
+    Started,
+    Succeeded,
+    RolledBack,
+    TimedOut,
+    Refused,
+}
+
+impl Attempt {
+    pub(super) const ALL: [Self; 5] =
+        [Self::Started, Self::Succeeded, Self::RolledBack, Self::TimedOut, Self::Refused];
+
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Started => "started",
+            Self::Succeeded => "succeeded",
+            Self::RolledBack => "rolled_back",
+            Self::TimedOut => "timed_out",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+pub(super) const LEVELS: [Level; 3] = [Level::Count, Level::Hash, Level::Full];
+pub(super) const VIOLATION_TYPES: [ViolationType; 6] = [
+    ViolationType::Missing,
+    ViolationType::Unexpected,
+    ViolationType::Content,
+    ViolationType::Order,
+    ViolationType::Version,
+    ViolationType::Ledger,
+];
+
+/// Whose it is to tell where the migration stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    /// This process drives it.
+    Here,
+    /// Nobody drives it; every process that serves tells.
+    ByAnyone,
+    /// Another process does.
+    Elsewhere,
+}
+
+/// How far the copy is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Reached {
+    pub(super) source_seq: u64,
+    pub(super) target_seq: u64,
+}
+
+impl Reached {
+    pub(super) fn lag(self) -> u64 {
+        self.source_seq.saturating_sub(self.target_seq)
+    }
+
+    pub(super) fn copied(self) -> u64 {
+        self.target_seq.min(self.source_seq)
+    }
+
+    pub(super) fn percent(self) -> f64 {
+        if self.source_seq == 0 {
+            100.0
+        } else {
+            self.copied() as f64 * 100.0 / self.source_seq as f64
+        }
+    }
+}
+
+/// One migration.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) migration: Migration,
+    pub(super) told: Told,
+    /// Something was heard of it.
+    touched: Timestamp,
+    stays: Vec<Stay>,
+    pub(super) reached: Option<Reached>,
+    pub(super) last_progress: Timestamp,
+    pub(super) read_back_seq: Option<u64>,
+    pub(super) window_lag: Option<u64>,
+    pub(super) bytes: u64,
+    pub(super) throttled: Duration,
+    pub(super) takeovers: u64,
+    pub(super) lost: u64,
+    pub(super) retries: u64,
+    pub(super) pause: Histogram,
+    /// Only the rollback window is told of.
+    is_past: bool,
+    attempts: [u64; Attempt::ALL.len()],
+    verification: [Option<Histogram>; LEVELS.len()],
+    violations: [u64; VIOLATION_TYPES.len()],
+    pub(super) checked: u64,
+    pub(super) open_violations: u64,
+}
+
+impl Entry {
+    fn new(migration: &Migration, now: Timestamp) -> Self {
+        let entered = migration.completed_at.or(migration.started_at);
+        let from = entered.unwrap_or(migration.created_at);
+        let phase = migration.state.phase();
+        Self {
+            migration: migration.clone(),
+            told: Told::Elsewhere,
+            touched: now,
+            stays: vec![Stay { phase, from, until: None }],
+            reached: None,
+            last_progress: from,
+            read_back_seq: None,
+            window_lag: None,
+            bytes: 0,
+            throttled: Duration::ZERO,
+            takeovers: 0,
+            lost: 0,
+            retries: 0,
+            pause: Histogram::new(PAUSE_BUCKETS),
+            is_past: false,
+            attempts: [0; 5],
+            verification: [const { None }; 3],
+            violations: [0; 6],
+            checked: 0,
+            open_violations: 0,
+        }
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        self.migration.state.phase()
+    }
+
+    /// This process tells where the migration stands.
+    pub(super) fn is_told(&self) -> bool {
+        self.told != Told::Elsewhere
+    }
+
+    /// Cutovers and verifications may be counted from here on.
+    pub(super) fn has_mirrored(&self) -> bool {
+        let mirroring = |stay: &Stay| stay.phase == Phase::DualWrite;
+        self.stays.iter().any(mirroring) || self.phase() == Phase::Migrated
+    }
+
+    /// There is work to do and nobody does it.
+    pub(super) fn is_unattended(&self) -> bool {
+        let works = match self.migration.state {
+            State::Pending | State::Working(_) | State::CutoverPaused => true,
+            State::Paused(_) | State::Failed => false,
+            State::RolledBack(cleanup) => cleanup != Cleanup::Done,
+            State::Migrated { activated, old_source } => {
+                !activated || matches!(old_source, OldSource::Closing { .. })
+            }
+        };
+        self.told == Told::ByAnyone && works
+    }
+
+    pub(super) fn attempts(&self, attempt: Attempt) -> u64 {
+        self.attempts[attempt as usize]
+    }
+
+    pub(super) fn violations(&self, kind: ViolationType) -> u64 {
+        self.violations[kind as usize]
+    }
+
+    pub(super) fn verification(&self, level: Level) -> Option<&Histogram> {
+        self.verification[level as usize].as_ref()
+    }
+
+    /// Seconds in each phase that was entered.
+    pub(super) fn durations(&self, now: Timestamp) -> BTreeMap<Phase, f64> {
+        let mut durations = BTreeMap::new();
+        for stay in &self.stays {
+            let micros = stay.until.unwrap_or(now).micros() - stay.from.micros();
+            *durations.entry(stay.phase).or_default() += micros.max(0) as f64 / 1e6;
+        }
+        durations
+    }
+
+    fn update(&mut self, migration: &Migration, now: Timestamp) {
+        let (before, phase) = (self.phase(), migration.state.phase());
+        self.migration = migration.clone();
+        if !self.keeps_window() {
+            self.window_lag = None;
+        }
+        if before == phase {
+            return;
+        }
+        if let Some(last) = self.stays.last_mut() {
+            last.until = Some(now);
+        }
+        self.stays.push(Stay { phase, from: now, until: None });
+        self.last_progress = now;
+        if !matches!(phase, Phase::DualWrite | Phase::CutoverPaused) {
+            self.read_back_seq = None;
+        }
+    }
+
+    fn get_to(&mut self, reached: Reached, read_back_seq: Option<u64>, now: Timestamp) {
+        if self.reached.is_none_or(|before| reached.target_seq > before.target_seq) {
+            self.last_progress = now;
+        }
+        let source_seq = self.reached.map_or(0, |before| before.source_seq).max(reached.source_seq);
+        self.reached = Some(Reached { source_seq, ..reached });
+        self.read_back_seq = read_back_seq.or(self.read_back_seq);
+    }
+
+    fn count(&mut self, attempt: Attempt) {
+        self.attempts[attempt as usize] += 1;
+    }
+
+    fn violated(&mut self, kind: ViolationType, times: u64) {
+        self.violations[kind as usize] += times;
+    }
+
+    /// The old source is kept level here: of that is told for as long as it lasts.
+    fn keeps_window(&self) -> bool {
+        let window = matches!(
+            self.migration.state,
+            State::Migrated { old_source: OldSource::Window { .. }, .. }
+        );
+        window && self.told == Told::Here
+    }
+
+    /// Over for longer than `retention`; or another's, and nothing was heard of it for as long.
+    fn is_expired(&self, now: Timestamp, retention: Duration) -> bool {
+        let over = match self.phase() {
+            Phase::Migrated | Phase::RolledBack | Phase::Failed => self.migration.completed_at,
+            _ => None,
+        };
+        let since = if self.is_told() { over } else { Some(self.touched) };
+        let retention = i64::try_from(retention.as_micros()).unwrap_or(i64::MAX);
+        since.is_some_and(|since| now.micros().saturating_sub(since.micros()) >= retention)
+    }
+}
+
+/// The dual write of one tenant.
+#[derive(Clone, Debug)]
+pub(super) struct DualWrite {
+    pub(super) succeeded: u64,
+    pub(super) failed: u64,
+    pub(super) latency: Histogram,
+}
+
+/// All that this process has seen.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Book {
+    entries: BTreeMap<MigrationId, Entry>,
+    dual_writes: BTreeMap<TenantId, DualWrite>,
+}
+
+impl Book {
+    pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.values().filter(|entry| !entry.is_past)
+    }
+
+    /// The open rollback windows, however long ago their migrations ended.
+    pub(super) fn windows(&self) -> impl Iterator<Item = (&Entry, u64)> {
+        self.entries.values().filter_map(|entry| entry.window_lag.map(|lag| (entry, lag)))
+    }
+
+    pub(super) fn dual_writes(&self) -> impl Iterator<Item = (TenantId, &DualWrite)> {
+        self.dual_writes.iter().map(|(tenant, dual_write)| (*tenant, dual_write))
+    }
+
+    /// Forgets what is over for longer than `retention`.
+    pub(super) fn forget(&mut self, now: Timestamp, retention: Duration) {
+        self.entries.retain(|_, entry| {
+            entry.is_past = entry.is_expired(now, retention);
+            !entry.is_past || entry.keeps_window()
+        });
+        let told: BTreeSet<_> = self.entries().map(|entry| entry.migration.tenant).collect();
+        self.dual_writes.retain(|tenant, _| told.contains(tenant));
+    }
+
+    pub(super) fn hear(&mut self, signal: &Signal<'_>, now: Timestamp, retention: Duration) {
+        match signal {
+            Signal::Taken { migration, log, taken_over } => {
+                let entry = self.entry(migration, now);
+                entry.stays = timeline(log.iter().map(|entry| (entry.at, &entry.fact)));
+                entry.migration = (*migration).clone();
+                entry.told = Told::Here;
+                entry.last_progress = now;
+                entry.takeovers += u64::from(*taken_over);
+                if migration.state.phase() == Phase::DualWrite {
+                    self.dual_write(migration.tenant);
+                }
+            }
+            Signal::Seen { migration } => {
+                // After its end a driver may keep a window open for days.
+                if self.entries.contains_key(&migration.id) {
+                    self.entry(migration, now).update(migration, now);
+                }
+            }
+            Signal::Unattended { migration } => {
+                let entry = self.entry(migration, now);
+                entry.told = Told::ByAnyone;
+                entry.update(migration, now);
+                if entry.is_expired(now, retention) {
+                    self.entries.remove(&migration.id);
+                }
+            }
+            Signal::Elsewhere { migration } => {
+                if let Some(entry) = self.entries.get_mut(&migration.id) {
+                    entry.told = Told::Elsewhere;
+                }
+            }
+            Signal::Left { migration, lost_to } => {
+                let entry = self.entry(migration, now);
+                entry.lost += u64::from(lost_to.is_some());
+                entry.told = if lost_to.is_some() { Told::Elsewhere } else { Told::ByAnyone };
+            }
+            Signal::Recorded { migration, fact, .. } => self.recorded(migration, fact, now),
+            Signal::Retrying { migration, .. } => {
+                if let Some(entry) = self.entries.get_mut(migration) {
+                    entry.retries += 1;
+                }
+            }
+            Signal::Progress { migration, way, source_seq, target_seq, read_back_seq } => {
+                let reached = Reached { source_seq: *source_seq, target_seq: *target_seq };
+                match way {
+                    Way::There => {
+                        self.entry(migration, now).get_to(reached, *read_back_seq, now);
+                    }
+                    Way::Back => self.entry(migration, now).window_lag = Some(reached.lag()),
+                }
+            }
+            Signal::Copied { migration, bytes, waited, .. } => {
+                let entry = self.entry(migration, now);
+                entry.bytes += bytes;
+                entry.throttled += *waited;
+            }
+            Signal::Mirrored { migration, way: Way::There, events, took, .. } => {
+                let dual_write = self.dual_write(migration.tenant);
+                dual_write.succeeded += events;
+                dual_write.latency.observe_many(*took, *events);
+            }
+            Signal::MirrorFailed { migration, way: Way::There, events, .. } => {
+                self.dual_write(migration.tenant).failed += events;
+            }
+            Signal::Mirrored { .. } | Signal::MirrorFailed { .. } => {}
+            Signal::Cutover { migration, part, took, .. } => {
+                let entry = self.entry(migration, now);
+                match part {
+                    CutoverPart::Refused => entry.count(Attempt::Refused),
+                    CutoverPart::Pause => entry.pause.observe(*took),
+                    CutoverPart::Verify | CutoverPart::Switch => {}
+                }
+            }
+            Signal::Verified { migration, report, took } => {
+                let entry = self.entry(migration, now);
+                let histogram = &mut entry.verification[report.level as usize];
+                histogram
+                    .get_or_insert_with(|| Histogram::new(VERIFICATION_BUCKETS))
+                    .observe(*took);
+                entry.checked += report.events_checked;
+                entry.open_violations = report.violations_total;
+                for (kind, times) in &report.violations_by_type {
+                    entry.violated(*kind, *times);
+                }
+            }
+            Signal::Violated { migration, violation } => {
+                let entry = self.entry(migration, now);
+                entry.violated(violation.kind, 1);
+                entry.open_violations = entry.open_violations.max(1);
+            }
+        }
+    }
+
+    fn recorded(&mut self, migration: &Migration, fact: &Fact, now: Timestamp) {
+        let entry = self.entry(migration, now);
+        entry.update(migration, now);
+        match fact {
+            Fact::CutoverStarted { .. } => entry.count(Attempt::Started),
+            Fact::Switched { .. } => entry.count(Attempt::Succeeded),
+            Fact::CutoverRolledBack { reason: RollBackReason::TimedOut } => {
+                entry.count(Attempt::TimedOut);
+            }
+            Fact::CutoverRolledBack { .. } => entry.count(Attempt::RolledBack),
+            _ => {}
+        }
+        if migration.state.phase() == Phase::DualWrite {
+            self.dual_write(migration.tenant);
+        }
+    }
+
+    fn entry(&mut self, migration: &Migration, now: Timestamp) -> &mut Entry {
+        let entry = self.entries.entry(migration.id).or_insert_with(|| Entry::new(migration, now));
+        entry.touched = now;
+        entry
+    }
+
+    fn dual_write(&mut self, tenant: TenantId) -> &mut DualWrite {
+        self.dual_writes.entry(tenant).or_insert_with(|| DualWrite {
+            succeeded: 0,
+            failed: 0,
+            latency: Histogram::new(MIRROR_BUCKETS),
+        })
+    }
+}

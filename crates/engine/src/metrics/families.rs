@@ -1,0 +1,435 @@
+//! Every metric family: the one place where a name, a type, a label or a bucket is written down. The
+//! exposition is checked against this table, and the reference page is made from it.
+
+/// The type of a family, as Prometheus and OpenMetrics know it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Kind {
+    /// Only grows, and begins anew with the process. Its samples end in `_total`.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Counts by upper bounds, in seconds.
+    Histogram(&'static [f64]),
+}
+
+impl Kind {
+    /// The name in an exposition.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram(_) => "histogram",
+        }
+    }
+}
+
+/// Which process tells a family's series.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ToldBy {
+    /// The process that drives the migration; of one that nobody drives, every process that serves.
+    Driver,
+    /// The process in which it happened.
+    WhereItHappened,
+    /// Every process that routes appends, about its own.
+    EachRouter,
+    /// Every process that serves.
+    EachProcess,
+}
+
+impl ToldBy {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Driver => "the lease holder",
+            Self::WhereItHappened => "the process where it happened",
+            Self::EachRouter => "each router",
+            Self::EachProcess => "each process",
+        }
+    }
+}
+
+/// One metric family.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Family {
+    /// The name; of a counter without `_total`, which its samples have.
+    pub name: &'static str,
+    /// The type.
+    pub kind: Kind,
+    /// The labels, in their order.
+    pub labels: &'static [&'static str],
+    /// What it tells, and in which unit.
+    pub help: &'static str,
+    /// Who tells it.
+    pub told_by: ToldBy,
+}
+
+impl Family {
+    const fn new(
+        name: &'static str,
+        kind: Kind,
+        labels: &'static [&'static str],
+        told_by: ToldBy,
+        help: &'static str,
+    ) -> Self {
+        Self { name, kind, labels, help, told_by }
+    }
+
+    /// The name of its samples (of a histogram: without `_bucket`, `_sum`, `_count`).
+    pub fn sample(&self) -> String {
+        match self.kind {
+            Kind::Counter => format!("{}_total", self.name),
+            _ => self.name.to_owned(),
+        }
+    }
+}
+
+use Kind::{Counter, Gauge, Histogram};
+use ToldBy::{Driver, EachProcess, EachRouter, WhereItHappened};
+
+const MIGRATION: &[&str] = &["migration_id"];
+const BOTH: &[&str] = &["migration_id", "tenant_id"];
+const TENANT: &[&str] = &["tenant_id"];
+
+/// Buckets of `dual_write_latency_seconds`.
+pub(super) const MIRROR_BUCKETS: &[f64] = &[0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0];
+/// Buckets of `cutover_pause_duration_seconds`.
+pub(super) const PAUSE_BUCKETS: &[f64] = &[0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
+/// Buckets of `verification_duration_seconds`: up to an hour.
+pub(super) const VERIFICATION_BUCKETS: &[f64] =
+    &[0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 1_800.0, 3_600.0];
+
+// Progress.
+pub(super) const STATE: Family = Family::new(
+    "migration_state",
+    Gauge,
+    BOTH,
+    Driver,
+    "Current state: 0 pending, 1 bulk_copy, 2 dual_write, 3 cutover_paused, 4 migrated, 5 failed, 6 rolled_back, 7 paused",
+);
+pub(super) const PERCENT: Family = Family::new(
+    "migration_progress_percent",
+    Gauge,
+    BOTH,
+    Driver,
+    "Part of the history that is in the target, 0 to 100",
+);
+pub(super) const COPIED: Family = Family::new(
+    "migration_events_copied",
+    Counter,
+    BOTH,
+    Driver,
+    "Events of the history that are in the target; goes on where it was when another process takes over",
+);
+pub(super) const TOTAL: Family = Family::new(
+    "migration_events_total",
+    Gauge,
+    BOTH,
+    Driver,
+    "Events of the history that have to be in the target",
+);
+pub(super) const DURATION: Family = Family::new(
+    "migration_duration_seconds",
+    Gauge,
+    &["migration_id", "phase"],
+    Driver,
+    "Time spent in each phase so far, in seconds; ticks while the phase lasts",
+);
+pub(super) const INFO: Family = Family::new(
+    "migration_info",
+    Gauge,
+    &["migration_id", "tenant_id", "source_store", "target_store"],
+    Driver,
+    "Always 1: from where to where the tenant moves",
+);
+pub(super) const BYTES: Family = Family::new(
+    "migration_bytes_copied",
+    Counter,
+    BOTH,
+    WhereItHappened,
+    "Bytes of events (data, metadata, names) copied to the target by this process",
+);
+pub(super) const THROTTLE: Family = Family::new(
+    "migration_throttle_wait_seconds",
+    Counter,
+    BOTH,
+    WhereItHappened,
+    "Time the copy has waited to keep the rate it was given, in seconds",
+);
+pub(super) const LAST_PROGRESS: Family = Family::new(
+    "migration_last_progress_timestamp_seconds",
+    Gauge,
+    BOTH,
+    Driver,
+    "When the target last got further, or the phase was entered or resumed: Unix time in seconds",
+);
+pub(super) const READ_BACK_LAG: Family = Family::new(
+    "migration_read_back_lag_events",
+    Gauge,
+    BOTH,
+    Driver,
+    "Events in the target that were not read back from it yet; only in dual_write",
+);
+pub(super) const TAKEOVERS: Family = Family::new(
+    "migration_lease_takeovers",
+    Counter,
+    MIGRATION,
+    WhereItHappened,
+    "Times that this process took the migration over from another",
+);
+pub(super) const LEASE_LOST: Family = Family::new(
+    "migration_lease_lost",
+    Counter,
+    MIGRATION,
+    WhereItHappened,
+    "Times that this process lost the migration's lease to another",
+);
+pub(super) const UNATTENDED: Family = Family::new(
+    "migration_unattended",
+    Gauge,
+    BOTH,
+    EachProcess,
+    "1 while there is work to do and this process sees nobody do it",
+);
+pub(super) const RETRIES: Family = Family::new(
+    "migration_retries",
+    Counter,
+    MIGRATION,
+    WhereItHappened,
+    "Times that the driver met a fault and tried again",
+);
+pub(super) const WINDOW_LAG: Family = Family::new(
+    "migration_rollback_window_lag_events",
+    Gauge,
+    BOTH,
+    Driver,
+    "Events that the old source is behind while the tenant can return",
+);
+// Dual write.
+pub(super) const OPERATIONS: Family = Family::new(
+    "dual_write_operations",
+    Counter,
+    &["tenant_id", "status"],
+    WhereItHappened,
+    "Events mirrored, by status: success, target_failed",
+);
+pub(super) const TARGET_FAILURES: Family = Family::new(
+    "dual_write_target_failures",
+    Counter,
+    TENANT,
+    WhereItHappened,
+    "Events whose write to the target failed; each is tried again until it succeeds",
+);
+pub(super) const MIRROR_LATENCY: Family = Family::new(
+    "dual_write_latency_seconds",
+    Histogram(MIRROR_BUCKETS),
+    TENANT,
+    WhereItHappened,
+    "From when the mirror has an event to when the target has committed it",
+);
+pub(super) const SYNC_LAG: Family = Family::new(
+    "dual_write_sync_lag_events",
+    Gauge,
+    TENANT,
+    Driver,
+    "Events that the target is behind; only in dual_write and in the cutover",
+);
+// Cutover.
+pub(super) const PAUSE: Family = Family::new(
+    "cutover_pause_duration_seconds",
+    Histogram(PAUSE_BUCKETS),
+    MIGRATION,
+    WhereItHappened,
+    "From the cutover's intent until a store took writes again, switched or rolled back",
+);
+pub(super) const BLOCKED: Family = Family::new(
+    "cutover_blocked_writers",
+    Gauge,
+    MIGRATION,
+    EachRouter,
+    "Appends that wait for the cutover in this process",
+);
+pub(super) const ATTEMPTS: Family = Family::new(
+    "cutover_attempts",
+    Counter,
+    &["migration_id", "status"],
+    WhereItHappened,
+    "Cutovers, by status: started, succeeded, rolled_back, timed_out, refused",
+);
+pub(super) const TIMEOUTS: Family = Family::new(
+    "cutover_timeout",
+    Counter,
+    MIGRATION,
+    WhereItHappened,
+    "Cutovers rolled back because their deadline passed",
+);
+// Consistency.
+pub(super) const VERIFICATION: Family = Family::new(
+    "verification_duration_seconds",
+    Histogram(VERIFICATION_BUCKETS),
+    &["migration_id", "level"],
+    WhereItHappened,
+    "Time a verification took, by level: count, hash, full",
+);
+pub(super) const VIOLATIONS: Family = Family::new(
+    "verification_violations",
+    Counter,
+    &["migration_id", "type"],
+    WhereItHappened,
+    "Violations found, by type: missing, unexpected, content, order, version, ledger",
+);
+pub(super) const CHECKED: Family = Family::new(
+    "verification_events_checked",
+    Counter,
+    MIGRATION,
+    WhereItHappened,
+    "Events compared by verifications",
+);
+pub(super) const OPEN_VIOLATIONS: Family = Family::new(
+    "verification_open_violations",
+    Gauge,
+    MIGRATION,
+    WhereItHappened,
+    "Violations that the last look at the target found",
+);
+// Appends and routes.
+pub(super) const APPENDS: Family = Family::new(
+    "append_duration_seconds",
+    Histogram(crate::appends::APPEND_BUCKETS),
+    &["tenant_id", "outcome"],
+    EachRouter,
+    "Appends as the application waits for them, by outcome: ok, conflict, invalid, paused, busy, unavailable, unknown; tenants that were silent longest are together under other",
+);
+pub(super) const LONGEST_WAIT: Family = Family::new(
+    "append_longest_wait_seconds",
+    Gauge,
+    TENANT,
+    EachRouter,
+    "How long the append that waits longest has waited for a cutover or a failing store; 0 when none waits",
+);
+pub(super) const FENCED: Family = Family::new(
+    "fenced_appends",
+    Counter,
+    TENANT,
+    EachRouter,
+    "Appends that a store refused because the tenant had moved on; each was routed again",
+);
+pub(super) const REFRESHES: Family =
+    Family::new("route_refreshes", Counter, &[], EachRouter, "Routes read from the control plane");
+// The process.
+pub(super) const STORE_UP: Family = Family::new(
+    "store_up",
+    Gauge,
+    &["store_id"],
+    EachProcess,
+    "1 if the store answered when it was last asked",
+);
+pub(super) const CONTROL_UP: Family = Family::new(
+    "control_plane_up",
+    Gauge,
+    &[],
+    EachProcess,
+    "1 if the control plane answered when it was last asked",
+);
+pub(super) const BUILD: Family = Family::new(
+    "rehome_build_info",
+    Gauge,
+    &["version"],
+    EachProcess,
+    "Always 1: the version of rehome",
+);
+pub(super) const CPU: Family = Family::new(
+    "process_cpu_seconds",
+    Counter,
+    &[],
+    EachProcess,
+    "User and system time of the process, in seconds",
+);
+pub(super) const RESIDENT: Family = Family::new(
+    "process_resident_memory_bytes",
+    Gauge,
+    &[],
+    EachProcess,
+    "Memory of the process, in bytes",
+);
+pub(super) const STARTED: Family = Family::new(
+    "process_start_time_seconds",
+    Gauge,
+    &[],
+    EachProcess,
+    "When the process started: Unix time in seconds",
+);
+
+/// All families, in the order of the exposition.
+pub const FAMILIES: &[Family] = &[
+    STATE,
+    PERCENT,
+    COPIED,
+    TOTAL,
+    DURATION,
+    INFO,
+    BYTES,
+    THROTTLE,
+    LAST_PROGRESS,
+    READ_BACK_LAG,
+    TAKEOVERS,
+    LEASE_LOST,
+    UNATTENDED,
+    RETRIES,
+    WINDOW_LAG,
+    OPERATIONS,
+    TARGET_FAILURES,
+    MIRROR_LATENCY,
+    SYNC_LAG,
+    PAUSE,
+    BLOCKED,
+    ATTEMPTS,
+    TIMEOUTS,
+    VERIFICATION,
+    VIOLATIONS,
+    CHECKED,
+    OPEN_VIOLATIONS,
+    APPENDS,
+    LONGEST_WAIT,
+    FENCED,
+    REFRESHES,
+    STORE_UP,
+    CONTROL_UP,
+    BUILD,
+    CPU,
+    RESIDENT,
+    STARTED,
+];
+
+/// The reference page, in Markdown.
+pub fn reference() -> String {
+    use std::fmt::Write as _;
+    let mut page = String::from(
+        "# Metrics\n\n\
+         Served at `/metrics`, as OpenMetrics or as text 0.0.4, by `Accept`; the names of the samples are the \
+         same in both. This page is made from `crates/engine/src/metrics/families.rs`; a test fails when it \
+         is not.\n\n\
+         Series of a migration begin when a process takes it, and end 15 minutes after the migration did \
+         (`[telemetry] metrics_retention_s`). Counters exist at 0 from the moment their phase begins. \
+         Several processes share a deployment: gauges of a migration are told by whoever holds its lease, so \
+         aggregate with `max by (migration_id, tenant_id)`; what each router tells about its own appends adds \
+         up with `sum by`.\n\n\
+         | Metric | Type | Labels | Told by | Meaning |\n|---|---|---|---|---|\n",
+    );
+    for family in FAMILIES {
+        let labels: Vec<String> = family.labels.iter().map(|label| format!("`{label}`")).collect();
+        let (name, kind, by) = (family.sample(), family.kind.as_str(), family.told_by.as_str());
+        let _ = writeln!(
+            page,
+            "| `{name}` | {kind} | {} | {by} | {} |",
+            labels.join(", "),
+            family.help
+        );
+    }
+    page.push_str("\n## Buckets, in seconds\n\n");
+    for family in FAMILIES {
+        if let Histogram(bounds) = family.kind {
+            let bounds: Vec<String> = bounds.iter().map(ToString::to_string).collect();
+            let _ = writeln!(page, "- `{}`: {}", family.name, bounds.join(", "));
+        }
+    }
+    page
+}

@@ -1,0 +1,129 @@
+//! What Prometheus sees. An observer folds signals into a [`book`](self); a scrape copies the book and
+//! writes the series from the copy, so a slow scrape holds nobody up, and what is not in the book any
+//! more has no series. The names are in `families`.
+//!
+//! ```text
+//! signals ──▶ book ──copy──▶ exposition ──▶ OpenMetrics ──▶ text 0.0.4
+//! appends ─────────read─────────▲
+//! ```
+
+mod book;
+mod exposition;
+mod families;
+mod text;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rehome_domain::event::Timestamp;
+use rehome_ports::clock::Clock;
+
+use crate::appends::Appends;
+use crate::signal::{Observer, Signal};
+use book::Book;
+pub use families::{FAMILIES, Family, Kind, ToldBy, reference};
+
+/// How long the series of a migration stay after it ended.
+pub const RETENTION: Duration = Duration::from_secs(15 * 60);
+
+/// The two formats of a scrape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// OpenMetrics 1.0.
+    OpenMetrics,
+    /// The Prometheus text format, 0.0.4.
+    Text,
+}
+
+impl Format {
+    /// What an `Accept` header asks for: OpenMetrics where it is named, else the text format.
+    pub fn accepted(accept: &str) -> Self {
+        let named = accept.split(',').any(|range| {
+            let mut parts = range.split(';').map(str::trim);
+            parts.next() == Some("application/openmetrics-text")
+                && !parts.any(|part| matches!(part, "q=0" | "q=0.0"))
+        });
+        if named { Self::OpenMetrics } else { Self::Text }
+    }
+
+    /// The media type of the answer.
+    pub const fn content_type(self) -> &'static str {
+        match self {
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Self::Text => "text/plain; version=0.0.4; charset=utf-8",
+        }
+    }
+}
+
+/// What a scrape tells that the engine does not know.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Surroundings {
+    /// The version of the program.
+    pub version: String,
+    /// User and system time of the process, in seconds.
+    pub cpu_seconds: f64,
+    /// Memory of the process, in bytes.
+    pub resident_bytes: u64,
+    /// When the process started: Unix time in seconds.
+    pub started: f64,
+    /// The stores, and whether each answered when it was last asked.
+    pub stores: Vec<(String, bool)>,
+    /// Whether the control plane answered; `None`: it was not asked yet.
+    pub control_plane: Option<bool>,
+}
+
+/// The metrics of one process. Cheap to clone.
+#[derive(Clone)]
+pub struct Metrics(Arc<Inner>);
+
+struct Inner {
+    clock: Arc<dyn Clock>,
+    retention: Duration,
+    book: Mutex<Book>,
+    scraped: Mutex<Option<Timestamp>>,
+}
+
+impl Metrics {
+    /// Nothing seen yet. `retention`: how long the series of a migration stay after it ended.
+    pub fn new(clock: Arc<dyn Clock>, retention: Duration) -> Self {
+        let (book, scraped) = (Mutex::default(), Mutex::default());
+        Self(Arc::new(Inner { clock, retention, book, scraped }))
+    }
+
+    /// This, as one that hears signals.
+    pub fn observer(&self) -> Arc<dyn Observer> {
+        Arc::clone(&self.0) as Arc<dyn Observer>
+    }
+
+    /// All series as they are now.
+    pub fn render(&self, format: Format, appends: &Arc<Appends>, around: &Surroundings) -> String {
+        let now = self.0.clock.now();
+        *lock(&self.0.scraped) = Some(now);
+        let book = {
+            let mut book = lock(&self.0.book);
+            book.forget(now, self.0.retention);
+            book.clone()
+        };
+        let open_metrics = exposition::write(book, appends, around, now);
+        match format {
+            Format::OpenMetrics => open_metrics,
+            Format::Text => text::from_open_metrics(&open_metrics),
+        }
+    }
+
+    /// When somebody last asked for the series.
+    pub fn last_scrape(&self) -> Option<Timestamp> {
+        *lock(&self.0.scraped)
+    }
+}
+
+impl Observer for Inner {
+    fn hear(&self, signal: &Signal<'_>) {
+        let now = self.clock.now();
+        lock(&self.book).hear(signal, now, self.retention);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

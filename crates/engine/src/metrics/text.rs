@@ -1,0 +1,33 @@
+//! The Prometheus text format 0.0.4, made from OpenMetrics. The samples are the same; the formats differ
+//! in what they say about a counter (here its family is named as its samples are), and OpenMetrics ends
+//! with a mark.
+//!
+//! Source: <https://prometheus.io/docs/instrumenting/exposition_formats/>.
+
+use std::fmt::Write as _;
+
+/// The same samples, for those who do not ask for OpenMetrics.
+pub(super) fn from_open_metrics(open_metrics: &str) -> String {
+    let mut text = String::with_capacity(open_metrics.len());
+    let mut help: Option<(&str, &str)> = None;
+    for line in open_metrics.lines() {
+        if line == "# EOF" {
+            break;
+        }
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            help = rest.split_once(' ');
+        } else if let Some((name, kind)) =
+            line.strip_prefix("# TYPE ").and_then(|rest| rest.split_once(' '))
+        {
+            let total = if kind == "counter" { "_total" } else { "" };
+            if let Some((_, words)) = help.take() {
+                let _ = writeln!(text, "# HELP {name}{total} {words}");
+            }
+            let _ = writeln!(text, "# TYPE {name}{total} {kind}");
+        } else {
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
+    text
+}
