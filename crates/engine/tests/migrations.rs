@@ -207,7 +207,7 @@ async fn what_was_changed_in_the_target_stops_the_migration_before_the_switch() 
     world.b.tamper(tenant, |rows| rows.events[9].data = Json::trusted("{\"n\":0}"));
     gate.open();
     let ended = driving.await.unwrap().unwrap().migration;
-    assert_eq!(ended.state, State::Failed);
+    assert_eq!(ended.state, State::Failed { acknowledged: false });
     assert!(ended.error.as_deref().unwrap_or_default().contains("seq 10"), "{:?}", ended.error);
 
     let request = Request { level: Level::Full, ..Request::default() };
@@ -326,7 +326,7 @@ async fn a_replica_that_was_lost_fails_the_migration_instead_of_hanging_it() {
     world.b.forget(tenant);
     process.append(tenant, one(1, "s", ExpectedVersion::Any)).await.unwrap();
     let ended = driving.await.unwrap().unwrap().migration;
-    assert_eq!(ended.state, State::Failed);
+    assert_eq!(ended.state, State::Failed { acknowledged: false });
     process.operations.abort(id, false).await.unwrap();
     process.drive_to_end(id).await;
     world.check(tenant, &Acked::default()).await;

@@ -147,6 +147,16 @@ impl Marks {
     }
 }
 
+/// A text kept beside a migration: what was measured, for people and for later comparison. Nothing
+/// of the protocol is decided on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Memo {
+    /// When it was written, by the writer's clock.
+    pub at: Timestamp,
+    /// What it says; whoever writes it knows how to read it.
+    pub text: String,
+}
+
 /// Which migrations to list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Migrations {
@@ -235,6 +245,12 @@ pub trait ControlPlane: Send + Sync {
 
     /// Writes the marks. A read-back mark never goes back within one `m`.
     async fn set_marks(&self, id: MigrationId, marks: &Marks) -> Result<(), ControlError>;
+
+    /// The migration's memo of that name, if there is one.
+    async fn memo(&self, id: MigrationId, name: &str) -> Result<Option<Memo>, ControlError>;
+
+    /// Writes a memo over the one of that name.
+    async fn set_memo(&self, id: MigrationId, name: &str, memo: &Memo) -> Result<(), ControlError>;
 
     /// A subscription's checkpoint: the last position it has dealt with; 0 if it is new.
     async fn checkpoint(&self, tenant: TenantId, name: &str) -> Result<u64, ControlError>;

@@ -21,7 +21,7 @@ pub mod record;
 mod route_news;
 
 pub use control_plane::{
-    ActiveLease, Change, ControlError, ControlPlane, Lease, LeaseRequest, LogEntry, Marks,
+    ActiveLease, Change, ControlError, ControlPlane, Lease, LeaseRequest, LogEntry, Marks, Memo,
     Migrations, ReadBackMark, Recorded,
 };
 pub use error::{Class, Fault, FaultKind, StoreError};

@@ -70,6 +70,7 @@ enum FactRecord {
     ReplicaDropped,
     Purged { events: u64 },
     Tuned { options: OptionsRecord },
+    Acknowledged,
 }
 
 /// A fact as one line of JSON.
@@ -123,6 +124,7 @@ impl From<&Fact> for FactRecord {
             Fact::ReplicaDropped => Self::ReplicaDropped,
             Fact::Purged { events } => Self::Purged { events: *events },
             Fact::Tuned { options } => Self::Tuned { options: options.into() },
+            Fact::Acknowledged => Self::Acknowledged,
         }
     }
 }
@@ -171,6 +173,7 @@ impl TryFrom<FactRecord> for Fact {
             FactRecord::ReplicaDropped => Self::ReplicaDropped,
             FactRecord::Purged { events } => Self::Purged { events },
             FactRecord::Tuned { options } => Self::Tuned { options: options.try_into()? },
+            FactRecord::Acknowledged => Self::Acknowledged,
         })
     }
 }
@@ -276,13 +279,25 @@ pub fn read_options(text: &str) -> Result<Options, Unreadable> {
 enum StateRecord {
     Pending,
     BulkCopy,
-    DualWrite { cutover_requested: bool },
+    DualWrite {
+        cutover_requested: bool,
+    },
     CutoverPaused,
     PausedBulkCopy,
-    PausedDualWrite { cutover_requested: bool },
-    Migrated { activated: bool, old_source: OldSourceRecord },
-    Failed,
-    RolledBack { cleanup: CleanupRecord },
+    PausedDualWrite {
+        cutover_requested: bool,
+    },
+    Migrated {
+        activated: bool,
+        old_source: OldSourceRecord,
+    },
+    Failed {
+        #[serde(default)]
+        acknowledged: bool,
+    },
+    RolledBack {
+        cleanup: CleanupRecord,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -325,7 +340,7 @@ pub fn write_state(state: State) -> String {
                 OldSource::Purged => OldSourceRecord::Purged,
             },
         },
-        State::Failed => StateRecord::Failed,
+        State::Failed { acknowledged } => StateRecord::Failed { acknowledged },
         State::RolledBack(cleanup) => StateRecord::RolledBack {
             cleanup: match cleanup {
                 Cleanup::Drop { purge: false } => CleanupRecord::Drop,
@@ -361,7 +376,7 @@ pub fn read_state(text: &str) -> Result<State, Unreadable> {
                 OldSourceRecord::Purged => OldSource::Purged,
             },
         },
-        StateRecord::Failed => State::Failed,
+        StateRecord::Failed { acknowledged } => State::Failed { acknowledged },
         StateRecord::RolledBack { cleanup } => State::RolledBack(match cleanup {
             CleanupRecord::Drop => Cleanup::Drop { purge: false },
             CleanupRecord::DropAndPurge => Cleanup::Drop { purge: true },

@@ -102,6 +102,7 @@ fn fact() -> impl Strategy<Value = Fact> {
             Just(Fact::ReplicaDropped),
             any::<u64>().prop_map(|events| Fact::Purged { events }),
             options().prop_map(|options| Fact::Tuned { options }),
+            Just(Fact::Acknowledged),
         ];
     prop_oneof![routing, notes]
 }
@@ -129,7 +130,7 @@ fn state() -> impl Strategy<Value = State> {
         working.prop_map(State::Paused),
         (any::<bool>(), old_source)
             .prop_map(|(activated, old_source)| State::Migrated { activated, old_source }),
-        Just(State::Failed),
+        any::<bool>().prop_map(|acknowledged| State::Failed { acknowledged }),
         cleanup.prop_map(State::RolledBack),
     ]
 }

@@ -129,10 +129,10 @@ impl Site {
         wanted: impl Fn(&Migration) -> bool + Send + Sync,
     ) -> Result<Migration> {
         let seen = self.supervisor.watch(id, Duration::from_millis(2), |migration| {
-            wanted(migration) || migration.state == State::Failed
+            wanted(migration) || migration.state.phase() == Phase::Failed
         });
         let migration = timeout(PATIENCE, seen).await.context("it took too long")??;
-        if migration.state == State::Failed {
+        if migration.state.phase() == Phase::Failed {
             bail!("the migration failed: {}", migration.error.unwrap_or_default());
         }
         Ok(migration)
@@ -186,7 +186,7 @@ impl Moving {
     /// Waits until the work is over.
     pub(crate) async fn done(self) -> Result<Migration> {
         let done = timeout(PATIENCE, self.work).await.context("it took too long")???;
-        if done.migration.state == State::Failed {
+        if done.migration.state.phase() == Phase::Failed {
             bail!("the migration failed: {}", done.migration.error.unwrap_or_default());
         }
         Ok(done.migration)

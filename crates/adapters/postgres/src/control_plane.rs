@@ -20,7 +20,7 @@ use rehome_domain::route::Route;
 use rehome_ports::clock::Clock;
 use rehome_ports::{
     ActiveLease, Change, ControlError, ControlPlane, Fault, FaultKind, Lease, LeaseRequest,
-    LogEntry, Marks, Migrations, Recorded, RouteListener,
+    LogEntry, Marks, Memo, Migrations, Recorded, RouteListener,
 };
 
 use crate::error::{Failure, ServerError};
@@ -219,6 +219,14 @@ impl ControlPlane for PgControlPlane {
 
     async fn set_marks(&self, id: MigrationId, marks: &Marks) -> Result<(), ControlError> {
         ask!(self, set_marks(id, marks))
+    }
+
+    async fn memo(&self, id: MigrationId, name: &str) -> Result<Option<Memo>, ControlError> {
+        ask!(self, memo(id, name))
+    }
+
+    async fn set_memo(&self, id: MigrationId, name: &str, memo: &Memo) -> Result<(), ControlError> {
+        ask!(self, set_memo(id, name, memo))
     }
 
     async fn checkpoint(&self, tenant: TenantId, name: &str) -> Result<u64, ControlError> {

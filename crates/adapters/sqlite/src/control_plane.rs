@@ -15,7 +15,7 @@ use rehome_domain::route::Route;
 use rehome_ports::clock::Clock;
 use rehome_ports::{
     ActiveLease, Change, ControlError, ControlPlane, Fault, Lease, LeaseRequest, LogEntry, Marks,
-    Migrations, ReadBackMark, Recorded,
+    Memo, Migrations, ReadBackMark, Recorded,
 };
 use rusqlite::Transaction;
 
@@ -277,6 +277,24 @@ impl ControlPlane for SqliteControlPlane {
             let held = tables::marks(tx, id)?.unwrap_or_default();
             let read_back = further(held.read_back, marks.read_back);
             Ok(tables::put_marks(tx, id, &Marks { read_back, ..marks })?)
+        })
+        .await
+    }
+
+    async fn memo(&self, id: MigrationId, name: &str) -> Result<Option<Memo>, ControlError> {
+        let name = name.to_owned();
+        self.read(move |tx| {
+            known_migration(tx, id)?;
+            Ok(tables::memo(tx, id, &name)?)
+        })
+        .await
+    }
+
+    async fn set_memo(&self, id: MigrationId, name: &str, memo: &Memo) -> Result<(), ControlError> {
+        let (name, memo) = (name.to_owned(), memo.clone());
+        self.write(move |tx| {
+            known_migration(tx, id)?;
+            Ok(tables::put_memo(tx, id, &name, &memo)?)
         })
         .await
     }

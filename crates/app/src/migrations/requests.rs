@@ -110,6 +110,13 @@ impl Deployment {
         aborted.await.map_err(|error| about(error.into(), &migration))
     }
 
+    /// Says that an operator has seen that a migration failed; a repeat is no change.
+    pub async fn acknowledge(&self, id: MigrationId) -> Result<Migration, AppError> {
+        let migration = self.engine().control().migration(id).await?;
+        let acknowledged = self.operations().acknowledge(id).await;
+        acknowledged.map_err(|error| about(error.into(), &migration))
+    }
+
     /// Changes options while a migration runs.
     pub async fn tune(
         &self,

@@ -35,7 +35,7 @@ impl Goal {
         match (self, migration.state) {
             (Self::NothingLeft, state) => nothing_left(state),
             (_, State::Migrated { activated, .. }) => activated,
-            (_, State::Failed) => true,
+            (_, State::Failed { .. }) => true,
             (_, State::RolledBack(cleanup)) => cleanup == Cleanup::Done,
             (Self::CutOver { attempts }, State::Working(working)) => {
                 let asked = working == Working::DualWrite { cutover_requested: true };
@@ -50,7 +50,7 @@ impl Goal {
 pub(super) fn nothing_left(state: State) -> bool {
     use rehome_domain::migration::OldSource::{Fenced, Purged};
     match state {
-        State::Failed | State::RolledBack(Cleanup::Done) => true,
+        State::Failed { .. } | State::RolledBack(Cleanup::Done) => true,
         State::Migrated { activated, old_source } => {
             activated && matches!(old_source, Fenced { .. } | Purged)
         }

@@ -71,7 +71,7 @@ impl Journey {
             tell(Step::Moving { status: Box::new(status), writers: Seen::of(load) });
             match state {
                 State::Migrated { activated: true, .. } => return Ok(()),
-                State::Failed | State::RolledBack(_) => {
+                State::Failed { .. } | State::RolledBack(_) => {
                     return Err(self.ended(state.phase(), error.as_deref()));
                 }
                 _ => {}

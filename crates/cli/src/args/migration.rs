@@ -65,6 +65,11 @@ Examples:
         #[arg(long)]
         purge_target: bool,
     },
+    /// Say that you have seen that a migration failed.
+    ///
+    /// Health checks and alerts then no longer tell of it. The tenant stays where it is; `migration
+    /// abort` cleans up, also without this.
+    Acknowledge(OneMigration),
     /// Verify the two stores of a migration against each other.
     ///
     /// Exits with 5 when violations are found.

@@ -60,6 +60,10 @@ async fn dispatch(
         MigrationCommand::Abort { migration, purge_target } => {
             abort(out, deployment, migration.id, purge_target).await
         }
+        MigrationCommand::Acknowledge(OneMigration { id }) => {
+            deployment.acknowledge(id).await?;
+            end(out, &deployment.migration(id).await?)
+        }
         MigrationCommand::Verify(verify) => verification(out, deployment, verify).await,
         MigrationCommand::Tune { migration, options } => {
             tune(out, deployment, migration.id, &options.patch()?).await

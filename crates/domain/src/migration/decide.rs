@@ -74,7 +74,7 @@ pub fn decide(seen: &Observation<'_>) -> Command {
             OldSource::Fenced { .. } | OldSource::Purged => Command::Done,
         },
         State::RolledBack(Cleanup::Drop { .. } | Cleanup::Purge) => Command::CleanUp,
-        State::Failed | State::RolledBack(Cleanup::Done) => Command::Done,
+        State::Failed { .. } | State::RolledBack(Cleanup::Done) => Command::Done,
     }
 }
 

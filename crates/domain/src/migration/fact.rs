@@ -106,6 +106,8 @@ pub enum Fact {
         /// The new ones.
         options: Options,
     },
+    /// An operator has seen that the migration failed: nobody has to be told any more.
+    Acknowledged,
 }
 
 impl Fact {
@@ -151,6 +153,7 @@ impl Fact {
             Self::ReplicaDropped => "replica_dropped",
             Self::Purged { .. } => "purged",
             Self::Tuned { .. } => "tuned",
+            Self::Acknowledged => "acknowledged",
         }
     }
 }

@@ -102,7 +102,10 @@ pub enum State {
         old_source: OldSource,
     },
     /// Set by the driver; left by an operator's abort.
-    Failed,
+    Failed {
+        /// An operator has seen it. Changes nothing but who is still told.
+        acknowledged: bool,
+    },
     /// Set by an operator's abort; the clean-up of the target may still be going on.
     RolledBack(Cleanup),
 }
@@ -153,7 +156,7 @@ impl State {
             Self::CutoverPaused => Phase::CutoverPaused,
             Self::Paused(_) => Phase::Paused,
             Self::Migrated { .. } => Phase::Migrated,
-            Self::Failed => Phase::Failed,
+            Self::Failed { .. } => Phase::Failed,
             Self::RolledBack(_) => Phase::RolledBack,
         }
     }

@@ -36,6 +36,8 @@ fn hint(phase: Phase, fact: &str) -> &'static str {
     match (phase, fact) {
         (Phase::CutoverPaused, _) => "; its cutover finishes or rolls back within its deadline",
         (Phase::DualWrite, "cutover_requested") => "; a cutover was already asked for",
+        (Phase::Failed, "acknowledged") => "; that was acknowledged already",
+        (_, "acknowledged") => "; only a failed one is acknowledged",
         _ => "",
     }
 }
@@ -62,10 +64,13 @@ pub fn transition(state: State, fact: &Fact) -> Result<State, Refusal> {
 
         (State::Working(from), Fact::Paused) => Paused(from),
         (Paused(from), Fact::Resumed) => State::Working(from),
-        (Pending | State::Working(_) | Paused(_), Fact::Failed { .. }) => Failed,
-        (Pending | State::Working(_) | Paused(_) | Failed, Fact::Aborted { purge }) => {
+        (Pending | State::Working(_) | Paused(_), Fact::Failed { .. }) => {
+            Failed { acknowledged: false }
+        }
+        (Pending | State::Working(_) | Paused(_) | Failed { .. }, Fact::Aborted { purge }) => {
             RolledBack(Cleanup::Drop { purge: *purge })
         }
+        (Failed { acknowledged: false }, Fact::Acknowledged) => Failed { acknowledged: true },
         (RolledBack(Cleanup::Drop { purge: true }), Fact::ReplicaDropped) => {
             RolledBack(Cleanup::Purge)
         }
@@ -89,7 +94,7 @@ pub fn transition(state: State, fact: &Fact) -> Result<State, Refusal> {
             Migrated { activated, old_source: OldSource::Closing { m } }
         }
         (state, Fact::Recovered { .. }) if state.phase().is_terminal() => state,
-        (_, Fact::Recovered { .. }) => Failed,
+        (_, Fact::Recovered { .. }) => Failed { acknowledged: false },
 
         // Noted in any state; they change nothing that is decided on.
         (state, Fact::LeaseTaken { .. } | Fact::Verified { .. } | Fact::ReadBack { .. }) => state,
@@ -163,7 +168,7 @@ pub fn apply(
         Fact::WindowClosed => route.window = false,
         Fact::Recovered { store, n, base } => {
             route = recovered(route, store, *n, *base);
-            if migration.state == State::Failed {
+            if migration.state.phase() == Phase::Failed {
                 migration.error = Some("the control plane lost time; see `rehome recover`".into());
                 migration.completed_at = Some(at);
             }

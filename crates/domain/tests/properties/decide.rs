@@ -53,7 +53,8 @@ fn each_state_has_its_command() {
         (State::RolledBack(Cleanup::Drop { purge: true }), Command::CleanUp),
         (State::RolledBack(Cleanup::Purge), Command::CleanUp),
         (State::RolledBack(Cleanup::Done), Command::Done),
-        (State::Failed, Command::Done),
+        (State::Failed { acknowledged: false }, Command::Done),
+        (State::Failed { acknowledged: true }, Command::Done),
     ] {
         let migration = migration(state, Options::default());
         assert_eq!(decide(&ready(&migration)), command, "{state:?}");

@@ -155,6 +155,7 @@ pub(crate) fn one_of_each() -> Vec<Fact> {
         Fact::Paused,
         Fact::Resumed,
         Fact::Failed { error: "the disk is full".into() },
+        Fact::Acknowledged,
         Fact::Aborted { purge: false },
         Fact::Aborted { purge: true },
         Fact::WindowClosed,

@@ -33,7 +33,8 @@ fn states() -> Vec<State> {
         Cleanup::Purge,
         Cleanup::Done,
     ];
-    let mut states = vec![State::Pending, State::CutoverPaused, State::Failed];
+    let mut states = vec![State::Pending, State::CutoverPaused];
+    states.extend([false, true].map(|acknowledged| State::Failed { acknowledged }));
     states.extend(working.map(State::Working));
     states.extend(working.map(State::Paused));
     for activated in [false, true] {
@@ -106,6 +107,24 @@ fn only_what_routes_moves_the_phase() {
 }
 
 #[test]
+fn an_acknowledgement_is_of_a_failure_and_changes_nothing_else() {
+    for state in states() {
+        let acknowledged = transition(state, &Fact::Acknowledged);
+        if state == (State::Failed { acknowledged: false }) {
+            assert_eq!(acknowledged, Ok(State::Failed { acknowledged: true }));
+        } else {
+            assert!(acknowledged.is_err(), "{state:?}");
+        }
+    }
+    // What may follow is the same before it and after it.
+    for fact in one_of_each().iter().filter(|fact| **fact != Fact::Acknowledged) {
+        let after = |acknowledged| transition(State::Failed { acknowledged }, fact);
+        let phase = |acknowledged| after(acknowledged).ok().map(State::phase);
+        assert_eq!(phase(false), phase(true), "{}", fact.name());
+    }
+}
+
+#[test]
 fn a_recovery_stops_what_is_under_way_and_nothing_else() {
     let recovered = Fact::Recovered { store: store_id(SOURCE), n: Epoch(9), base: 3 };
     for state in states() {
@@ -114,7 +133,7 @@ fn a_recovery_stops_what_is_under_way_and_nothing_else() {
                 State::Migrated { activated, old_source: OldSource::Closing { m } }
             }
             state if state.phase().is_terminal() => state,
-            _ => State::Failed,
+            _ => State::Failed { acknowledged: false },
         };
         assert_eq!(transition(state, &recovered), Ok(expected), "{state:?}");
     }

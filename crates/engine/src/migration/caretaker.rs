@@ -168,5 +168,5 @@ fn is_over(state: State) -> bool {
 
 /// Only an operator can bring it further.
 fn rests(migration: &Migration) -> bool {
-    matches!(migration.state, State::Failed | State::Paused(_))
+    matches!(migration.state, State::Failed { .. } | State::Paused(_))
 }

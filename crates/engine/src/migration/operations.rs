@@ -173,6 +173,15 @@ impl Operations {
         self.fact(id, Fact::Aborted { purge }).await
     }
 
+    /// Says that an operator has seen the migration's failure. A repeat is no change.
+    pub async fn acknowledge(&self, id: MigrationId) -> Result<Migration, OperationError> {
+        let migration = self.engine.control.migration(id).await?;
+        if migration.state == (State::Failed { acknowledged: true }) {
+            return Ok(migration);
+        }
+        Ok(self.note(&migration, Fact::Acknowledged).await?.migration)
+    }
+
     /// Changes the options of a migration that is not over.
     pub async fn tune(
         &self,

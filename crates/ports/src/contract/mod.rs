@@ -201,6 +201,7 @@ macro_rules! control_plane_contract {
                 marks_are_kept_and_move_no_revision,
                 a_read_back_mark_never_goes_back,
                 a_later_epoch_begins_its_mark_anew,
+                memos_are_kept_per_migration_and_name,
                 checkpoints_are_kept_per_tenant_and_name,
             ],
             listing: [

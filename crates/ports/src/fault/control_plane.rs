@@ -10,7 +10,7 @@ use rehome_domain::route::Route;
 use super::op::{ControlOp, Op};
 use super::script::Script;
 use crate::{
-    ActiveLease, Change, ControlError, ControlPlane, Lease, LeaseRequest, LogEntry, Marks,
+    ActiveLease, Change, ControlError, ControlPlane, Lease, LeaseRequest, LogEntry, Marks, Memo,
     Migrations, Recorded, RouteListener,
 };
 
@@ -129,6 +129,14 @@ impl ControlPlane for FaultyControlPlane {
 
     async fn set_marks(&self, id: MigrationId, marks: &Marks) -> Result<(), ControlError> {
         self.run(ControlOp::SetMarks, self.inner.set_marks(id, marks)).await
+    }
+
+    async fn memo(&self, id: MigrationId, name: &str) -> Result<Option<Memo>, ControlError> {
+        self.run(ControlOp::Memo, self.inner.memo(id, name)).await
+    }
+
+    async fn set_memo(&self, id: MigrationId, name: &str, memo: &Memo) -> Result<(), ControlError> {
+        self.run(ControlOp::SetMemo, self.inner.set_memo(id, name, memo)).await
     }
 
     async fn checkpoint(&self, tenant: TenantId, name: &str) -> Result<u64, ControlError> {

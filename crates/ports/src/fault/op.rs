@@ -64,6 +64,10 @@ pub enum ControlOp {
     Marks,
     /// `set_marks`
     SetMarks,
+    /// `memo`
+    Memo,
+    /// `set_memo`
+    SetMemo,
     /// `checkpoint`
     Checkpoint,
     /// `set_checkpoint`

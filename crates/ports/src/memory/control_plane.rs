@@ -15,7 +15,7 @@ use super::lock;
 use crate::clock::Clock;
 use crate::record::{log_hash, write_fact};
 use crate::{
-    ActiveLease, Change, ControlError, ControlPlane, Lease, LeaseRequest, LogEntry, Marks,
+    ActiveLease, Change, ControlError, ControlPlane, Lease, LeaseRequest, LogEntry, Marks, Memo,
     Migrations, Recorded, RouteListener, RouteNews, RouteTeller,
 };
 
@@ -43,6 +43,7 @@ struct MigrationRows {
     log: Vec<LogEntry>,
     lease: Option<LeaseRow>,
     marks: Marks,
+    memos: HashMap<String, Memo>,
 }
 
 #[derive(Clone, Debug)]
@@ -139,6 +140,7 @@ impl Snapshot {
             log: Vec::new(),
             lease: None,
             marks: Marks::default(),
+            memos: HashMap::new(),
         });
         rows.migration = migration.clone();
         rows.log(at, change.actor, change.fact);
@@ -303,6 +305,15 @@ impl ControlPlane for MemoryControlPlane {
         let mut rows = lock(&self.rows);
         let held = &mut rows.rows_mut(id)?.marks;
         *held = held.moved_to(marks);
+        Ok(())
+    }
+
+    async fn memo(&self, id: MigrationId, name: &str) -> Result<Option<Memo>, ControlError> {
+        Ok(lock(&self.rows).rows(id)?.memos.get(name).cloned())
+    }
+
+    async fn set_memo(&self, id: MigrationId, name: &str, memo: &Memo) -> Result<(), ControlError> {
+        lock(&self.rows).rows_mut(id)?.memos.insert(name.to_owned(), memo.clone());
         Ok(())
     }
 

@@ -60,7 +60,7 @@ impl<'a> Columns<'a> {
         self.next().map(Timestamp::from_micros)
     }
 
-    fn optional_time(&mut self) -> Read<Option<Timestamp>> {
+    pub(super) fn optional_time(&mut self) -> Read<Option<Timestamp>> {
         Ok(self.next::<Option<i64>>()?.map(Timestamp::from_micros))
     }
 

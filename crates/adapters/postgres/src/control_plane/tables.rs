@@ -5,7 +5,9 @@ use rehome_domain::event::Timestamp;
 use rehome_domain::ids::{Epoch, MigrationId, TenantId};
 use rehome_domain::migration::{Migration, Phase};
 use rehome_domain::route::Route;
-use rehome_ports::{ActiveLease, ControlError, Lease, LeaseRequest, LogEntry, Marks, Migrations};
+use rehome_ports::{
+    ActiveLease, ControlError, Lease, LeaseRequest, LogEntry, Marks, Memo, Migrations,
+};
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
@@ -321,6 +323,38 @@ pub(super) async fn set_marks(client: &mut Client, id: MigrationId, new: &Marks)
         }
     }
     Err(busy().into())
+}
+
+pub(super) async fn memo(client: &mut Client, id: MigrationId, name: &str) -> Answer<Option<Memo>> {
+    let sql = "SELECT true, m.at, m.text FROM {schema}.migrations AS g \
+               LEFT JOIN {schema}.memos AS m ON m.migration = g.id AND m.name = $2 WHERE g.id = $1";
+    let params: [Param<'_>; 2] = [(&id.uuid(), Type::UUID), (&text(name), Type::TEXT)];
+    let found = client.read(sql, &params).await?;
+    of_known(id, &found, |columns| {
+        let (at, text) = (columns.optional_time()?, columns.next::<Option<String>>()?);
+        Ok(at.zip(text).map(|(at, text)| Memo { at, text }))
+    })
+}
+
+pub(super) async fn set_memo(
+    client: &mut Client,
+    id: MigrationId,
+    name: &str,
+    memo: &Memo,
+) -> Answer<()> {
+    let sql = "WITH written AS (INSERT INTO {schema}.memos (migration, name, at, text) \
+                   SELECT g.id, $2, $3, $4 FROM {schema}.migrations AS g WHERE g.id = $1 \
+                   ON CONFLICT (migration, name) \
+                   DO UPDATE SET at = excluded.at, text = excluded.text) \
+               SELECT EXISTS (SELECT FROM {schema}.migrations WHERE id = $1)";
+    let params: [Param<'_>; 4] = [
+        (&id.uuid(), Type::UUID),
+        (&text(name), Type::TEXT),
+        (&memo.at.micros(), Type::INT8),
+        (&text(&memo.text), Type::TEXT),
+    ];
+    let found = client.write(sql, &params).await?;
+    of_known(id, &found, |_| Ok(()))
 }
 
 pub(super) async fn checkpoint(client: &mut Client, tenant: TenantId, name: &str) -> Answer<u64> {

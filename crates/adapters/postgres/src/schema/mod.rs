@@ -12,9 +12,6 @@ use crate::error::ServerError;
 use crate::rows;
 use crate::server::{Client, Transaction};
 
-/// The format that this code writes, and the newest that it reads.
-pub(crate) const FORMAT: i32 = 1;
-
 /// The oldest server that has what we use, as `server_version_num`.
 const SERVER_VERSION_MIN: i32 = 140_000;
 
@@ -51,9 +48,27 @@ impl Kind {
                 include_str!("store/replica.sql"),
                 include_str!("store/ledger.sql"),
             ],
-            Self::ControlPlane => {
-                &[include_str!("control/tables.sql"), include_str!("control/functions.sql")]
-            }
+            Self::ControlPlane => &[
+                include_str!("control/tables.sql"),
+                include_str!("control/functions.sql"),
+                include_str!("control/memos.sql"),
+            ],
+        }
+    }
+
+    /// The format that this code writes, and the newest that it reads.
+    const fn format(self) -> i32 {
+        match self {
+            Self::Store => 1,
+            Self::ControlPlane => 2,
+        }
+    }
+
+    /// The scripts that bring a part of an older format to this code's.
+    const fn upgrades(self, from: u32) -> &'static [&'static str] {
+        match (self, from) {
+            (Self::ControlPlane, 1) => &[include_str!("control/memos.sql")],
+            _ => &[],
         }
     }
 }
@@ -67,6 +82,7 @@ pub(crate) struct Meta {
     pub(crate) deployment: String,
     /// Which one it is.
     pub(crate) identity: String,
+    kind: Kind,
 }
 
 /// A name as PostgreSQL reads it whatever is in it.
@@ -75,6 +91,11 @@ pub(crate) fn quoted(name: &str) -> String {
 }
 
 impl Meta {
+    /// Whether its tables are those of an older format than this code writes.
+    pub(crate) fn is_old(&self) -> bool {
+        self.format < self.kind.format().unsigned_abs()
+    }
+
     /// Refuses a part of another deployment.
     pub(crate) fn check_deployment(&self, expected: Option<&str>) -> Result<(), ServerError> {
         match expected {
@@ -107,15 +128,48 @@ pub(crate) async fn make(
     deployment: Option<&str>,
 ) -> Result<Meta, ServerError> {
     let mut tx = client.begin().await?;
-    let key = format!("rehome schema {schema}");
-    tx.query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", &[(&key, Type::TEXT)])
-        .await?;
+    lock(&mut tx, schema).await?;
     let meta = match installed(&mut tx, schema, kind).await? {
         Some(meta) => meta,
         None => install(&mut tx, schema, kind, deployment).await?,
     };
     tx.commit().await?;
     Ok(meta)
+}
+
+/// Brings the part to the format that this code writes, unless somebody else just did.
+pub(crate) async fn upgrade(
+    client: &mut Client,
+    schema: &str,
+    kind: Kind,
+) -> Result<Meta, ServerError> {
+    let mut tx = client.begin().await?;
+    lock(&mut tx, schema).await?;
+    let gone = || ServerError::corrupt("its row in the meta table is gone");
+    let found = read_meta(&mut tx, kind).await?.ok_or_else(gone)?;
+    if found.is_old() {
+        for script in kind.upgrades(found.format) {
+            tx.batch(script).await?;
+        }
+        // A control plane of format 2 can hold facts that readers of format 1 do not know.
+        tx.query(
+            "UPDATE {schema}.meta SET format = $2, oldest_reader = $2, oldest_writer = $2 \
+             WHERE kind = $1",
+            &[(&kind.name(), Type::TEXT), (&kind.format(), Type::INT4)],
+        )
+        .await?;
+    }
+    let meta = read_meta(&mut tx, kind).await?.ok_or_else(gone)?;
+    tx.commit().await?;
+    Ok(meta)
+}
+
+/// Of those that make or upgrade something in the schema, one at a time.
+async fn lock(tx: &mut Transaction<'_>, schema: &str) -> Result<(), ServerError> {
+    let key = format!("rehome schema {schema}");
+    tx.query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", &[(&key, Type::TEXT)])
+        .await?;
+    Ok(())
 }
 
 async fn check_server(client: &mut Client) -> Result<(), ServerError> {
@@ -192,15 +246,15 @@ pub(crate) async fn read_meta(
     let (format, reader, writer): (i32, i32, i32) =
         (rows::get(row, 0)?, rows::get(row, 1)?, rows::get(row, 2)?);
     let oldest = reader.max(writer);
-    if oldest > FORMAT {
+    if oldest > kind.format() {
         return Err(ServerError::new(FaultKind::NewerFormat {
             found: oldest.unsigned_abs(),
-            known: FORMAT.unsigned_abs(),
+            known: kind.format().unsigned_abs(),
         }));
     }
     let format = u32::try_from(format)
         .map_err(|_| ServerError::corrupt(format!("a {} of format {format}", kind.noun())))?;
-    Ok(Some(Meta { format, deployment: rows::get(row, 3)?, identity: rows::get(row, 4)? }))
+    Ok(Some(Meta { format, deployment: rows::get(row, 3)?, identity: rows::get(row, 4)?, kind }))
 }
 
 /// Makes the part in the caller's transaction.
@@ -231,9 +285,10 @@ async fn install(
         tx.batch(script).await?;
     }
     let meta = Meta {
-        format: FORMAT.unsigned_abs(),
+        format: kind.format().unsigned_abs(),
         deployment: deployment.map_or_else(|| Uuid::new_v4().to_string(), str::to_owned),
         identity: Uuid::new_v4().to_string(),
+        kind,
     };
     tx.query(
         "INSERT INTO {schema}.meta \
@@ -242,7 +297,7 @@ async fn install(
                  (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)",
         &[
             (&kind.name(), Type::TEXT),
-            (&FORMAT, Type::INT4),
+            (&kind.format(), Type::INT4),
             (&meta.deployment, Type::TEXT),
             (&meta.identity, Type::TEXT),
         ],

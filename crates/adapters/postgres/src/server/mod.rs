@@ -88,6 +88,10 @@ impl Server {
             return Err(ServerError::new(FaultKind::Missing(url.to_string())));
         }
         let meta = match found {
+            Some(meta) if meta.is_old() => {
+                meta.check_deployment(deployment.as_deref())?;
+                schema::upgrade(&mut client, url.schema(), kind).await?
+            }
             Some(meta) => meta,
             None => schema::make(&mut client, url.schema(), kind, deployment.as_deref()).await?,
         };

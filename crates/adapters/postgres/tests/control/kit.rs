@@ -8,6 +8,7 @@ use rehome_domain::migration::{Fact, Options};
 use rehome_domain::route::Route;
 use rehome_ports::{Change, ControlError, ControlPlane, RouteListener, RouteNews};
 use rehome_postgres::{PgControlPlane, PostgresOptions, PostgresUrl};
+use tokio_postgres::NoTls;
 use uuid::Uuid;
 
 /// Longest wait for anything; only a failing test waits for it.
@@ -23,6 +24,13 @@ pub(crate) async fn open(url: &str) -> PgControlPlane {
     let url: PostgresUrl = url.parse().expect("a URL");
     let opened = PgControlPlane::open(url, true, PostgresOptions::default()).await;
     opened.expect("a control plane")
+}
+
+/// A connection that knows nothing of rehome.
+pub(crate) async fn client(url: &str) -> tokio_postgres::Client {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.expect("a connection");
+    tokio::spawn(connection);
+    client
 }
 
 pub(crate) fn tenant(n: u128) -> TenantId {

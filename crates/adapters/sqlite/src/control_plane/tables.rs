@@ -5,7 +5,7 @@ use rehome_domain::ids::{MigrationId, TenantId};
 use rehome_domain::migration::{Migration, Phase};
 use rehome_domain::route::Route;
 use rehome_ports::record::{write_options, write_state};
-use rehome_ports::{ActiveLease, Marks, Migrations};
+use rehome_ports::{ActiveLease, Marks, Memo, Migrations};
 use rusqlite::{Params, Row, Transaction};
 
 use crate::error::FileError;
@@ -211,6 +211,20 @@ pub(super) fn put_marks(tx: &Transaction<'_>, id: MigrationId, marks: &Marks) ->
         marks.verified_seq.map(rows::int).transpose()?,
         marks.updated_at.micros(),
     ))?;
+    Ok(())
+}
+
+pub(super) fn memo(tx: &Transaction<'_>, id: MigrationId, name: &str) -> Done<Option<Memo>> {
+    let sql = "SELECT at, text FROM memos WHERE migration = ?1 AND name = ?2";
+    one(tx, sql, (id.as_bytes().as_slice(), name), |row| {
+        Ok(Memo { at: Timestamp::from_micros(row.get(0)?), text: row.get(1)? })
+    })
+}
+
+pub(super) fn put_memo(tx: &Transaction<'_>, id: MigrationId, name: &str, memo: &Memo) -> Done<()> {
+    let sql = "INSERT OR REPLACE INTO memos (migration, name, at, text) VALUES (?1, ?2, ?3, ?4)";
+    let params = (id.as_bytes().as_slice(), name, memo.at.micros(), &memo.text);
+    tx.prepare_cached(sql)?.execute(params)?;
     Ok(())
 }
 

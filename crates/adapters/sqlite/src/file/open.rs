@@ -194,9 +194,9 @@ fn claim(conn: &mut Connection, request: &Request) -> Result<Meta, FileError> {
     }
     if writable && meta.forbids_writing().is_none() {
         write_ahead(conn, request.options.locked_after)?;
-        if meta.format < schema::FORMAT {
+        if meta.is_old() {
             let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            schema::upgrade(&tx, schema::read_meta(&tx)?.format)?;
+            schema::upgrade(&tx, &schema::read_meta(&tx)?)?;
             tx.commit().map_err(FileError::Commit)?;
             meta = schema::read_meta(conn)?;
         }

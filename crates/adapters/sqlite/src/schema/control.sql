@@ -1,4 +1,4 @@
--- A control plane, format 1.
+-- A control plane, as format 1 had it; `control_2.sql` has what came with format 2.
 
 CREATE TABLE meta (
     id            INTEGER PRIMARY KEY CHECK (id = 1),

@@ -10,9 +10,6 @@ use rusqlite::{Connection, OptionalExtension, Transaction};
 
 use crate::error::FileError;
 
-/// The format that this code writes, and the newest that it reads.
-pub(crate) const FORMAT: u32 = 1;
-
 /// What a file can be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -45,11 +42,24 @@ impl Kind {
         }
     }
 
-    const fn tables(self) -> &'static str {
+    /// The scripts, one for each format: what was made anew then.
+    const fn tables(self) -> &'static [&'static str] {
         match self {
-            Self::Store => include_str!("store.sql"),
-            Self::ControlPlane => include_str!("control.sql"),
+            Self::Store => &[include_str!("store.sql")],
+            Self::ControlPlane => &[include_str!("control.sql"), include_str!("control_2.sql")],
         }
+    }
+
+    /// The format that this code writes, and the newest that it reads.
+    const fn format(self) -> u32 {
+        match self {
+            Self::Store => 1,
+            Self::ControlPlane => 2,
+        }
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        [Self::Store, Self::ControlPlane].into_iter().find(|kind| kind.name() == name)
     }
 
     fn of(application_id: i32) -> Option<Self> {
@@ -60,6 +70,8 @@ impl Kind {
 /// What a file says about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Meta {
+    /// What it is.
+    pub(crate) kind: Kind,
     /// The format of its tables.
     pub(crate) format: u32,
     /// The oldest format whose writers may touch it.
@@ -73,8 +85,13 @@ pub(crate) struct Meta {
 impl Meta {
     /// Why this code may not write the file, if it may not.
     pub(crate) fn forbids_writing(&self) -> Option<FaultKind> {
-        (self.oldest_writer > FORMAT)
-            .then_some(FaultKind::NewerFormat { found: self.oldest_writer, known: FORMAT })
+        let (found, known) = (self.oldest_writer, self.kind.format());
+        (found > known).then_some(FaultKind::NewerFormat { found, known })
+    }
+
+    /// Whether its tables are those of an older format than this code writes.
+    pub(crate) fn is_old(&self) -> bool {
+        self.format < self.kind.format()
     }
 
     /// Refuses a file of another deployment.
@@ -125,26 +142,29 @@ pub(crate) fn read_meta(conn: &Connection) -> Result<Meta, FileError> {
     if !named {
         return foreign("its meta table is missing");
     }
-    let sql = "SELECT format, oldest_reader, oldest_writer, deployment, identity FROM meta";
+    let sql = "SELECT kind, format, oldest_reader, oldest_writer, deployment, identity FROM meta";
     let row = conn
         .prepare_cached(sql)?
         .query_row([], |row| {
-            let oldest_reader: u32 = row.get(1)?;
+            let (kind, oldest_reader): (String, u32) = (row.get(0)?, row.get(2)?);
+            let Some(kind) = Kind::named(&kind) else { return Ok(None) };
             let meta = Meta {
-                format: row.get(0)?,
-                oldest_writer: row.get(2)?,
-                deployment: row.get(3)?,
-                identity: row.get(4)?,
+                kind,
+                format: row.get(1)?,
+                oldest_writer: row.get(3)?,
+                deployment: row.get(4)?,
+                identity: row.get(5)?,
             };
-            Ok((oldest_reader, meta))
+            Ok(Some((oldest_reader, meta)))
         })
         .optional()?;
     match row {
         None => foreign("its meta table is empty"),
-        Some((found, _)) if found > FORMAT => {
-            Err(FileError::Kind(FaultKind::NewerFormat { found, known: FORMAT }))
+        Some(None) => foreign("its meta table names another kind of file"),
+        Some(Some((found, meta))) if found > meta.kind.format() => {
+            Err(FileError::Kind(FaultKind::NewerFormat { found, known: meta.kind.format() }))
         }
-        Some((_, meta)) => Ok(meta),
+        Some(Some((_, meta))) => Ok(meta),
     }
 }
 
@@ -155,21 +175,35 @@ pub(crate) fn install(
     deployment: &str,
     now: Timestamp,
 ) -> Result<(), FileError> {
-    tx.execute_batch(kind.tables())?;
+    for script in kind.tables() {
+        tx.execute_batch(script)?;
+    }
     tx.pragma_update(None, "application_id", kind.application_id())?;
     tx.execute(
         "INSERT INTO meta (id, kind, format, oldest_reader, oldest_writer, deployment, identity, \
          created_at) VALUES (1, ?1, ?2, ?2, ?2, ?3, ?4, ?5)",
-        (kind.name(), FORMAT, deployment, uuid::Uuid::new_v4().to_string(), now.micros()),
+        (kind.name(), kind.format(), deployment, uuid::Uuid::new_v4().to_string(), now.micros()),
     )?;
     Ok(())
 }
 
-/// Brings the tables to [`FORMAT`], one format at a time, in the caller's transaction.
-pub(crate) fn upgrade(_tx: &Transaction<'_>, from: u32) -> Result<(), FileError> {
-    match from {
-        // A format that is newer but says that we may write it is left as it is.
-        FORMAT.. => Ok(()),
-        0 => Err(FileError::corrupt("its meta table names format 0, which never was")),
+/// Brings the tables to the format that this code writes, one format at a time, in the caller's
+/// transaction.
+pub(crate) fn upgrade(tx: &Transaction<'_>, from: &Meta) -> Result<(), FileError> {
+    if from.format == 0 {
+        return Err(FileError::corrupt("its meta table names format 0, which never was"));
     }
+    // A format that is newer but says that we may write it is left as it is.
+    if !from.is_old() {
+        return Ok(());
+    }
+    for script in from.kind.tables().iter().skip(from.format as usize) {
+        tx.execute_batch(script)?;
+    }
+    // A control plane of format 2 can hold facts that readers of format 1 do not know.
+    tx.execute(
+        "UPDATE meta SET format = ?1, oldest_reader = ?1, oldest_writer = ?1",
+        [from.kind.format()],
+    )?;
+    Ok(())
 }

@@ -162,6 +162,30 @@ async fn a_format_that_only_newer_ones_may_write_is_read() {
 }
 
 #[tokio::test]
+async fn a_control_plane_of_format_1_is_upgraded_with_what_it_holds() {
+    let folder = folder();
+    let path = folder.path().join("control.db");
+    let old = open_control(&path, true).await.unwrap();
+    let route = old.create_route(tenant(1), &"shared".parse().unwrap()).await.unwrap();
+    outsider(&path)
+        .execute_batch(
+            "DROP TABLE memos; UPDATE meta SET format = 1, oldest_reader = 1, oldest_writer = 1",
+        )
+        .unwrap();
+    let new = open_control(&path, false).await.unwrap();
+    assert_eq!(new.route(tenant(1)).await.unwrap(), Some(route));
+    let formats = |row: &rusqlite::Row<'_>| Ok([row.get(0)?, row.get(1)?, row.get(2)?]);
+    let sql = "SELECT format, oldest_reader, oldest_writer FROM meta";
+    let formats: [u32; 3] = outsider(&path).query_row(sql, [], formats).unwrap();
+    assert_eq!(formats, [2, 2, 2]);
+    // One that was opened before goes on in the tables that it knows.
+    assert!(old.route(tenant(1)).await.unwrap().is_some());
+    let sql = "SELECT count(*) FROM memos";
+    let memos: i64 = outsider(&path).query_row(sql, [], |row| row.get(0)).unwrap();
+    assert_eq!(memos, 0);
+}
+
+#[tokio::test]
 async fn a_path_is_only_a_path() {
     let folder = folder();
     let names = ["a b.db", "file:x?mode=memory", "q?cache=shared#frag%20", ":memory:", "é\n'\".db"];

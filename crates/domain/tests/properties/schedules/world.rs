@@ -174,7 +174,7 @@ impl World {
                 add(target, Message::Drop { m: migration.m });
             }
             State::RolledBack(Cleanup::Purge) => add(target, Message::Purge { k: migration.m }),
-            State::RolledBack(Cleanup::Done) | State::Failed => {}
+            State::RolledBack(Cleanup::Done) | State::Failed { .. } => {}
         }
         if route.is_cutover_paused() {
             let (from, to) = (route.prev_epoch, route.epoch);

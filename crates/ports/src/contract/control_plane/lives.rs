@@ -114,9 +114,12 @@ pub async fn failed_then_aborted(control: Control, clock: Arc<ManualClock>) {
     let id = subject.start(1, Options::default()).await;
     subject.live(id, [Fact::CopyStarted]).await;
     let failed = subject.live(id, [Fact::Failed { error: "content at seq 3".into() }]).await;
-    assert_eq!(failed.migration.state, State::Failed);
+    assert_eq!(failed.migration.state, State::Failed { acknowledged: false });
     assert_eq!(failed.migration.error.as_deref(), Some("content at seq 3"));
     assert_eq!(failed.route.phase(), Some(Phase::Failed));
+    let seen = subject.live(id, [Fact::Acknowledged]).await;
+    assert_eq!(seen.migration.state, State::Failed { acknowledged: true });
+    assert_eq!(seen.route, failed.route);
     let aborted = subject.live(id, [Fact::Aborted { purge: false }]).await;
     assert_eq!(aborted.migration.error.as_deref(), Some("content at seq 3"));
     subject.live(id, [Fact::ReplicaDropped]).await;

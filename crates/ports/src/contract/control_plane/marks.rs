@@ -7,9 +7,9 @@ use rehome_domain::ids::Epoch;
 use rehome_domain::migration::Options;
 
 use super::subject::{Control, Subject, head};
-use crate::contract::kit::tenant;
+use crate::contract::kit::{migration_id, tenant};
 use crate::memory::ManualClock;
-use crate::{Marks, ReadBackMark};
+use crate::{ControlError, Marks, Memo, ReadBackMark};
 
 fn marks(m: u64, seq: u64) -> Marks {
     Marks {
@@ -67,6 +67,36 @@ pub async fn a_later_epoch_begins_its_mark_anew(control: Control, clock: Arc<Man
     assert_eq!(control.marks(id).await.unwrap(), marks(5, 3));
     control.set_marks(id, &marks(2, 10)).await.unwrap();
     assert_eq!(control.marks(id).await.unwrap().read_back, marks(5, 3).read_back);
+}
+
+pub async fn memos_are_kept_per_migration_and_name(control: Control, clock: Arc<ManualClock>) {
+    let memo = |micros, text: &str| Memo { at: Timestamp::from_micros(micros), text: text.into() };
+    let subject = Subject::new(&control, &clock, 1).await;
+    let id = subject.start(1, Options::default()).await;
+    let other = Subject::new(&control, &clock, 2).await.start(2, Options::default()).await;
+    let rows = subject.rows(id).await;
+    assert_eq!(control.memo(id, "baseline").await.unwrap(), None);
+    let written = [
+        ("baseline", memo(1_767_225_600_000_001, "{\"p99\":1.5}")),
+        ("mirror", memo(-7, "")),
+        ("it's", memo(0, "\u{1f600} \"a\"\n")),
+        ("baseline", memo(3, "another")),
+    ];
+    for (name, memo) in &written {
+        control.set_memo(id, name, memo).await.unwrap();
+        assert_eq!(control.memo(id, name).await.unwrap().as_ref(), Some(memo));
+    }
+    assert_eq!(control.memo(id, "mirror").await.unwrap(), Some(written[1].1.clone()));
+    assert_eq!(control.memo(id, "Mirror").await.unwrap(), None);
+    assert_eq!(control.memo(other, "mirror").await.unwrap(), None);
+    assert_eq!(subject.rows(id).await, rows, "no fact and no revision moved");
+    let nobody = migration_id(3);
+    for refused in [
+        control.memo(nobody, "mirror").await.map(drop),
+        control.set_memo(nobody, "mirror", &written[1].1).await,
+    ] {
+        assert!(matches!(refused, Err(ControlError::UnknownMigration(id)) if id == nobody));
+    }
 }
 
 pub async fn checkpoints_are_kept_per_tenant_and_name(control: Control, clock: Arc<ManualClock>) {

@@ -219,6 +219,7 @@ pub fn one_of_each() -> Vec<Fact> {
         Fact::ReplicaDropped,
         Fact::Purged { events: 3 },
         Fact::Tuned { options: other_options() },
+        Fact::Acknowledged,
     ]
 }
 
@@ -263,6 +264,7 @@ pub fn ways() -> Vec<(Options, Vec<Fact>)> {
         (with_window(), closed()),
         (with_window(), [closed(), vec![Fact::ReplicaDropped]].concat()),
         (plain, [to_dual_write(), vec![Fact::Failed { error: "x".into() }]].concat()),
+        (plain, vec![Fact::Failed { error: "x".into() }, Fact::Acknowledged]),
         (plain, aborted(false)),
         (plain, aborted(true)),
         (plain, [aborted(true), vec![Fact::ReplicaDropped]].concat()),

@@ -1,4 +1,4 @@
--- The functions of a control plane, format 1. No rule is in them: they compare and write.
+-- The functions of a control plane, since format 1. No rule is in them: they compare and write.
 
 -- Writes a fact with the rows that follow from it, if the rows that it was decided on are still
 -- those that are there. False: they are not, and nothing was written.

@@ -1,4 +1,4 @@
--- A control plane, format 1.
+-- A control plane, as format 1 had it; `memos.sql` has what came with format 2.
 
 CREATE TABLE {schema}.routes (
     tenant          uuid    PRIMARY KEY,
