@@ -160,7 +160,7 @@ impl Entry {
     pub(super) fn is_unattended(&self) -> bool {
         let works = match self.migration.state {
             State::Pending | State::Working(_) | State::CutoverPaused => true,
-            State::Paused(_) | State::Failed => false,
+            State::Paused(_) | State::Failed { .. } => false,
             State::RolledBack(cleanup) => cleanup != Cleanup::Done,
             State::Migrated { activated, old_source } => {
                 !activated || matches!(old_source, OldSource::Closing { .. })
