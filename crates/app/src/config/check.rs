@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
+use rehome_engine::metrics::RETENTION;
 use rehome_postgres::PostgresUrl;
 
 use super::{Config, ConfigError, Draft, Place, Set, StoreConfig, StoreDraft, Url};
@@ -42,6 +43,7 @@ pub(super) fn whole(draft: Draft, place: &Place) -> Result<Config, ConfigError> 
         default_store,
         migration: draft.migration,
         log: draft.log,
+        metrics_retention: draft.metrics_retention.unwrap_or(RETENTION),
         warnings: draft.warnings,
     })
 }

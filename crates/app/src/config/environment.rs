@@ -34,6 +34,8 @@ pub(super) fn apply(
             draft.control_plane = Some(url(&set)?);
         } else if name == "REHOME_TELEMETRY_LOG" {
             draft.log = file::log_format(&set)?;
+        } else if name == "REHOME_TELEMETRY_METRICS_RETENTION" {
+            draft.metrics_retention = Some(file::metrics_retention(&set)?);
         } else if let Some(key) = name.strip_prefix(MIGRATION) {
             let key = MigrationDefaults::key(&key.to_ascii_lowercase());
             draft.migration.set(key.ok_or_else(|| unknown(&set))?, &set)?;

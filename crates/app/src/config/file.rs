@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Duration;
 
+use rehome_api::duration::Millis;
 use rehome_domain::ids::StoreId;
 use toml::de::DeTable;
 
@@ -68,6 +70,9 @@ fn telemetry(mut table: Table<'_>, draft: &mut Draft) -> Result<(), ConfigError>
     if let Some(set) = table.text("log")? {
         draft.log = log_format(&set)?;
     }
+    if let Some(set) = table.text("metrics_retention")? {
+        draft.metrics_retention = Some(metrics_retention(&set)?);
+    }
     let endpoint = table.text("otlp_endpoint")?.map(|set| set.place);
     let protocol = table.text("otlp_protocol")?;
     if let Some(set) = &protocol
@@ -83,6 +88,13 @@ fn telemetry(mut table: Table<'_>, draft: &mut Draft) -> Result<(), ConfigError>
 pub(super) fn log_format(set: &Set<String>) -> Result<LogFormat, ConfigError> {
     LogFormat::parse(&set.value)
         .ok_or_else(|| set.place.refuse("telemetry.log must be \"json\" or \"pretty\""))
+}
+
+pub(super) fn metrics_retention(set: &Set<String>) -> Result<Duration, ConfigError> {
+    let millis = set.value.parse::<Millis>().map_err(|_| {
+        set.place.refuse("telemetry.metrics_retention must be a duration like \"15m\"")
+    })?;
+    Ok(Duration::from_millis(millis.0))
 }
 
 fn server(mut table: Table<'_>, draft: &mut Draft) -> Result<(), ConfigError> {

@@ -27,6 +27,7 @@
 //! | `REHOME_STORES_<ID>_DEFAULT` | `default` of the store `<id>` |
 //! | `REHOME_MIGRATION_<KEY>` | `migration.<key>`, for example `REHOME_MIGRATION_COPY_RATE_MAX` |
 //! | `REHOME_TELEMETRY_LOG` | `telemetry.log` |
+//! | `REHOME_TELEMETRY_METRICS_RETENTION` | `telemetry.metrics_retention` |
 //!
 //! Without a file the environment is the whole configuration; relative paths in it are relative to
 //! the working directory. A variable that begins like these and names no key is refused too.
@@ -43,8 +44,10 @@ mod tests;
 mod url;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rehome_domain::ids::StoreId;
+use rehome_engine::metrics::RETENTION;
 
 pub use migration::MigrationDefaults;
 pub use url::Url;
@@ -65,6 +68,8 @@ pub struct Config {
     pub migration: MigrationDefaults,
     /// How log lines look.
     pub log: LogFormat,
+    /// How long the metrics of a migration stay after it ended.
+    pub metrics_retention: Duration,
     /// What was read and has no effect in this version.
     pub warnings: Vec<String>,
 }
@@ -166,6 +171,7 @@ pub(crate) struct Draft {
     pub(crate) stores: Vec<StoreDraft>,
     pub(crate) migration: MigrationDefaults,
     pub(crate) log: LogFormat,
+    pub(crate) metrics_retention: Option<Duration>,
     pub(crate) warnings: Vec<String>,
 }
 
@@ -225,6 +231,7 @@ impl Config {
             default_store: stores.first()?.clone(),
             migration: MigrationDefaults::default(),
             log: LogFormat::default(),
+            metrics_retention: RETENTION,
             warnings: Vec::new(),
         })
     }

@@ -23,6 +23,7 @@ lease_ttl_ms = 3000
 
 [telemetry]
 log = "json"
+metrics_retention = "90s"
 "#;
 
 fn load_with(text: &str, variables: &[(&str, &str)]) -> Result<Config, String> {
@@ -55,6 +56,7 @@ fn a_whole_file_is_read_and_paths_are_relative_to_it() {
     assert_eq!(config.migration.write_pause_timeout_ms, Some(2_000));
     assert_eq!(config.migration.lease_ttl_ms, Some(3_000));
     assert_eq!(config.log, LogFormat::Json);
+    assert_eq!(config.metrics_retention, Duration::from_secs(90));
     assert_eq!(config.warnings, Vec::<String>::new());
 }
 
@@ -106,6 +108,7 @@ fn bad_values_are_refused_with_key_file_and_line() {
         ),
         (changed("= 3000", "= 30"), "/rehome.toml:18: migration.lease_ttl_ms must be 300 to"),
         (changed("\"json\"", "\"xml\""), "/rehome.toml:21: telemetry.log must be"),
+        (changed("90s", "soon"), "/rehome.toml:22: telemetry.metrics_retention must be"),
         (
             changed("\"json\"", "true"),
             "/rehome.toml:21: telemetry.log must be a string, not true or",
@@ -192,7 +195,7 @@ fn what_has_no_effect_yet_is_said() {
     let warnings = load_with(&text, &[]).unwrap().warnings;
     assert_eq!(warnings.len(), 3, "{warnings:?}");
     assert!(warnings.iter().all(|warning| warning.contains("no effect in this version")));
-    assert!(warnings[1].contains("rehome.toml:24: [server]"), "{warnings:?}");
+    assert!(warnings[1].contains("rehome.toml:25: [server]"), "{warnings:?}");
     assert!(refused(&text.replace("127.0.0.1:7411", "localhost")).contains("server.bind must be"));
     assert!(refused(&text.replace("cors", "corse")).contains("unknown key server.corse"));
 }

@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use rehome_domain::ids::StoreId;
+use rehome_engine::metrics::Metrics;
 use rehome_engine::migration::{Operations, Supervisor};
-use rehome_engine::{Engine, EngineConfig, Stores, UnknownStore};
+use rehome_engine::{Engine, EngineConfig, Observers, Stores, UnknownStore};
 use rehome_ports::clock::{Clock, SystemClock};
 use rehome_ports::{
     ControlError, ControlPlane, Fault, FaultKind, LedgerStore, Migrations, StoreError,
@@ -24,6 +25,7 @@ use uuid::Uuid;
 
 use crate::config::{Config, Url};
 use crate::error::{AppError, Kind};
+use crate::scrape::Reachable;
 use lazy_store::{Common, Identities, LazyStore};
 
 /// Whether files, schemas and tables may be made.
@@ -42,6 +44,8 @@ pub struct Deployment {
     config: Arc<Config>,
     engine: Engine,
     stores: Arc<BTreeMap<StoreId, Arc<LazyStore>>>,
+    metrics: Metrics,
+    reachable: Arc<Reachable>,
     holder: Arc<str>,
 }
 
@@ -78,11 +82,15 @@ impl Deployment {
         .await;
         let by_id = stores.values().map(|store| Arc::clone(store) as Arc<dyn LedgerStore>);
         let by_id = Stores::new(by_id, config.default_store.clone())?;
-        let engine = Engine::new(control, by_id, clock, engine_config(config));
+        let metrics = Metrics::new(Arc::clone(&clock), config.metrics_retention);
+        let observers = Observers::new([metrics.observer()]);
+        let engine = Engine::watched(control, by_id, clock, engine_config(config), observers);
         Ok(Self {
             config: Arc::new(config.clone()),
             engine,
             stores: Arc::new(stores),
+            metrics,
+            reachable: Arc::default(),
             holder: holder().into(),
         })
     }
@@ -116,6 +124,16 @@ impl Deployment {
     /// Router, stores, control plane.
     pub fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// What this process has counted.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Who answered when last asked.
+    pub fn reachable(&self) -> &Reachable {
+        &self.reachable
     }
 
     /// What was configured.

@@ -237,7 +237,11 @@ impl Entry {
     }
 
     /// Over for longer than `retention`; or another's, and nothing was heard of it for as long.
+    /// Or failed, and an operator knows.
     fn is_expired(&self, now: Timestamp, retention: Duration) -> bool {
+        if matches!(self.migration.state, State::Failed { acknowledged: true }) {
+            return true;
+        }
         let over = match self.phase() {
             Phase::Migrated | Phase::RolledBack | Phase::Failed => self.migration.completed_at,
             _ => None,

@@ -408,7 +408,7 @@ pub fn reference() -> String {
          same in both. This page is made from `crates/engine/src/metrics/families.rs`; a test fails when it \
          is not.\n\n\
          Series of a migration begin when a process takes it, and end 15 minutes after the migration did \
-         (`[telemetry] metrics_retention_s`). Counters exist at 0 from the moment their phase begins. \
+         (`[telemetry] metrics_retention`). Counters exist at 0 from the moment their phase begins. \
          Several processes share a deployment: gauges of a migration are told by whoever holds its lease, so \
          aggregate with `max by (migration_id, tenant_id)`; what each router tells about its own appends adds \
          up with `sum by`.\n\n\
