@@ -15,6 +15,7 @@ mod pause;
 mod postgres;
 mod report;
 mod site;
+mod watched;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -38,7 +39,7 @@ struct Args {
     /// Where to make the data; by default a temporary folder.
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
-    /// Only these parts: copy, lock, memory, pause, dual_write, and on PostgreSQL pg_copy, pg_append,
+    /// Only these parts: copy, lock, memory, pause, dual_write, watched, and on PostgreSQL pg_copy, pg_append,
     /// pg_dual_write, pg_pause, pg_memory.
     #[arg(long, value_name = "PART")]
     only: Vec<String>,
@@ -67,7 +68,7 @@ impl Sizes {
 }
 
 /// The parts on SQLite; those on PostgreSQL are [`postgres::PARTS`].
-const PARTS: [&str; 5] = ["copy", "lock", "memory", "pause", "dual_write"];
+const PARTS: [&str; 6] = ["copy", "lock", "memory", "pause", "dual_write", "watched"];
 /// What a pause may take, in milliseconds.
 const PAUSES: pause::Bounds = pause::Bounds { max: 50.0, median: None, processes: &[1, 2] };
 const MIRRORED: dual_write::Bounds =
@@ -88,7 +89,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(args: &Args) -> Result<bool> {
-    let parts = [PARTS, postgres::PARTS].concat();
+    let parts = [&PARTS[..], &postgres::PARTS[..]].concat();
     if let Some(unknown) = args.only.iter().find(|part| !parts.contains(&part.as_str())) {
         bail!("there is no part {unknown:?}; there are: {}", parts.join(", "));
     }
@@ -140,6 +141,7 @@ async fn run_part(part: &str, folder: &Path, sizes: &Sizes) -> Result<Vec<Line>>
         "memory" => memory::ratio(folder, sizes).await,
         "pause" => pause::pauses(folder, sizes, &PAUSES).await,
         "dual_write" => dual_write::ratios(folder, sizes, &MIRRORED).await,
+        "watched" => watched::costs(folder, sizes).await,
         _ => postgres::run(part, folder, sizes).await,
     }
 }

@@ -10,8 +10,9 @@ use rehome_app::load::history::{self, Wanted};
 use rehome_app::load::{Load, LoadOptions, observe::Timeline};
 use rehome_domain::ids::{MigrationId, StoreId, TenantId};
 use rehome_domain::migration::{CutoverPolicy, Fact, Migration, Options, Phase, State};
+use rehome_engine::metrics::{Metrics, RETENTION};
 use rehome_engine::migration::{Operations, Supervised, Supervisor};
-use rehome_engine::{Engine, EngineConfig, Stores};
+use rehome_engine::{Engine, EngineConfig, Observers, Stores};
 use rehome_ports::clock::{Clock, SystemClock};
 use rehome_ports::{ControlError, ControlPlane, EventStore, LedgerStore, LogEntry};
 use rehome_postgres::{PgControlPlane, PgStore, PgStoreOptions, PostgresOptions};
@@ -35,6 +36,7 @@ pub(crate) struct Site {
     pub(crate) engine: Engine,
     pub(crate) operations: Operations,
     pub(crate) supervisor: Supervisor,
+    pub(crate) metrics: Metrics,
     folder: PathBuf,
 }
 
@@ -64,12 +66,15 @@ impl Site {
             opened.push(store);
         }
         let stores = Stores::new(opened, id(SHARED)?)?;
-        let engine = Engine::new(control, stores, clock, EngineConfig::default());
+        let metrics = Metrics::new(Arc::clone(&clock), RETENTION);
+        let observers = Observers::new([metrics.observer()]);
+        let engine = Engine::watched(control, stores, clock, EngineConfig::default(), observers);
         let name = format!("bench-{}", std::process::id());
         Ok(Self {
             operations: Operations::new(&engine, name.clone()),
             supervisor: Supervisor::new(&engine, name),
             engine,
+            metrics,
             folder: folder.to_owned(),
         })
     }

@@ -58,7 +58,8 @@ pub struct Report {
 }
 
 impl Report {
-    fn new(level: Level, upto: u64) -> Self {
+    /// Of a verification that has found nothing yet.
+    pub fn new(level: Level, upto: u64) -> Self {
         Self {
             level,
             events_checked: 0,
