@@ -6,9 +6,13 @@
 
 pub mod duration;
 pub mod error;
+mod fields;
+pub mod gateway;
+pub mod health;
 pub mod migration;
 pub mod ndjson;
 pub mod plan;
+pub mod problem;
 pub mod store;
 pub mod time;
 pub mod transfer;
@@ -17,6 +21,7 @@ pub mod verification;
 pub use error::{ErrorBody, ErrorDocument};
 pub use migration::{LogEntry, Migration, Options, OptionsPatch};
 pub use plan::{Estimate, Finding, Plan};
+pub use problem::Problem;
 pub use store::{Recovery, StoreCheck, StoreCheckReport, Tenant, TenantInStore, TenantPurge};
 pub use time::Time;
 pub use transfer::{ExportReport, ImportReport};

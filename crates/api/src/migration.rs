@@ -2,13 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::duration::Millis;
 use crate::time::Time;
 
 /// A migration and how far it is.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Migration {
     /// Which.
     pub id: Uuid,
@@ -46,7 +47,7 @@ pub struct Migration {
 }
 
 /// One entry of a migration's log.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct LogEntry {
     /// From 1, without gaps.
     pub index: u64,
@@ -63,7 +64,7 @@ pub struct LogEntry {
 }
 
 /// What a migration runs with.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Options {
     /// Most events of one copy batch.
     pub batch_events: u32,
@@ -90,7 +91,7 @@ pub struct Options {
 }
 
 /// Options to be changed; what is not named stays as it is.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct OptionsPatch {
     /// See [`Options::batch_events`].

@@ -1,10 +1,11 @@
 //! Plans and estimates.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 /// What a migration would meet, and how long it would take.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Plan {
     /// Whose history.
     pub tenant_id: Uuid,
@@ -25,7 +26,7 @@ pub struct Plan {
 }
 
 /// One thing that the preflight looked at.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Finding {
     /// What was looked at.
     pub check: String,
@@ -36,7 +37,7 @@ pub struct Finding {
 }
 
 /// How long a migration will take: four texts for people, the same as numbers for programs.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Estimate {
     /// Copying, for example `2.5 minutes`.
     pub bulk_copy_estimate: String,

@@ -1,12 +1,13 @@
 //! Stores and the tenants in them.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::migration::Migration;
 
 /// What a look at the stores found.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct StoreCheckReport {
     /// Whether every store that was looked at is fit for use.
     pub ok: bool,
@@ -15,7 +16,7 @@ pub struct StoreCheckReport {
 }
 
 /// What a store says about itself.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct StoreCheck {
     /// Its name in the configuration.
     pub id: String,
@@ -50,7 +51,7 @@ pub struct StoreCheck {
 }
 
 /// A tenant's ledger in one store.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TenantInStore {
     /// Whose.
     pub tenant_id: Uuid,
@@ -69,7 +70,7 @@ pub struct TenantInStore {
 }
 
 /// One tenant: where it is, and what every store holds of it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Tenant {
     /// Who.
     pub tenant_id: Uuid,
@@ -94,7 +95,7 @@ pub struct Tenant {
 }
 
 /// What a purge removed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TenantPurge {
     /// Whose events.
     pub tenant_id: Uuid,
@@ -105,7 +106,7 @@ pub struct TenantPurge {
 }
 
 /// A tenant whose stores are ahead of the control plane.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Recovery {
     /// Who.
     pub tenant_id: Uuid,

@@ -14,7 +14,8 @@ const DAY: i64 = 86_400 * SECOND;
 const UNIX_EPOCH: i32 = 2_440_588;
 
 /// Microseconds since the Unix epoch, UTC.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, utoipa::ToSchema)]
+#[schema(value_type = String, format = DateTime, example = "2024-06-15T10:30:00.000000Z")]
 pub struct Time(pub i64);
 
 /// Why a text is no time.

@@ -1,10 +1,11 @@
 //! What a verification found.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 /// The report of a verification.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Verification {
     /// The migration whose two stores were compared.
     pub migration_id: Uuid,
@@ -31,7 +32,7 @@ pub struct Verification {
 }
 
 /// One difference between what is and what must be.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Violation {
     /// `missing`, `unexpected`, `content`, `order`, `version` or `ledger`.
     #[serde(rename = "type")]

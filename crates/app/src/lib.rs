@@ -25,6 +25,7 @@ mod routes;
 mod scrape;
 mod stores;
 mod tenants;
+pub mod tokens;
 pub mod transfer;
 
 pub use config::Config;

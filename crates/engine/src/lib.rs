@@ -14,6 +14,7 @@
 pub mod appends;
 mod config;
 mod failpoint;
+mod follow;
 mod histogram;
 mod mirror;
 mod progress;
@@ -33,8 +34,10 @@ use std::sync::Arc;
 
 use rehome_ports::ControlPlane;
 use rehome_ports::clock::Clock;
+use tokio::sync::Notify;
 
 pub use config::EngineConfig;
+pub use follow::Follower;
 pub use histogram::{Histogram, Snapshot};
 pub use mirror::MirrorStatus;
 pub use progress::{Progress, Status};
@@ -51,6 +54,8 @@ pub struct Engine {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) config: EngineConfig,
     pub(crate) observers: Observers,
+    /// Told when an operator has asked for something that somebody has to do.
+    pub(crate) asked: Arc<Notify>,
     router: TenantRouter,
 }
 
@@ -80,7 +85,8 @@ impl Engine {
             config,
             observers.clone(),
         );
-        Self { control, stores, clock, config, observers, router }
+        let asked = Arc::default();
+        Self { control, stores, clock, config, observers, asked, router }
     }
 
     pub(crate) fn tell(&self, signal: &Signal<'_>) {

@@ -44,6 +44,8 @@ pub(super) fn whole(draft: Draft, place: &Place) -> Result<Config, ConfigError> 
         migration: draft.migration,
         log: draft.log,
         metrics_retention: draft.metrics_retention.unwrap_or(RETENTION),
+        server: draft.server.whole()?,
+        tokens: draft.tokens,
         warnings: draft.warnings,
     })
 }

@@ -1,6 +1,5 @@
 //! The file, section by section.
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -8,6 +7,7 @@ use rehome_api::duration::Millis;
 use rehome_domain::ids::StoreId;
 use toml::de::DeTable;
 
+use super::server::{self, ServerDraft};
 use super::table::{Source, Table};
 use super::{ConfigError, Draft, LogFormat, MigrationDefaults, Place, Set, StoreDraft, Url};
 
@@ -37,12 +37,10 @@ pub(super) fn read(path: &Path, text: &str) -> Result<Draft, ConfigError> {
         telemetry(table, &mut draft)?;
     }
     if let Some(table) = root.table("server")? {
-        server(table, &mut draft)?;
+        draft.server = ServerDraft::read(table, folder)?;
     }
-    if let Some(mut table) = root.table("auth")? {
-        let place = table.any("tokens");
-        table.end()?;
-        no_effect(&mut draft, "[auth]", place);
+    if let Some(table) = root.table("auth")? {
+        draft.tokens = server::tokens(table)?;
     }
     root.end()?;
     Ok(draft)
@@ -95,23 +93,6 @@ pub(super) fn metrics_retention(set: &Set<String>) -> Result<Duration, ConfigErr
         set.place.refuse("telemetry.metrics_retention must be a duration like \"15m\"")
     })?;
     Ok(Duration::from_millis(millis.0))
-}
-
-fn server(mut table: Table<'_>, draft: &mut Draft) -> Result<(), ConfigError> {
-    let bind = table.text("bind")?;
-    if let Some(set) = &bind
-        && set.value.parse::<SocketAddr>().is_err()
-    {
-        return Err(set.place.refuse("server.bind must be an address like \"127.0.0.1:7411\""));
-    }
-    let mut place = bind.map(|set| set.place);
-    for key in ["tls_cert", "tls_key"] {
-        place = place.or(table.text(key)?.map(|set| set.place));
-    }
-    place = place.or(table.texts("cors")?);
-    table.end()?;
-    no_effect(draft, "[server]", place);
-    Ok(())
 }
 
 fn no_effect(draft: &mut Draft, what: &str, place: Option<Place>) {

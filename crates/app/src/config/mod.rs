@@ -15,8 +15,8 @@
 //! ```
 //!
 //! **Nothing is passed over.** An unknown key and a bad value are refused with the key, the file
-//! and the line. The sections `[server]` and `[auth]`, and `otlp_*` under `[telemetry]`, are for a
-//! server; they are checked, and a warning says that the commands of this version do not use them.
+//! and the line. `otlp_*` under `[telemetry]` is checked, and a warning says that this version does not
+//! use it.
 //!
 //! **The environment** overrides the file, key by key:
 //!
@@ -28,6 +28,7 @@
 //! | `REHOME_MIGRATION_<KEY>` | `migration.<key>`, for example `REHOME_MIGRATION_COPY_RATE_MAX` |
 //! | `REHOME_TELEMETRY_LOG` | `telemetry.log` |
 //! | `REHOME_TELEMETRY_METRICS_RETENTION` | `telemetry.metrics_retention` |
+//! | `REHOME_SERVER_<KEY>` | `server.bind`, `server.tls_cert`, `server.tls_key` |
 //!
 //! Without a file the environment is the whole configuration; relative paths in it are relative to
 //! the working directory. A variable that begins like these and names no key is refused too.
@@ -38,6 +39,7 @@ mod check;
 mod environment;
 mod file;
 mod migration;
+mod server;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -49,7 +51,11 @@ use std::time::Duration;
 use rehome_domain::ids::StoreId;
 use rehome_engine::metrics::RETENTION;
 
+use crate::tokens::Token;
+use server::ServerDraft;
+
 pub use migration::MigrationDefaults;
+pub use server::{DEFAULT_PORT, ServerConfig, ServerLimits, TlsFiles};
 pub use url::Url;
 
 /// The file that is read when none is named.
@@ -70,6 +76,10 @@ pub struct Config {
     pub log: LogFormat,
     /// How long the metrics of a migration stay after it ended.
     pub metrics_retention: Duration,
+    /// How the server listens.
+    pub server: ServerConfig,
+    /// Whom the server believes.
+    pub tokens: Vec<Token>,
     /// What was read and has no effect in this version.
     pub warnings: Vec<String>,
 }
@@ -172,6 +182,8 @@ pub(crate) struct Draft {
     pub(crate) migration: MigrationDefaults,
     pub(crate) log: LogFormat,
     pub(crate) metrics_retention: Option<Duration>,
+    pub(crate) server: ServerDraft,
+    pub(crate) tokens: Vec<Token>,
     pub(crate) warnings: Vec<String>,
 }
 
@@ -232,6 +244,8 @@ impl Config {
             migration: MigrationDefaults::default(),
             log: LogFormat::default(),
             metrics_retention: RETENTION,
+            server: ServerConfig::default(),
+            tokens: Vec::new(),
             warnings: Vec::new(),
         })
     }

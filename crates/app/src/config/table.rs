@@ -114,25 +114,22 @@ impl<'a> Table<'a> {
         each.collect()
     }
 
-    /// Any value: for sections that are only looked at to say that they have no effect.
-    pub(super) fn any(&mut self, key: &'static str) -> Option<Place> {
-        self.take(key).map(|(place, _)| place)
-    }
-
     /// A list of strings, or a string.
-    pub(super) fn texts(&mut self, key: &'static str) -> Result<Option<Place>, ConfigError> {
+    pub(super) fn texts(
+        &mut self,
+        key: &'static str,
+    ) -> Result<Option<Set<Vec<String>>>, ConfigError> {
         let Some((place, value)) = self.take(key) else { return Ok(None) };
-        let fits = match &value {
-            DeValue::String(_) => true,
+        let texts: Option<Vec<_>> = match &value {
+            DeValue::String(text) => Some(vec![text.clone().into_owned()]),
             DeValue::Array(array) => {
-                array.iter().all(|item| matches!(item.get_ref(), DeValue::String(_)))
+                array.iter().map(|item| item.get_ref().as_str().map(str::to_owned)).collect()
             }
-            _ => false,
+            _ => None,
         };
-        if fits {
-            Ok(Some(place))
-        } else {
-            Err(self.refuse(&place, key, &must_be("a list of strings", &value)))
+        match texts {
+            Some(value) => Ok(Some(Set { value, place })),
+            None => Err(self.refuse(&place, key, &must_be("a list of strings", &value))),
         }
     }
 

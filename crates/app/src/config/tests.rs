@@ -188,16 +188,70 @@ fn the_only_store_is_the_default_one() {
 
 #[test]
 fn what_has_no_effect_yet_is_said() {
-    let text = format!(
-        "{GOOD}otlp_endpoint = \"http://localhost:4317\"\n[server]\nbind = \"127.0.0.1:7411\"\n\
-         cors = [\"https://a\"]\n[auth]\ntokens = []\n"
-    );
+    let text = format!("{GOOD}otlp_endpoint = \"http://localhost:4317\"\n");
     let warnings = load_with(&text, &[]).unwrap().warnings;
-    assert_eq!(warnings.len(), 3, "{warnings:?}");
-    assert!(warnings.iter().all(|warning| warning.contains("no effect in this version")));
-    assert!(warnings[1].contains("rehome.toml:25: [server]"), "{warnings:?}");
-    assert!(refused(&text.replace("127.0.0.1:7411", "localhost")).contains("server.bind must be"));
-    assert!(refused(&text.replace("cors", "corse")).contains("unknown key server.corse"));
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].contains("no effect in this version"), "{warnings:?}");
+}
+
+const SERVER: &str = r#"
+[server]
+bind = "0.0.0.0:0"
+tls_cert = "cert.pem"
+tls_key = "/etc/key.pem"
+cors = ["https://ops.example"]
+body_bytes_max = 1_048_576
+client_timeout_ms = 500
+
+[[auth.tokens]]
+name = "ops"
+role = "operator"
+sha256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+[[auth.tokens]]
+name = "shop"
+role = "tenant"
+tenant = "824a8fcf-0c14-513f-bd3a-4c35d1078706"
+sha256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+"#;
+
+#[test]
+fn the_server_and_its_tokens_are_read() {
+    let config = load_with(&format!("{GOOD}{SERVER}"), &[]).unwrap();
+    assert_eq!(config.server.bind, "0.0.0.0:0".parse().unwrap());
+    let tls = config.server.tls.unwrap();
+    assert!(tls.cert.is_absolute() && tls.cert.ends_with("cert.pem"));
+    assert_eq!(tls.key, Path::new("/etc/key.pem"));
+    assert_eq!(config.server.cors, ["https://ops.example"]);
+    assert_eq!(config.server.limits.body_bytes_max, 1 << 20);
+    assert_eq!(config.server.limits.client_timeout.as_millis(), 500);
+    let roles: Vec<_> = config.tokens.iter().map(|token| token.role.as_str()).collect();
+    assert_eq!(roles, ["operator", "tenant"]);
+    assert_eq!(load_with(GOOD, &[]).unwrap().server, ServerConfig::default());
+    let bound = load_with(GOOD, &[("REHOME_SERVER_BIND", "127.0.0.1:9")]).unwrap();
+    assert_eq!(bound.server.bind.port(), 9);
+}
+
+#[test]
+fn bad_keys_of_the_server_are_refused_with_key_file_and_line() {
+    for (from, to, problem) in [
+        ("0.0.0.0:0", "localhost", ":25: server.bind must be an address"),
+        ("tls_key", "tls_keys", ":27: unknown key server.tls_keys"),
+        ("tls_key = \"/etc/key.pem\"", "", ":26: server.tls_cert is there without server.tls_key"),
+        ("https://ops", "ops", ":28: server.cors must be origins"),
+        ("[\"https://ops.example\"]", "[1]", ":28: server.cors must be a list of strings"),
+        ("1_048_576", "1", ":29: server.body_bytes_max must be 1024 to"),
+        ("\"operator\"", "\"root\"", ":34: auth.tokens.role: the roles are"),
+        ("\"operator\"", "\"tenant\"", ":34: auth.tokens.role: the role tenant needs a tenant"),
+        ("name = \"shop\"", "name = \"ops\"", ":37: auth.tokens.name \"ops\" is there twice"),
+        ("name = \"shop\"", "name = \"a b\"", ":38: auth.tokens.name: a name is"),
+        ("e3b0c4", "", ":35: auth.tokens.sha256 must be the 64"),
+        ("824a", "x", ":40: auth.tokens.tenant must be a UUID"),
+    ] {
+        assert!(SERVER.contains(from), "{from}");
+        let found = refused(&format!("{GOOD}{}", SERVER.replacen(from, to, 1)));
+        assert!(found.starts_with(&format!("/rehome.toml{problem}")), "{found}");
+    }
 }
 
 #[test]

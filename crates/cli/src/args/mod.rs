@@ -98,6 +98,19 @@ Examples:
         #[arg(value_name = "FILE|-", default_value = "-")]
         file: PathBuf,
     },
+    /// Answer applications and operators over HTTP, and work on migrations, until stopped.
+    ///
+    /// Listens on server.bind of the configuration. Any number of servers may share a control plane
+    /// and stores on PostgreSQL. SIGTERM and Ctrl-C let it finish what it accepted; SIGHUP has it
+    /// read tokens and certificate again.
+    #[command(after_help = "\
+Examples:
+  rehome serve --config rehome.toml
+  REHOME_SERVER_BIND=127.0.0.1:0 rehome serve --json")]
+    Serve(Serve),
+    /// Make a token for a server; shown once.
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// Look at stores, or make one.
     #[command(subcommand)]
     Store(StoreCommand),
@@ -159,6 +172,44 @@ Example:
         /// Factor on the sum [default: 1.5].
         #[arg(long, value_name = "FACTOR", allow_negative_numbers = true)]
         buffer: Option<f64>,
+    },
+}
+
+/// `rehome serve`
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct Serve {
+    /// Listen where others reach it without TLS. Gives up that nobody on the way can read tokens and
+    /// events: only for where a proxy in front has TLS.
+    #[arg(long)]
+    pub(crate) without_tls: bool,
+    /// Listen where others reach it without tokens. Gives up all protection: whoever reaches the
+    /// address reads and moves every tenant.
+    #[arg(long)]
+    pub(crate) without_tokens: bool,
+}
+
+/// `rehome token ...`
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenCommand {
+    /// Make a token and show it, once, with the lines that let it in.
+    ///
+    /// Changes nothing: the server knows the token once the lines are in its configuration and it was
+    /// started again or sent SIGHUP. Without the lines a token is revoked.
+    #[command(after_help = "\
+Examples:
+  rehome token create --role operator --name alice
+  rehome token create --role tenant --tenant 824a8fcf-0c14-513f-bd3a-4c35d1078706")]
+    Create {
+        /// viewer: looks at migrations and stores. operator: runs migrations too. admin: everything.
+        /// tenant: the events of one tenant, and nothing else.
+        #[arg(long, value_name = "ROLE", value_parser = ["viewer", "operator", "admin", "tenant"])]
+        role: String,
+        /// Whose events, for the role tenant.
+        #[arg(long, value_name = "UUID")]
+        tenant: Option<TenantId>,
+        /// Who, in the logs of migrations [default: the role].
+        #[arg(long, value_name = "NAME")]
+        name: Option<String>,
     },
 }
 

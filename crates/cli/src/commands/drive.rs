@@ -56,7 +56,7 @@ where
 }
 
 /// A task that ends with its owner.
-struct Task(JoinHandle<()>);
+pub(super) struct Task(pub(super) JoinHandle<()>);
 
 impl Drop for Task {
     fn drop(&mut self) {
@@ -76,7 +76,7 @@ async fn view(out: Out, deployment: Deployment, id: MigrationId) {
 }
 
 /// The first signal asks the work to stop, the second ends the process.
-async fn stop_on_signal(out: Out, stop: CancellationToken) {
+pub(super) async fn stop_on_signal(out: Out, stop: CancellationToken) {
     asked_to_end().await;
     out.remark("stopping; again to leave at once (which is safe too)");
     stop.cancel();

@@ -4,8 +4,10 @@ mod drive;
 mod migration;
 mod quickstart;
 mod recover;
+mod serve;
 mod store;
 mod tenant;
+mod token;
 mod transfer;
 
 use std::path::Path;
@@ -37,11 +39,15 @@ pub(crate) async fn run(args: Args, out: &Out) -> Result<(), AppError> {
             },
         );
     }
+    if let Command::Token(command) = command {
+        return token::run(out, command);
+    }
     if let Command::Quickstart(args) = &command {
         logs::begin(log_level, if out.is_json() { LogFormat::Json } else { LogFormat::Pretty });
         return quickstart::run(out, args, config.as_deref()).await;
     }
-    let config = load(config.as_deref(), out)?;
+    let file = config;
+    let config = load(file.as_deref(), out)?;
     let format = if out.is_json() { LogFormat::Json } else { config.log };
     logs::begin(log_level, format);
     match command {
@@ -49,6 +55,7 @@ pub(crate) async fn run(args: Args, out: &Out) -> Result<(), AppError> {
         Command::Export { store, tenant, file } => {
             transfer::export(out, &config, store, tenant, file).await
         }
+        Command::Serve(args) => serve::run(out, config, file.as_deref(), args).await,
         Command::Store(command) => store::run(out, &config, command).await,
         Command::Plan { tenant, to } => plan(out, &config, tenant, &to).await,
         Command::Migration(command) => migration::run(out, &config, command).await,
@@ -57,7 +64,7 @@ pub(crate) async fn run(args: Args, out: &Out) -> Result<(), AppError> {
             recover::run(out, &config, tenant, store, yes).await
         }
         // Need no configuration; done above.
-        Command::Estimate { .. } | Command::Quickstart(_) => Ok(()),
+        Command::Estimate { .. } | Command::Quickstart(_) | Command::Token(_) => Ok(()),
     }
 }
 

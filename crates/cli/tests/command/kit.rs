@@ -1,7 +1,7 @@
 //! A deployment in a folder, the command, and what its files hold.
 
 use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -237,7 +237,8 @@ pub struct Running {
 }
 
 impl Running {
-    fn start(mut command: Command) -> Self {
+    /// Starts the command.
+    pub fn start(mut command: Command) -> Self {
         let mut child = command.spawn().unwrap();
         let stdout = drain(child.stdout.take());
         let stderr = drain(child.stderr.take());
@@ -252,6 +253,26 @@ impl Running {
             |thread: Option<std::thread::JoinHandle<Vec<u8>>>| thread.unwrap().join().unwrap();
         let (stdout, stderr) = (text(self.stdout.take()), text(self.stderr.take()));
         Ended::new(&Output { status, stdout, stderr })
+    }
+
+    /// Starts a command and waits for its first line on stdout; answers both.
+    #[track_caller]
+    pub fn announced(mut command: Command) -> (Self, String) {
+        let mut child = command.spawn().unwrap();
+        let (stdout, line) = first_line(child.stdout.take().unwrap());
+        let stderr = drain(child.stderr.take());
+        let this = Self { child, stdout: Some(stdout), stderr };
+        (this, line.recv_timeout(DEADLINE).unwrap())
+    }
+
+    /// The same of stderr.
+    #[track_caller]
+    pub fn announced_on_stderr(mut command: Command) -> (Self, String) {
+        let mut child = command.spawn().unwrap();
+        let stdout = drain(child.stdout.take());
+        let (stderr, line) = first_line(child.stderr.take().unwrap());
+        let this = Self { child, stdout, stderr: Some(stderr) };
+        (this, line.recv_timeout(DEADLINE).unwrap())
     }
 
     /// Whether it goes on.
@@ -289,6 +310,22 @@ fn drain(
         let _ = from.read_to_end(&mut all);
         all
     }))
+}
+
+/// The first line of an output, as soon as it is there; the thread answers all of it.
+fn first_line(
+    from: impl std::io::Read + Send + 'static,
+) -> (std::thread::JoinHandle<Vec<u8>>, std::sync::mpsc::Receiver<String>) {
+    let (send, line) = std::sync::mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        let mut from = std::io::BufReader::new(from);
+        let mut all = Vec::new();
+        let _ = from.read_until(b'\n', &mut all);
+        let _ = send.send(String::from_utf8_lossy(&all).into_owned());
+        let _ = from.read_to_end(&mut all);
+        all
+    });
+    (thread, line)
 }
 
 /// Asks until there is an answer, for as long as [`DEADLINE`].

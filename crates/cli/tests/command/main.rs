@@ -12,6 +12,7 @@ mod processes;
 mod real_input;
 mod recovery;
 mod refusals;
+mod serve;
 mod transfer;
 mod usage;
 mod writers;

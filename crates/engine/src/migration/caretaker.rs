@@ -61,6 +61,7 @@ impl Supervisor {
             }
             tokio::select! {
                 () = stop.cancelled() => {}
+                () = self.engine().asked.notified() => {}
                 () = tokio::time::sleep(every) => {}
             }
         }

@@ -84,6 +84,7 @@ impl From<RouteError> for OperationError {
 pub struct Operations {
     engine: Engine,
     actor: String,
+    only_at: Option<u64>,
 }
 
 /// How often an operation is tried on a route that others are changing.
@@ -92,13 +93,34 @@ const TRIES: usize = 16;
 impl Operations {
     /// Operations recorded as done by `actor`.
     pub fn new(engine: &Engine, actor: impl Into<String>) -> Self {
-        Self { engine: engine.clone(), actor: actor.into() }
+        Self { engine: engine.clone(), actor: actor.into(), only_at: None }
+    }
+
+    /// The same, done only if the route has this revision: for operators who act on what they have
+    /// seen. A fact that moves the route compares it in the same transaction; one that is noted
+    /// beside it is compared just before.
+    #[must_use]
+    pub fn only_at(mut self, rev: Option<u64>) -> Self {
+        self.only_at = rev;
+        self
     }
 
     /// Starts a migration. The preflight passes first; an open rollback window of the tenant's last
     /// migration is closed first.
     pub async fn start(
         &self,
+        tenant: TenantId,
+        target: &StoreId,
+        options: Options,
+    ) -> Result<Migration, OperationError> {
+        self.start_as(MigrationId::new(Uuid::now_v7()), tenant, target, options).await
+    }
+
+    /// The same under an id that the caller made, so that a start whose reply was lost is found
+    /// again. The id must never have been used.
+    pub async fn start_as(
+        &self,
+        id: MigrationId,
         tenant: TenantId,
         target: &StoreId,
         options: Options,
@@ -118,7 +140,6 @@ impl Operations {
         if seen.route.window {
             self.close_window(&seen.route).await?;
         }
-        let id = MigrationId::new(Uuid::now_v7());
         let fact = Fact::Started { migration: id, target: target.clone(), options };
         Ok(self.decide(tenant, id, fact).await?.migration)
     }
@@ -200,13 +221,23 @@ impl Operations {
         id: MigrationId,
         options: Options,
     ) -> Result<Migration, OperationError> {
+        self.start_return_as(MigrationId::new(Uuid::now_v7()), id, options).await
+    }
+
+    /// The same under an id that the caller made: see [`Operations::start_as`].
+    pub async fn start_return_as(
+        &self,
+        new: MigrationId,
+        id: MigrationId,
+        options: Options,
+    ) -> Result<Migration, OperationError> {
         let migration = self.engine.control.migration(id).await?;
         let State::Migrated { old_source: OldSource::Window { .. }, .. } = migration.state else {
             return Err(OperationError::NoReturn(
                 "the migration has no open rollback window; start a migration back instead",
             ));
         };
-        self.start(migration.tenant, &migration.source, options).await
+        self.start_as(new, migration.tenant, &migration.source, options).await
     }
 
     /// Closes a rollback window before its time; the old source is then fenced for good.
@@ -284,7 +315,7 @@ impl Operations {
         let mut last = None;
         for _ in 0..TRIES {
             let route = self.engine.control.route(tenant).await?;
-            let route = route.ok_or(ControlError::UnknownTenant(tenant))?;
+            let route = self.seen(route.ok_or(ControlError::UnknownTenant(tenant))?)?;
             let change = Change {
                 tenant,
                 migration,
@@ -293,7 +324,10 @@ impl Operations {
                 actor: self.actor.clone(),
             };
             match self.engine.router.record(change).await {
-                Ok(recorded) => return Ok(recorded),
+                Ok(recorded) => {
+                    self.engine.asked.notify_one();
+                    return Ok(recorded);
+                }
                 Err(error) if error.class() == Class::Conflict => last = Some(error),
                 Err(error) => return Err(error),
             }
@@ -301,7 +335,20 @@ impl Operations {
         Err(last.expect("at least one try"))
     }
 
+    /// The route, if it is the one that the operator has seen.
+    fn seen(&self, route: Route) -> Result<Route, ControlError> {
+        match self.only_at {
+            Some(rev) if rev != route.rev => Err(ControlError::Stale(Box::new(route))),
+            _ => Ok(route),
+        }
+    }
+
     async fn note(&self, migration: &Migration, fact: Fact) -> Result<Recorded, ControlError> {
+        if self.only_at.is_some() {
+            let tenant = migration.tenant;
+            let route = self.engine.control.route(tenant).await?;
+            self.seen(route.ok_or(ControlError::UnknownTenant(tenant))?)?;
+        }
         let change = Change {
             tenant: migration.tenant,
             migration: migration.id,
@@ -309,6 +356,8 @@ impl Operations {
             fact,
             actor: self.actor.clone(),
         };
-        self.engine.router.record(change).await
+        let recorded = self.engine.router.record(change).await?;
+        self.engine.asked.notify_one();
+        Ok(recorded)
     }
 }

@@ -38,6 +38,7 @@ use tokio::time::Instant;
 
 use crate::appends::Appends;
 use crate::config::EngineConfig;
+use crate::follow::Tails;
 use crate::mirror::Mirrors;
 use crate::signal::{Observers, Signal};
 use crate::stores::Stores;
@@ -61,6 +62,7 @@ struct Inner {
     listening: Listening,
     writers: Writers,
     mirrors: Mirrors,
+    tails: Tails,
 }
 
 /// What a route could not be helped by.
@@ -96,6 +98,7 @@ impl TenantRouter {
             listening: Listening::default(),
             writers: Writers::default(),
             mirrors: Mirrors::default(),
+            tails: Tails::default(),
         }))
     }
 
@@ -106,6 +109,20 @@ impl TenantRouter {
 
     pub(crate) fn mirrors(&self) -> &Mirrors {
         &self.0.mirrors
+    }
+
+    pub(crate) fn tails(&self) -> &Tails {
+        &self.0.tails
+    }
+
+    /// How many events the tenant's history has, read as events are.
+    pub async fn head(&self, tenant: TenantId) -> Result<u64, ReadError> {
+        self.0
+            .read(tenant, |store| async move {
+                let ledger = store.ledger(tenant).await?;
+                Ok((ledger, ledger.head.seq))
+            })
+            .await
     }
 
     /// Takes over a route row that this process has just read or written, so that the writers
@@ -198,6 +215,7 @@ impl TenantRouter {
 
     /// Takes no more appends and waits for those that were accepted.
     pub async fn shutdown(&self) {
+        self.0.tails.close().await;
         self.0.writers.close().await;
         self.0.listening.close().await;
     }

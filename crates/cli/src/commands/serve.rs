@@ -1,0 +1,84 @@
+//! `rehome serve`
+
+use std::path::Path;
+
+use rehome_app::{Access, AppError, CancellationToken, Config, Deployment};
+use rehome_server::{Handle, Server};
+use serde::Serialize;
+
+use super::drive::{Task, stop_on_signal};
+use crate::args;
+use crate::output::{Out, line};
+
+/// That the server listens, for programs.
+#[derive(Serialize)]
+struct Listening {
+    event: &'static str,
+    address: String,
+    url: String,
+}
+
+pub(super) async fn run(
+    out: Out,
+    config: Config,
+    file: Option<&Path>,
+    args: args::Serve,
+) -> Result<(), AppError> {
+    let config = with_flags(config, args);
+    let deployment = Deployment::open(&config, Access::Create).await?;
+    let server = Server::bind(deployment.clone()).await?;
+    let stop = CancellationToken::new();
+    let signals = Task(tokio::spawn(stop_on_signal(out, stop.clone())));
+    let file = file.map(Path::to_owned);
+    let reloads = Task(tokio::spawn(reload_on_signal(out, server.handle(), move || {
+        Config::load(file.as_deref()).map(|config| with_flags(config, args))
+    })));
+    if out.is_json() {
+        let (address, url) = (server.address().to_string(), server.url());
+        line(&Listening { event: "listening", address, url })?;
+    } else {
+        out.remark(format!("listening on {}", server.url()));
+    }
+    server.run(&stop).await;
+    drop((signals, reloads));
+    deployment.close().await;
+    Ok(())
+}
+
+fn with_flags(mut config: Config, args: args::Serve) -> Config {
+    config.server.without_tls |= args.without_tls;
+    config.server.without_tokens |= args.without_tokens;
+    config
+}
+
+/// Takes over tokens and certificate on SIGHUP; what is not good is said, and changes nothing.
+#[cfg(unix)]
+async fn reload_on_signal(
+    out: Out,
+    handle: Handle,
+    load: impl Fn() -> Result<Config, rehome_app::config::ConfigError>,
+) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut hangups) = signal(SignalKind::hangup()) else { return };
+    while hangups.recv().await.is_some() {
+        let done = load().map_err(AppError::from).and_then(|config| handle.reload(&config));
+        match done {
+            Ok(()) => {
+                tracing::info!("tokens and certificate were read again");
+                out.remark("tokens and certificate were read again");
+            }
+            Err(error) => {
+                tracing::error!(%error, "tokens and certificate stay as they were");
+                out.remark(format!("tokens and certificate stay as they were: {error}"));
+            }
+        }
+    }
+}
+
+#[cfg(not(unix))]
+async fn reload_on_signal(
+    _: Out,
+    _: Handle,
+    _: impl Fn() -> Result<Config, rehome_app::config::ConfigError>,
+) {
+}

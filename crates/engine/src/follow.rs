@@ -1,0 +1,154 @@
+//! Following a tenant's feed, across cutovers, from any position.
+//!
+//! Event n at the source is event n at the target, so a position means the same before and after a
+//! migration. However many follow a tenant in this process, one task looks for what is new: the
+//! *tail*. Writers of this process wake it; others are found by looking.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rehome_domain::event::Event;
+use rehome_domain::ids::TenantId;
+use rehome_ports::{BatchLimit, Class, EventStore as _, ReadError};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::Backoff;
+use crate::{Engine, TenantRouter};
+
+/// First and longest time between two looks at a tenant that nobody of this process writes to.
+const LOOK: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
+
+/// A reader of one tenant's feed. Sees every event once, in order.
+pub struct Follower {
+    engine: Engine,
+    tenant: TenantId,
+    position: u64,
+    head: watch::Receiver<u64>,
+}
+
+impl Follower {
+    /// Begins after `after_seq`.
+    pub fn new(engine: &Engine, tenant: TenantId, after_seq: u64) -> Self {
+        let head = engine.router.tail(tenant);
+        Self { engine: engine.clone(), tenant, position: after_seq, head }
+    }
+
+    /// The last position handed out.
+    pub const fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// The next events, at least one; waits for them as long as it takes, also across a cutover
+    /// and across faults that pass by themselves. Can be dropped and called again.
+    pub async fn next(&mut self, limit: BatchLimit) -> Result<Vec<Event>, ReadError> {
+        let mut backoff = Backoff::new(&self.engine.config);
+        loop {
+            let router = &self.engine.router;
+            match router.read_feed(self.tenant, self.position, limit).await {
+                Ok(events) if !events.is_empty() => {
+                    self.position = events.last().map_or(self.position, |event| event.seq);
+                    return Ok(events);
+                }
+                Ok(_) => {
+                    let position = self.position;
+                    if self.head.wait_for(|seq| *seq > position).await.is_err() {
+                        // The tail has ended with its router.
+                        tokio::time::sleep(LOOK.1).await;
+                        self.head = router.tail(self.tenant);
+                    }
+                }
+                Err(error) if is_retryable(&error) => tokio::time::sleep(backoff.next()).await,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+fn is_retryable(error: &ReadError) -> bool {
+    let class = match error {
+        ReadError::UnknownTenant(_) => return false,
+        ReadError::Store(error) => error.class(),
+        ReadError::Control(error) => error.class(),
+    };
+    class != Class::Fatal
+}
+
+/// The tails of the tenants that are followed in this process.
+#[derive(Default)]
+pub(crate) struct Tails {
+    heads: Mutex<HashMap<TenantId, Arc<watch::Sender<u64>>>>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Tails {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<TenantId, Arc<watch::Sender<u64>>>> {
+        self.heads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends them all.
+    pub(crate) async fn close(&self) {
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.lock().clear();
+    }
+}
+
+impl TenantRouter {
+    /// How long the tenant's history is known to be, while somebody asks.
+    fn tail(&self, tenant: TenantId) -> watch::Receiver<u64> {
+        let tails = self.tails();
+        let mut heads = tails.lock();
+        if let Some(head) = heads.get(&tenant) {
+            return head.subscribe();
+        }
+        let (head, receiver) = watch::channel(0);
+        // Under the lock: one that comes after `close` must not leave a task behind.
+        if !tails.stop.is_cancelled() {
+            let head = Arc::new(head);
+            heads.insert(tenant, Arc::clone(&head));
+            tails.tasks.spawn(self.clone().look_for(tenant, head));
+        }
+        receiver
+    }
+
+    async fn look_for(self, tenant: TenantId, head: Arc<watch::Sender<u64>>) {
+        let mut idle = LOOK.0;
+        loop {
+            let appended = self.appended(tenant);
+            // One that fails is made again; whoever follows hears of faults when reading.
+            if let Ok(seq) = self.head(tenant).await {
+                let grown = |now: &mut u64| {
+                    let grows = seq > *now;
+                    *now = seq.max(*now);
+                    grows
+                };
+                if head.send_if_modified(grown) {
+                    idle = LOOK.0;
+                }
+            }
+            if self.forget_tail(tenant, &head) {
+                return;
+            }
+            tokio::select! {
+                _ = tokio::time::timeout(idle, appended) => {}
+                () = self.tails().stop.cancelled() => return,
+            }
+            idle = (idle * 2).min(LOOK.1);
+        }
+    }
+
+    /// Forgets the tail if nobody follows: whoever does has subscribed under the same lock.
+    fn forget_tail(&self, tenant: TenantId, head: &watch::Sender<u64>) -> bool {
+        let mut heads = self.tails().lock();
+        let idle = head.receiver_count() == 0;
+        if idle {
+            heads.remove(&tenant);
+        }
+        idle
+    }
+}

@@ -1,0 +1,55 @@
+//! Applications: append, read, follow, checkpoints. All of it is asked of the router, which never
+//! lets an application learn that a migration is running.
+
+mod append;
+mod checkpoints;
+mod events;
+mod feed;
+mod read;
+mod tenant;
+
+use axum::http::StatusCode;
+use rehome_domain::stream::StreamName;
+use rehome_ports::ReadError;
+
+use crate::answer::Problem;
+
+pub(crate) use append::{__path_append_to, __path_append_to_path, append_to, append_to_path};
+pub(crate) use checkpoints::{
+    __path_checkpoint, __path_move_checkpoint, checkpoint, move_checkpoint,
+};
+pub(crate) use feed::{__path_feed, feed};
+pub(crate) use read::{__path_read_of, __path_read_of_path, read_of, read_of_path};
+pub(crate) use tenant::{__path_tenant, tenant};
+
+/// Events of a page when the request does not say.
+const EVENTS_DEFAULT: u32 = 100;
+/// Most events of a page.
+const EVENTS_MAX: u32 = 1_000;
+
+fn stream(kind: &str, id: &str) -> Result<StreamName, Problem> {
+    StreamName::new(kind, id)
+        .map_err(|error| Problem::bad_request("bad_stream_name", error.to_string()))
+}
+
+fn page(limit: Option<u32>) -> Result<usize, Problem> {
+    let limit = limit.unwrap_or(EVENTS_DEFAULT);
+    if (1..=EVENTS_MAX).contains(&limit) {
+        return Ok(limit as usize);
+    }
+    let detail = format!("limit must be 1 to {EVENTS_MAX}");
+    Err(Problem::bad_request("bad_query", detail).limit(EVENTS_MAX.into()))
+}
+
+impl From<ReadError> for Problem {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::UnknownTenant(tenant) => {
+                let detail = format!("tenant {tenant} is not known; it has no event yet");
+                Self::new(StatusCode::NOT_FOUND, "unknown_tenant", detail)
+                    .with(|document| document.tenant_id = Some(tenant.uuid()))
+            }
+            error => rehome_app::AppError::from(error).into(),
+        }
+    }
+}

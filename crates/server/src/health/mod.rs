@@ -1,0 +1,77 @@
+//! Whether the process lives, whether it can work, and what it counts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::IntoResponse as _;
+use rehome_api::health::Health;
+
+use rehome_engine::metrics::Format;
+
+use crate::answer::{Answer, Problems, json};
+use crate::auth::Caller;
+use crate::state::State as Shared;
+
+/// Longest that the control plane may take to answer.
+const WITHIN: Duration = Duration::from_secs(3);
+
+/// Whether the process lives
+///
+/// Never looks further than itself: for whoever would start it again.
+#[utoipa::path(get, path = "/health/live", tag = "health", security(()), responses(
+    (status = 200, description = "It lives.", body = Health),
+    (status = 405, description = "Not a method of this path."),
+))]
+pub(crate) async fn live() -> Answer {
+    json(StatusCode::OK, &Health { status: "live".to_owned(), detail: None })
+}
+
+/// Whether the process can work
+///
+/// It can while the control plane answers and it was not told to stop: for whoever spreads
+/// requests over several.
+#[utoipa::path(get, path = "/health/ready", tag = "health", security(()), responses(
+    (status = 200, description = "It can.", body = Health),
+    (status = 405, description = "Not a method of this path."),
+    (status = 503, description = "It cannot; `detail` says why.", body = Health),
+))]
+pub(crate) async fn ready(State(state): State<Arc<Shared>>) -> Answer {
+    let no = |detail: String| Health { status: "not_ready".to_owned(), detail: Some(detail) };
+    if state.is_stopping() {
+        return json(StatusCode::SERVICE_UNAVAILABLE, &no("the server is stopping".to_owned()));
+    }
+    let asked = state.deployment.engine().control().routes(None, 1);
+    let problem = match tokio::time::timeout(WITHIN, asked).await {
+        Ok(Ok(_)) => {
+            return json(StatusCode::OK, &Health { status: "ready".to_owned(), detail: None });
+        }
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "control plane does not answer".to_owned(),
+    };
+    json(StatusCode::SERVICE_UNAVAILABLE, &no(problem))
+}
+
+/// The metrics of this process
+///
+/// In OpenMetrics 1.0 where `Accept` names it, else in the Prometheus text format 0.0.4. With the same
+/// samples in both.
+#[utoipa::path(get, path = "/metrics", tag = "health", responses(
+    (status = 200, description = "All that it counts.", content(
+        (String = "text/plain"), (String = "application/openmetrics-text"),
+    )),
+    Problems,
+))]
+pub(crate) async fn metrics(
+    State(state): State<Arc<Shared>>,
+    caller: Caller,
+    headers: HeaderMap,
+) -> Answer {
+    caller.may_view()?;
+    let accept: Vec<_> =
+        headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
+    let format = Format::accepted(&accept.join(","));
+    let kind = HeaderValue::from_static(format.content_type());
+    Ok(([(header::CONTENT_TYPE, kind)], state.deployment.scrape(format)).into_response())
+}

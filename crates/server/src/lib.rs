@@ -1,0 +1,190 @@
+//! The server: HTTP on top of the use cases of `rehome_app`.
+//!
+//! ```text
+//!  connection ─▶ listen ─▶ answer (request id, time limit, problems) ─▶ auth (origin, token)
+//!                                                                          │
+//!              ┌──────────────┬─────────────┬─────────────┬────────────────┘
+//!              ▼              ▼             ▼             ▼
+//!           gateway/        admin/        health/      openapi
+//!         (the router)   (use cases)
+//! ```
+//!
+//! Beside it the process works on every migration that nobody works on.
+//!
+//! This room has no protocol and no rule about histories: a handler reads a request, asks the
+//! router or a use case, and writes what it answers. It never names an adapter.
+
+mod answer;
+mod auth;
+mod follow;
+mod gateway;
+mod health;
+mod listen;
+mod routes;
+mod state;
+mod take;
+mod tls;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use rehome_app::config::{Config, ServerConfig};
+use rehome_app::{AppError, CancellationToken, Deployment, Kind};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use auth::Tokens;
+use state::State;
+
+/// A server that is bound to its address and does not answer yet.
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+    state: Arc<State>,
+    tls: watch::Sender<Option<tls::Acceptor>>,
+    config: ServerConfig,
+}
+
+/// What can be changed while the server runs. Cheap to clone.
+#[derive(Clone)]
+pub struct Handle {
+    state: Arc<State>,
+    tls: watch::Sender<Option<tls::Acceptor>>,
+}
+
+impl Server {
+    /// Binds the configured address. Refuses an address that others reach, unless tokens and TLS
+    /// are configured or the configuration says that it does without.
+    pub async fn bind(deployment: Deployment) -> Result<Self, AppError> {
+        let config = deployment.config().server.clone();
+        admit(&config, !deployment.config().tokens.is_empty())?;
+        let acceptor = tls::acceptor(config.tls.as_ref())?;
+        let bound = async {
+            let listener = TcpListener::bind(config.bind).await?;
+            let address = listener.local_addr()?;
+            Ok((listener, address))
+        };
+        let (listener, address) = bound.await.map_err(|error: std::io::Error| {
+            let message = format!("cannot listen on {}: {error}", config.bind);
+            AppError::failed("cannot_listen", message)
+        })?;
+        let state = Arc::new(State::new(deployment));
+        Ok(Self { listener, address, state, tls: watch::Sender::new(acceptor), config })
+    }
+
+    /// The address that it is bound to.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The address as clients write it.
+    pub fn url(&self) -> String {
+        let scheme = if self.config.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
+    }
+
+    /// For changes while it runs.
+    pub fn handle(&self) -> Handle {
+        Handle { state: Arc::clone(&self.state), tls: self.tls.clone() }
+    }
+
+    /// Answers, and works on migrations, until `stop` is cancelled; then finishes what it accepted.
+    pub async fn run(self, stop: &CancellationToken) {
+        let Self { listener, state, tls, config, .. } = self;
+        let router = routes::router(&state);
+        let closing = async {
+            stop.cancelled().await;
+            state.stopping.cancel();
+        };
+        let limits = &config.limits;
+        tokio::join!(
+            closing,
+            listen::serve(listener, tls.subscribe(), router, limits, stop),
+            state.deployment.work_on_all(stop),
+            state.deployment.watch_reachable(stop),
+        );
+    }
+}
+
+impl Handle {
+    /// Takes over the tokens and the certificate of a configuration that was read again. What is
+    /// not good is refused, and all stays as it was.
+    pub fn reload(&self, config: &Config) -> Result<(), AppError> {
+        admit(&config.server, !config.tokens.is_empty())?;
+        let acceptor = tls::acceptor(config.server.tls.as_ref())?;
+        let (was_tls, is_tls) = (self.tls.borrow().is_some(), acceptor.is_some());
+        let (had, has) = (!self.state.tokens.borrow().is_empty(), !config.tokens.is_empty());
+        if (was_tls, had) != (is_tls, has) {
+            let message = "to begin or to end using tokens or TLS, start the server again";
+            return Err(AppError::refused(message));
+        }
+        self.tls.send_replace(acceptor);
+        self.state.tokens.send_replace(Arc::new(Tokens::new(&config.tokens)));
+        Ok(())
+    }
+}
+
+/// Whether the server may listen there with what is configured.
+fn admit(config: &ServerConfig, has_tokens: bool) -> Result<(), AppError> {
+    if is_loopback(config.bind.ip()) {
+        return Ok(());
+    }
+    let mut missing = Vec::new();
+    if !has_tokens && !config.without_tokens {
+        missing.push(
+            "there are no tokens, so whoever reaches it could read and move every tenant: make \
+             some with `rehome token create`, or say --without-tokens (server.without_tokens)",
+        );
+    }
+    if config.tls.is_none() && !config.without_tls {
+        missing.push(
+            "there is no TLS, so tokens and events could be read on the way: set server.tls_cert \
+             and server.tls_key, or, behind a proxy that has TLS, say --without-tls \
+             (server.without_tls)",
+        );
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let message =
+        format!("does not listen on {}, which others reach: {}", config.bind, missing.join("; "));
+    Err(AppError::new(Kind::Usage, "unsafe_address", message))
+}
+
+fn is_loopback(address: IpAddr) -> bool {
+    address.to_canonical().is_loopback()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(bind: &str, tls: bool) -> ServerConfig {
+        let files = rehome_app::config::TlsFiles { cert: "c".into(), key: "k".into() };
+        let bind = bind.parse().unwrap();
+        ServerConfig { bind, tls: tls.then_some(files), ..ServerConfig::default() }
+    }
+
+    #[test]
+    fn loopback_needs_nothing() {
+        for bind in ["127.0.0.1:0", "127.8.8.8:1", "[::1]:0", "[::ffff:127.0.0.1]:0"] {
+            assert!(admit(&config(bind, false), false).is_ok(), "{bind}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_others_reach_needs_tokens_and_tls_or_a_word() {
+        for bind in ["0.0.0.0:0", "[::]:0", "192.0.2.1:7411", "[::ffff:192.0.2.1]:0"] {
+            let refused = admit(&config(bind, false), false).unwrap_err().to_string();
+            assert!(refused.contains("no tokens") && refused.contains("no TLS"), "{refused}");
+            assert!(admit(&config(bind, true), false).is_err());
+            assert!(admit(&config(bind, false), true).is_err());
+            assert!(admit(&config(bind, true), true).is_ok());
+            let without_tls = ServerConfig { without_tls: true, ..config(bind, false) };
+            assert!(admit(&without_tls, false).is_err());
+            assert!(admit(&without_tls, true).is_ok());
+            let without_both = ServerConfig { without_tokens: true, ..without_tls };
+            assert!(admit(&without_both, false).is_ok());
+        }
+    }
+}

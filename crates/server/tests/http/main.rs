@@ -1,0 +1,9 @@
+//! The server as its clients see it: bytes on a connection, over stores in a folder.
+
+#![allow(clippy::unwrap_used, reason = "a test may end anywhere")]
+
+mod documents;
+mod events;
+mod follow;
+#[allow(unreachable_pub, reason = "shared by the files of this test")]
+mod kit;
