@@ -117,7 +117,7 @@ impl Deployment {
                 Some(route) => route,
                 None => control.create_route(tenant, &store).await?,
             };
-            let actor = format!("operator at {}", self.holder());
+            let actor = self.actor().to_owned();
             control.recover(tenant, route.rev, &store, n, ledger.head.seq, &actor).await?;
             found.recovered = true;
         }

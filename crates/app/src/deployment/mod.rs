@@ -28,6 +28,9 @@ use crate::error::{AppError, Kind};
 use crate::scrape::Reachable;
 use lazy_store::{Common, Identities, LazyStore};
 
+/// Longest name and reason in a log.
+const ACTOR_CHARS_MAX: usize = 300;
+
 /// Whether files, schemas and tables may be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
@@ -47,6 +50,8 @@ pub struct Deployment {
     metrics: Metrics,
     reachable: Arc<Reachable>,
     holder: Arc<str>,
+    /// In whose name operators' facts are recorded.
+    actor: Arc<str>,
 }
 
 impl Deployment {
@@ -85,13 +90,15 @@ impl Deployment {
         let metrics = Metrics::new(Arc::clone(&clock), config.metrics_retention);
         let observers = Observers::new([metrics.observer()]);
         let engine = Engine::watched(control, by_id, clock, engine_config(config), observers);
+        let holder = holder();
         Ok(Self {
             config: Arc::new(config.clone()),
             engine,
             stores: Arc::new(stores),
             metrics,
             reachable: Arc::default(),
-            holder: holder().into(),
+            actor: format!("operator at {holder}").into(),
+            holder: holder.into(),
         })
     }
 
@@ -151,9 +158,26 @@ impl Deployment {
         Supervisor::new(&self.engine, Arc::clone(&self.holder))
     }
 
-    /// The operator's side of migrations, in the name of this process.
+    /// The same deployment, for what somebody asks of it: who asked, and why if that was said, stand in
+    /// the migrations' logs.
+    #[must_use]
+    pub fn acting_as(&self, who: &str, why: Option<&str>) -> Self {
+        let why = why.map(str::trim).filter(|why| !why.is_empty());
+        let actor = why.map_or_else(|| who.to_owned(), |why| format!("{who}: {why}"));
+        // One line, and not without end: it is shown in tables.
+        let fits = actor.chars().map(|c| if c.is_control() { ' ' } else { c });
+        let actor: String = fits.take(ACTOR_CHARS_MAX).collect();
+        Self { actor: actor.into(), ..self.clone() }
+    }
+
+    /// In whose name operators' facts are recorded.
+    pub(crate) fn actor(&self) -> &str {
+        &self.actor
+    }
+
+    /// The operator's side of migrations, in the name of who asks.
     pub fn operations(&self) -> Operations {
-        Operations::new(&self.engine, format!("operator at {}", self.holder))
+        Operations::new(&self.engine, &*self.actor)
     }
 
     /// The store of that name.

@@ -55,7 +55,7 @@ impl Deployment {
             .await
             .map_err(|error| about(error.into()))?;
         let fact = Fact::Verified { level, seq: report.upto, violations: report.violations_total };
-        let actor = format!("operator at {}", self.holder());
+        let actor = self.actor().to_owned();
         control.record(Change { tenant, migration: id, rev: None, fact, actor }).await?;
         Ok(api::Verification {
             migration_id: id.uuid(),
