@@ -16,6 +16,7 @@ pub mod config;
 pub mod deployment;
 mod documents;
 pub mod error;
+pub mod history;
 pub mod load;
 pub mod migrations;
 pub mod options;

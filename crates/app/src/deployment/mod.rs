@@ -25,6 +25,7 @@ use uuid::Uuid;
 
 use crate::config::{Config, Url};
 use crate::error::{AppError, Kind};
+use crate::history::History;
 use crate::scrape::Reachable;
 use lazy_store::{Common, Identities, LazyStore};
 
@@ -49,6 +50,7 @@ pub struct Deployment {
     stores: Arc<BTreeMap<StoreId, Arc<LazyStore>>>,
     metrics: Metrics,
     reachable: Arc<Reachable>,
+    history: History,
     holder: Arc<str>,
     /// In whose name operators' facts are recorded.
     actor: Arc<str>,
@@ -88,7 +90,8 @@ impl Deployment {
         let by_id = stores.values().map(|store| Arc::clone(store) as Arc<dyn LedgerStore>);
         let by_id = Stores::new(by_id, config.default_store.clone())?;
         let metrics = Metrics::new(Arc::clone(&clock), config.metrics_retention);
-        let observers = Observers::new([metrics.observer()]);
+        let history = History::default();
+        let observers = Observers::new([metrics.observer(), history.observer()]);
         let engine = Engine::watched(control, by_id, clock, engine_config(config), observers);
         let holder = holder();
         Ok(Self {
@@ -97,6 +100,7 @@ impl Deployment {
             stores: Arc::new(stores),
             metrics,
             reachable: Arc::default(),
+            history,
             actor: format!("operator at {holder}").into(),
             holder: holder.into(),
         })
@@ -141,6 +145,11 @@ impl Deployment {
     /// Who answered when last asked.
     pub fn reachable(&self) -> &Reachable {
         &self.reachable
+    }
+
+    /// What was seen of migrations lately.
+    pub fn history(&self) -> &History {
+        &self.history
     }
 
     /// What was configured.

@@ -1,0 +1,86 @@
+//! How numbers, times and states read.
+
+use rehome_api::time::Time;
+
+/// With separators: 1,234,567.
+pub(super) fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A number that may not be known.
+pub(super) fn known(number: Option<u64>) -> String {
+    number.map_or_else(|| "not known".to_owned(), count)
+}
+
+/// Events per second.
+pub(super) fn rate(per_second: f64) -> String {
+    if per_second < 10.0 { format!("{per_second:.1}/s") } else { format!("{per_second:.0}/s") }
+}
+
+/// Milliseconds.
+pub(super) fn millis(ms: f64) -> String {
+    if ms < 10.0 { format!("{ms:.1} ms") } else { format!("{ms:.0} ms") }
+}
+
+/// A length of time, in its two largest units.
+pub(super) fn seconds(seconds: f64) -> String {
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "not below zero")]
+    let whole = seconds.max(0.0).min(1e15).round() as u64;
+    let parts = [(whole / 86_400, "d"), (whole / 3_600 % 24, "h"), (whole / 60 % 60, "min"), (whole % 60, "s")];
+    let first = parts.iter().position(|(number, _)| *number > 0).unwrap_or(3);
+    let told = parts[first..].iter().take(2).filter(|(number, _)| *number > 0);
+    let told: Vec<String> = told.map(|(number, unit)| format!("{number} {unit}")).collect();
+    if told.is_empty() { "0 s".to_owned() } else { told.join(" ") }
+}
+
+/// UTC, to the second.
+pub(super) fn time(at: Time) -> String {
+    let text = at.to_string();
+    match text.split_once('T') {
+        Some((day, rest)) => format!("{day} {}", &rest[..rest.len().min(8)]),
+        None => text,
+    }
+}
+
+/// The first piece of an id, for narrow places; the whole id is its title.
+pub(super) fn short(id: &str) -> &str {
+    id.split('-').next().unwrap_or(id)
+}
+
+/// A state as people say it.
+pub(super) fn state(name: &str) -> &str {
+    match name {
+        "pending" => "getting ready",
+        "bulk_copy" => "copying",
+        "dual_write" => "mirroring writes",
+        "cutover_paused" => "switching",
+        "migrated" => "migrated",
+        "failed" => "failed",
+        "rolled_back" => "aborted",
+        "paused" => "paused",
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_as_people_write_them() {
+        let numbers = [0, 999, 1_000, 1_234_567].map(count);
+        assert_eq!(numbers, ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!((rate(3.14), rate(1234.5)), ("3.1/s".to_owned(), "1234/s".to_owned()));
+        let lengths = [0.0, 59.6, 3_661.0, 90_000.0, 86_400.0].map(seconds);
+        assert_eq!(lengths, ["0 s", "1 min", "1 h 1 min", "1 d 1 h", "1 d"]);
+        assert_eq!(time(Time(0)), "1970-01-01 00:00:00");
+    }
+}
