@@ -16,6 +16,7 @@
 
 mod answer;
 mod auth;
+mod console;
 mod follow;
 mod gateway;
 mod health;
@@ -102,6 +103,7 @@ impl Server {
             listen::serve(listener, tls.subscribe(), router, limits, stop),
             state.deployment.work_on_all(stop),
             state.deployment.watch_reachable(stop),
+            state.deployment.watch_migrations(stop),
         );
     }
 }

@@ -16,7 +16,7 @@ use utoipa_axum::routes;
 use crate::answer::{Answer, Problem, finish, json_bytes, panicked};
 use crate::auth::{Origins, check_origin};
 use crate::state::State;
-use crate::{gateway, health};
+use crate::{console, gateway, health};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -61,6 +61,7 @@ pub(crate) fn router(state: &Arc<State>) -> Router {
     let origins = Origins::new(config, !state.tokens.borrow().is_empty());
     let (router, _) = described().split_for_parts();
     router
+        .merge(console::routes())
         .fallback(not_found)
         .method_not_allowed_fallback(not_allowed)
         .layer(middleware::from_fn_with_state(origins, check_origin))

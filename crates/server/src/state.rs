@@ -6,6 +6,7 @@ use std::time::Duration;
 use rehome_app::config::ServerLimits;
 use rehome_app::{CancellationToken, Deployment};
 use tokio::sync::{Semaphore, watch};
+use uuid::Uuid;
 
 use crate::auth::Tokens;
 
@@ -19,6 +20,8 @@ pub(crate) struct State {
     pub(crate) deployment: Deployment,
     pub(crate) tokens: watch::Sender<Arc<Tokens>>,
     pub(crate) limits: ServerLimits,
+    /// The secret of the console's forms, where there are no tokens.
+    pub(crate) forms: Uuid,
     /// Longest that a request may take.
     pub(crate) request_within: Duration,
     /// Room for the bodies of requests, in pieces.
@@ -40,6 +43,7 @@ impl State {
         Self {
             tokens: watch::Sender::new(Arc::new(tokens)),
             limits,
+            forms: crate::console::secret(),
             request_within: patience.max(REQUEST_WITHIN),
             bodies: Arc::new(Semaphore::new(limits.bodies_bytes_max as usize / PIECE_BYTES)),
             followers: Arc::new(Semaphore::new(limits.followers_max as usize)),

@@ -118,3 +118,20 @@ pub(crate) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a 
     let text = value.to_str().map(str::trim);
     text.map(Some).map_err(|_| Problem::bad_request("bad_header", format!("{name} is not ASCII")))
 }
+
+/// A form of the console: small, and sent by a page of ours.
+pub(crate) struct Form<T>(pub(crate) T);
+
+/// Most bytes of a form.
+const FORM_BYTES_MAX: usize = 16 << 10;
+
+impl<T: DeserializeOwned> FromRequest<Arc<State>> for Form<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &Arc<State>) -> Result<Self, Problem> {
+        let bytes = read(request.into_body(), FORM_BYTES_MAX, state).await?;
+        serde_urlencoded::from_bytes(&bytes)
+            .map(Self)
+            .map_err(|error| Problem::bad_request("bad_body", format!("the form: {error}")))
+    }
+}

@@ -49,7 +49,7 @@ pub(crate) struct Caller {
 impl Caller {
     fn of(tokens: &Tokens, parts: &Parts) -> Result<Self, Problem> {
         if tokens.is_empty() {
-            return Ok(Self { name: "anyone".into(), role: Role::Admin, hash: None });
+            return Ok(Self::anyone());
         }
         let unknown = |detail| {
             Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)
@@ -62,9 +62,24 @@ impl Caller {
         let given = given.to_str().ok().and_then(|text| text.split_once(' '));
         let given = given.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
         let (_, text) = given.ok_or_else(|| unknown("Authorization must be `Bearer TOKEN`"))?;
-        let hash = TokenHash::of(text.trim());
-        let token = tokens.find(&hash).ok_or_else(|| unknown("nobody knows this token"))?;
-        Ok(Self { name: token.name.as_str().into(), role: token.role, hash: Some(hash) })
+        Self::known(tokens, text.trim()).ok_or_else(|| unknown("nobody knows this token"))
+    }
+
+    /// Whoever reaches a server without tokens.
+    pub(crate) fn anyone() -> Self {
+        Self { name: "anyone".into(), role: Role::Admin, hash: None }
+    }
+
+    /// The bearer of this token, if it is known.
+    pub(crate) fn known(tokens: &Tokens, text: &str) -> Option<Self> {
+        let hash = TokenHash::of(text);
+        let token = tokens.find(&hash)?;
+        Some(Self { name: token.name.as_str().into(), role: token.role, hash: Some(hash) })
+    }
+
+    /// The name of the token, for logs.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     /// Whether the token is still what it was.
@@ -86,6 +101,14 @@ impl Caller {
         match self.role {
             Role::Viewer | Role::Operator | Role::Admin => Ok(()),
             Role::Tenant(_) => Err(self.refuse("a viewer")),
+        }
+    }
+
+    /// May act on migrations.
+    pub(crate) fn may_operate(&self) -> Result<(), Problem> {
+        match self.role {
+            Role::Operator | Role::Admin => Ok(()),
+            Role::Viewer | Role::Tenant(_) => Err(self.refuse("an operator")),
         }
     }
 

@@ -24,11 +24,10 @@ const CLASSES: [(&str, &str); 4] =
 /// A chart of the last minutes. `None` when there is nothing to draw yet.
 pub(super) fn draw(label: &str, unit: &str, series: &[Series<'_>]) -> Option<String> {
     let values = || series.iter().flat_map(|s| s.points.iter().filter_map(|(_, value)| *value));
-    if values().next().is_none() {
-        return None;
-    }
+    values().next()?;
     let top = nice(values().fold(0.0, f64::max));
-    let oldest = series.iter().flat_map(|s| s.points.iter().map(|(ago, _)| *ago)).fold(10.0, f64::max);
+    let oldest =
+        series.iter().flat_map(|s| s.points.iter().map(|(ago, _)| *ago)).fold(10.0, f64::max);
     let mut svg = String::new();
     render(&mut svg, oldest, top, unit, series).ok()?;
     Some(finish(&svg, &title(label, unit, series)))
@@ -40,7 +39,11 @@ fn nice(value: f64) -> f64 {
         return 1.0;
     }
     let power = 10_f64.powf(value.log10().floor());
-    [1.0, 2.0, 5.0, 10.0].map(|step| step * power).into_iter().find(|top| *top >= value).unwrap_or(value)
+    [1.0, 2.0, 5.0, 10.0]
+        .map(|step| step * power)
+        .into_iter()
+        .find(|top| *top >= value)
+        .unwrap_or(value)
 }
 
 fn render(
@@ -119,7 +122,11 @@ fn title(label: &str, unit: &str, series: &[Series<'_>]) -> String {
     let last = |s: &Series<'_>| s.points.iter().rev().find_map(|(_, value)| *value);
     let told = series.iter().filter_map(|s| {
         let value = short(last(s)?);
-        Some(if s.name.is_empty() { format!("{value}{unit}") } else { format!("{} {value}{unit}", s.name) })
+        Some(if s.name.is_empty() {
+            format!("{value}{unit}")
+        } else {
+            format!("{} {value}{unit}", s.name)
+        })
     });
     format!("{label}, last: {}", told.collect::<Vec<_>>().join(", "))
 }
@@ -143,11 +150,17 @@ mod tests {
 
     #[test]
     fn a_chart_has_its_lines_its_gaps_and_its_name_and_no_colour_of_its_own() {
-        let points = vec![(30.0, Some(5.0)), (20.0, Some(9.0)), (10.0, None), (5.0, Some(1.0)), (0.0, Some(2.0))];
-        let series = [Series { name: "p50", points: points.clone() }, Series { name: "p99 <b>", points }];
+        let points = vec![
+            (30.0, Some(5.0)),
+            (20.0, Some(9.0)),
+            (10.0, None),
+            (5.0, Some(1.0)),
+            (0.0, Some(2.0)),
+        ];
+        let series =
+            [Series { name: "p50", points: points.clone() }, Series { name: "p99 <b>", points }];
         let svg = draw("Append latency", " ms", &series).unwrap();
         assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"));
-        assert_eq!(svg.matches("<polyline").filter(|_| true).count(), svg.matches("<polyline").count());
         assert_eq!(svg.matches("stroke-line-1").count(), 2, "a gap in the middle: {svg}");
         assert!(svg.contains("last: p50 2 ms, p99 &lt;b&gt; 2 ms"), "{svg}");
         assert!(!svg.contains("=\"#0"), "{svg}");
@@ -162,6 +175,7 @@ mod tests {
 
     #[test]
     fn the_top_of_a_chart_is_a_number_that_people_read() {
-        assert_eq!([0.0, 0.7, 3.0, 99.0, 100.0, 101.0].map(nice), [1.0, 1.0, 5.0, 100.0, 100.0, 200.0]);
+        let tops = [0.0, 0.7, 3.0, 99.0, 100.0, 101.0].map(|value| short(nice(value)));
+        assert_eq!(tops, ["1", "1", "5", "100", "100", "200"]);
     }
 }

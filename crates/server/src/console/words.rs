@@ -33,8 +33,13 @@ pub(super) fn millis(ms: f64) -> String {
 /// A length of time, in its two largest units.
 pub(super) fn seconds(seconds: f64) -> String {
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "not below zero")]
-    let whole = seconds.max(0.0).min(1e15).round() as u64;
-    let parts = [(whole / 86_400, "d"), (whole / 3_600 % 24, "h"), (whole / 60 % 60, "min"), (whole % 60, "s")];
+    let whole = seconds.clamp(0.0, 1e15).round() as u64;
+    let parts = [
+        (whole / 86_400, "d"),
+        (whole / 3_600 % 24, "h"),
+        (whole / 60 % 60, "min"),
+        (whole % 60, "s"),
+    ];
     let first = parts.iter().position(|(number, _)| *number > 0).unwrap_or(3);
     let told = parts[first..].iter().take(2).filter(|(number, _)| *number > 0);
     let told: Vec<String> = told.map(|(number, unit)| format!("{number} {unit}")).collect();
@@ -78,7 +83,7 @@ mod tests {
     fn numbers_read_as_people_write_them() {
         let numbers = [0, 999, 1_000, 1_234_567].map(count);
         assert_eq!(numbers, ["0", "999", "1,000", "1,234,567"]);
-        assert_eq!((rate(3.14), rate(1234.5)), ("3.1/s".to_owned(), "1234/s".to_owned()));
+        assert_eq!((rate(3.125), rate(1234.5)), ("3.1/s".to_owned(), "1234/s".to_owned()));
         let lengths = [0.0, 59.6, 3_661.0, 90_000.0, 86_400.0].map(seconds);
         assert_eq!(lengths, ["0 s", "1 min", "1 h 1 min", "1 d 1 h", "1 d"]);
         assert_eq!(time(Time(0)), "1970-01-01 00:00:00");

@@ -71,7 +71,10 @@ impl Action {
             Self::Pause => matches!(state, "bulk_copy" | "dual_write"),
             Self::Resume => state == "paused",
             Self::CutOver => state == "dual_write",
-            Self::Abort => matches!(state, "pending" | "bulk_copy" | "dual_write" | "paused" | "failed" | "cutover_paused"),
+            Self::Abort => matches!(
+                state,
+                "pending" | "bulk_copy" | "dual_write" | "paused" | "failed" | "cutover_paused"
+            ),
             Self::Return => state == "migrated" && can_return,
             Self::Verify => matches!(state, "dual_write" | "migrated" | "paused"),
             Self::Acknowledge => state == "failed",
@@ -82,29 +85,46 @@ impl Action {
     fn happens(self, migration: &Migration) -> Markup {
         let (source, target) = (&migration.source_store, &migration.target_store);
         match self {
-            Self::Pause => html! { p { "Copying and mirroring stop until you resume. Writers notice nothing: they write to " strong { (source) } ". What was copied stays." } },
-            Self::Resume => html! { p { "The work goes on where it stopped; what was written meanwhile is caught up." } },
+            Self::Pause => {
+                html! { p { "Copying and mirroring stop until you resume. Writers notice nothing: they write to " strong { (source) } ". What was copied stays." } }
+            }
+            Self::Resume => {
+                html! { p { "The work goes on where it stopped; what was written meanwhile is caught up." } }
+            }
             Self::CutOver => html! {
                 p { "The tenant is switched from " strong { (source) } " to " strong { (target) } ". Writers wait for some milliseconds. "
                     "If it takes longer than the cutover timeout, all goes back to how it is now and writes go on at " strong { (source) } "." }
                 p { "The target is behind by " (words::known(migration.sync_lag_events)) " events; read back and proven up to event "
                     (words::known(migration.read_back_seq)) " of " (words::known(migration.events_total)) "." }
             },
-            Self::Abort => html! { p { "The migration is given up for good. The tenant stays at " strong { (source) } " and its writers notice nothing. The copy in "
-                strong { (target) } " takes nothing more." } },
-            Self::Return => html! { p { "A new migration moves the tenant from " strong { (target) } " back to " strong { (source) }
-                ", which was kept level since. It switches by itself once it is verified, with a pause of milliseconds." } },
-            Self::Verify => html! { p { "Both stores are read and compared event by event hash. Writers notice nothing; it takes some of the stores' speed." } },
-            Self::Acknowledge => html! { p { "Alerts and health tell of this failure no more. The migration stays as it is; abort it to clean up." } },
+            Self::Abort => {
+                html! { p { "The migration is given up for good. The tenant stays at " strong { (source) } " and its writers notice nothing. The copy in "
+                strong { (target) } " takes nothing more." } }
+            }
+            Self::Return => {
+                html! { p { "A new migration moves the tenant from " strong { (target) } " back to " strong { (source) }
+                ", which was kept level since. It switches by itself once it is verified, with a pause of milliseconds." } }
+            }
+            Self::Verify => {
+                html! { p { "Both stores are read and compared event by event hash. Writers notice nothing; it takes some of the stores' speed." } }
+            }
+            Self::Acknowledge => {
+                html! { p { "Alerts and health tell of this failure no more. The migration stays as it is; abort it to clean up." } }
+            }
             Self::Tune => html! { p { "The migration goes on with these options at once." } },
         }
     }
 }
 
 /// The page that asks.
-pub(in crate::console) fn page(viewer: &Viewer, action: Action, migration: &Migration, rate: Option<u32>) -> Markup {
+pub(in crate::console) fn page(
+    viewer: &Viewer,
+    action: Action,
+    migration: &Migration,
+    rate: Option<u32>,
+) -> Markup {
     let id = migration.id.to_string();
-    let back = format!("/migrations/{id}/page");
+    let back = format!("/migrations/{id}");
     let title = action.label();
     let risky = matches!(action, Action::Abort);
     let body = html! {

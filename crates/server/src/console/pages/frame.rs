@@ -14,7 +14,12 @@ pub(in crate::console) struct Viewer {
 }
 
 /// A page. `live`: where its pieces are told.
-pub(in crate::console) fn page(title: &str, viewer: Option<&Viewer>, live: Option<&str>, body: &Markup) -> Markup {
+pub(in crate::console) fn page(
+    title: &str,
+    viewer: Option<&Viewer>,
+    live: Option<&str>,
+    body: &Markup,
+) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -72,7 +77,12 @@ pub(in crate::console) fn login(problem: Option<&str>) -> Markup {
 }
 
 /// Something did not work; `back` is where to go on.
-pub(in crate::console) fn problem(viewer: Option<&Viewer>, title: &str, detail: &str, back: &str) -> Markup {
+pub(in crate::console) fn problem(
+    viewer: Option<&Viewer>,
+    title: &str,
+    detail: &str,
+    back: &str,
+) -> Markup {
     let body = html! {
         h1 { (title) }
         section class="notice bad" role="alert" {

@@ -35,7 +35,11 @@ pub(in crate::console) fn page(view: &View, viewer: &Viewer) -> Markup {
         p class="soft" { (view.migration.source_store) " → " (view.migration.target_store) ", migration " span class="mono" { (id) } }
         @for (id, piece) in pieces(view, viewer) { div id=(id) { (piece) } }
     };
-    let title = format!("{} {}", words::short(&view.migration.tenant_id.to_string()), words::state(&view.migration.state));
+    let title = format!(
+        "{} {}",
+        words::short(&view.migration.tenant_id.to_string()),
+        words::state(&view.migration.state)
+    );
     frame::page(&title, Some(viewer), Some(&live), &body)
 }
 
@@ -63,7 +67,8 @@ fn now(view: &View) -> Markup {
         "migrated" => "notice good",
         _ => "notice",
     };
-    let works = ["pending", "bulk_copy", "dual_write", "cutover_paused"].contains(&migration.state.as_str());
+    let works = ["pending", "bulk_copy", "dual_write", "cutover_paused"]
+        .contains(&migration.state.as_str());
     html! {
         section class=(class) {
             p { (badge(&migration.state)) " " strong { (sentence(migration)) } }
@@ -86,10 +91,14 @@ fn sentence(migration: &Migration) -> String {
     match migration.state.as_str() {
         "pending" => format!("Getting {target} ready. Writes go to {source}."),
         "bulk_copy" => format!("The history is being copied. Writes go to {source}."),
-        "dual_write" => format!("New writes are mirrored to {target}, which is read back and verified. Writes go to {source}."),
+        "dual_write" => format!(
+            "New writes are mirrored to {target}, which is read back and verified. Writes go to {source}."
+        ),
         "cutover_paused" => "Switching: writes wait for a moment.".to_owned(),
         "migrated" => format!("Done. Writes go to {target}."),
-        "failed" => format!("Stopped by a fault. Writes go to {source} as before; nothing is lost."),
+        "failed" => {
+            format!("Stopped by a fault. Writes go to {source} as before; nothing is lost.")
+        }
         "rolled_back" => format!("Given up. Writes go to {source}."),
         "paused" => format!("Paused. Writes go to {source}."),
         other => other.to_owned(),
@@ -131,7 +140,9 @@ fn phases(view: &View) -> Markup {
     let state = view.migration.state.as_str();
     let way = ["pending", "bulk_copy", "dual_write", "cutover_paused", "migrated"];
     let entered = |phase: &str| {
-        let enters = |entry: &&LogEntry| ENTERS.iter().any(|(fact, to)| *fact == entry.event && *to == phase);
+        let enters = |entry: &&LogEntry| {
+            ENTERS.iter().any(|(fact, to)| *fact == entry.event && *to == phase)
+        };
         view.log.iter().rev().find(enters).map(|entry| entry.at)
     };
     // A migration that left the way is shown where it left it.
@@ -203,8 +214,18 @@ fn charts(view: &View) -> Markup {
     #[allow(clippy::cast_precision_loss, reason = "pixels of a chart")]
     let drawn = [
         ("In the target", " %", vec![Series { name: "", points: line(&percent) }], ""),
-        ("Events per second to the target", "", vec![Series { name: "", points: line(&|s| Some(s.rate)) }], ""),
-        ("Behind, events", "", vec![Series { name: "", points: line(&|s| Some(s.lag as f64)) }], ""),
+        (
+            "Events per second to the target",
+            "",
+            vec![Series { name: "", points: line(&|s| Some(s.rate)) }],
+            "",
+        ),
+        (
+            "Behind, events",
+            "",
+            vec![Series { name: "", points: line(&|s| Some(s.lag as f64)) }],
+            "",
+        ),
         (
             "Append latency",
             " ms",
@@ -261,24 +282,23 @@ struct Cutover {
 fn cutovers_of(log: &[LogEntry]) -> Vec<Cutover> {
     let mut cutovers: Vec<Cutover> = Vec::new();
     for entry in log {
-        #[allow(clippy::cast_precision_loss, reason = "milliseconds of a pause")]
-        let since = |began: Time| (entry.at.0 - began.0).max(0) as f64 / 1e3;
-        match (entry.event.as_str(), cutovers.last_mut()) {
-            ("cutover_started", _) => {
-                cutovers.push(Cutover { began: entry.at, pause: None, ended: "under way".to_owned() });
-            }
-            ("cutover_rolled_back", Some(last)) => {
-                last.pause = Some(since(last.began));
-                let reason = entry.details.get("reason").and_then(serde_json::Value::as_str);
-                last.ended = format!("rolled back: {}", reason.unwrap_or("see the log"));
-            }
-            ("switched", Some(last)) => last.ended = "switched, the target is being activated".to_owned(),
-            ("target_activated", Some(last)) => {
-                last.pause = Some(since(last.began));
-                last.ended = "switched".to_owned();
-            }
-            _ => {}
+        if entry.event == "cutover_started" {
+            let ended = "under way".to_owned();
+            cutovers.push(Cutover { began: entry.at, pause: None, ended });
         }
+        let Some(last) = cutovers.last_mut() else { continue };
+        #[allow(clippy::cast_precision_loss, reason = "milliseconds of a pause")]
+        let pause = Some((entry.at.0 - last.began.0).max(0) as f64 / 1e3);
+        let (pause, ended) = match entry.event.as_str() {
+            "cutover_rolled_back" => {
+                let reason = entry.details.get("reason").and_then(serde_json::Value::as_str);
+                (pause, format!("rolled back: {}", reason.unwrap_or("see the log")))
+            }
+            "switched" => (None, "switched, the target is being activated".to_owned()),
+            "target_activated" => (pause, "switched".to_owned()),
+            _ => continue,
+        };
+        (last.pause, last.ended) = (pause, ended);
     }
     cutovers
 }
@@ -305,8 +325,10 @@ fn cutovers(view: &View) -> Markup {
 }
 
 fn verification(view: &View) -> Markup {
-    let number = |entry: &LogEntry, name: &str| entry.details.get(name).and_then(serde_json::Value::as_u64);
-    let done: Vec<&LogEntry> = view.log.iter().rev().filter(|entry| entry.event == "verified").collect();
+    let number =
+        |entry: &LogEntry, name: &str| entry.details.get(name).and_then(serde_json::Value::as_u64);
+    let done: Vec<&LogEntry> =
+        view.log.iter().rev().filter(|entry| entry.event == "verified").collect();
     html! {
         section aria-labelledby="verification-title" {
             h2 id="verification-title" { "Verification" }
@@ -328,7 +350,13 @@ fn verification(view: &View) -> Markup {
 
 fn options(view: &View) -> Markup {
     let options = &view.options;
-    let limit = |value: u32, unit: &str| if value == 0 { "no limit".to_owned() } else { format!("{}{unit}", words::count(value.into())) };
+    let limit = |value: u32, unit: &str| {
+        if value == 0 {
+            "no limit".to_owned()
+        } else {
+            format!("{}{unit}", words::count(value.into()))
+        }
+    };
     html! {
         section aria-labelledby="options-title" {
             h2 id="options-title" { "Options" }

@@ -35,7 +35,10 @@ pub(in crate::console) fn page(overview: &Overview, viewer: &Viewer) -> Markup {
 }
 
 /// The parts that change.
-pub(in crate::console) fn pieces(overview: &Overview, viewer: &Viewer) -> Vec<(&'static str, Markup)> {
+pub(in crate::console) fn pieces(
+    overview: &Overview,
+    viewer: &Viewer,
+) -> Vec<(&'static str, Markup)> {
     vec![
         ("health", health(overview)),
         ("migrations", migrations(overview, viewer)),
@@ -97,7 +100,7 @@ fn row(migration: &Migration) -> Markup {
     let moving = ["bulk_copy", "dual_write", "cutover_paused"].contains(&migration.state.as_str());
     html! {
         tr {
-            td data-label="Tenant" { a class="mono" href={ "/migrations/" (id) "/page" } title=(tenant) { (words::short(&tenant)) "…" } }
+            td data-label="Tenant" { a class="mono" href={ "/migrations/" (id) } title=(tenant) { (words::short(&tenant)) "…" } }
             td data-label="From → to" { (migration.source_store) " → " (migration.target_store) }
             td data-label="State" { (badge(&migration.state)) }
             td class="number" data-label="In the target" {

@@ -21,7 +21,12 @@ pub(in crate::console) struct Wish {
 }
 
 /// Asks who moves where.
-pub(in crate::console) fn form(viewer: &Viewer, stores: &[String], wish: &Wish, problem: Option<&str>) -> Markup {
+pub(in crate::console) fn form(
+    viewer: &Viewer,
+    stores: &[String],
+    wish: &Wish,
+    problem: Option<&str>,
+) -> Markup {
     let body = html! {
         h1 { "Move a tenant" }
         section {

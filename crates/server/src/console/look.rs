@@ -1,0 +1,63 @@
+//! What the pages show, gathered.
+
+use rehome_app::{AppError, Deployment};
+use rehome_domain::ids::MigrationId;
+use rehome_ports::clock::{Clock as _, SystemClock};
+
+use super::pages::migration::View;
+use super::pages::overview::{Overview, Store};
+
+/// Migrations on the overview.
+const LISTED: usize = 50;
+
+pub(super) async fn overview(deployment: &Deployment) -> Result<Overview, AppError> {
+    let migrations = deployment.migrations(None, None, LISTED + 1).await;
+    let reachable = deployment.reachable();
+    let ups = reachable.stores();
+    let config = deployment.config();
+    let stores = config.stores.iter().map(|store| Store {
+        id: store.id.to_string(),
+        url: store.url.to_string(),
+        default: store.id == config.default_store,
+        up: ups.iter().find(|(id, _)| *id == store.id).map(|(_, up)| *up),
+    });
+    let (mut migrations, control_plane) = match migrations {
+        Ok(migrations) => (migrations, reachable.control_plane().map(|_| true)),
+        // The page says so; what it lists is nothing.
+        Err(error) if error.kind() == rehome_app::Kind::Failed => (Vec::new(), Some(false)),
+        Err(error) => return Err(error),
+    };
+    let more = migrations.len() > LISTED;
+    migrations.truncate(LISTED);
+    Ok(Overview { migrations, more, stores: stores.collect(), control_plane })
+}
+
+pub(super) async fn migration(deployment: &Deployment, id: MigrationId) -> Result<View, AppError> {
+    let migration = deployment.migration(id).await?;
+    let mut log = Vec::new();
+    loop {
+        let after = log.last().map_or(0, |entry: &rehome_api::LogEntry| entry.index);
+        let page = deployment.log(id, after).await?;
+        if page.is_empty() {
+            break;
+        }
+        log.extend(page);
+    }
+    let holder = deployment.lease(id).await?;
+    let tenant = rehome_domain::ids::TenantId::new(migration.tenant_id);
+    let can_return = migration.state == "migrated"
+        && deployment.tenant(tenant).await.is_ok_and(|tenant| {
+            let last = tenant.migration.is_some_and(|last| last.id == migration.id);
+            tenant.rollback_window_open && last
+        });
+    Ok(View {
+        options: deployment.migration_options(id).await?,
+        here: holder.as_deref() == Some(deployment.holder()),
+        holder,
+        log,
+        samples: deployment.history().of(id),
+        now: rehome_api::time::Time(SystemClock.now().micros()),
+        can_return,
+        migration,
+    })
+}
