@@ -58,11 +58,11 @@ fn render(
     let mut chart = ChartBuilder::on(&area)
         .margin(4)
         .margin_right(10)
-        .x_label_area_size(18)
-        .y_label_area_size(58)
+        .x_label_area_size(22)
+        .y_label_area_size(64)
         .build_cartesian_2d((-oldest)..0.0, 0.0..top)
         .map_err(fail)?;
-    let font = ("sans-serif", 11).into_font().color(&INK);
+    let font = ("sans-serif", 14).into_font().color(&INK);
     let left = font.clone().pos(Pos::new(HPos::Right, VPos::Center));
     chart
         .configure_mesh()

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may end anywhere")]
 
+mod console;
 mod documents;
 mod events;
 mod follow;

@@ -314,7 +314,7 @@ fn cutovers(view: &View) -> Markup {
                 table class="stack" {
                     thead { tr { th { "Began (UTC)" } th class="number" { "Pause, by the log" } th { "Ended" } } }
                     tbody { @for cutover in cutovers.iter().rev() { tr {
-                        td data-label="Began" { (words::time(cutover.began)) }
+                        td class="time" data-label="Began" { (words::time(cutover.began)) }
                         td class="number" data-label="Pause" { @match cutover.pause { Some(pause) => { (words::millis(pause)) } None => { "–" } } }
                         td data-label="Ended" { (cutover.ended) }
                     } } }
@@ -382,7 +382,7 @@ fn log(view: &View) -> Markup {
             table class="stack" {
                 thead { tr { th { "When (UTC)" } th { "What" } th { "Who" } th { "Details" } } }
                 tbody { @for entry in view.log.iter().rev() { tr {
-                    td data-label="When" { (words::time(entry.at)) }
+                    td class="time" data-label="When" { (words::time(entry.at)) }
                     td data-label="What" { (entry.event.replace('_', " ")) }
                     td data-label="Who" class="mono" { (entry.actor) }
                     td data-label="Details" class="mono" { (details(entry)) }

@@ -61,8 +61,11 @@ fn health(overview: &Overview) -> Markup {
             migration.error.as_deref().unwrap_or("no reason was recorded")
         ));
     }
+    let unknown = overview.stores.iter().any(|store| store.up.is_none());
     html! {
-        @if problems.is_empty() {
+        @if problems.is_empty() && unknown {
+            section class="notice" { p { "The stores are being asked." } }
+        } @else if problems.is_empty() {
             section class="notice good" { p { strong { "All is well." } " Every store answers and nothing needs you." } }
         } @else {
             section class="notice bad" {
@@ -114,7 +117,7 @@ fn row(migration: &Migration) -> Markup {
                     Some(eta) => { (words::seconds(eta)) } None => { "–" }
                 }
             }
-            td data-label="Asked for" { (words::time(migration.created_at)) }
+            td class="time" data-label="Asked for" { (words::time(migration.created_at)) }
         }
     }
 }

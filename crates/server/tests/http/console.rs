@@ -1,0 +1,207 @@
+//! The console without a browser: who sees what, and what is refused.
+
+use rehome_app::tokens::{Role, Token, TokenHash};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::kit::{Events, Reply, Request, Site};
+
+/// The word of a page's forms.
+fn word(page: &Reply) -> String {
+    let text = page.text();
+    let (_, rest) = text.split_once("name=\"csrf\" value=\"").unwrap_or_else(|| panic!("{text}"));
+    rest.split('"').next().unwrap().to_owned()
+}
+
+fn form(path: &str, fields: &[(&str, &str)]) -> Request {
+    let fields: Vec<String> =
+        fields.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    Request::new("POST", path).body("application/x-www-form-urlencoded", fields.join("&"))
+}
+
+async fn start(site: &Site, tenant: Uuid) -> String {
+    let plan =
+        site.get(&format!("/console/plan?tenant={tenant}&to=dedicated&cutover=manual")).await;
+    assert_eq!(plan.status, 200);
+    let (csrf, tenant) = (word(&plan), tenant.to_string());
+    let fields = [
+        ("csrf", csrf.as_str()),
+        ("tenant", &tenant),
+        ("to", "dedicated"),
+        ("cutover", "manual"),
+        ("window", "1h"),
+        ("reason", "a+bigger+machine"),
+    ];
+    let started = site.ask(form("/console/start", &fields)).await;
+    assert_eq!(started.status, 303, "{}", started.text());
+    started.header("location").unwrap().to_owned()
+}
+
+async fn until_shown(site: &Site, path: &str, text: &str) -> Reply {
+    let asked = async {
+        loop {
+            let page = site.get(path).await;
+            if page.text().contains(text) {
+                return page;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    crate::kit::within(text, asked).await
+}
+
+#[tokio::test]
+async fn a_whole_migration_is_run_from_pages_that_need_no_script() {
+    let (site, tenant) = (Site::new().await, Uuid::new_v4());
+    site.fill(tenant, 1..=20).await;
+    let page = start(&site, tenant).await;
+    until_shown(&site, &page, "Switch now").await;
+
+    let confirm = format!("/console{page}/cutover");
+    let asks = site.get(&confirm).await;
+    assert!(asks.text().contains("Writers wait for some milliseconds"), "{}", asks.text());
+    let done = site.ask(form(&confirm, &[("csrf", &word(&asks))])).await;
+    assert_eq!((done.status, done.header("location")), (303, Some(page.as_str())));
+    let shown = until_shown(&site, &page, "Done. Writes go to dedicated.").await;
+    assert!(shown.text().contains("anyone: a bigger machine"), "who and why: {}", shown.text());
+    assert!(shown.text().contains("Return to the old store"));
+    assert!(!shown.text().contains("Switch now"));
+
+    // What is not possible any more is said, and changes nothing.
+    let abort = format!("/console{page}/abort");
+    let refused = site.ask(form(&abort, &[("csrf", &word(&asks))])).await;
+    assert_eq!(refused.status, 409);
+    assert!(refused.text().contains("Not possible now"), "{}", refused.text());
+    site.ends().await;
+}
+
+#[tokio::test]
+async fn a_page_is_told_again_when_it_has_changed() {
+    let (site, tenant) = (Site::new().await, Uuid::new_v4());
+    site.fill(tenant, 1..=5).await;
+    let page = start(&site, tenant).await;
+    let id = page.rsplit('/').next().unwrap();
+    let live = Request::new("GET", format!("/console/live?migration={id}"));
+    let mut events = Events::open(&site, live).await;
+    loop {
+        let sent = events.next().await.expect("it goes on");
+        if sent.data.is_empty() {
+            continue;
+        }
+        let piece: Value = serde_json::from_str(&sent.data).unwrap();
+        if piece["id"] == "now" && piece["html"].as_str().unwrap().contains("mirrored to dedicated")
+        {
+            break;
+        }
+    }
+    site.ends().await;
+}
+
+#[tokio::test]
+async fn pages_load_nothing_from_elsewhere_and_have_no_script_of_their_own() {
+    let site = Site::new().await;
+    let pages = [
+        "/",
+        "/console/start",
+        "/console/login",
+        "/migrations/00000000-0000-0000-0000-000000000001",
+    ];
+    for path in pages {
+        let page = site.get(path).await;
+        let policy = page.header("content-security-policy").unwrap();
+        assert!(policy.starts_with("default-src 'none'; script-src 'self'"), "{policy}");
+        assert!(!policy.contains("unsafe"), "{policy}");
+        assert_eq!(page.header("x-frame-options"), Some("DENY"));
+        let text = page.text();
+        for bad in [" style=\"", " onclick", "javascript:", "http://", "//cdn"] {
+            assert!(!text.replace("http://www.w3.org/2000/svg", "").contains(bad), "{path}: {bad}");
+        }
+        assert_eq!(text.matches("<script").count(), 1, "the one file: {text}");
+    }
+    assert_eq!(site.get(pages[3]).await.status, 404);
+    site.ends().await;
+}
+
+#[tokio::test]
+async fn what_people_write_is_text_and_never_markup() {
+    let (site, tenant) = (Site::new().await, Uuid::new_v4());
+    site.fill(tenant, 1..=3).await;
+    let typed =
+        site.get("/console/plan?tenant=%3Cscript%3Ealert(1)%3C/script%3E&to=%22%3E%3Cb%3E").await;
+    assert!(!typed.text().contains("<script>alert") && !typed.text().contains("\"><b>"));
+    assert!(typed.text().contains("&lt;script&gt;alert(1)"), "{}", typed.text());
+    site.ends().await;
+}
+
+#[tokio::test]
+async fn a_form_from_elsewhere_is_refused() {
+    let (site, tenant) = (Site::new().await, Uuid::new_v4());
+    site.fill(tenant, 1..=3).await;
+    let page = start(&site, tenant).await;
+    let pause = format!("/console{page}/pause");
+    let asks = site.get(&pause).await;
+    let guessed = site.ask(form(&pause, &[("csrf", &"0".repeat(64))])).await;
+    assert_eq!(guessed.status, 403);
+    assert_eq!(site.ask(form(&pause, &[])).await.status, 403);
+    let foreign = form(&pause, &[("csrf", &word(&asks))]).header("Origin", "https://evil.example");
+    assert_eq!(site.ask(foreign).await.status, 403);
+    assert!(!site.get(&page).await.text().contains("Paused."));
+    site.ends().await;
+}
+
+#[tokio::test]
+async fn with_tokens_the_console_asks_for_one_and_a_viewer_sees_no_buttons() {
+    let tenant = Uuid::new_v4();
+    let make = |name: &str, role| {
+        let text = format!("rehome_{name}");
+        (text.clone(), Token::new(name.to_owned(), role, TokenHash::of(&text)).unwrap())
+    };
+    let (viewer, viewers) = make("looks", Role::Viewer);
+    let (operator, operators) = make("acts", Role::Operator);
+    let (own, tenants) = make("own", Role::Tenant(rehome_domain::ids::TenantId::new(tenant)));
+    let site = Site::with(|config| config.tokens = vec![viewers, operators, tenants]).await;
+    let append = Request::new("POST", format!("/v1/tenants/{tenant}/append"))
+        .header("Authorization", format!("Bearer {own}"))
+        .json(&serde_json::json!({
+            "stream_type": "order", "stream_id": "1", "expected_version": "any",
+            "events": [{"event_type": "Made", "data": {}}],
+        }));
+    assert_eq!(site.ask(append).await.status, 201);
+
+    let stranger = site.get("/").await;
+    assert_eq!((stranger.status, stranger.header("location")), (303, Some("/console/login")));
+    for wrong in ["rehome_nobody", own.as_str(), ""] {
+        let reply = site.ask(form("/console/login", &[("token", wrong)])).await;
+        assert_eq!((reply.status, reply.header("set-cookie")), (401, None), "{wrong}");
+    }
+    let mut sessions = Vec::new();
+    for token in [&viewer, &operator] {
+        let reply = site.ask(form("/console/login", &[("token", token)])).await;
+        let cookie = reply.header("set-cookie").unwrap().to_owned();
+        assert!(cookie.contains("HttpOnly; SameSite=Strict"), "{cookie}");
+        sessions.push(cookie.split(';').next().unwrap().to_owned());
+    }
+    let get = |path: String, session: &str| Request::new("GET", path).header("Cookie", session);
+    let plan = format!("/console/plan?tenant={tenant}&to=dedicated&cutover=manual");
+    let csrf = word(&site.ask(get(plan.clone(), &sessions[1])).await);
+    let id = tenant.to_string();
+    let fields = [("csrf", csrf.as_str()), ("tenant", &id), ("to", "dedicated")];
+    let started = form("/console/start", &fields).header("Cookie", &sessions[1]);
+    let page = site.ask(started).await.header("location").unwrap().to_owned();
+
+    let seen = site.ask(get(page.clone(), &sessions[0])).await;
+    assert!(seen.text().contains("looks (may look)"), "{}", seen.text());
+    assert!(!seen.text().contains("class=\"button"), "{}", seen.text());
+    assert!(site.ask(get(page.clone(), &sessions[1])).await.text().contains("class=\"button"));
+    assert!(site.ask(get(page.clone(), &sessions[1])).await.text().contains(">acts<"));
+    let words = word(&site.ask(get(page.clone(), &sessions[0])).await);
+    let deed =
+        form(&format!("/console{page}/abort"), &[("csrf", &words)]).header("Cookie", &sessions[0]);
+    let refused = site.ask(deed).await;
+    assert_eq!(refused.status, 403);
+    assert!(refused.text().contains("may look, and not act"));
+    // The cookie is no key to the API.
+    let api = Request::new("GET", format!("/v1/tenants/{tenant}")).header("Cookie", &sessions[1]);
+    site.ask(api).await.problem(401, "unauthorized");
+    site.ends().await;
+}
