@@ -4,6 +4,7 @@
 //! domain ◀── ports ◀──┬── engine ◀─────┐
 //!    ▲                └── adapters/* ◀─┴── app ◀── server ◀── cli
 //!  model                            api ◀──┴────────┴─────────┘
+//!                           monitoring ◀──┴──────────────────┘
 //! ```
 //!
 //! Dependencies of tests are free: the engine's tests may well run on an adapter.
@@ -18,6 +19,8 @@ enum Room {
     Adapter,
     Engine,
     Api,
+    /// Rules and dashboards: text from thresholds.
+    Monitoring,
     App,
     Server,
     Cli,
@@ -34,6 +37,7 @@ impl Room {
             "crates/ports" => Self::Ports,
             "crates/engine" => Self::Engine,
             "crates/api" => Self::Api,
+            "crates/monitoring" => Self::Monitoring,
             "crates/app" => Self::App,
             "crates/server" => Self::Server,
             "crates/cli" => Self::Cli,
@@ -46,16 +50,16 @@ impl Room {
 
     /// The rooms that this one may depend on.
     const fn may_use(self) -> &'static [Self] {
-        use Room::{Adapter, Api, App, Cli, Domain, Engine, Ports, Server};
+        use Room::{Adapter, Api, App, Cli, Domain, Engine, Monitoring, Ports, Server};
         match self {
-            Domain | Api => &[],
+            Domain | Api | Monitoring => &[],
             Ports | Self::Model => &[Domain],
             Adapter | Engine => &[Domain, Ports],
-            App => &[Domain, Ports, Engine, Adapter, Api],
+            App => &[Domain, Ports, Engine, Adapter, Api, Monitoring],
             Server => &[Domain, Ports, Engine, App, Api],
-            Cli => &[Domain, Ports, App, Server, Api],
+            Cli => &[Domain, Ports, App, Server, Api, Monitoring],
             Self::Outside => {
-                &[Domain, Ports, Adapter, Engine, Api, App, Server, Cli, Self::Outside]
+                &[Domain, Ports, Adapter, Engine, Api, Monitoring, App, Server, Cli, Self::Outside]
             }
         }
     }

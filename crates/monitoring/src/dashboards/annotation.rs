@@ -1,0 +1,56 @@
+//! What is marked on every graph: changes of phase, and cutovers.
+
+use serde_json::{Value, json};
+
+use super::data_source;
+
+/// The states and their names, as `migration_state` counts them.
+pub(super) const STATES: [(u8, &str, &str); 8] = [
+    (0, "pending", "text"),
+    (1, "bulk_copy", "blue"),
+    (2, "dual_write", "purple"),
+    (3, "cutover_paused", "orange"),
+    (4, "migrated", "green"),
+    (5, "failed", "red"),
+    (6, "rolled_back", "yellow"),
+    (7, "paused", "text"),
+];
+
+pub(super) fn all() -> Vec<Value> {
+    vec![
+        annotation("Phases", "blue", &phases(), "{{phase}}"),
+        annotation("Cutovers", "orange", CUTOVERS, "cutover {{status}}"),
+    ]
+}
+
+/// A cutover may be over before the next scrape: its counter tells of it all the same.
+const CUTOVERS: &str = "sum by (migration_id, status) (increase(cutover_attempts_total{migration_id=~\"$migration\"}[1m])) > 0";
+
+/// The state that a migration is in now and was not a minute ago, by its name.
+fn phases() -> String {
+    let entered = STATES.map(|(number, name, _)| {
+        format!(
+            "label_replace(\
+             max by (migration_id, tenant_id) (migration_state{{migration_id=~\"$migration\"}}) == {number} \
+             unless on (migration_id, tenant_id) \
+             max by (migration_id, tenant_id) (migration_state{{migration_id=~\"$migration\"}} offset 1m) == {number}, \
+             \"phase\", \"{name}\", \"\", \"\")"
+        )
+    });
+    entered.join(" or ")
+}
+
+fn annotation(name: &str, color: &str, expr: &str, text: &str) -> Value {
+    json!({
+        "name": name,
+        "datasource": data_source(),
+        "enable": true,
+        "hide": false,
+        "iconColor": color,
+        "expr": expr,
+        "step": "60s",
+        "titleFormat": "{{migration_id}}",
+        "textFormat": text,
+        "useValueForTime": false,
+    })
+}

@@ -1,0 +1,128 @@
+//! Grafana dashboards, one file each; `panel` has what they are made of.
+//!
+//! A panel whose answer is "none" says 0 and not "No data"; one that has no answer, such as the latency
+//! of writes that nobody makes, says why.
+
+mod annotation;
+mod dual_write;
+mod overview;
+mod panel;
+mod tenant;
+
+use serde_json::{Value, json};
+
+use crate::File;
+use panel::{Panel, Row};
+
+/// The version of Grafana's dashboard model that is written. Later Grafanas migrate it on loading.
+const SCHEMA_VERSION: u32 = 39;
+
+/// One dashboard.
+struct Dashboard {
+    /// The name in addresses.
+    uid: &'static str,
+    title: &'static str,
+    description: &'static str,
+    variables: Vec<Value>,
+    rows: Vec<Row>,
+}
+
+pub(crate) fn files() -> Vec<File> {
+    let file = |path, dashboard: &Dashboard| File { path, text: text(&dashboard.json()) };
+    vec![
+        file("dashboards/migration-overview.json", &overview::dashboard()),
+        file("dashboards/dual-write-health.json", &dual_write::dashboard()),
+        file("dashboards/tenant.json", &tenant::dashboard()),
+    ]
+}
+
+fn text(document: &Value) -> String {
+    format!("{document:#}\n")
+}
+
+impl Dashboard {
+    fn json(&self) -> Value {
+        let mut variables = vec![data_source_variable()];
+        variables.extend(self.variables.iter().cloned());
+        json!({
+            "uid": self.uid,
+            "title": self.title,
+            "description": self.description,
+            "tags": ["rehome", "migration"],
+            "schemaVersion": SCHEMA_VERSION,
+            "version": 1,
+            "editable": true,
+            "graphTooltip": 1,
+            "refresh": "10s",
+            "timezone": "browser",
+            "time": {"from": "now-1h", "to": "now"},
+            "templating": {"list": variables},
+            "annotations": {"list": annotation::all()},
+            "links": [{
+                "title": "rehome",
+                "type": "dashboards",
+                "icon": "external link",
+                "tooltip": "",
+                "tags": ["rehome"],
+                "asDropdown": false,
+                "targetBlank": false,
+                "includeVars": true,
+                "keepTime": true,
+            }],
+            "panels": panel::laid_out(&self.rows),
+        })
+    }
+}
+
+/// The data source that every query asks, chosen by who looks.
+fn data_source() -> Value {
+    json!({"type": "prometheus", "uid": "${datasource}"})
+}
+
+fn data_source_variable() -> Value {
+    json!({
+        "name": "datasource",
+        "label": "Data source",
+        "type": "datasource",
+        "query": "prometheus",
+        "regex": "",
+        "hide": 0,
+        "refresh": 1,
+        "includeAll": false,
+        "multi": false,
+        "options": [],
+    })
+}
+
+/// A variable with the values of `label` among `series`; all of them unless some are chosen.
+fn variable(name: &str, title: &str, series: &str, label: &str) -> Value {
+    let query = format!("label_values({series}, {label})");
+    json!({
+        "name": name,
+        "label": title,
+        "type": "query",
+        "datasource": data_source(),
+        "query": query,
+        "definition": query,
+        "refresh": 2,
+        "sort": 1,
+        "hide": 0,
+        "regex": "",
+        "multi": true,
+        "includeAll": true,
+        "allValue": ".*",
+        "current": {"selected": true, "text": ["All"], "value": ["$__all"]},
+        "options": [],
+    })
+}
+
+/// A variable of which exactly one value is chosen.
+fn one_of(name: &str, title: &str, series: &str, label: &str) -> Value {
+    let mut variable = variable(name, title, series, label);
+    if let Value::Object(fields) = &mut variable {
+        fields.insert("multi".to_owned(), json!(false));
+        fields.insert("includeAll".to_owned(), json!(false));
+        fields.retain(|key, _| key != "allValue" && key != "current");
+    }
+    variable
+}

@@ -1,0 +1,279 @@
+//! Panels and how they are laid out.
+
+use serde_json::{Value, json};
+
+use super::annotation::STATES;
+use super::data_source;
+
+/// Columns of Grafana's grid.
+const COLUMNS: u32 = 24;
+
+/// Panels under a heading.
+pub(super) struct Row {
+    pub(super) title: &'static str,
+    pub(super) panels: Vec<Panel>,
+}
+
+/// How a panel shows its numbers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    Stat,
+    Gauge,
+    Lines,
+    Timeline,
+    Table,
+}
+
+/// One panel.
+pub(super) struct Panel {
+    shape: Shape,
+    title: &'static str,
+    description: &'static str,
+    queries: Vec<(String, &'static str)>,
+    unit: &'static str,
+    width: u32,
+    max: Option<f64>,
+    limit: Option<f64>,
+    none: Option<&'static str>,
+}
+
+impl Panel {
+    fn new(shape: Shape, title: &'static str, description: &'static str, width: u32) -> Self {
+        Self {
+            shape,
+            title,
+            description,
+            queries: Vec::new(),
+            unit: "short",
+            width,
+            max: None,
+            limit: None,
+            none: None,
+        }
+    }
+
+    /// One number, as it is now.
+    pub(super) fn stat(title: &'static str, description: &'static str) -> Self {
+        Self::new(Shape::Stat, title, description, 4)
+    }
+
+    /// A part of a whole, as it is now.
+    pub(super) fn gauge(title: &'static str, description: &'static str) -> Self {
+        Self::new(Shape::Gauge, title, description, 8)
+    }
+
+    /// Numbers over time.
+    pub(super) fn lines(title: &'static str, description: &'static str) -> Self {
+        Self::new(Shape::Lines, title, description, 12)
+    }
+
+    /// The states of migrations over time.
+    pub(super) fn timeline(title: &'static str, description: &'static str) -> Self {
+        Self::new(Shape::Timeline, title, description, COLUMNS)
+    }
+
+    /// One line per series, as it is now, with its labels; the value is a state.
+    pub(super) fn table(title: &'static str, description: &'static str) -> Self {
+        Self::new(Shape::Table, title, description, COLUMNS)
+    }
+
+    /// What is asked, and how each series is called.
+    pub(super) fn query(mut self, expr: impl Into<String>, legend: &'static str) -> Self {
+        self.queries.push((expr.into(), legend));
+        self
+    }
+
+    /// In which unit, by Grafana's word.
+    pub(super) fn unit(mut self, unit: &'static str) -> Self {
+        self.unit = unit;
+        self
+    }
+
+    /// How many of the 24 columns it takes.
+    pub(super) fn width(mut self, width: u32) -> Self {
+        self.width = width;
+        self
+    }
+
+    /// The largest value there can be.
+    pub(super) fn max(mut self, max: f64) -> Self {
+        self.max = Some(max);
+        self
+    }
+
+    /// From where on it is shown in red.
+    pub(super) fn limit(mut self, limit: f64) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
+    /// What is said where there is no answer.
+    pub(super) fn none(mut self, none: &'static str) -> Self {
+        self.none = Some(none);
+        self
+    }
+
+    fn height(&self) -> u32 {
+        match self.shape {
+            Shape::Stat => 4,
+            Shape::Gauge | Shape::Lines | Shape::Timeline | Shape::Table => 8,
+        }
+    }
+
+    fn json(&self, id: u32, x: u32, y: u32) -> Value {
+        let instant = matches!(self.shape, Shape::Stat | Shape::Gauge | Shape::Table);
+        let targets = self.queries.iter().zip('A'..='Z').map(|((expr, legend), name)| {
+            json!({
+                "refId": name.to_string(),
+                "datasource": data_source(),
+                "expr": expr,
+                "legendFormat": legend,
+                "instant": instant,
+                "range": !instant,
+                "format": if self.shape == Shape::Table { "table" } else { "time_series" },
+            })
+        });
+        let mut panel = json!({
+            "id": id,
+            "type": self.shape.name(),
+            "title": self.title,
+            "description": self.description,
+            "datasource": data_source(),
+            "gridPos": {"h": self.height(), "w": self.width, "x": x, "y": y},
+            "targets": targets.collect::<Vec<_>>(),
+            "options": self.shape.options(),
+            "fieldConfig": {"defaults": self.defaults(), "overrides": []},
+        });
+        if self.shape == Shape::Table {
+            panel["transformations"] = json!([{
+                "id": "organize",
+                "options": {"excludeByName": {"Time": true}, "renameByName": {"Value": "state"}},
+            }]);
+        }
+        panel
+    }
+
+    fn defaults(&self) -> Value {
+        let mut steps = vec![json!({"color": "green", "value": null})];
+        steps.extend(self.limit.map(|limit| json!({"color": "red", "value": limit})));
+        let color = if self.shape == Shape::Lines { "palette-classic" } else { "thresholds" };
+        let mut defaults = json!({
+            "unit": self.unit,
+            "min": 0,
+            "color": {"mode": color},
+            "thresholds": {"mode": "absolute", "steps": steps},
+            "mappings": [],
+        });
+        if let Some(max) = self.max {
+            defaults["max"] = json!(max);
+        }
+        if let Some(none) = self.none {
+            defaults["noValue"] = json!(none);
+        }
+        if matches!(self.shape, Shape::Timeline | Shape::Table) {
+            defaults["mappings"] = json!([{"type": "value", "options": states()}]);
+        }
+        if self.shape == Shape::Lines {
+            let style = if self.limit.is_some() { "dashed" } else { "off" };
+            defaults["custom"] = json!({
+                "drawStyle": "line",
+                "lineWidth": 1,
+                "fillOpacity": 10,
+                "showPoints": "never",
+                "thresholdsStyle": {"mode": style},
+            });
+        }
+        defaults
+    }
+}
+
+fn states() -> Value {
+    let options = STATES.iter().map(|(number, name, color)| {
+        (number.to_string(), json!({"text": name, "color": color, "index": number}))
+    });
+    Value::Object(options.collect())
+}
+
+impl Shape {
+    /// Grafana's name of the panel.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Stat => "stat",
+            Self::Gauge => "gauge",
+            Self::Lines => "timeseries",
+            Self::Timeline => "state-timeline",
+            Self::Table => "table",
+        }
+    }
+
+    fn options(self) -> Value {
+        let last = json!({"calcs": ["lastNotNull"], "fields": "", "values": false});
+        let legend = json!({
+            "displayMode": "list", "placement": "bottom", "showLegend": true, "calcs": [],
+        });
+        let tooltip = json!({"mode": "multi", "sort": "desc"});
+        match self {
+            Self::Stat => json!({
+                "graphMode": "none",
+                "colorMode": "value",
+                "justifyMode": "auto",
+                "textMode": "auto",
+                "wideLayout": true,
+                "showPercentChange": false,
+                "percentChangeColorMode": "standard",
+                "orientation": "auto",
+                "reduceOptions": last,
+            }),
+            Self::Gauge => json!({
+                "showThresholdLabels": false,
+                "showThresholdMarkers": true,
+                "sizing": "auto",
+                "minVizWidth": 75,
+                "minVizHeight": 75,
+                "orientation": "auto",
+                "reduceOptions": last,
+            }),
+            Self::Lines => json!({"legend": legend, "tooltip": tooltip}),
+            Self::Timeline => json!({
+                "showValue": "auto",
+                "rowHeight": 0.9,
+                "mergeValues": true,
+                "alignValue": "left",
+                "legend": legend,
+                "tooltip": tooltip,
+            }),
+            Self::Table => json!({"frameIndex": 0, "showHeader": true, "cellHeight": "sm"}),
+        }
+    }
+}
+
+/// All rows and their panels, from left to right and from top to bottom.
+pub(super) fn laid_out(rows: &[Row]) -> Vec<Value> {
+    let mut panels = Vec::new();
+    let (mut id, mut y) = (1, 0);
+    for row in rows {
+        panels.push(json!({
+            "id": id,
+            "type": "row",
+            "title": row.title,
+            "collapsed": false,
+            "gridPos": {"h": 1, "w": COLUMNS, "x": 0, "y": y},
+            "panels": [],
+        }));
+        id += 1;
+        y += 1;
+        let (mut x, mut tallest) = (0, 0);
+        for panel in &row.panels {
+            if x + panel.width > COLUMNS {
+                y += tallest;
+                (x, tallest) = (0, 0);
+            }
+            panels.push(panel.json(id, x, y));
+            id += 1;
+            x += panel.width;
+            tallest = tallest.max(panel.height());
+        }
+        y += tallest;
+    }
+    panels
+}

@@ -1,0 +1,109 @@
+//! The six alerts of the monitoring guide: its names, severities and annotations, and queries that
+//! mean what the annotations say.
+
+use super::{Alert, Severity, happened};
+use crate::thresholds::Thresholds;
+
+pub(super) fn alerts(thresholds: &Thresholds) -> Vec<Alert> {
+    vec![
+        bulk_copy_stuck(thresholds),
+        high_sync_lag(thresholds),
+        target_write_failures(thresholds),
+        cutover_slow(thresholds),
+        failed(thresholds),
+        high_dual_write_latency(thresholds),
+    ]
+}
+
+/// In bulk copy all the time, and no event copied meanwhile.
+///
+/// The time is in the windows and not in a `for`, which would begin anew whenever another process takes
+/// the migration over and its series has other labels. Whether a series of copied events exists does not
+/// matter. A pause is a state of its own, so the time counts from when it ended.
+fn bulk_copy_stuck(thresholds: &Thresholds) -> Alert {
+    let window = thresholds.bulk_copy_stuck;
+    Alert {
+        name: "MigrationBulkCopyStuck",
+        expr: format!(
+            "max by (migration_id, tenant_id) (migration_state) == 1\n\
+             and on (migration_id, tenant_id)\n\
+             max by (migration_id, tenant_id) (migration_state offset {window}) == 1\n\
+             and on (migration_id, tenant_id)\n\
+             max by (migration_id, tenant_id) (max_over_time(migration_state[{window}])) == 1\n\
+             unless on (migration_id, tenant_id)\n\
+             sum by (migration_id, tenant_id) (increase(migration_events_copied_total[{window}])) > 0"
+        ),
+        held: None,
+        severity: Severity::Warning,
+        summary: "Migration {{ $labels.migration_id }} stuck in bulk copy",
+        description: format!("No events copied in the last {}", window.words()),
+    }
+}
+
+fn high_sync_lag(thresholds: &Thresholds) -> Alert {
+    Alert {
+        name: "MigrationHighSyncLag",
+        // A tenant's earlier migrations are still told of: any one in dual_write will do.
+        expr: format!(
+            "max by (tenant_id) (dual_write_sync_lag_events) > {}\n\
+             and on (tenant_id)\n\
+             max by (tenant_id) (migration_state == 2)",
+            thresholds.sync_lag_events
+        ),
+        held: Some(thresholds.sync_lag_for),
+        severity: Severity::Warning,
+        summary: "High sync lag for tenant {{ $labels.tenant_id }}",
+        description: "Sync lag is {{ $value }} events".to_owned(),
+    }
+}
+
+fn target_write_failures(thresholds: &Thresholds) -> Alert {
+    Alert {
+        name: "MigrationTargetWriteFailures",
+        expr: happened("dual_write_target_failures_total", "tenant_id", thresholds.told_for),
+        held: None,
+        severity: Severity::Warning,
+        summary: "Target write failures for tenant {{ $labels.tenant_id }}",
+        description: "Target store write failures detected".to_owned(),
+    }
+}
+
+fn cutover_slow(thresholds: &Thresholds) -> Alert {
+    Alert {
+        name: "MigrationCutoverSlow",
+        expr: "max by (migration_id, tenant_id) (migration_state) == 3".to_owned(),
+        held: Some(thresholds.cutover_slow),
+        severity: Severity::Critical,
+        summary: "Migration {{ $labels.migration_id }} cutover taking too long",
+        description: format!(
+            "Cutover has been paused for more than {}",
+            thresholds.cutover_slow.words()
+        ),
+    }
+}
+
+fn failed(thresholds: &Thresholds) -> Alert {
+    Alert {
+        name: "MigrationFailed",
+        expr: "max by (migration_id, tenant_id) (migration_state) == 5".to_owned(),
+        held: Some(thresholds.failed_for),
+        severity: Severity::Critical,
+        summary: "Migration {{ $labels.migration_id }} failed",
+        description: "Migration has entered failed state".to_owned(),
+    }
+}
+
+fn high_dual_write_latency(thresholds: &Thresholds) -> Alert {
+    Alert {
+        name: "MigrationHighDualWriteLatency",
+        expr: format!(
+            "histogram_quantile(0.99, sum by (tenant_id, le) (rate(dual_write_latency_seconds_bucket[{}]))) > {}",
+            thresholds.rate_over,
+            thresholds.dual_write_latency.number()
+        ),
+        held: Some(thresholds.dual_write_latency_for),
+        severity: Severity::Warning,
+        summary: "High dual-write latency for tenant {{ $labels.tenant_id }}",
+        description: "p99 latency is {{ $value }}s".to_owned(),
+    }
+}

@@ -1,0 +1,100 @@
+//! The alerts about what is watched, and about the watching itself.
+
+use crate::scene::Scene;
+
+const BUILD: &str = "rehome_build_info{version=\"1\",job=\"j\",instance=\"a\"}";
+const STATE: &str = "migration_state{migration_id=\"m\",tenant_id=\"t\",job=\"j\",instance=\"a\"}";
+
+#[test]
+fn metrics_that_are_not_there_at_all_are_missed() {
+    let alert = "RehomeMetricsAbsent";
+    Scene::every("15s")
+        .series(BUILD, "1+0x20 stale")
+        .series("up{job=\"j\",instance=\"a\"}", "1+0x20 0+0x60")
+        .silent("9m", alert)
+        .fires("12m", alert, "severity=\"critical\"")
+        .check();
+    Scene::every("15s").series(BUILD, "1+0x60").silent("12m", alert).check();
+    // Whoever tells of states alone is there.
+    Scene::every("15s").series(STATE, "1+0x60").silent("12m", alert).check();
+}
+
+#[test]
+fn a_process_that_cannot_be_scraped_is_missed_and_those_of_others_are_not() {
+    let alert = "RehomeDown";
+    Scene::every("15s")
+        .series(BUILD, "1+0x20 stale")
+        .series("up{job=\"j\",instance=\"a\"}", "1+0x20 0+0x200")
+        .series("up{job=\"j\",instance=\"b\"}", "1+0x220")
+        .series("up{job=\"other\",instance=\"c\"}", "0+0x220")
+        .silent("5m30s", alert)
+        .fires("7m", alert, "severity=\"warning\",job=\"j\",instance=\"a\"")
+        .fires("40m", alert, "severity=\"warning\",job=\"j\",instance=\"a\"")
+        .check();
+}
+
+#[test]
+fn a_migration_that_vanishes_before_its_end_is_missed() {
+    let alert = "MigrationMetricsLost";
+    let labels = "severity=\"critical\",migration_id=\"m\",tenant_id=\"t\"";
+    for state in ["1+0x20 stale", "3+0x20 stale", "7+0x20 stale"] {
+        Scene::every("15s")
+            .series(STATE, state)
+            .silent("5m", alert)
+            .fires("8m", alert, labels)
+            .fires("50m", alert, labels)
+            .check();
+    }
+}
+
+#[test]
+fn a_migration_that_ended_or_went_to_another_process_is_not_missed() {
+    let alert = "MigrationMetricsLost";
+    for state in ["2+0x18 4+0x3 stale", "2+0x18 5+0x3 stale", "7+0x18 6+0x3 stale"] {
+        Scene::every("15s").series(STATE, state).silent("8m", alert).silent("30m", alert).check();
+    }
+    let elsewhere = "migration_state{migration_id=\"m\",tenant_id=\"t\",job=\"j\",instance=\"b\"}";
+    Scene::every("15s")
+        .series(STATE, "7+0x20 stale")
+        .series(elsewhere, "_x24 2+0x20 4+0x10 stale")
+        .silent("8m", alert)
+        .silent("13m", alert)
+        .silent("30m", alert)
+        .check();
+}
+
+#[test]
+fn a_store_and_a_control_plane_that_do_not_answer_are_told_of() {
+    let (store, control) = ("RehomeStoreDown", "RehomeControlPlaneDown");
+    Scene::every("15s")
+        .series("store_up{store_id=\"s\",job=\"j\",instance=\"a\"}", "1+0x8 0+0x40")
+        .series("store_up{store_id=\"s\",job=\"j\",instance=\"b\"}", "1+0x48")
+        .series("store_up{store_id=\"r\",job=\"j\",instance=\"b\"}", "1+0x8 0 1+0x40")
+        .series("control_plane_up{job=\"j\",instance=\"a\"}", "1+0x8 0+0x40")
+        .series("control_plane_up{job=\"j\",instance=\"b\"}", "1+0x48")
+        .silent("3m", store)
+        .silent("3m", control)
+        .fires("5m", store, "severity=\"critical\",store_id=\"s\"")
+        .fires("5m", control, "severity=\"critical\",job=\"j\",instance=\"a\"")
+        .check();
+}
+
+#[test]
+fn a_process_that_starts_again_and_again_is_told_of() {
+    let alert = "RehomeRestarting";
+    let labels = "severity=\"warning\",job=\"j\",instance=\"a\"";
+    let started = |job: &str| format!("process_start_time_seconds{{job=\"{job}\",instance=\"a\"}}");
+    Scene::every("15s")
+        .series(BUILD, "1+0x120")
+        .series(&started("j"), "10+0x9 20+0x9 30+0x9 40+0x90")
+        .series(&started("other"), "10+0x9 20+0x9 30+0x9 40+0x90")
+        .silent("6m", alert)
+        .fires("8m", alert, labels)
+        .silent("25m", alert)
+        .check();
+    Scene::every("15s")
+        .series(BUILD, "1+0x120")
+        .series(&started("j"), "10+0x9 20+0x9 30+0x99")
+        .silent("8m", alert)
+        .check();
+}
