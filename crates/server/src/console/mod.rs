@@ -76,7 +76,8 @@ async fn guard(request: Request, next: Next) -> Response {
     let set = [
         ("content-security-policy", POLICY),
         ("x-frame-options", "DENY"),
-        ("referrer-policy", "no-referrer"),
+        // With less than this, browsers send `Origin: null` with our own forms.
+        ("referrer-policy", "same-origin"),
         ("cross-origin-opener-policy", "same-origin"),
         ("permissions-policy", "camera=(), microphone=(), geolocation=()"),
     ];
