@@ -4,11 +4,12 @@
 //! Names of fields are contracts. Times are RFC 3339, UTC, with microseconds; what is not known is
 //! `null`. This room imports nothing of ours: conversions live in the rooms that know both sides.
 
+pub mod admin;
 pub mod duration;
 pub mod error;
 mod fields;
 pub mod gateway;
-pub mod health;
+pub mod liveness;
 pub mod migration;
 pub mod ndjson;
 pub mod plan;

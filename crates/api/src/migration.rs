@@ -55,6 +55,9 @@ pub struct LogEntry {
     pub at: Time,
     /// Who said so.
     pub actor: String,
+    /// Why, by an operator's word.
+    #[serde(default)]
+    pub reason: Option<String>,
     /// What happened.
     pub event: String,
     /// The rest of what is known about it.

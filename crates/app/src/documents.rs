@@ -48,10 +48,16 @@ pub(crate) fn log_entry(entry: &LogEntry) -> api::LogEntry {
         let options = serde_json::to_value(crate::options::document(options));
         details.insert("options".to_owned(), options.unwrap_or_default());
     }
+    // As `Deployment::acting_as` has it; no name of a process or of a token has a space in it.
+    let (actor, reason) = match entry.actor.split_once(": ") {
+        Some((actor, reason)) => (actor, Some(reason)),
+        None => (entry.actor.as_str(), None),
+    };
     api::LogEntry {
         index: entry.index,
         at: Time(entry.at.micros()),
-        actor: entry.actor.clone(),
+        actor: actor.to_owned(),
+        reason: reason.map(str::to_owned),
         event: entry.fact.name().to_owned(),
         details,
         hash: entry.hash.to_string(),

@@ -17,10 +17,16 @@ impl Deployment {
     /// Where a tenant is, and what every store holds of it.
     pub async fn tenant(&self, tenant: TenantId) -> Result<api::Tenant, AppError> {
         let control = self.engine().control();
-        let route = control.route(tenant).await?.ok_or(ControlError::UnknownTenant(tenant))?;
-        let migration = match route.migration {
-            Some((id, _)) => Some(self.migration(id).await?),
-            None => None,
+        let (route, migration) = loop {
+            let route = control.route(tenant).await?.ok_or(ControlError::UnknownTenant(tenant))?;
+            let migration = match route.migration {
+                Some((id, _)) => Some(self.migration(id).await?),
+                None => None,
+            };
+            // Read again: the two must be of one moment, or a tenant that has moved seems not to have.
+            if control.route(tenant).await?.is_some_and(|now| now.rev == route.rev) {
+                break (route, migration);
+            }
         };
         let mut found = api::Tenant {
             tenant_id: tenant.uuid(),

@@ -14,6 +14,7 @@
 //! This room has no protocol and no rule about histories: a handler reads a request, asks the
 //! router or a use case, and writes what it answers. It never names an adapter.
 
+mod admin;
 mod answer;
 mod auth;
 mod console;
@@ -105,6 +106,7 @@ impl Server {
             state.deployment.watch_reachable(stop),
             state.deployment.watch_migrations(stop),
         );
+        state.verifications.close().await;
     }
 }
 

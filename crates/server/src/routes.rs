@@ -16,7 +16,7 @@ use utoipa_axum::routes;
 use crate::answer::{Answer, Problem, finish, json_bytes, panicked};
 use crate::auth::{Origins, check_origin};
 use crate::state::State;
-use crate::{console, gateway, health};
+use crate::{admin, console, gateway, health};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -44,6 +44,24 @@ fn described() -> OpenApiRouter<Arc<State>> {
         .routes(routes!(gateway::feed))
         .routes(routes!(gateway::checkpoint, gateway::move_checkpoint))
         .routes(routes!(gateway::tenant))
+        .routes(routes!(admin::list, admin::start))
+        .routes(routes!(admin::show))
+        .routes(routes!(admin::log))
+        .routes(routes!(admin::watch))
+        .routes(routes!(admin::pause))
+        .routes(routes!(admin::resume))
+        .routes(routes!(admin::cutover))
+        .routes(routes!(admin::abort))
+        .routes(routes!(admin::acknowledge))
+        .routes(routes!(admin::verify))
+        .routes(routes!(admin::start_return))
+        .routes(routes!(admin::options, admin::tune))
+        .routes(routes!(admin::stores))
+        .routes(routes!(admin::store))
+        .routes(routes!(admin::plan))
+        .routes(routes!(admin::estimate))
+        .routes(routes!(admin::purge))
+        .routes(routes!(admin::recover))
 }
 
 /// The OpenAPI document.

@@ -8,6 +8,7 @@ use rehome_app::{CancellationToken, Deployment};
 use tokio::sync::{Semaphore, watch};
 use uuid::Uuid;
 
+use crate::admin::Verifications;
 use crate::auth::Tokens;
 
 /// Longest that a request may take, unless appends may wait longer for a cutover.
@@ -28,6 +29,7 @@ pub(crate) struct State {
     pub(crate) bodies: Arc<Semaphore>,
     /// Room for followers.
     pub(crate) followers: Arc<Semaphore>,
+    pub(crate) verifications: Verifications,
     /// Cancelled when the server stops: those who follow are sent home.
     pub(crate) stopping: CancellationToken,
 }
@@ -47,6 +49,7 @@ impl State {
             request_within: patience.max(REQUEST_WITHIN),
             bodies: Arc::new(Semaphore::new(limits.bodies_bytes_max as usize / PIECE_BYTES)),
             followers: Arc::new(Semaphore::new(limits.followers_max as usize)),
+            verifications: Verifications::default(),
             stopping: CancellationToken::new(),
             deployment,
         }

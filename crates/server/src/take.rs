@@ -2,6 +2,7 @@
 //! as it must be is a problem.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
@@ -13,6 +14,10 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::answer::Problem;
 use crate::state::{PIECE_BYTES, State};
+
+/// Most that is taken in of a body that is too large, and for how long.
+const DRAIN_BYTES: usize = 32 << 20;
+const DRAIN_WITHIN: Duration = Duration::from_secs(1);
 
 /// A body of JSON that has room in the server for as long as this lives.
 pub(crate) struct JsonBody {
@@ -32,6 +37,11 @@ impl JsonBody {
         serde_json::from_str(self.text()?)
             .map_err(|error| Problem::bad_request("bad_body", format!("the body: {error}")))
     }
+
+    /// The same; the default where nothing was sent.
+    pub(crate) fn document_or_default<T: DeserializeOwned + Default>(&self) -> Result<T, Problem> {
+        if self.bytes.is_empty() { Ok(T::default()) } else { self.document() }
+    }
 }
 
 impl FromRequest<Arc<State>> for JsonBody {
@@ -48,6 +58,7 @@ impl FromRequest<Arc<State>> for JsonBody {
         }
         let announced = announced.map_or(max, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
         if announced > max {
+            drain(request.into_body()).await;
             return Err(too_large(max));
         }
         let pieces = u32::try_from(announced.div_ceil(PIECE_BYTES)).unwrap_or(u32::MAX);
@@ -58,6 +69,21 @@ impl FromRequest<Arc<State>> for JsonBody {
         let bytes = read(request.into_body(), max, state).await?;
         Ok(Self { bytes, _room: room })
     }
+}
+
+/// Takes in some of what is not wanted: a client that is still sending when the connection is closed
+/// would never see why.
+async fn drain(mut body: Body) {
+    let drained = async {
+        let mut bytes = 0;
+        while bytes < DRAIN_BYTES
+            && let Some(Ok(frame)) = body.frame().await
+        {
+            bytes += frame.data_ref().map_or(0, Bytes::len);
+        }
+    };
+    // Whoever sends more, or nothing, is answered all the same.
+    let _ = tokio::time::timeout(DRAIN_WITHIN, drained).await;
 }
 
 async fn read(body: Body, max: usize, state: &State) -> Result<Bytes, Problem> {

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use rehome_domain::ids::StoreId;
+use rehome_domain::route::Route;
 use rehome_engine::metrics::Metrics;
 use rehome_engine::migration::{Operations, Supervisor};
 use rehome_engine::{Engine, EngineConfig, Observers, Stores, UnknownStore};
@@ -54,6 +55,7 @@ pub struct Deployment {
     holder: Arc<str>,
     /// In whose name operators' facts are recorded.
     actor: Arc<str>,
+    only_at: Option<u64>,
 }
 
 impl Deployment {
@@ -103,6 +105,7 @@ impl Deployment {
             history,
             actor: format!("operator at {holder}").into(),
             holder: holder.into(),
+            only_at: None,
         })
     }
 
@@ -186,7 +189,22 @@ impl Deployment {
 
     /// The operator's side of migrations, in the name of who asks.
     pub fn operations(&self) -> Operations {
-        Operations::new(&self.engine, &*self.actor)
+        Operations::new(&self.engine, &*self.actor).only_at(self.only_at)
+    }
+
+    /// The same, for somebody who acts on what was seen: what changes a migration is done only while
+    /// its tenant's route has this revision (see [`Deployment::revision`]).
+    #[must_use]
+    pub fn only_at(self, rev: Option<u64>) -> Self {
+        Self { only_at: rev, ..self }
+    }
+
+    /// Refuses when the route is not the one that was seen.
+    pub(crate) fn check_seen(&self, route: &Route) -> Result<(), ControlError> {
+        match self.only_at {
+            Some(rev) if rev != route.rev => Err(ControlError::Stale(Box::new(route.clone()))),
+            _ => Ok(()),
+        }
     }
 
     /// The store of that name.

@@ -7,7 +7,7 @@ use rehome_domain::ids::{MigrationId, TenantId};
 use rehome_domain::migration::{Fact, Migration, Phase};
 use rehome_engine::Progress;
 use rehome_engine::migration::OperationError;
-use rehome_ports::Migrations;
+use rehome_ports::{ControlError, Migrations};
 
 use crate::deployment::Deployment;
 use crate::documents;
@@ -23,14 +23,21 @@ impl Deployment {
         self.describe(&migration).await
     }
 
-    /// Migrations, newest first.
+    /// The revision of the route of the migration's tenant: what is changed under it is what was seen.
+    pub async fn revision(&self, tenant: TenantId) -> Result<u64, AppError> {
+        let route = self.engine().control().route(tenant).await?;
+        Ok(route.ok_or(ControlError::UnknownTenant(tenant))?.rev)
+    }
+
+    /// Migrations, newest first; `before`: those that come after this one in that order.
     pub async fn migrations(
         &self,
         tenant: Option<TenantId>,
         phase: Option<Phase>,
+        before: Option<MigrationId>,
         limit: usize,
     ) -> Result<Vec<api::Migration>, AppError> {
-        let which = Migrations { tenant, phase, limit, before: None };
+        let which = Migrations { tenant, phase, limit, before };
         let mut documents = Vec::new();
         for migration in self.engine().control().migrations(which).await? {
             documents.push(self.describe(&migration).await?);

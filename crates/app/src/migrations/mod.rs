@@ -12,6 +12,6 @@ mod work;
 
 pub use plan::{EstimateRequest, estimate};
 pub(crate) use requests::is_window_open;
-pub use requests::{Resumed, StartRequest};
+pub use requests::{IdempotencyKey, Resumed, StartRequest};
 pub use verify::VerifyRequest;
 pub use work::{Goal, Worked};

@@ -2,11 +2,14 @@
 
 use rehome_api::OptionsPatch;
 use rehome_domain::ids::{MigrationId, StoreId, TenantId};
-use rehome_domain::migration::{Migration, OldSource, Options, Phase, State};
+use rehome_domain::migration::{Fact, Migration, OldSource, Options, Phase, State};
+use rehome_ports::ControlError;
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
 
 use super::work::nothing_left;
 use crate::deployment::Deployment;
-use crate::error::AppError;
+use crate::error::{AppError, Kind};
 use crate::options;
 
 /// What to start.
@@ -18,6 +21,34 @@ pub struct StartRequest {
     pub target: StoreId,
     /// Options other than the configured ones.
     pub options: OptionsPatch,
+}
+
+/// What a client made up to be able to ask for the same again: the id of the migration follows from
+/// it, so nothing has to be remembered but the migration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdempotencyKey {
+    who: String,
+    key: String,
+}
+
+impl IdempotencyKey {
+    /// A key, and whose it is: the same key of another is another.
+    pub fn new(who: impl Into<String>, key: impl Into<String>) -> Self {
+        Self { who: who.into(), key: key.into() }
+    }
+
+    /// The id for it, a UUID of version 8 (RFC 9562).
+    fn id(&self, deployment: &str) -> MigrationId {
+        let mut hash = Sha256::new();
+        for part in ["rehome idempotency key", deployment, &self.who, &self.key] {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        let hash: [u8; 32] = hash.finalize().into();
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&hash[..16]);
+        MigrationId::new(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+    }
 }
 
 /// What became of a `resume`.
@@ -36,26 +67,93 @@ impl Deployment {
         Ok(options::apply(configured, patch)?)
     }
 
-    /// Starts a migration; who works on it is another matter.
-    pub async fn start(&self, request: &StartRequest) -> Result<Migration, AppError> {
-        let StartRequest { tenant, target, options } = request;
-        let options = self.options(options)?;
+    /// Starts a migration; who works on it is another matter. With a key, the same start can be asked
+    /// for again, and is answered by the migration that it began the first time.
+    pub async fn start(
+        &self,
+        request: &StartRequest,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<Migration, AppError> {
+        let StartRequest { tenant, target, options: patch } = request;
+        let options = self.options(patch)?;
         let about = |error: AppError| error.tenant(*tenant);
+        let id = self.new_id(key);
+        if key.is_some()
+            && let Some(begun) = self.begun(id, *tenant, target, options).await?
+        {
+            return Ok(begun);
+        }
         self.reach(target).await.map_err(about)?;
-        let started = self.operations().start(*tenant, target, options).await;
-        started.map_err(|error| about(error.into()))
+        match self.operations().start_as(id, *tenant, target, options).await {
+            Ok(migration) => Ok(migration),
+            // The same may have been asked for at the same time.
+            Err(error) => match key {
+                Some(_) => match self.begun(id, *tenant, target, options).await? {
+                    Some(begun) => Ok(begun),
+                    None => Err(about(error.into())),
+                },
+                None => Err(about(error.into())),
+            },
+        }
     }
 
-    /// Starts the way back, within the rollback window.
+    /// Starts the way back, within the rollback window. With a key as [`Deployment::start`].
     pub async fn start_return(
         &self,
         id: MigrationId,
-        options: &OptionsPatch,
+        patch: &OptionsPatch,
+        key: Option<&IdempotencyKey>,
     ) -> Result<Migration, AppError> {
-        let options = self.options(options)?;
+        let options = self.options(patch)?;
         let migration = self.engine().control().migration(id).await?;
-        let started = self.operations().start_return(id, options).await;
+        let Migration { tenant, source, .. } = &migration;
+        let new = self.new_id(key);
+        if key.is_some()
+            && let Some(begun) = self.begun(new, *tenant, source, options).await?
+        {
+            return Ok(begun);
+        }
+        let route = self.engine().control().route(*tenant).await?;
+        if let Some(route) = &route {
+            self.check_seen(route)?;
+        }
+        // It closes the window first, which is a change of its own.
+        let operations = self.operations().only_at(None);
+        let started = operations.start_return_as(new, id, options).await;
         started.map_err(|error| about(error.into(), &migration))
+    }
+
+    fn new_id(&self, key: Option<&IdempotencyKey>) -> MigrationId {
+        key.map_or_else(
+            || MigrationId::new(Uuid::now_v7()),
+            |key| key.id(self.engine().control().deployment()),
+        )
+    }
+
+    /// The migration that was begun under this id before, if one was. It has to be the one that is
+    /// asked for now.
+    async fn begun(
+        &self,
+        id: MigrationId,
+        tenant: TenantId,
+        target: &StoreId,
+        options: Options,
+    ) -> Result<Option<Migration>, AppError> {
+        let control = self.engine().control();
+        let begun = match control.migration(id).await {
+            Ok(begun) => begun,
+            Err(ControlError::UnknownMigration(_)) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let first = control.log(id, 0, 1).await?;
+        let same_options = first.first().is_some_and(
+            |entry| matches!(&entry.fact, Fact::Started { options: begun, .. } if *begun == options),
+        );
+        if begun.tenant == tenant && begun.target == *target && same_options {
+            return Ok(Some(begun));
+        }
+        let message = "the idempotency key was used for another start; make a new one";
+        Err(about(AppError::new(Kind::Refused, "key_reused", message), &begun))
     }
 
     /// Stops the work on a migration until it is resumed.

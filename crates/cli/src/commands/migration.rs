@@ -35,12 +35,12 @@ async fn dispatch(
         MigrationCommand::Start(start) => {
             let args::Start { tenant, to, goal, options } = *start;
             let request = StartRequest { tenant, target: to, options: options.patch()? };
-            let id = deployment.start(&request).await?.id;
+            let id = deployment.start(&request, None).await?.id;
             out.remark(format!("migration {id} started"));
             migrate(out, deployment, id, goal).await
         }
         MigrationCommand::List { state, tenant, limit } => {
-            out.show(&deployment.migrations(tenant, state, limit).await?, |found| list(found))
+            out.show(&deployment.migrations(tenant, state, None, limit).await?, |found| list(found))
         }
         MigrationCommand::Show(OneMigration { id }) => show(out, deployment, id).await,
         MigrationCommand::Watch(OneMigration { id }) => watch(out, deployment, id).await,
@@ -69,7 +69,7 @@ async fn dispatch(
             tune(out, deployment, migration.id, &options.patch()?).await
         }
         MigrationCommand::Return { migration, goal, options } => {
-            let back = deployment.start_return(migration.id, &options.patch()?).await?;
+            let back = deployment.start_return(migration.id, &options.patch()?, None).await?;
             out.remark(format!("migration {} back to \"{}\" started", back.id, back.target));
             migrate(out, deployment, back.id, goal).await
         }
@@ -210,7 +210,9 @@ fn entry_words(entry: &LogEntry) -> String {
             None => format!("{name}={value}"),
         })
         .collect();
-    format!("{}  {:<20} {}  ({})", entry.at, entry.event, details.join(" "), entry.actor)
+    let reason = entry.reason.as_ref().map_or(String::new(), |reason| format!(": {reason}"));
+    let LogEntry { at, event, actor, .. } = entry;
+    format!("{at}  {event:<20} {}  ({actor}{reason})", details.join(" "))
 }
 
 async fn tune(

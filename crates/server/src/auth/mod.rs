@@ -104,11 +104,19 @@ impl Caller {
         }
     }
 
-    /// May act on migrations.
+    /// May run migrations.
     pub(crate) fn may_operate(&self) -> Result<(), Problem> {
         match self.role {
             Role::Operator | Role::Admin => Ok(()),
-            Role::Viewer | Role::Tenant(_) => Err(self.refuse("an operator")),
+            Role::Tenant(_) | Role::Viewer => Err(self.refuse("an operator")),
+        }
+    }
+
+    /// May remove histories and say where an authority is.
+    pub(crate) fn may_administer(&self) -> Result<(), Problem> {
+        match self.role {
+            Role::Admin => Ok(()),
+            Role::Tenant(_) | Role::Viewer | Role::Operator => Err(self.refuse("an admin")),
         }
     }
 

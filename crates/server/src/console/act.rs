@@ -70,7 +70,7 @@ pub(super) async fn start(
     let deployment = state.deployment.acting_as(session.caller.name(), Some(&form.reason));
     let started = async {
         let (tenant, target, options) = wanted(&form.wish)?;
-        deployment.start(&StartRequest { tenant, target, options }).await
+        deployment.start(&StartRequest { tenant, target, options }, None).await
     };
     match started.await {
         Ok(migration) => Redirect::to(&page(migration.id)).into_response(),
@@ -185,7 +185,7 @@ async fn done(
         Action::Abort => drop(deployment.abort(id, said.purge == "yes").await?),
         Action::Acknowledge => drop(deployment.acknowledge(id).await?),
         Action::Return => {
-            return Ok(deployment.start_return(id, &OptionsPatch::default()).await?.id);
+            return Ok(deployment.start_return(id, &OptionsPatch::default(), None).await?.id);
         }
         Action::Verify => {
             let level = Level::parse(&said.level).unwrap_or(Level::Hash);

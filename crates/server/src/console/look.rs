@@ -11,7 +11,7 @@ use super::pages::overview::{Overview, Store};
 const LISTED: usize = 50;
 
 pub(super) async fn overview(deployment: &Deployment) -> Result<Overview, AppError> {
-    let migrations = deployment.migrations(None, None, LISTED + 1).await;
+    let migrations = deployment.migrations(None, None, None, LISTED + 1).await;
     let reachable = deployment.reachable();
     let ups = reachable.stores();
     let config = deployment.config();

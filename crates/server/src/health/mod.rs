@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::IntoResponse as _;
-use rehome_api::health::Health;
+use rehome_api::liveness::Liveness;
 
 use rehome_engine::metrics::Format;
 
@@ -21,11 +21,11 @@ const WITHIN: Duration = Duration::from_secs(3);
 ///
 /// Never looks further than itself: for whoever would start it again.
 #[utoipa::path(get, path = "/health/live", tag = "health", security(()), responses(
-    (status = 200, description = "It lives.", body = Health),
+    (status = 200, description = "It lives.", body = Liveness),
     (status = 405, description = "Not a method of this path."),
 ))]
 pub(crate) async fn live() -> Answer {
-    json(StatusCode::OK, &Health { status: "live".to_owned(), detail: None })
+    json(StatusCode::OK, &Liveness { status: "live".to_owned(), detail: None })
 }
 
 /// Whether the process can work
@@ -33,19 +33,19 @@ pub(crate) async fn live() -> Answer {
 /// It can while the control plane answers and it was not told to stop: for whoever spreads
 /// requests over several.
 #[utoipa::path(get, path = "/health/ready", tag = "health", security(()), responses(
-    (status = 200, description = "It can.", body = Health),
+    (status = 200, description = "It can.", body = Liveness),
     (status = 405, description = "Not a method of this path."),
-    (status = 503, description = "It cannot; `detail` says why.", body = Health),
+    (status = 503, description = "It cannot; `detail` says why.", body = Liveness),
 ))]
 pub(crate) async fn ready(State(state): State<Arc<Shared>>) -> Answer {
-    let no = |detail: String| Health { status: "not_ready".to_owned(), detail: Some(detail) };
+    let no = |detail: String| Liveness { status: "not_ready".to_owned(), detail: Some(detail) };
     if state.is_stopping() {
         return json(StatusCode::SERVICE_UNAVAILABLE, &no("the server is stopping".to_owned()));
     }
     let asked = state.deployment.engine().control().routes(None, 1);
     let problem = match tokio::time::timeout(WITHIN, asked).await {
         Ok(Ok(_)) => {
-            return json(StatusCode::OK, &Health { status: "ready".to_owned(), detail: None });
+            return json(StatusCode::OK, &Liveness { status: "ready".to_owned(), detail: None });
         }
         Ok(Err(error)) => error.to_string(),
         Err(_) => "control plane does not answer".to_owned(),

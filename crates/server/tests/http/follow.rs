@@ -94,7 +94,7 @@ async fn a_follower_and_a_writer_notice_nothing_of_a_move() {
             target: "dedicated".parse().unwrap(),
             options: rehome_api::OptionsPatch::default(),
         };
-        let id = site.deployment.start(&request).await.unwrap().id;
+        let id = site.deployment.start(&request, None).await.unwrap().id;
         let is_over = |t: &Value| t["migration"]["state"] == json!("migrated");
         let found = site.until(&format!("/v1/tenants/{tenant}"), is_over).await;
         assert_eq!(found["migration"]["id"], id.to_string());

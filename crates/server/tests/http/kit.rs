@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rehome_app::config::Config;
 use rehome_app::{Access, CancellationToken, Deployment};
-use rehome_server::Server;
+use rehome_server::{Handle, Server};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -19,6 +19,8 @@ pub const DEADLINE: Duration = Duration::from_secs(60);
 pub struct Site {
     pub deployment: Deployment,
     pub address: SocketAddr,
+    pub handle: Handle,
+    pub config: Config,
     stop: CancellationToken,
     running: JoinHandle<()>,
     _folder: tempfile::TempDir,
@@ -37,10 +39,10 @@ impl Site {
         change(&mut config);
         let deployment = Deployment::open(&config, Access::Create).await.unwrap();
         let server = Server::bind(deployment.clone()).await.unwrap();
-        let (address, stop) = (server.address(), CancellationToken::new());
+        let (address, handle, stop) = (server.address(), server.handle(), CancellationToken::new());
         let until = stop.clone();
         let running = tokio::spawn(async move { server.run(&until).await });
-        Self { deployment, address, stop, running, _folder: folder }
+        Self { deployment, address, handle, config, stop, running, _folder: folder }
     }
 
     /// Tells the server to stop.
@@ -62,9 +64,9 @@ impl Site {
     /// Sends a request and answers the reply.
     pub async fn ask(&self, request: Request) -> Reply {
         let mut stream = self.connect().await;
-        stream.write_all(&request.bytes(self.address)).await.unwrap();
         let mut all = Vec::new();
-        // A server that has said no and closes may reset what it did not read.
+        // A server that has said no does not read all that it is sent.
+        let _ = stream.write_all(&request.bytes(self.address)).await;
         let _ = within("an answer", stream.read_to_end(&mut all)).await;
         Reply::parse(&all)
     }
@@ -127,6 +129,10 @@ impl Request {
     pub fn header(mut self, name: &str, value: impl Into<String>) -> Self {
         self.headers.push((name.to_owned(), value.into()));
         self
+    }
+
+    pub fn token(self, token: &str) -> Self {
+        self.header("Authorization", format!("Bearer {token}"))
     }
 
     pub fn json(self, body: &Value) -> Self {

@@ -6,5 +6,8 @@ mod console;
 mod documents;
 mod events;
 mod follow;
+mod hostile;
 #[allow(unreachable_pub, reason = "shared by the files of this test")]
 mod kit;
+mod migrations;
+mod tokens;

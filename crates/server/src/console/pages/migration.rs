@@ -384,7 +384,9 @@ fn log(view: &View) -> Markup {
                 tbody { @for entry in view.log.iter().rev() { tr {
                     td class="time" data-label="When" { (words::time(entry.at)) }
                     td data-label="What" { (entry.event.replace('_', " ")) }
-                    td data-label="Who" class="mono" { (entry.actor) }
+                    td data-label="Who" class="mono" {
+                        (entry.actor) @if let Some(reason) = &entry.reason { ": " (reason) }
+                    }
                     td data-label="Details" class="mono" { (details(entry)) }
                 } } }
             }

@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 /// The answer of `/health/live` and `/health/ready`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Health {
+pub struct Liveness {
     /// `live`, `ready` or `not_ready`.
     pub status: String,
     /// Why not.

@@ -1,0 +1,150 @@
+//! What is asked of a migration while it goes on. Each is a fact in its log; whoever works on it acts
+//! on it, which may be another process.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use rehome_api::admin::{Abort, Reason, Resume, Tuning};
+use rehome_app::{AppError, Deployment};
+use rehome_domain::ids::MigrationId;
+use uuid::Uuid;
+
+use super::{acting, refused, seen, shown};
+use crate::answer::{Answer, Problem, Problems, json};
+use crate::auth::Caller;
+use crate::state::State as Shared;
+use crate::take::{InPath, JsonBody};
+
+/// Who asks what of which migration, on what was seen.
+struct Asked {
+    deployment: Deployment,
+    id: MigrationId,
+    seen: Option<u64>,
+}
+
+impl Asked {
+    fn new(
+        state: &Shared,
+        caller: &Caller,
+        id: Uuid,
+        headers: &HeaderMap,
+        reason: Option<&str>,
+    ) -> Result<Self, Problem> {
+        let seen = seen(headers)?;
+        let deployment = acting(state, caller, reason)?.only_at(seen);
+        Ok(Self { deployment, id: MigrationId::new(id), seen })
+    }
+
+    async fn answer<T>(self, done: Result<T, AppError>) -> Answer {
+        done.map_err(|error| refused(error, self.seen))?;
+        shown(&self.deployment, self.id, StatusCode::OK).await
+    }
+}
+
+macro_rules! action {
+    ($(#[$doc:meta])* $path:literal $name:ident($asked:ident, $said:ident: $body:ty) $done:expr) => {
+        $(#[$doc])*
+        #[utoipa::path(post, path = $path, tag = "migrations",
+            params(
+                ("migration" = Uuid, Path, description = "Which."),
+                ("If-Match" = Option<String>, Header, description = "The ETag of what was seen."),
+            ),
+            request_body(content = Option<$body>),
+            responses((status = 200, description = "As it is then.", body = rehome_api::Migration,
+                headers(("ETag" = String, description = "The revision of its tenant's route."))), Problems))]
+        pub(crate) async fn $name(
+            State(state): State<Arc<Shared>>,
+            caller: Caller,
+            InPath(id): InPath<Uuid>,
+            headers: HeaderMap,
+            body: JsonBody,
+        ) -> Answer {
+            caller.may_operate()?;
+            let $said: $body = body.document_or_default()?;
+            let $asked = Asked::new(&state, &caller, id, &headers, $said.reason.as_deref())?;
+            let done = $done.await;
+            $asked.answer(done).await
+        }
+    };
+}
+
+action! {
+    /// Stop the work on a migration
+    ///
+    /// Writes go on at the source, until it is resumed.
+    "/v1/migrations/{migration}/pause"
+    pause(asked, said: Reason) asked.deployment.pause(asked.id)
+}
+
+action! {
+    /// Go on with a paused migration
+    ///
+    /// Or with one that nobody works on: from its next look on, this server does.
+    "/v1/migrations/{migration}/resume"
+    resume(asked, said: Resume) asked.deployment.resume(asked.id, said.keep_window)
+}
+
+action! {
+    /// Ask for the cutover
+    ///
+    /// Answers when it was asked for; `watch` tells how it goes.
+    "/v1/migrations/{migration}/cutover"
+    cutover(asked, said: Reason) asked.deployment.request_cutover(asked.id)
+}
+
+action! {
+    /// Give a migration up before its cutover
+    ///
+    /// The tenant stays where it is. A cutover that is under way comes to its end first. The target is
+    /// cleaned up by whoever works on the migration.
+    "/v1/migrations/{migration}/abort"
+    abort(asked, said: Abort) asked.deployment.abort(asked.id, said.purge_target)
+}
+
+action! {
+    /// Say that a failure was seen
+    "/v1/migrations/{migration}/acknowledge"
+    acknowledge(asked, said: Reason) asked.deployment.acknowledge(asked.id)
+}
+
+/// What a migration runs with
+#[utoipa::path(get, path = "/v1/migrations/{migration}/options", tag = "migrations",
+    params(("migration" = Uuid, Path, description = "Which.")),
+    responses((status = 200, description = "All of it.", body = rehome_api::Options), Problems))]
+pub(crate) async fn options(
+    State(state): State<Arc<Shared>>,
+    caller: Caller,
+    InPath(id): InPath<Uuid>,
+) -> Answer {
+    caller.may_view()?;
+    let options = state.deployment.migration_options(MigrationId::new(id)).await?;
+    json(StatusCode::OK, &options)
+}
+
+/// Change options while a migration runs
+///
+/// What is not named stays as it is.
+#[utoipa::path(patch, path = "/v1/migrations/{migration}/options", tag = "migrations",
+    params(
+        ("migration" = Uuid, Path, description = "Which."),
+        ("If-Match" = Option<String>, Header, description = "The ETag of what was seen."),
+    ),
+    request_body = Tuning,
+    responses((status = 200, description = "All of them, as they are then.", body = rehome_api::Options), Problems))]
+pub(crate) async fn tune(
+    State(state): State<Arc<Shared>>,
+    caller: Caller,
+    InPath(id): InPath<Uuid>,
+    headers: HeaderMap,
+    body: JsonBody,
+) -> Answer {
+    caller.may_operate()?;
+    let Tuning { options, reason } = body.document()?;
+    let asked = Asked::new(&state, &caller, id, &headers, reason.as_deref())?;
+    if options.is_empty() {
+        return Err(Problem::bad_request("bad_body", "nothing to change was named"));
+    }
+    let tuned = asked.deployment.tune(asked.id, &options).await;
+    json(StatusCode::OK, &tuned.map_err(|error| refused(error, asked.seen))?)
+}

@@ -1,0 +1,51 @@
+//! What would happen. Changes nothing.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use rehome_api::admin::{EstimateRequest, PlanRequest};
+use rehome_api::{Estimate, Plan};
+use rehome_app::migrations;
+use rehome_domain::ids::TenantId;
+
+use super::store_id;
+use crate::answer::{Answer, Problems, json};
+use crate::auth::Caller;
+use crate::state::State as Shared;
+use crate::take::JsonBody;
+
+/// What a migration would meet
+///
+/// And how long it would take. That something is in its way is no error.
+#[utoipa::path(post, path = "/v1/plans", tag = "migrations", request_body = PlanRequest,
+    responses((status = 200, description = "What was found.", body = Plan), Problems))]
+pub(crate) async fn plan(
+    State(state): State<Arc<Shared>>,
+    caller: Caller,
+    body: JsonBody,
+) -> Answer {
+    caller.may_view()?;
+    let PlanRequest { tenant_id, target_store } = body.document()?;
+    let target = store_id(&target_store)?;
+    json(StatusCode::OK, &state.deployment.plan(TenantId::new(tenant_id), &target).await?)
+}
+
+/// How long a migration would take
+///
+/// From numbers alone, by the monitoring guide's formula.
+#[utoipa::path(post, path = "/v1/estimates", tag = "migrations", request_body = EstimateRequest,
+    responses((status = 200, description = "So long.", body = Estimate), Problems))]
+pub(crate) async fn estimate(caller: Caller, body: JsonBody) -> Answer {
+    caller.may_view()?;
+    let said: EstimateRequest = body.document()?;
+    let request = migrations::EstimateRequest {
+        events: said.total_events,
+        copy_rate: said.copy_rate_per_second,
+        write_rate: said.write_rate_per_second,
+        lag_events: said.dual_write_lag_events,
+        pause_seconds: said.cutover_pause_seconds,
+        buffer_factor: said.buffer_factor,
+    };
+    json(StatusCode::OK, &migrations::estimate(&request)?)
+}

@@ -1,0 +1,119 @@
+//! Migrations as they are.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use rehome_api::admin::{LogPage, MigrationPage};
+use rehome_domain::ids::{MigrationId, TenantId};
+use rehome_domain::migration::Phase;
+use serde::Deserialize;
+use utoipa::IntoParams;
+use uuid::Uuid;
+
+use super::shown;
+use crate::answer::{Answer, Problem, Problems, json};
+use crate::auth::Caller;
+use crate::state::State as Shared;
+use crate::take::{InPath, InQuery};
+
+/// Migrations of a part when the request does not say.
+const LIMIT_DEFAULT: u32 = 50;
+/// Most migrations of a part: each is looked up in its stores.
+const LIMIT_MAX: u32 = 200;
+
+/// Which migrations.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Which {
+    /// Only those in this state.
+    #[param(
+        pattern = "^(pending|bulk_copy|dual_write|cutover_paused|migrated|failed|rolled_back|paused)$"
+    )]
+    state: Option<String>,
+    /// Only those of this tenant.
+    tenant: Option<Uuid>,
+    /// Those that come after: `next_cursor` of the part before.
+    cursor: Option<Uuid>,
+    /// Most migrations of a part; 50 if it is not given.
+    #[param(minimum = 1, maximum = 200)]
+    limit: Option<u32>,
+}
+
+/// List migrations
+///
+/// Newest first.
+#[utoipa::path(get, path = "/v1/migrations", tag = "migrations", params(Which),
+    responses((status = 200, description = "A part of them.", body = MigrationPage), Problems))]
+pub(crate) async fn list(
+    State(state): State<Arc<Shared>>,
+    caller: Caller,
+    InQuery(which): InQuery<Which>,
+) -> Answer {
+    caller.may_view()?;
+    let phase = which.state.as_deref().map(phase).transpose()?;
+    let limit = which.limit.unwrap_or(LIMIT_DEFAULT);
+    if !(1..=LIMIT_MAX).contains(&limit) {
+        let detail = format!("limit must be 1 to {LIMIT_MAX}");
+        return Err(Problem::bad_request("bad_query", detail).limit(LIMIT_MAX.into()));
+    }
+    let (tenant, before) = (which.tenant.map(TenantId::new), which.cursor.map(MigrationId::new));
+    let limit = limit as usize;
+    // One more tells whether there are more.
+    let mut migrations = state.deployment.migrations(tenant, phase, before, limit + 1).await?;
+    let more = migrations.len() > limit;
+    migrations.truncate(limit);
+    let next_cursor = migrations.last().map(|last| last.id).filter(|_| more);
+    json(StatusCode::OK, &MigrationPage { migrations, next_cursor })
+}
+
+fn phase(text: &str) -> Result<Phase, Problem> {
+    Phase::parse(text).ok_or_else(|| {
+        let all: Vec<_> = Phase::ALL.iter().map(|phase| phase.as_str()).collect();
+        Problem::bad_request("bad_query", format!("the states are {}", all.join(", ")))
+    })
+}
+
+/// A migration
+///
+/// Its `ETag` can be given as `If-Match` to an action, which is then done only on what was seen.
+#[utoipa::path(get, path = "/v1/migrations/{migration}", tag = "migrations",
+    params(("migration" = Uuid, Path, description = "Which.")),
+    responses((status = 200, description = "As it is.", body = rehome_api::Migration,
+        headers(("ETag" = String, description = "The revision of its tenant's route."))), Problems))]
+pub(crate) async fn show(
+    State(state): State<Arc<Shared>>,
+    caller: Caller,
+    InPath(id): InPath<Uuid>,
+) -> Answer {
+    caller.may_view()?;
+    shown(&state.deployment, MigrationId::new(id), StatusCode::OK).await
+}
+
+/// Which entries.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct After {
+    /// After this entry; 0, before the first, if it is not given.
+    after: Option<u64>,
+}
+
+/// A migration's log
+///
+/// What happened, who said so, and why. Hash-chained: each entry's `hash` covers those before it.
+#[utoipa::path(get, path = "/v1/migrations/{migration}/log", tag = "migrations",
+    params(("migration" = Uuid, Path, description = "Which."), After),
+    responses((status = 200, description = "A part of it.", body = LogPage), Problems))]
+pub(crate) async fn log(
+    State(state): State<Arc<Shared>>,
+    caller: Caller,
+    InPath(id): InPath<Uuid>,
+    InQuery(part): InQuery<After>,
+) -> Answer {
+    caller.may_view()?;
+    // No log is longer, and not every control plane can count further.
+    let after = part.after.unwrap_or(0).min(i64::MAX as u64);
+    let entries = state.deployment.log(MigrationId::new(id), after).await?;
+    let next_after = entries.last().map_or(after, |last| last.index);
+    json(StatusCode::OK, &LogPage { entries, next_after })
+}

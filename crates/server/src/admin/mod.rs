@@ -1,0 +1,93 @@
+//! Operators: everything that the command can do, by the same use cases.
+
+mod actions;
+mod estimates;
+mod look;
+mod start;
+mod stores;
+mod tenants;
+mod verify;
+mod watch;
+
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::Response;
+use rehome_app::Deployment;
+use rehome_domain::ids::{MigrationId, StoreId};
+
+use crate::answer::{Answer, Problem, json};
+use crate::auth::Caller;
+use crate::state::State;
+use crate::take;
+
+pub(crate) use actions::{
+    __path_abort, __path_acknowledge, __path_cutover, __path_options, __path_pause, __path_resume,
+    __path_tune, abort, acknowledge, cutover, options, pause, resume, tune,
+};
+pub(crate) use estimates::{__path_estimate, __path_plan, estimate, plan};
+pub(crate) use look::{__path_list, __path_log, __path_show, list, log, show};
+pub(crate) use start::{__path_start, __path_start_return, start, start_return};
+pub(crate) use stores::{__path_store, __path_stores, store, stores};
+pub(crate) use tenants::{__path_purge, __path_recover, purge, recover};
+pub(crate) use verify::{__path_verify, Verifications, verify};
+pub(crate) use watch::{__path_watch, watch};
+
+/// Most characters of a reason.
+const REASON_CHARS_MAX: usize = 200;
+
+/// The deployment, acting for the caller.
+fn acting(state: &State, caller: &Caller, reason: Option<&str>) -> Result<Deployment, Problem> {
+    let reason = reason.map(str::trim);
+    if reason.is_some_and(|reason| {
+        reason.chars().count() > REASON_CHARS_MAX || reason.chars().any(char::is_control)
+    }) {
+        let detail = format!("a reason is one line of at most {REASON_CHARS_MAX} characters");
+        return Err(Problem::bad_request("bad_reason", detail).limit(REASON_CHARS_MAX as u64));
+    }
+    Ok(state.deployment.acting_as(caller.name(), reason))
+}
+
+/// The revision that the caller has seen, if `If-Match` says so.
+fn seen(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
+    match take::text(headers, "if-match")? {
+        None | Some("*") => Ok(None),
+        Some(tag) => {
+            let rev = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
+            let rev = rev.and_then(|rev| rev.parse().ok());
+            rev.map(Some).ok_or_else(|| {
+                // A tag that was never given matches nothing.
+                changed("If-Match is no tag that was ever given")
+            })
+        }
+    }
+}
+
+fn changed(detail: &str) -> Problem {
+    Problem::new(StatusCode::PRECONDITION_FAILED, "changed_meanwhile", detail)
+}
+
+/// What an error of a use case is when the caller said what it has seen.
+fn refused(error: rehome_app::AppError, seen: Option<u64>) -> Problem {
+    if seen.is_some() && error.code() == "changed_meanwhile" {
+        changed("somebody changed it since; look again, then decide")
+    } else {
+        error.into()
+    }
+}
+
+/// A migration as it is now, with its revision.
+async fn shown(deployment: &Deployment, id: MigrationId, status: StatusCode) -> Answer {
+    let migration = deployment.migration(id).await?;
+    let tenant = rehome_domain::ids::TenantId::new(migration.tenant_id);
+    let rev = deployment.revision(tenant).await?;
+    tagged(json(status, &migration)?, rev)
+}
+
+fn tagged(mut response: Response, rev: u64) -> Answer {
+    let tag = HeaderValue::from_str(&format!("\"{rev}\"")).map_err(|_| Problem::internal())?;
+    response.headers_mut().insert(header::ETAG, tag);
+    Ok(response)
+}
+
+fn store_id(text: &str) -> Result<StoreId, Problem> {
+    text.parse().map_err(|error| Problem::from(rehome_app::AppError::from(error)))
+}

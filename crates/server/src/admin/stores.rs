@@ -1,0 +1,38 @@
+//! Stores.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use rehome_api::StoreCheckReport;
+
+use super::store_id;
+use crate::answer::{Answer, Problems, json};
+use crate::auth::Caller;
+use crate::state::State as Shared;
+use crate::take::InPath;
+
+/// Look at all stores
+///
+/// Reachable, format, durability, clock, and the tenants in them. A store that is not fit for use says
+/// so in its document.
+#[utoipa::path(get, path = "/v1/stores", tag = "stores",
+    responses((status = 200, description = "What was found.", body = StoreCheckReport), Problems))]
+pub(crate) async fn stores(State(state): State<Arc<Shared>>, caller: Caller) -> Answer {
+    caller.may_view()?;
+    json(StatusCode::OK, &state.deployment.check_stores(None).await?)
+}
+
+/// Look at a store
+#[utoipa::path(get, path = "/v1/stores/{store}", tag = "stores",
+    params(("store" = String, Path, description = "Its name in the configuration.")),
+    responses((status = 200, description = "What was found.", body = StoreCheckReport), Problems))]
+pub(crate) async fn store(
+    State(state): State<Arc<Shared>>,
+    caller: Caller,
+    InPath(id): InPath<String>,
+) -> Answer {
+    caller.may_view()?;
+    let id = store_id(&id)?;
+    json(StatusCode::OK, &state.deployment.check_stores(Some(&id)).await?)
+}
