@@ -10,6 +10,7 @@ use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
 use rehome_app::tokens::TokenHash;
 use rehome_tests::process::{Process, wait_for};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 /// The secret of the token that acts.
@@ -117,6 +118,23 @@ impl Site {
     /// Ends the server, as a machine that is gone.
     pub(crate) fn stop_server(&self) {
         self.server.borrow_mut().kill().unwrap();
+    }
+}
+
+/// A test that failed has not closed its browsers, and their driver does not when it is killed.
+impl Drop for Site {
+    fn drop(&mut self) {
+        let ours = self.folder.path().display().to_string();
+        let Ok(processes) = std::fs::read_dir("/proc") else { return };
+        let pids = processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        for pid in pids.filter_map(Pid::from_raw) {
+            let line = std::fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero()));
+            let is_ours = line.is_ok_and(|line| String::from_utf8_lossy(&line).contains(&ours));
+            if is_ours {
+                // One that has just ended is as good.
+                let _ = kill_process(pid, Signal::KILL);
+            }
+        }
     }
 }
 
