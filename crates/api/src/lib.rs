@@ -5,10 +5,13 @@
 //! `null`. This room imports nothing of ours: conversions live in the rooms that know both sides.
 
 pub mod admin;
+pub mod baseline;
+pub mod checklist;
 pub mod duration;
 pub mod error;
 mod fields;
 pub mod gateway;
+pub mod health;
 pub mod liveness;
 pub mod migration;
 pub mod ndjson;
@@ -19,9 +22,12 @@ pub mod time;
 pub mod transfer;
 pub mod verification;
 
+pub use baseline::Baseline;
+pub use checklist::{Checklist, ChecklistItem, ChecklistPhase, ItemStatus};
 pub use error::{ErrorBody, ErrorDocument};
+pub use health::{HealthReport, HealthStatus};
 pub use migration::{LogEntry, Migration, Options, OptionsPatch};
-pub use plan::{Estimate, Finding, Plan};
+pub use plan::{Estimate, Finding, Plan, Probe, RateRange};
 pub use problem::Problem;
 pub use store::{Recovery, StoreCheck, StoreCheckReport, Tenant, TenantInStore, TenantPurge};
 pub use time::Time;

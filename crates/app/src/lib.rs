@@ -4,7 +4,7 @@
 //! ```text
 //! config ──▶ deployment (control plane, stores, engine)
 //!                 ▲
-//!    transfer, migrations, tenants, stores, load: the use cases, one file each
+//!    transfer, migrations, tenants, stores, health, load: the use cases, one file each
 //!                 │
 //!                 ▼ documents of rehome_api, errors with an exit code
 //! ```
@@ -12,13 +12,18 @@
 //! This room may use every other one but the server and the command; nothing here knows how an
 //! answer is shown.
 
+mod baseline;
+mod checklist;
 pub mod config;
 pub mod deployment;
 mod documents;
 pub mod error;
+pub mod health;
 pub mod history;
 pub mod load;
+mod measured;
 pub mod migrations;
+pub mod monitoring;
 pub mod options;
 pub mod quickstart;
 mod recover;

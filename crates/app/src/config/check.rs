@@ -43,6 +43,7 @@ pub(super) fn whole(draft: Draft, place: &Place) -> Result<Config, ConfigError> 
         default_store,
         migration: draft.migration,
         log: draft.log,
+        monitoring: draft.monitoring,
         metrics_retention: draft.metrics_retention.unwrap_or(RETENTION),
         server: draft.server.whole()?,
         tokens: draft.tokens,

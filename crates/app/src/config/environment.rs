@@ -5,17 +5,20 @@ use std::path::Path;
 use rehome_domain::ids::StoreId;
 
 use super::server::ServerDraft;
-use super::{ConfigError, Draft, MigrationDefaults, Place, Set, StoreDraft, Url, file};
+use super::{
+    ConfigError, Draft, MigrationDefaults, MonitoringConfig, Place, Set, StoreDraft, Url, file,
+};
 
 const CONTROL_PLANE: &str = "REHOME_CONTROL_PLANE_";
 const STORES: &str = "REHOME_STORES_";
 const MIGRATION: &str = "REHOME_MIGRATION_";
 const TELEMETRY: &str = "REHOME_TELEMETRY_";
 const SERVER: &str = "REHOME_SERVER_";
+const MONITORING: &str = "REHOME_MONITORING_";
 
 /// The variables that name a part of the configuration, in the order of their names.
 pub(super) fn ours(variables: impl IntoIterator<Item = (String, String)>) -> Vec<(String, String)> {
-    let prefixes = [CONTROL_PLANE, STORES, MIGRATION, TELEMETRY, SERVER];
+    let prefixes = [CONTROL_PLANE, STORES, MIGRATION, TELEMETRY, SERVER, MONITORING];
     let mut ours: Vec<_> = variables
         .into_iter()
         .filter(|(name, _)| prefixes.iter().any(|prefix| name.starts_with(prefix)))
@@ -44,6 +47,9 @@ pub(super) fn apply(
         } else if let Some(key) = name.strip_prefix(SERVER) {
             let key = ServerDraft::key(&key.to_ascii_lowercase());
             draft.server.set(key.ok_or_else(|| unknown(&set))?, &set, Path::new(""))?;
+        } else if let Some(key) = name.strip_prefix(MONITORING) {
+            let key = MonitoringConfig::key(&key.to_ascii_lowercase());
+            draft.monitoring.set(key.ok_or_else(|| unknown(&set))?, &set)?;
         } else if let Some(rest) = name.strip_prefix(STORES) {
             store(draft, rest, &set, may_add)?;
         } else {

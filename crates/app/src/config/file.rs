@@ -9,7 +9,9 @@ use toml::de::DeTable;
 
 use super::server::{self, ServerDraft};
 use super::table::{Source, Table};
-use super::{ConfigError, Draft, LogFormat, MigrationDefaults, Place, Set, StoreDraft, Url};
+use super::{
+    ConfigError, Draft, LogFormat, MigrationDefaults, MonitoringConfig, Place, Set, StoreDraft, Url,
+};
 
 pub(super) fn read(path: &Path, text: &str) -> Result<Draft, ConfigError> {
     let source = Source { path, text };
@@ -32,6 +34,9 @@ pub(super) fn read(path: &Path, text: &str) -> Result<Draft, ConfigError> {
     }
     if let Some(table) = root.table("migration")? {
         draft.migration = MigrationDefaults::read(table)?;
+    }
+    if let Some(table) = root.table("monitoring")? {
+        draft.monitoring = MonitoringConfig::read(table)?;
     }
     if let Some(table) = root.table("telemetry")? {
         telemetry(table, &mut draft)?;

@@ -29,6 +29,7 @@
 //! | `REHOME_TELEMETRY_LOG` | `telemetry.log` |
 //! | `REHOME_TELEMETRY_METRICS_RETENTION` | `telemetry.metrics_retention` |
 //! | `REHOME_SERVER_<KEY>` | `server.bind`, `server.tls_cert`, `server.tls_key` |
+//! | `REHOME_MONITORING_<KEY>` | `monitoring.<key>`, for example `REHOME_MONITORING_PROMETHEUS_URL` |
 //!
 //! Without a file the environment is the whole configuration; relative paths in it are relative to
 //! the working directory. A variable that begins like these and names no key is refused too.
@@ -39,6 +40,7 @@ mod check;
 mod environment;
 mod file;
 mod migration;
+mod monitoring;
 mod server;
 mod table;
 #[cfg(test)]
@@ -55,6 +57,7 @@ use crate::tokens::Token;
 use server::ServerDraft;
 
 pub use migration::MigrationDefaults;
+pub use monitoring::MonitoringConfig;
 pub use server::{DEFAULT_PORT, ServerConfig, ServerLimits, TlsFiles};
 pub use url::Url;
 
@@ -80,6 +83,8 @@ pub struct Config {
     pub server: ServerConfig,
     /// Whom the server believes.
     pub tokens: Vec<Token>,
+    /// Where the tools are that watch the deployment, and what is asked of it.
+    pub monitoring: MonitoringConfig,
     /// What was read and has no effect in this version.
     pub warnings: Vec<String>,
 }
@@ -184,6 +189,7 @@ pub(crate) struct Draft {
     pub(crate) metrics_retention: Option<Duration>,
     pub(crate) server: ServerDraft,
     pub(crate) tokens: Vec<Token>,
+    pub(crate) monitoring: MonitoringConfig,
     pub(crate) warnings: Vec<String>,
 }
 
@@ -246,6 +252,7 @@ impl Config {
             metrics_retention: RETENTION,
             server: ServerConfig::default(),
             tokens: Vec::new(),
+            monitoring: MonitoringConfig::default(),
             warnings: Vec::new(),
         })
     }

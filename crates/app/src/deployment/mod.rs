@@ -11,11 +11,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use rehome_domain::event::Timestamp;
 use rehome_domain::ids::StoreId;
 use rehome_domain::route::Route;
 use rehome_engine::metrics::Metrics;
 use rehome_engine::migration::{Operations, Supervisor};
-use rehome_engine::{Engine, EngineConfig, Observers, Stores, UnknownStore};
+use rehome_engine::{Engine, EngineConfig, Observer, Observers, Stores, UnknownStore};
 use rehome_ports::clock::{Clock, SystemClock};
 use rehome_ports::{
     ControlError, ControlPlane, Fault, FaultKind, LedgerStore, Migrations, StoreError,
@@ -26,7 +27,9 @@ use uuid::Uuid;
 
 use crate::config::{Config, Url};
 use crate::error::{AppError, Kind};
+use crate::health::Health;
 use crate::history::History;
+use crate::measured::Measured;
 use crate::scrape::Reachable;
 use lazy_store::{Common, Identities, LazyStore};
 
@@ -52,6 +55,9 @@ pub struct Deployment {
     metrics: Metrics,
     reachable: Arc<Reachable>,
     history: History,
+    clock: Arc<dyn Clock>,
+    measured: Measured,
+    health: Health,
     holder: Arc<str>,
     /// In whose name operators' facts are recorded.
     actor: Arc<str>,
@@ -93,8 +99,11 @@ impl Deployment {
         let by_id = Stores::new(by_id, config.default_store.clone())?;
         let metrics = Metrics::new(Arc::clone(&clock), config.metrics_retention);
         let history = History::default();
-        let observers = Observers::new([metrics.observer(), history.observer()]);
-        let engine = Engine::watched(control, by_id, clock, engine_config(config), observers);
+        let measured = Measured::new(&clock);
+        let mirror = Arc::clone(measured.mirror()) as Arc<dyn Observer>;
+        let observers = Observers::new([metrics.observer(), history.observer(), mirror]);
+        let of_engine = Arc::clone(&clock);
+        let engine = Engine::watched(control, by_id, of_engine, engine_config(config), observers);
         let holder = holder();
         Ok(Self {
             config: Arc::new(config.clone()),
@@ -106,6 +115,9 @@ impl Deployment {
             actor: format!("operator at {holder}").into(),
             holder: holder.into(),
             only_at: None,
+            clock,
+            measured,
+            health: Health::default(),
         })
     }
 
@@ -153,6 +165,21 @@ impl Deployment {
     /// What was seen of migrations lately.
     pub fn history(&self) -> &History {
         &self.history
+    }
+
+    /// The time by this process's clock.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// What this process measures.
+    pub(crate) fn measured(&self) -> &Measured {
+        &self.measured
+    }
+
+    /// The last answer about its health.
+    pub(crate) fn health_state(&self) -> &Health {
+        &self.health
     }
 
     /// What was configured.

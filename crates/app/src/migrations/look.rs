@@ -7,7 +7,7 @@ use rehome_domain::ids::{MigrationId, TenantId};
 use rehome_domain::migration::{Fact, Migration, Phase};
 use rehome_engine::Progress;
 use rehome_engine::migration::OperationError;
-use rehome_ports::{ControlError, Migrations};
+use rehome_ports::{ControlError, LogEntry, Migrations};
 
 use crate::deployment::Deployment;
 use crate::documents;
@@ -107,6 +107,21 @@ impl Deployment {
     pub async fn migration_options(&self, id: MigrationId) -> Result<api::Options, AppError> {
         let migration = self.engine().control().migration(id).await?;
         Ok(crate::options::document(&migration.options))
+    }
+
+    /// All that was recorded of a migration.
+    pub(crate) async fn read_log(&self, id: MigrationId) -> Result<Vec<LogEntry>, ControlError> {
+        let control = self.engine().control();
+        let mut log: Vec<LogEntry> = Vec::new();
+        loop {
+            let after = log.last().map_or(0, |entry| entry.index);
+            let page = control.log(id, after, PAGE).await?;
+            let over = page.len() < PAGE;
+            log.extend(page);
+            if over {
+                return Ok(log);
+            }
+        }
     }
 
     /// The log after entry `after`, a page of it.

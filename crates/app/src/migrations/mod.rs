@@ -6,6 +6,7 @@
 
 mod look;
 mod plan;
+mod probe;
 mod requests;
 mod verify;
 mod work;

@@ -85,7 +85,10 @@ impl Deployment {
         }
         self.reach(target).await.map_err(about)?;
         match self.operations().start_as(id, *tenant, target, options).await {
-            Ok(migration) => Ok(migration),
+            Ok(migration) => {
+                self.baseline_at_start(&migration).await;
+                Ok(migration)
+            }
             // The same may have been asked for at the same time.
             Err(error) => match key {
                 Some(_) => match self.begun(id, *tenant, target, options).await? {
@@ -120,7 +123,9 @@ impl Deployment {
         // It closes the window first, which is a change of its own.
         let operations = self.operations().only_at(None);
         let started = operations.start_return_as(new, id, options).await;
-        started.map_err(|error| about(error.into(), &migration))
+        let back = started.map_err(|error| about(error.into(), &migration))?;
+        self.baseline_at_start(&back).await;
+        Ok(back)
     }
 
     fn new_id(&self, key: Option<&IdempotencyKey>) -> MigrationId {

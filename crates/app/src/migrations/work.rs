@@ -94,6 +94,7 @@ impl Deployment {
         let supervised = tokio::select! {
             supervised = run => Some(supervised?),
             () = too_late => None,
+            never = self.keep_measuring() => match never {},
         };
         let (migration, here) = if let Some(supervised) = supervised {
             (supervised.migration, supervised.drove)
@@ -109,7 +110,11 @@ impl Deployment {
     /// Works on every migration of the deployment that nobody else works on, until `stop` is
     /// cancelled: on those that were started and left, and on those of processes that died or hang.
     pub async fn work_on_all(&self, stop: &CancellationToken) {
-        self.supervisor().run_all(stop).await;
+        let supervisor = self.supervisor();
+        tokio::select! {
+            () = supervisor.run_all(stop) => {}
+            never = self.keep_measuring() => match never {},
+        }
     }
 
     /// Cleans up the target of an aborted migration, or waits for the process that does.

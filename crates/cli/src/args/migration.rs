@@ -1,6 +1,7 @@
 //! `rehome migration ...`
 
 use clap::{Args, Subcommand};
+use rehome_api::duration::Millis;
 use rehome_domain::ids::{MigrationId, StoreId, TenantId};
 use rehome_domain::migration::Phase;
 use rehome_domain::verification::Level;
@@ -70,6 +71,21 @@ Examples:
     /// Health checks and alerts then no longer tell of it. The tenant stays where it is; `migration
     /// abort` cleans up, also without this.
     Acknowledge(OneMigration),
+    /// Take, or take again, the baseline that a migration is compared with afterwards.
+    ///
+    /// Events per second from the ledger over the window, and the latency of appends as far as this
+    /// process or the configured Prometheus sees it. One is taken at each start, from the last minute.
+    Baseline {
+        /// Which.
+        #[command(flatten)]
+        migration: OneMigration,
+        /// How long to watch.
+        #[arg(long, value_name = "DURATION", default_value = "30s")]
+        window: Millis,
+        /// Show the one that was taken.
+        #[arg(long, conflicts_with = "window")]
+        show: bool,
+    },
     /// Verify the two stores of a migration against each other.
     ///
     /// Exits with 5 when violations are found.

@@ -6,7 +6,8 @@ mod options;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use rehome_domain::ids::{StoreId, TenantId};
+use rehome_api::ChecklistPhase;
+use rehome_domain::ids::{MigrationId, StoreId, TenantId};
 
 use crate::commands::QuickstartArgs;
 pub(crate) use migration::{Goal, Look, MigrationCommand, OneMigration, Start, Verify};
@@ -128,6 +129,26 @@ Exits with 3 when something stands in the way.")]
         #[arg(long, value_name = "STORE")]
         to: StoreId,
     },
+    /// How the migrations of the deployment are.
+    ///
+    /// What `GET /health/migration` of a server answers. Exits with 1 when unhealthy.
+    Health,
+    /// The monitoring guide's checklist, evaluated: each item passes, fails or is not known.
+    ///
+    /// What the tools under [monitoring] of the configuration say is asked of them. Exits with 1 when an
+    /// item fails.
+    #[command(after_help = "\
+Examples:
+  rehome checklist before
+  rehome checklist after 0197f0a5-6f3c-7cc3-98c8-0c5a4d7d5a55 --json")]
+    Checklist {
+        /// Which: before, during, cutover or after.
+        #[arg(value_name = "PHASE", value_parser = checklist)]
+        phase: ChecklistPhase,
+        /// The migration; not needed before one was started.
+        #[arg(value_name = "ID")]
+        id: Option<MigrationId>,
+    },
     /// Start, steer and watch migrations.
     #[command(subcommand)]
     Migration(MigrationCommand),
@@ -149,30 +170,47 @@ Exits with 3 when something stands in the way.")]
         #[arg(long)]
         yes: bool,
     },
-    /// How long a migration would take, from numbers alone.
+    /// How long a migration would take: from numbers alone, or by a probe.
+    ///
+    /// A probe reads a sample of the tenant's history, looks at how fast it grows and at how fast earlier
+    /// migrations into that store went, and gives a range. It writes nothing anywhere.
     #[command(after_help = "\
-Example:
-  rehome estimate --events 1500000 --rate 10000")]
-    Estimate {
-        /// Events to copy.
-        #[arg(long, value_name = "N")]
-        events: u64,
-        /// Copied per second [default: 10000].
-        #[arg(long, value_name = "N", allow_negative_numbers = true)]
-        rate: Option<f64>,
-        /// Written by the tenant per second meanwhile [default: 0].
-        #[arg(long, value_name = "N", allow_negative_numbers = true)]
-        write_rate: Option<f64>,
-        /// Lag, in events, when mirroring begins [default: 100].
-        #[arg(long, value_name = "N")]
-        lag: Option<u64>,
-        /// Seconds of pause [default: 5].
-        #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
-        pause: Option<f64>,
-        /// Factor on the sum [default: 1.5].
-        #[arg(long, value_name = "FACTOR", allow_negative_numbers = true)]
-        buffer: Option<f64>,
-    },
+Examples:
+  rehome estimate --events 1500000 --rate 10000
+  rehome estimate --tenant 824a8fcf-0c14-513f-bd3a-4c35d1078706 --to dedicated --probe")]
+    Estimate(Estimate),
+}
+
+/// `rehome estimate ...`
+#[derive(Debug, clap::Args)]
+pub(crate) struct Estimate {
+    /// Probe this tenant.
+    #[arg(long, value_name = "UUID", requires = "to", requires = "probe")]
+    pub(crate) tenant: Option<TenantId>,
+    /// To which store it would go.
+    #[arg(long, value_name = "STORE", requires = "tenant")]
+    pub(crate) to: Option<StoreId>,
+    /// Measure instead of being told.
+    #[arg(long, requires = "tenant")]
+    pub(crate) probe: bool,
+    /// Events to copy.
+    #[arg(long, value_name = "N", required_unless_present = "probe", conflicts_with = "probe")]
+    pub(crate) events: Option<u64>,
+    /// Copied per second [default: 10000].
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub(crate) rate: Option<f64>,
+    /// Written by the tenant per second meanwhile [default: 0].
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub(crate) write_rate: Option<f64>,
+    /// Lag, in events, when mirroring begins [default: 100].
+    #[arg(long, value_name = "N")]
+    pub(crate) lag: Option<u64>,
+    /// Seconds of pause [default: 5].
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
+    pub(crate) pause: Option<f64>,
+    /// Factor on the sum [default: 1.5].
+    #[arg(long, value_name = "FACTOR", allow_negative_numbers = true)]
+    pub(crate) buffer: Option<f64>,
 }
 
 /// `rehome serve`
@@ -262,4 +300,9 @@ pub(crate) enum TenantCommand {
         #[arg(long)]
         close_window: bool,
     },
+}
+
+fn checklist(text: &str) -> Result<ChecklistPhase, String> {
+    ChecklistPhase::parse(text)
+        .ok_or_else(|| "the checklists are before, during, cutover and after".to_owned())
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rehome_api::{LogEntry, Migration, OptionsPatch, Verification};
+use rehome_api::{Baseline, LogEntry, Migration, OptionsPatch, Verification};
 use rehome_app::migrations::{Goal, Resumed, StartRequest, VerifyRequest};
 use rehome_app::{AppError, Config, Deployment, Kind};
 use rehome_domain::ids::MigrationId;
@@ -63,6 +63,18 @@ async fn dispatch(
         MigrationCommand::Acknowledge(OneMigration { id }) => {
             deployment.acknowledge(id).await?;
             end(out, &deployment.migration(id).await?)
+        }
+        MigrationCommand::Baseline { migration: OneMigration { id }, window, show } => {
+            let baseline = if show {
+                let kept = deployment.baseline(id).await?;
+                kept.ok_or_else(|| {
+                    let message = "no baseline was taken; `rehome migration baseline ID` takes one";
+                    AppError::new(Kind::NotFound, "no_baseline", message).migration(id)
+                })?
+            } else {
+                deployment.take_baseline(id, Duration::from_millis(window.0)).await?
+            };
+            out.show(&baseline, baseline_words)
         }
         MigrationCommand::Verify(verify) => verification(out, deployment, verify).await,
         MigrationCommand::Tune { migration, options } => {
@@ -234,6 +246,27 @@ async fn tune(
         });
         table(["OPTION", "VALUE"], &[], rows)
     })
+}
+
+fn baseline_words(baseline: &Baseline) -> String {
+    let ms = |value: Option<f64>| {
+        value.map_or_else(|| "unknown".to_owned(), |value| format!("{value} ms"))
+    };
+    let mut text = format!(
+        "taken      {}, while {}\nrate       {} events/s over {} s\nappend     p50 {}, p99 {}{}",
+        baseline.taken_at,
+        baseline.state,
+        baseline.events_per_s,
+        baseline.window_seconds,
+        ms(baseline.append_p50_ms),
+        ms(baseline.append_p99_ms),
+        baseline.latency_from.as_deref().map(|who| format!(" (by {who})")).unwrap_or_default(),
+    );
+    if let Some(remark) = &baseline.remark {
+        text += "\nremark     ";
+        text += remark;
+    }
+    text
 }
 
 async fn verification(

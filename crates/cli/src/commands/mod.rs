@@ -1,6 +1,9 @@
 //! One file per group of commands: asks `rehome_app`, shows what it answers.
 
+mod checklist;
 mod drive;
+mod estimate;
+mod health;
 mod migration;
 mod quickstart;
 mod recover;
@@ -13,7 +16,6 @@ mod transfer;
 use std::path::Path;
 
 use rehome_app::config::LogFormat;
-use rehome_app::migrations::{EstimateRequest, estimate};
 use rehome_app::{Access, AppError, Config, Deployment};
 use rehome_domain::ids::{StoreId, TenantId};
 
@@ -26,18 +28,10 @@ pub(crate) use quickstart::QuickstartArgs;
 pub(crate) async fn run(args: Args, out: &Out) -> Result<(), AppError> {
     let out = *out;
     let Args { config, log_level, command, .. } = args;
-    if let Command::Estimate { events, rate, write_rate, lag, pause, buffer } = command {
-        return show_estimate(
-            out,
-            EstimateRequest {
-                events,
-                copy_rate: rate,
-                write_rate,
-                lag_events: lag,
-                pause_seconds: pause,
-                buffer_factor: buffer,
-            },
-        );
+    if let Command::Estimate(asked) = &command
+        && let Some(events) = asked.events
+    {
+        return estimate::from_numbers(out, events, asked);
     }
     if let Command::Token(command) = command {
         return token::run(out, command);
@@ -58,13 +52,16 @@ pub(crate) async fn run(args: Args, out: &Out) -> Result<(), AppError> {
         Command::Serve(args) => serve::run(out, config, file.as_deref(), args).await,
         Command::Store(command) => store::run(out, &config, command).await,
         Command::Plan { tenant, to } => plan(out, &config, tenant, &to).await,
+        Command::Checklist { phase, id } => checklist::run(out, &config, phase, id).await,
+        Command::Estimate(asked) => estimate::by_probe(out, &config, &asked).await,
+        Command::Health => health::run(out, &config).await,
         Command::Migration(command) => migration::run(out, &config, command).await,
         Command::Tenant(command) => tenant::run(out, &config, command).await,
         Command::Recover { tenant, store, yes } => {
             recover::run(out, &config, tenant, store, yes).await
         }
         // Need no configuration; done above.
-        Command::Estimate { .. } | Command::Quickstart(_) | Command::Token(_) => Ok(()),
+        Command::Quickstart(_) | Command::Token(_) => Ok(()),
     }
 }
 
@@ -79,20 +76,6 @@ fn load(file: Option<&Path>, out: Out) -> Result<Config, AppError> {
 /// Opens what is there.
 async fn open(config: &Config) -> Result<Deployment, AppError> {
     Deployment::open(config, Access::Existing).await
-}
-
-fn show_estimate(out: Out, request: EstimateRequest) -> Result<(), AppError> {
-    out.show(&estimate(&request)?, estimate_words)
-}
-
-fn estimate_words(estimate: &rehome_api::Estimate) -> String {
-    format!(
-        "copy         {}\ncatching up  {}\npause        {}\nin all       {}",
-        estimate.bulk_copy_estimate,
-        estimate.dual_write_estimate,
-        estimate.cutover_estimate,
-        estimate.total_estimate
-    )
 }
 
 async fn plan(
@@ -111,7 +94,7 @@ async fn plan(
         let mut text = table(["", "CHECK", "FOUND"], &[], rows);
         if let Some(estimate) = &plan.estimate {
             text += "\n\n";
-            text += &estimate_words(estimate);
+            text += &estimate::words(estimate);
         }
         text
     })?;

@@ -3,8 +3,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may end anywhere")]
 
+mod checklists;
 mod engines;
 mod files;
+mod health;
 #[allow(unreachable_pub, reason = "shared by the files of this test")]
 mod kit;
 mod migrations;

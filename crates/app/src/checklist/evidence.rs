@@ -1,0 +1,109 @@
+//! What the items are judged by.
+
+use std::time::Duration;
+
+use rehome_api::Baseline;
+use rehome_domain::ids::{MigrationId, TenantId};
+use rehome_domain::migration::Phase;
+
+use crate::baseline::Latency;
+use crate::measured::Counts;
+use crate::monitoring::{Alert, Asked, Rule};
+
+/// Who has scraped what.
+pub(super) struct Scrapes {
+    /// How long ago this process was scraped; `None`: never.
+    pub(super) this_process: Option<Duration>,
+    /// How old Prometheus's youngest sample is, in seconds; `None`: it has none.
+    pub(super) prometheus: Asked<Option<f64>>,
+}
+
+/// For the checklist before a start.
+pub(super) struct Before {
+    pub(super) scrapes: Scrapes,
+    pub(super) dashboards: Asked<Option<Vec<&'static str>>>,
+    pub(super) rules: Asked<Vec<Rule>>,
+    /// Log lines found.
+    pub(super) lines: Asked<u64>,
+    /// A line must be there: that of the migration's start.
+    pub(super) line_expected: bool,
+    pub(super) baseline: Option<Baseline>,
+}
+
+/// How a copy is getting on.
+pub(super) struct Copying {
+    /// Since it was entered or resumed, or the target last got further.
+    pub(super) still: Duration,
+    /// Events that the target got between two looks.
+    pub(super) grown: u64,
+}
+
+/// For the checklist during a migration.
+pub(super) struct During {
+    pub(super) id: MigrationId,
+    pub(super) tenant: TenantId,
+    pub(super) phase: Phase,
+    /// In `bulk_copy`.
+    pub(super) copying: Option<Copying>,
+    /// Events that the target is behind, by the ledgers.
+    pub(super) lag: Result<u64, String>,
+    pub(super) mirrored: Counts,
+    pub(super) latency: Result<Latency, String>,
+    pub(super) latency_max_ms: u32,
+    pub(super) alerts: Asked<Vec<Alert>>,
+}
+
+/// How a cutover ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CutoverEnd {
+    /// The tenant moved.
+    Switched,
+    /// The deadline passed.
+    TimedOut,
+    /// Something failed.
+    RolledBack,
+    /// It goes on.
+    UnderWay,
+}
+
+/// One cutover, by the migration's log.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cutover {
+    /// From the intent to its end, or until now.
+    pub(super) pause: Duration,
+    pub(super) deadline: Duration,
+    pub(super) end: CutoverEnd,
+}
+
+/// For the checklist during a cutover.
+pub(super) struct CuttingOver {
+    /// All of them, in their order.
+    pub(super) cutovers: Vec<Cutover>,
+    /// Writers that wait in this process, and whether any were seen to go through it.
+    pub(super) blocked_here: Option<u64>,
+    /// Writers that wait, by Prometheus.
+    pub(super) blocked_anywhere: Asked<Option<f64>>,
+    /// Lines of level ERROR.
+    pub(super) errors: Asked<u64>,
+    /// What the migration's own log holds of failures.
+    pub(super) failures: Vec<String>,
+}
+
+/// For the checklist after a migration.
+pub(super) struct After {
+    pub(super) id: MigrationId,
+    pub(super) tenant: TenantId,
+    pub(super) phase: Phase,
+    pub(super) alerts: Asked<Vec<Alert>>,
+    /// What a read through the router said.
+    pub(super) read: Result<u64, String>,
+    /// Whether the routed store takes the tenant's writes; why not.
+    pub(super) writable: Result<String, String>,
+    pub(super) baseline: Option<Baseline>,
+    pub(super) latency: Result<Latency, String>,
+    /// How long ago it came to its end.
+    pub(super) over_for: Option<Duration>,
+    pub(super) retention: Duration,
+    /// How old Prometheus's youngest sample of it is; `None`: it has none.
+    pub(super) series: Asked<Option<f64>>,
+}

@@ -1,0 +1,366 @@
+//! The items: the guide's words, and what makes each pass or fail. Pure.
+
+use rehome_api::{ChecklistItem, ItemStatus};
+use rehome_domain::ids::{MigrationId, TenantId};
+use rehome_domain::migration::Phase;
+
+use super::evidence::{After, Before, Cutover, CutoverEnd, CuttingOver, During, Scrapes};
+use crate::baseline::Latency;
+use crate::monitoring::{Alert, Asked};
+
+/// The guide's alerts.
+const ALERTS: [&str; 6] = [
+    "MigrationBulkCopyStuck",
+    "MigrationHighSyncLag",
+    "MigrationTargetWriteFailures",
+    "MigrationCutoverSlow",
+    "MigrationFailed",
+    "MigrationHighDualWriteLatency",
+];
+/// A sample older than this, in seconds, is not of a scrape that goes on.
+const SCRAPE_S_MAX: f64 = 60.0;
+/// A copy that was still for longer is not increasing; one that was still for less may be.
+const STILL_S_MAX: u64 = 60;
+/// The guide's bound of the lag, in events.
+const LAG_MAX: u64 = 1_000;
+/// How much more than the baseline a latency may be, as a factor and in milliseconds: a disk has moods.
+const LATENCY_FACTOR: f64 = 1.25;
+const LATENCY_SLACK_MS: f64 = 1.0;
+
+type Verdict = (ItemStatus, String);
+
+fn pass(why: impl Into<String>) -> Verdict {
+    (ItemStatus::Pass, why.into())
+}
+
+fn fail(why: impl Into<String>) -> Verdict {
+    (ItemStatus::Fail, why.into())
+}
+
+fn unknown(why: impl Into<String>) -> Verdict {
+    (ItemStatus::Unknown, why.into())
+}
+
+fn items<const N: usize>(items: [(&str, Verdict); N]) -> Vec<ChecklistItem> {
+    let item = |(text, (status, why)): (&str, Verdict)| ChecklistItem {
+        text: text.to_owned(),
+        status,
+        why,
+    };
+    items.into_iter().map(item).collect()
+}
+
+/// What is said of a tool that did not answer.
+fn no_answer<T>(asked: &Asked<T>) -> Result<&T, Verdict> {
+    match asked {
+        Asked::NotConfigured(key) => Err(unknown(format!("monitoring.{key} is not configured"))),
+        Asked::Failed(why) => Err(unknown(why.clone())),
+        Asked::Answered(answer) => Ok(answer),
+    }
+}
+
+pub(super) fn before(seen: &Before) -> Vec<ChecklistItem> {
+    items([
+        ("Prometheus scraping migration metrics", scraping(&seen.scrapes)),
+        ("Grafana dashboard accessible", dashboards(seen)),
+        ("Alert rules configured", rules(seen)),
+        ("Log aggregation working", aggregation(seen)),
+        ("Baseline metrics captured (normal operation)", captured(seen)),
+    ])
+}
+
+fn scraping(scrapes: &Scrapes) -> Verdict {
+    match &scrapes.prometheus {
+        Asked::Answered(Some(age)) if *age <= SCRAPE_S_MAX => {
+            pass(format!("Prometheus has a sample that is {age:.0} s old"))
+        }
+        Asked::Answered(Some(age)) => fail(format!("its last sample is {age:.0} s old")),
+        Asked::Answered(None) => {
+            fail("Prometheus has no sample of rehome; add its /metrics to the scrape configuration")
+        }
+        Asked::Failed(why) => fail(why.clone()),
+        Asked::NotConfigured(key) => match scrapes.this_process.map(|ago| ago.as_secs_f64()) {
+            Some(ago) if ago <= SCRAPE_S_MAX => {
+                pass(format!("this process was scraped {ago:.0} s ago"))
+            }
+            Some(ago) => fail(format!("this process was last scraped {ago:.0} s ago")),
+            None => unknown(format!(
+                "monitoring.{key} is not configured, and this process was never scraped"
+            )),
+        },
+    }
+}
+
+fn dashboards(seen: &Before) -> Verdict {
+    match no_answer(&seen.dashboards) {
+        Err((_, why)) if matches!(seen.dashboards, Asked::Failed(_)) => fail(why),
+        Err(verdict) => verdict,
+        Ok(None) => unknown(
+            "Grafana is up, and shows its dashboards to those who log in; put USER:PASSWORD@ into \
+             monitoring.grafana_url",
+        ),
+        Ok(Some(missing)) if missing.is_empty() => pass("Grafana has the dashboards"),
+        Ok(Some(missing)) => fail(format!("Grafana has no dashboard {}", missing.join(", "))),
+    }
+}
+
+fn rules(seen: &Before) -> Verdict {
+    let loaded = match no_answer(&seen.rules) {
+        Ok(loaded) => loaded,
+        Err(verdict) => return verdict,
+    };
+    let is_loaded = |name: &&str| loaded.iter().any(|rule| rule.name == *name);
+    let missing: Vec<_> = ALERTS.into_iter().filter(|name| !is_loaded(name)).collect();
+    let broken: Vec<_> = loaded
+        .iter()
+        .filter(|rule| !rule.healthy && rule.name.starts_with("Migration"))
+        .map(|rule| rule.name.as_str())
+        .collect();
+    match (missing.is_empty(), broken.is_empty()) {
+        (true, true) => pass("Prometheus has loaded the six rules"),
+        (false, _) => fail(format!("Prometheus has not loaded {}", missing.join(", "))),
+        (true, false) => fail(format!("Prometheus cannot evaluate {}", broken.join(", "))),
+    }
+}
+
+fn aggregation(seen: &Before) -> Verdict {
+    match (no_answer(&seen.lines), seen.line_expected) {
+        (Err((_, why)), _) if matches!(seen.lines, Asked::Failed(_)) => fail(why),
+        (Err(verdict), _) => verdict,
+        (Ok(0), true) => fail("the migration was started, and its log lines did not arrive"),
+        (Ok(0), false) => unknown("no log line has arrived within a day; perhaps none was written"),
+        (Ok(lines), _) => pass(format!("{lines} log lines have arrived")),
+    }
+}
+
+fn captured(seen: &Before) -> Verdict {
+    let Some(baseline) = &seen.baseline else {
+        return if seen.line_expected {
+            fail("none was taken; `rehome migration baseline ID` takes one")
+        } else {
+            unknown("it is taken when a migration starts")
+        };
+    };
+    let rate = baseline.events_per_s;
+    match baseline.append_p99_ms {
+        Some(p99) => pass(format!("{rate} events/s, p99 {p99} ms, at {}", baseline.taken_at)),
+        None => {
+            let remark = baseline.remark.as_deref().unwrap_or("the append latency is not known");
+            unknown(format!("{rate} events/s, at {}; {remark}", baseline.taken_at))
+        }
+    }
+}
+
+pub(super) fn during(seen: &During) -> Vec<ChecklistItem> {
+    items([
+        ("Progress metric increasing (bulk copy)", progress(seen)),
+        ("Sync lag acceptable (dual-write)", lag(seen)),
+        ("No target write failures", failures(seen)),
+        ("Latency within SLA", within_sla(&seen.latency, seen.latency_max_ms)),
+        ("No alerts firing", quiet(&seen.alerts, seen.id, seen.tenant)),
+    ])
+}
+
+fn progress(seen: &During) -> Verdict {
+    match (seen.phase, &seen.copying) {
+        (Phase::BulkCopy, Some(copying)) => {
+            let still = copying.still.as_secs();
+            if copying.grown > 0 {
+                pass(format!("{} events were copied between two looks", copying.grown))
+            } else if still < STILL_S_MAX {
+                pass(format!("the target last got further {still} s ago"))
+            } else {
+                fail(format!("the target has not got further for {still} s"))
+            }
+        }
+        (Phase::BulkCopy, None) => unknown("a store does not answer"),
+        (Phase::Pending, _) => unknown("is pending: nothing is copied yet"),
+        (Phase::Paused, _) => unknown("is paused"),
+        (Phase::Failed | Phase::RolledBack, _) => fail(format!("is {}", seen.phase)),
+        (Phase::DualWrite | Phase::CutoverPaused | Phase::Migrated, _) => {
+            pass("the history is copied")
+        }
+    }
+}
+
+fn lag(seen: &During) -> Verdict {
+    match (seen.phase, &seen.lag) {
+        (Phase::DualWrite | Phase::CutoverPaused, Err(why)) => unknown(why.clone()),
+        (Phase::DualWrite | Phase::CutoverPaused, Ok(lag)) if *lag > LAG_MAX => {
+            fail(format!("the target is {lag} events behind, more than {LAG_MAX}"))
+        }
+        (Phase::DualWrite | Phase::CutoverPaused, Ok(lag)) => {
+            pass(format!("the target is {lag} events behind"))
+        }
+        (Phase::Migrated, _) => pass("is migrated: nothing is left to catch up with"),
+        (phase, _) => unknown(format!("is {phase}: writes are not mirrored")),
+    }
+}
+
+fn failures(seen: &During) -> Verdict {
+    let mirrored = seen.mirrored;
+    match (mirrored.attempted, mirrored.failed) {
+        (0, _) => pass("nothing was to be mirrored in the last 5 minutes"),
+        (attempted, 0) => pass(format!("none of {attempted} in the last 5 minutes")),
+        (attempted, failed) => fail(format!("{failed} of {attempted} in the last 5 minutes")),
+    }
+}
+
+fn within_sla(latency: &Result<Latency, String>, max_ms: u32) -> Verdict {
+    match latency {
+        Err(why) => unknown(why.clone()),
+        Ok(latency) => {
+            let said = format!(
+                "p99 of the appends is {} ms by {}; at most {max_ms} ms are allowed \
+                 (monitoring.latency_p99_max_ms)",
+                latency.p99_ms, latency.from
+            );
+            if latency.p99_ms <= f64::from(max_ms) { pass(said) } else { fail(said) }
+        }
+    }
+}
+
+fn quiet(alerts: &Asked<Vec<Alert>>, id: MigrationId, tenant: TenantId) -> Verdict {
+    let firing = match no_answer(alerts) {
+        Ok(firing) => firing,
+        Err(verdict) => return verdict,
+    };
+    let ours = firing.iter().filter(|alert| alert.concerns(id, tenant));
+    let mut names: Vec<_> = ours.map(|alert| alert.name.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    if names.is_empty() {
+        pass("none that concerns the migration")
+    } else {
+        fail(format!("firing: {}", names.join(", ")))
+    }
+}
+
+pub(super) fn cutover(seen: &CuttingOver) -> Vec<ChecklistItem> {
+    let last = seen.cutovers.last();
+    items([
+        ("Watch cutover_pause_duration closely", pause(&seen.cutovers)),
+        ("Monitor blocked_writers count", blocked(seen)),
+        ("Verify cutover completes < timeout", in_time(last)),
+        ("Check no errors in logs", errors(seen)),
+    ])
+}
+
+fn pause(cutovers: &[Cutover]) -> Verdict {
+    let Some(last) = cutovers.last() else { return unknown("there was no cutover yet") };
+    let ms = last.pause.as_millis();
+    let said = match last.end {
+        CutoverEnd::UnderWay => format!("writers have waited for {ms} ms so far"),
+        _ => format!("{ms} ms, the last of {}", cutovers.len()),
+    };
+    if last.pause <= last.deadline {
+        pass(said)
+    } else {
+        fail(format!("{said}; {} ms were allowed", last.deadline.as_millis()))
+    }
+}
+
+fn blocked(seen: &CuttingOver) -> Verdict {
+    let under_way = seen.cutovers.last().is_some_and(|last| last.end == CutoverEnd::UnderWay);
+    let (writers, who) = match (&seen.blocked_anywhere, seen.blocked_here) {
+        (Asked::Answered(Some(writers)), _) => (*writers, "in all processes, by Prometheus"),
+        (_, Some(writers)) => (writers as f64, "in this process"),
+        (Asked::NotConfigured(key), None) => {
+            return unknown(format!(
+                "monitoring.{key} is not configured, and no writer of the tenant is in this process"
+            ));
+        }
+        (Asked::Failed(why), None) => return unknown(why.clone()),
+        (Asked::Answered(None), None) => return unknown("Prometheus has no such series"),
+    };
+    let said = format!("{writers} writers wait {who}");
+    if writers > 0.0 && !under_way {
+        fail(format!("{said}, and no cutover is under way"))
+    } else {
+        pass(said)
+    }
+}
+
+fn in_time(last: Option<&Cutover>) -> Verdict {
+    let Some(last) = last else { return unknown("there was no cutover yet") };
+    let (ms, max) = (last.pause.as_millis(), last.deadline.as_millis());
+    match last.end {
+        CutoverEnd::Switched => pass(format!("switched after {ms} of at most {max} ms")),
+        CutoverEnd::TimedOut => fail(format!("rolled back: its {max} ms had passed")),
+        CutoverEnd::RolledBack => fail(format!("rolled back after {ms} ms")),
+        CutoverEnd::UnderWay if last.pause > last.deadline => {
+            fail(format!("under way for {ms} ms; {max} ms were allowed"))
+        }
+        CutoverEnd::UnderWay => unknown(format!("under way for {ms} of at most {max} ms")),
+    }
+}
+
+fn errors(seen: &CuttingOver) -> Verdict {
+    if !seen.failures.is_empty() {
+        return fail(format!("by the migration's own log: {}", seen.failures.join("; ")));
+    }
+    match no_answer(&seen.errors) {
+        Err((status, why)) => (status, format!("{why}; the migration's own log holds no failure")),
+        Ok(0) => pass("no line of level ERROR, and the migration's own log holds no failure"),
+        Ok(lines) => fail(format!("{lines} lines of level ERROR")),
+    }
+}
+
+pub(super) fn after(seen: &After) -> Vec<ChecklistItem> {
+    items([
+        ("Migration state is MIGRATED", migrated(seen.phase)),
+        ("No active alerts", quiet(&seen.alerts, seen.id, seen.tenant)),
+        ("Tenant reads/writes working", working(seen)),
+        ("Latency back to baseline", back_to_baseline(seen)),
+        ("Clean up monitoring for completed migration", cleaned_up(seen)),
+    ])
+}
+
+fn migrated(phase: Phase) -> Verdict {
+    if phase == Phase::Migrated { pass("is migrated") } else { fail(format!("is {phase}")) }
+}
+
+fn working(seen: &After) -> Verdict {
+    match (&seen.read, &seen.writable) {
+        (Err(why), _) => fail(format!("a read failed: {why}")),
+        (_, Err(why)) => fail(why.clone()),
+        (Ok(seq), Ok(store)) => pass(format!(
+            "a read through the router answered up to event {seq}; {store} takes the tenant's writes"
+        )),
+    }
+}
+
+fn back_to_baseline(seen: &After) -> Verdict {
+    let before = seen.baseline.as_ref().and_then(|baseline| baseline.append_p99_ms);
+    let Some(before) = before else {
+        return unknown("no append latency was captured before the migration");
+    };
+    match &seen.latency {
+        Err(why) => unknown(format!("before: p99 {before} ms; now: {why}")),
+        Ok(latency) => {
+            let now = latency.p99_ms;
+            let said = format!("p99 is {now} ms by {} and was {before} ms", latency.from);
+            let max = (before * LATENCY_FACTOR).max(before + LATENCY_SLACK_MS);
+            if now <= max { pass(said) } else { fail(said) }
+        }
+    }
+}
+
+fn cleaned_up(seen: &After) -> Verdict {
+    let Some(over_for) = seen.over_for else {
+        return fail("is not over: its series are still needed");
+    };
+    let alerts = quiet(&seen.alerts, seen.id, seen.tenant);
+    if alerts.0 == ItemStatus::Fail {
+        return alerts;
+    }
+    let left = seen.retention.saturating_sub(over_for).as_secs();
+    match no_answer(&seen.series) {
+        Ok(None) => pass("Prometheus scrapes no series of the migration any more"),
+        Ok(Some(_)) if left > 0 => {
+            fail(format!("its series stay for another {left} s, then they disappear by themselves"))
+        }
+        Ok(Some(age)) => fail(format!("Prometheus still has its series, {age:.0} s old")),
+        Err((_, why)) => unknown(why),
+    }
+}

@@ -1,0 +1,46 @@
+//! The monitoring guide's checklists as a program: each item passes, fails, or is not known, and says
+//! why.
+//!
+//! ```text
+//! control plane, stores, this process, monitoring tools ──▶ gather ──▶ evidence ──▶ judge (pure)
+//! ```
+//!
+//! What an item says is in `judge`, one function for each, with the guide's words beside it.
+//! Nothing passes without evidence: a tool that is not configured makes an item unknown.
+
+mod evidence;
+mod gather;
+mod judge;
+#[cfg(test)]
+mod tests;
+
+use rehome_api::{Checklist, ChecklistPhase, ItemStatus};
+use rehome_domain::ids::MigrationId;
+
+use crate::deployment::Deployment;
+use crate::error::{AppError, Kind};
+
+impl Deployment {
+    /// Evaluates a checklist for a migration; before one was started, for none.
+    pub async fn checklist(
+        &self,
+        phase: ChecklistPhase,
+        id: Option<MigrationId>,
+    ) -> Result<Checklist, AppError> {
+        let items = match (phase, id) {
+            (ChecklistPhase::Before, id) => judge::before(&self.evidence_before(id).await?),
+            (_, None) => {
+                let message =
+                    format!("the checklist {:?} is of a migration; which?", phase.as_str());
+                return Err(AppError::new(Kind::Usage, "bad_usage", message));
+            }
+            (ChecklistPhase::During, Some(id)) => judge::during(&self.evidence_during(id).await?),
+            (ChecklistPhase::Cutover, Some(id)) => {
+                judge::cutover(&self.evidence_cutover(id).await?)
+            }
+            (ChecklistPhase::After, Some(id)) => judge::after(&self.evidence_after(id).await?),
+        };
+        let status = items.iter().map(|item| item.status).max().unwrap_or(ItemStatus::Pass);
+        Ok(Checklist { phase, migration_id: id.map(MigrationId::uuid), status, items })
+    }
+}

@@ -1,0 +1,407 @@
+//! The rules: from what was seen to what is said. Pure; every threshold has its test.
+
+use std::time::Duration;
+
+use rehome_api::{HealthReport, HealthStatus};
+use rehome_domain::event::Timestamp;
+use rehome_domain::ids::MigrationId;
+
+use crate::measured::Counts;
+
+/// From where on something is worth saying. The defaults are the monitoring guide's.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Thresholds {
+    /// A copy without progress for so long is stuck.
+    pub stuck_after: Duration,
+    /// A lag above this, in events, is high.
+    pub lag_events_max: u64,
+    /// A failure rate above this degrades.
+    pub failures_degraded: f64,
+    /// A failure rate above this is unhealthy.
+    pub failures_unhealthy: f64,
+    /// Work that nobody does for so long after the last fact is worth saying.
+    pub unattended_after: Duration,
+}
+
+impl Default for Thresholds {
+    fn default() -> Self {
+        Self {
+            stuck_after: Duration::from_secs(15 * 60),
+            lag_events_max: 1_000,
+            failures_degraded: 0.01,
+            failures_unhealthy: 0.1,
+            unattended_after: Duration::from_secs(10),
+        }
+    }
+}
+
+/// What was seen.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Observations {
+    /// When.
+    pub(super) now: Timestamp,
+    /// The migrations that are not over, those that failed, and those with an open rollback window.
+    pub(super) migrations: Vec<Observed>,
+    /// Stores that did not answer, each with why, as a sentence.
+    pub(super) unanswered: Vec<String>,
+}
+
+/// One migration.
+#[derive(Clone, Debug)]
+pub(super) struct Observed {
+    pub(super) id: MigrationId,
+    pub(super) standing: Standing,
+    /// Violations that the last verification found.
+    pub(super) violations: u64,
+    /// Writes to the target in the last five minutes.
+    pub(super) mirrored: Counts,
+    /// Since when there is work that nobody does, as far as its log tells.
+    pub(super) unattended_since: Option<Timestamp>,
+}
+
+/// Where it stands, with what is judged there.
+#[derive(Clone, Debug)]
+pub(super) enum Standing {
+    /// `pending` or `paused`.
+    Waiting,
+    /// `bulk_copy`: when it was entered or resumed, or last got further.
+    Copying {
+        last_progress: Timestamp,
+    },
+    /// `dual_write`; the lag is `None` where a store did not answer.
+    Mirroring {
+        lag_events: Option<u64>,
+    },
+    /// `cutover_paused`.
+    CuttingOver {
+        since: Timestamp,
+        deadline: Duration,
+    },
+    Failed {
+        acknowledged: bool,
+        error: String,
+    },
+    /// `migrated`, and the tenant can return.
+    InWindow,
+}
+
+impl Standing {
+    const fn is_active(&self) -> bool {
+        !matches!(self, Self::Failed { .. } | Self::InWindow)
+    }
+}
+
+/// What is said about it.
+pub(super) fn report(seen: &Observations, thresholds: &Thresholds) -> HealthReport {
+    let mut found = Found::default();
+    let mut mirrored = Counts::default();
+    for migration in &seen.migrations {
+        found.judge(migration, seen.now, thresholds);
+        mirrored = mirrored + migration.mirrored;
+    }
+    let rate = mirrored.failure_rate();
+    if rate > thresholds.failures_degraded {
+        let status = if rate > thresholds.failures_unhealthy {
+            HealthStatus::Unhealthy
+        } else {
+            HealthStatus::Degraded
+        };
+        for migration in seen.migrations.iter().filter(|one| one.mirrored.failed > 0) {
+            let Counts { attempted, failed } = migration.mirrored;
+            found.add(
+                status,
+                format!(
+                    "Migration {}: {failed} of {attempted} writes to the target failed in the last \
+                     5 minutes",
+                    migration.id
+                ),
+            );
+        }
+    }
+    for reason in &seen.unanswered {
+        found.add(HealthStatus::Degraded, reason.clone());
+    }
+    let active = seen.migrations.iter().filter(|one| one.standing.is_active()).count();
+    HealthReport {
+        status: found.status,
+        active_migrations: active as u64,
+        stuck_migrations: found.stuck,
+        high_sync_lag_count: found.high_lag,
+        target_write_failure_rate: rate,
+        details: found.details,
+    }
+}
+
+/// The check itself failed: nobody knows, which somebody has to know.
+pub(super) fn unknown(why: &str) -> HealthReport {
+    HealthReport {
+        status: HealthStatus::Unhealthy,
+        active_migrations: 0,
+        stuck_migrations: 0,
+        high_sync_lag_count: 0,
+        target_write_failure_rate: 0.0,
+        details: vec![why.to_owned()],
+    }
+}
+
+struct Found {
+    status: HealthStatus,
+    stuck: u64,
+    high_lag: u64,
+    details: Vec<String>,
+}
+
+impl Default for Found {
+    fn default() -> Self {
+        Self { status: HealthStatus::Healthy, stuck: 0, high_lag: 0, details: Vec::new() }
+    }
+}
+
+impl Found {
+    fn add(&mut self, status: HealthStatus, detail: String) {
+        self.status = self.status.max(status);
+        self.details.push(detail);
+    }
+
+    fn judge(&mut self, migration: &Observed, now: Timestamp, thresholds: &Thresholds) {
+        let id = migration.id;
+        match &migration.standing {
+            Standing::Waiting | Standing::InWindow => {}
+            Standing::Copying { last_progress } => {
+                let still = between(*last_progress, now);
+                if still >= thresholds.stuck_after {
+                    self.stuck += 1;
+                    let minutes = still.as_secs() / 60;
+                    self.add(
+                        HealthStatus::Unhealthy,
+                        format!("Migration {id}: no progress in bulk_copy for {minutes} minutes"),
+                    );
+                }
+            }
+            Standing::Mirroring { lag_events } => {
+                if let Some(lag) = lag_events.filter(|lag| *lag > thresholds.lag_events_max) {
+                    self.high_lag += 1;
+                    let detail = format!("Migration {id}: sync lag {lag} events");
+                    self.add(HealthStatus::Degraded, detail);
+                }
+            }
+            Standing::CuttingOver { since, deadline } => {
+                let paused = between(*since, now);
+                if paused > *deadline {
+                    self.add(
+                        HealthStatus::Degraded,
+                        format!(
+                            "Migration {id}: its cutover began {:.1} s ago and had {:.1} s; writers \
+                             wait, any process that meets it rolls it back",
+                            paused.as_secs_f64(),
+                            deadline.as_secs_f64()
+                        ),
+                    );
+                }
+            }
+            Standing::Failed { acknowledged: true, .. } => {}
+            Standing::Failed { acknowledged: false, error } => self.add(
+                HealthStatus::Degraded,
+                format!(
+                    "Migration {id}: failed and not acknowledged: {error}; `rehome migration \
+                     acknowledge {id}`, or abort it"
+                ),
+            ),
+        }
+        if migration.violations > 0
+            && !matches!(migration.standing, Standing::Failed { acknowledged: true, .. })
+        {
+            let detail = format!("Migration {id}: {} open violations", migration.violations);
+            self.add(HealthStatus::Degraded, detail);
+        }
+        if migration
+            .unattended_since
+            .is_some_and(|since| between(since, now) >= thresholds.unattended_after)
+        {
+            self.add(
+                HealthStatus::Degraded,
+                format!(
+                    "Migration {id}: nobody works on it; `rehome migration resume {id}`, or keep \
+                     `rehome migration drive` running"
+                ),
+            );
+        }
+    }
+}
+
+/// From one time to a later one; nothing, where clocks disagree.
+fn between(from: Timestamp, to: Timestamp) -> Duration {
+    let micros = to.micros().saturating_sub(from.micros());
+    Duration::from_micros(u64::try_from(micros).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use rehome_domain::ids::MigrationId;
+    use uuid::Uuid;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
+
+    fn before(time: Duration) -> Timestamp {
+        Timestamp::from_micros(NOW.micros() - i64::try_from(time.as_micros()).unwrap())
+    }
+
+    fn one(standing: Standing) -> Observed {
+        Observed {
+            id: MigrationId::new(Uuid::from_u128(7)),
+            standing,
+            violations: 0,
+            mirrored: Counts::default(),
+            unattended_since: None,
+        }
+    }
+
+    fn said(migrations: Vec<Observed>) -> HealthReport {
+        let seen = Observations { now: NOW, migrations, unanswered: Vec::new() };
+        report(&seen, &Thresholds::default())
+    }
+
+    fn copying(still: Duration) -> HealthReport {
+        said(vec![one(Standing::Copying { last_progress: before(still) })])
+    }
+
+    fn mirroring(lag_events: Option<u64>, mirrored: Counts) -> HealthReport {
+        said(vec![Observed { mirrored, ..one(Standing::Mirroring { lag_events }) }])
+    }
+
+    #[test]
+    fn nothing_at_all_is_healthy() {
+        let report = said(vec![]);
+        assert_eq!(report.status, HealthStatus::Healthy);
+        assert_eq!((report.active_migrations, report.details.len()), (0, 0));
+        assert!(report.target_write_failure_rate.abs() < f64::EPSILON);
+    }
+
+    #[test]
+    fn a_copy_is_stuck_after_exactly_15_minutes() {
+        let bound = Duration::from_secs(900);
+        let report = copying(bound.checked_sub(Duration::from_micros(1)).unwrap());
+        assert_eq!((report.status, report.stuck_migrations), (HealthStatus::Healthy, 0));
+        let report = copying(bound);
+        assert_eq!((report.status, report.stuck_migrations), (HealthStatus::Unhealthy, 1));
+        assert!(report.details[0].contains("for 15 minutes"), "{:?}", report.details);
+    }
+
+    #[test]
+    fn what_is_paused_or_in_another_phase_is_never_stuck() {
+        let report = said(vec![
+            one(Standing::Waiting),
+            one(Standing::Mirroring { lag_events: Some(0) }),
+            one(Standing::InWindow),
+        ]);
+        assert_eq!((report.status, report.stuck_migrations), (HealthStatus::Healthy, 0));
+        assert_eq!(report.active_migrations, 2, "a migration in its window is over");
+    }
+
+    #[test]
+    fn a_clock_that_is_behind_the_mark_makes_nothing_stuck() {
+        let ahead = Timestamp::from_micros(NOW.micros() + 3_600_000_000);
+        let report = said(vec![one(Standing::Copying { last_progress: ahead })]);
+        assert_eq!(report.status, HealthStatus::Healthy);
+    }
+
+    #[test]
+    fn a_lag_is_high_above_1000_events() {
+        let report = mirroring(Some(1_000), Counts::default());
+        assert_eq!((report.status, report.high_sync_lag_count), (HealthStatus::Healthy, 0));
+        let report = mirroring(Some(1_001), Counts::default());
+        assert_eq!((report.status, report.high_sync_lag_count), (HealthStatus::Degraded, 1));
+        let id = Uuid::from_u128(7);
+        assert_eq!(report.details, [format!("Migration {id}: sync lag 1001 events")]);
+    }
+
+    #[test]
+    fn failures_degrade_above_1_percent_and_are_unhealthy_above_10() {
+        for (failed, expected) in [
+            (0, HealthStatus::Healthy),
+            (10, HealthStatus::Healthy),
+            (11, HealthStatus::Degraded),
+            (100, HealthStatus::Degraded),
+            (101, HealthStatus::Unhealthy),
+            (1_000, HealthStatus::Unhealthy),
+        ] {
+            let report = mirroring(Some(0), Counts { attempted: 1_000, failed });
+            assert_eq!(report.status, expected, "{failed}");
+            assert!((report.target_write_failure_rate - failed as f64 / 1_000.0).abs() < 1e-12);
+            assert_eq!(report.details.is_empty(), expected == HealthStatus::Healthy);
+        }
+    }
+
+    #[test]
+    fn the_failure_rate_is_that_of_all_mirrored_events() {
+        let standing = || Standing::Mirroring { lag_events: Some(0) };
+        let mirrored = [Counts { attempted: 10, failed: 5 }, Counts { attempted: 90, failed: 0 }];
+        let report = said(mirrored.map(|mirrored| Observed { mirrored, ..one(standing()) }).into());
+        assert!((report.target_write_failure_rate - 0.05).abs() < 1e-12);
+        assert_eq!((report.status, report.details.len()), (HealthStatus::Degraded, 1));
+    }
+
+    #[test]
+    fn a_cutover_degrades_past_its_deadline() {
+        let deadline = Duration::from_secs(5);
+        let after =
+            |time| said(vec![one(Standing::CuttingOver { since: before(time), deadline })]).status;
+        assert_eq!(after(deadline), HealthStatus::Healthy);
+        assert_eq!(after(deadline + Duration::from_millis(1)), HealthStatus::Degraded);
+    }
+
+    #[test]
+    fn a_failure_degrades_until_it_is_acknowledged() {
+        let failed = |acknowledged, violations| {
+            let error = "the disk is full".to_owned();
+            said(vec![Observed { violations, ..one(Standing::Failed { acknowledged, error }) }])
+        };
+        let report = failed(false, 0);
+        assert_eq!((report.status, report.active_migrations), (HealthStatus::Degraded, 0));
+        assert!(report.details[0].contains("the disk is full"));
+        assert_eq!(failed(false, 3).details.len(), 2);
+        assert_eq!(failed(true, 3).status, HealthStatus::Healthy);
+    }
+
+    #[test]
+    fn open_violations_degrade() {
+        let standing = Standing::Mirroring { lag_events: Some(0) };
+        let report = said(vec![Observed { violations: 1, ..one(standing) }]);
+        assert_eq!(report.status, HealthStatus::Degraded);
+        assert!(report.details[0].contains("1 open violations"));
+    }
+
+    #[test]
+    fn work_that_nobody_does_degrades_after_a_moment() {
+        let bound = Duration::from_secs(10);
+        let left = |time| {
+            let unattended_since = Some(before(time));
+            said(vec![Observed { unattended_since, ..one(Standing::Waiting) }]).status
+        };
+        let almost = bound.checked_sub(Duration::from_micros(1)).unwrap();
+        assert_eq!(left(almost), HealthStatus::Healthy);
+        assert_eq!(left(bound), HealthStatus::Degraded);
+    }
+
+    #[test]
+    fn a_store_that_does_not_answer_degrades_and_a_worse_finding_stays() {
+        let migrations = vec![one(Standing::Copying { last_progress: NOW })];
+        let unanswered = vec!["store \"b\" did not answer within 2 s".to_owned()];
+        let mut seen = Observations { now: NOW, migrations, unanswered: unanswered.clone() };
+        let report = super::report(&seen, &Thresholds::default());
+        assert_eq!((report.status, &report.details), (HealthStatus::Degraded, &unanswered));
+        let last_progress = Timestamp::from_micros(0);
+        seen.migrations[0].standing = Standing::Copying { last_progress };
+        let report = super::report(&seen, &Thresholds::default());
+        assert_eq!((report.status, report.details.len()), (HealthStatus::Unhealthy, 2));
+    }
+
+    #[test]
+    fn a_check_that_failed_is_unhealthy_and_says_why() {
+        let report = unknown("the control plane cannot be reached");
+        assert_eq!(report.status.http_status(), 503);
+        assert_eq!(report.details, ["the control plane cannot be reached"]);
+    }
+}

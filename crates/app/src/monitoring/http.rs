@@ -1,0 +1,216 @@
+//! Asking the tools that watch the deployment: one GET, bounded in time and size.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use base64::Engine as _;
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::header::{ACCEPT, AUTHORIZATION, HOST};
+use hyper::{Request, Uri};
+use hyper_util::rt::TokioIo;
+use percent_encoding::percent_decode_str;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, RootCertStore};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_util::task::AbortOnDropHandle;
+
+/// Longest that an answer may take, from the first word to the last.
+const WITHIN: Duration = Duration::from_secs(3);
+/// Longest answer, in bytes.
+const ANSWER_MAX: usize = 8 << 20;
+
+/// Where a tool is: `http://HOST:PORT/PREFIX` or `https://`, with `USER:PASSWORD@` for those that ask
+/// for it. Never shows the password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    secure: bool,
+    host: String,
+    port: u16,
+    prefix: String,
+    authorization: Option<String>,
+}
+
+impl Endpoint {
+    /// Reads a url. The message never repeats it: it may hold a password.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        const WANTED: &str = "must be a url like \"http://localhost:9090\"";
+        let uri: Uri = text.parse().map_err(|_| WANTED)?;
+        let secure = match uri.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
+            _ => return Err(WANTED),
+        };
+        if uri.query().is_some() || text.contains('#') {
+            return Err("must be a url without \"?\" and \"#\"");
+        }
+        let authority = uri.authority().ok_or(WANTED)?;
+        if authority.host().is_empty() {
+            return Err(WANTED);
+        }
+        let user = authority.as_str().rsplit_once('@').map(|(user, _)| user);
+        let authorization = user.map(|user| {
+            let words: Vec<u8> = percent_decode_str(user).collect();
+            format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(words))
+        });
+        Ok(Self {
+            secure,
+            host: authority.host().to_owned(),
+            port: authority.port_u16().unwrap_or(if secure { 443 } else { 80 }),
+            prefix: uri.path().trim_end_matches('/').to_owned(),
+            authorization,
+        })
+    }
+
+    /// Asks for a document; `path` begins with a slash and is percent-encoded. What is said about a
+    /// failure names the endpoint.
+    pub(super) async fn get(&self, path: &str) -> Result<Reply, String> {
+        let answer = tokio::time::timeout(WITHIN, self.exchange(path)).await;
+        let answer =
+            answer.unwrap_or_else(|_| Err(format!("no answer within {} s", WITHIN.as_secs())));
+        answer.map_err(|why| format!("{self}: {why}"))
+    }
+
+    async fn exchange(&self, path: &str) -> Result<Reply, String> {
+        // An IPv6 address is in brackets in a url and nowhere else.
+        let host = self.host.trim_start_matches('[').trim_end_matches(']');
+        let stream = TcpStream::connect((host, self.port)).await.map_err(|e| e.to_string())?;
+        if !self.secure {
+            return self.send(TokioIo::new(stream), path).await;
+        }
+        let name = ServerName::try_from(host.to_owned()).map_err(|e| e.to_string())?;
+        let connector = TlsConnector::from(trusting_the_system()?);
+        let stream = connector.connect(name, stream).await.map_err(|e| e.to_string())?;
+        self.send(TokioIo::new(stream), path).await
+    }
+
+    async fn send<C>(&self, connection: C, path: &str) -> Result<Reply, String>
+    where
+        C: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+    {
+        let opened = hyper::client::conn::http1::handshake(connection).await;
+        let (mut sender, connection) = opened.map_err(|e| e.to_string())?;
+        let _connection = AbortOnDropHandle::new(tokio::spawn(connection));
+        let mut request = Request::get(format!("{}{path}", self.prefix))
+            .header(HOST, format!("{}:{}", self.host, self.port))
+            .header(ACCEPT, "application/json");
+        if let Some(authorization) = &self.authorization {
+            request = request.header(AUTHORIZATION, authorization);
+        }
+        let request = request.body(Empty::<Bytes>::new()).map_err(|e| e.to_string())?;
+        let response = sender.send_request(request).await.map_err(|e| e.to_string())?;
+        let status = response.status().as_u16();
+        let body = Limited::new(response.into_body(), ANSWER_MAX).collect().await;
+        let body = body.map_err(|error| error.to_string())?.to_bytes();
+        Ok(Reply { from: self.to_string(), status, body })
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.secure { "https" } else { "http" };
+        write!(f, "{scheme}://{}:{}{}", self.host, self.port, self.prefix)
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// What was answered.
+pub(super) struct Reply {
+    from: String,
+    pub(super) status: u16,
+    body: Bytes,
+}
+
+impl Reply {
+    /// The document, if that is what was answered.
+    pub(super) fn json(&self) -> Result<serde_json::Value, String> {
+        if self.status != 200 {
+            return Err(format!("{}: it answered with status {}", self.from, self.status));
+        }
+        serde_json::from_slice(&self.body)
+            .map_err(|_| format!("{}: its answer is not JSON", self.from))
+    }
+}
+
+/// Certificates are believed that the system believes (`SSL_CERT_FILE` names others).
+fn trusting_the_system() -> Result<Arc<ClientConfig>, String> {
+    static CONFIG: OnceLock<Arc<ClientConfig>> = OnceLock::new();
+    if let Some(config) = CONFIG.get() {
+        return Ok(Arc::clone(config));
+    }
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(Arc::clone(CONFIG.get_or_init(|| Arc::new(config))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fake::Fake;
+    use super::*;
+
+    #[test]
+    fn urls_are_read_and_passwords_never_shown() {
+        let endpoint = Endpoint::parse("https://ops:hunter%402@grafana.example/g/").unwrap();
+        assert_eq!(format!("{endpoint} {endpoint:?}").matches("hunter").count(), 0);
+        assert_eq!(endpoint.to_string(), "https://grafana.example:443/g");
+        // "ops:hunter@2"
+        assert_eq!(endpoint.authorization.as_deref(), Some("Basic b3BzOmh1bnRlckAy"));
+        assert_eq!(Endpoint::parse("http://[::1]:9090").unwrap().to_string(), "http://[::1]:9090");
+    }
+
+    #[test]
+    fn what_is_no_url_is_refused_without_repeating_it() {
+        for text in ["", "hunter2", "ftp://hunter2", "http://", "http://h/?q=hunter2", "/hunter2"] {
+            let problem = Endpoint::parse(text).unwrap_err();
+            assert!(!problem.contains("hunter2"), "{problem}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_document_is_asked_for_with_who_asks() {
+        let fake = Fake::start(|path| (200, format!("{{\"asked\":\"{path}\"}}"))).await;
+        let url = fake.url().replace("http://", "http://u:p@");
+        let endpoint = Endpoint::parse(&format!("{url}/prefix")).unwrap();
+        let reply = endpoint.get("/api?x=%20").await.unwrap();
+        assert_eq!(reply.json().unwrap()["asked"], "/prefix/api?x=%20");
+        assert!(fake.heard()[0].contains("authorization: Basic dTpw"), "{:?}", fake.heard());
+    }
+
+    #[tokio::test]
+    async fn what_is_no_document_is_said() {
+        let fake = Fake::start(|path| match path {
+            "/login" => (302, String::new()),
+            "/long" => (200, "x".repeat(ANSWER_MAX + 1)),
+            _ => (200, "<html>".to_owned()),
+        })
+        .await;
+        let endpoint = Endpoint::parse(&fake.url()).unwrap();
+        let said = |reply: Result<Reply, String>| reply.and_then(|reply| reply.json()).unwrap_err();
+        assert!(said(endpoint.get("/login").await).contains("status 302"));
+        assert!(said(endpoint.get("/page").await).contains("not JSON"));
+        assert!(said(endpoint.get("/long").await).contains("length limit"));
+        drop(fake);
+        assert!(endpoint.get("/page").await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_never_answers_is_not_waited_for() {
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", silent.local_addr().unwrap());
+        let problem = Endpoint::parse(&url).unwrap().get("/").await.err().unwrap();
+        assert!(problem.contains("no answer within 3 s"), "{problem}");
+    }
+}

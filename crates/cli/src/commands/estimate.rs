@@ -1,0 +1,85 @@
+//! `rehome estimate`
+
+use rehome_api::{Estimate, Probe};
+use rehome_app::migrations::{EstimateRequest, estimate};
+use rehome_app::{AppError, Config, Kind};
+
+use super::open;
+use crate::args;
+use crate::output::{Out, count};
+
+/// From numbers alone.
+pub(super) fn from_numbers(out: Out, events: u64, asked: &args::Estimate) -> Result<(), AppError> {
+    out.show(&estimate(&request(events, asked))?, words)
+}
+
+/// By a look at the tenant.
+pub(super) async fn by_probe(
+    out: Out,
+    config: &Config,
+    asked: &args::Estimate,
+) -> Result<(), AppError> {
+    let (Some(tenant), Some(to)) = (asked.tenant, &asked.to) else {
+        return Err(AppError::new(Kind::Usage, "bad_usage", "which tenant, and to which store?"));
+    };
+    let deployment = open(config).await?;
+    let probe = deployment.probe(tenant, to, &request(0, asked)).await?;
+    deployment.close().await;
+    out.show(&probe, probe_words)?;
+    if probe.converges {
+        return Ok(());
+    }
+    Err(AppError::new(Kind::Failed, "never_catches_up", probe.remarks.join("\n")).tenant(tenant))
+}
+
+fn request(events: u64, asked: &args::Estimate) -> EstimateRequest {
+    EstimateRequest {
+        events,
+        copy_rate: asked.rate,
+        write_rate: asked.write_rate,
+        lag_events: asked.lag,
+        pause_seconds: asked.pause,
+        buffer_factor: asked.buffer,
+    }
+}
+
+/// An estimate for people.
+pub(super) fn words(estimate: &Estimate) -> String {
+    format!(
+        "copy         {}\ncatching up  {}\npause        {}\nin all       {}",
+        estimate.bulk_copy_estimate,
+        estimate.dual_write_estimate,
+        estimate.cutover_estimate,
+        estimate.total_estimate
+    )
+}
+
+fn probe_words(probe: &Probe) -> String {
+    let rate = |rate: f64| format!("{rate:.0} events/s");
+    let mut text = format!(
+        "to copy      {} events\nwritten      {}\ncopied       {} to {}, likely {} ({})\n",
+        count(probe.events_to_copy),
+        rate(probe.write_events_per_s),
+        rate(probe.copy_events_per_s.low),
+        rate(probe.copy_events_per_s.high),
+        rate(probe.copy_events_per_s.likely),
+        probe.copy_rate_from,
+    );
+    match &probe.estimate {
+        None => text += "in all       it would never catch up\n",
+        Some(estimate) => {
+            text += &words(estimate);
+            let minutes = |at: &Option<Estimate>| match at {
+                Some(estimate) => estimate.total_estimate.clone(),
+                None => "for ever".to_owned(),
+            };
+            text += &format!(", from {} to {}\n", minutes(&probe.best), minutes(&probe.worst));
+        }
+    }
+    for remark in &probe.remarks {
+        text += "remark       ";
+        text += remark;
+        text.push('\n');
+    }
+    text
+}
