@@ -104,8 +104,7 @@ impl Deployment {
         let micros = i64::try_from(window.as_micros()).unwrap_or(i64::MAX);
         let from = rehome_domain::event::Timestamp::from_micros(now.micros() - micros);
         let own = self.measured().appends().since(tenant, from, appends);
-        self.or_told_by_prometheus(tenant, own.as_ref().and_then(|own| Latency::of(own)), window)
-            .await
+        self.or_told_by_prometheus(tenant, own.as_ref().and_then(Latency::of), window).await
     }
 
     async fn or_told_by_prometheus(

@@ -142,13 +142,12 @@ fn captured(seen: &Before) -> Verdict {
         };
     };
     let rate = baseline.events_per_s;
-    match baseline.append_p99_ms {
-        Some(p99) => pass(format!("{rate} events/s, p99 {p99} ms, at {}", baseline.taken_at)),
-        None => {
-            let remark = baseline.remark.as_deref().unwrap_or("the append latency is not known");
-            unknown(format!("{rate} events/s, at {}; {remark}", baseline.taken_at))
-        }
+    let at = baseline.taken_at;
+    if let Some(p99) = baseline.append_p99_ms {
+        return pass(format!("{rate} events/s, p99 {p99} ms, at {at}"));
     }
+    let remark = baseline.remark.as_deref().unwrap_or("the append latency is not known");
+    unknown(format!("{rate} events/s, at {at}; {remark}"))
 }
 
 pub(super) fn during(seen: &During) -> Vec<ChecklistItem> {

@@ -28,17 +28,23 @@ impl Deployment {
         id: Option<MigrationId>,
     ) -> Result<Checklist, AppError> {
         let items = match (phase, id) {
-            (ChecklistPhase::Before, id) => judge::before(&self.evidence_before(id).await?),
+            (ChecklistPhase::Before, id) => {
+                judge::before(&Box::pin(self.evidence_before(id)).await?)
+            }
             (_, None) => {
                 let message =
                     format!("the checklist {:?} is of a migration; which?", phase.as_str());
                 return Err(AppError::new(Kind::Usage, "bad_usage", message));
             }
-            (ChecklistPhase::During, Some(id)) => judge::during(&self.evidence_during(id).await?),
-            (ChecklistPhase::Cutover, Some(id)) => {
-                judge::cutover(&self.evidence_cutover(id).await?)
+            (ChecklistPhase::During, Some(id)) => {
+                judge::during(&Box::pin(self.evidence_during(id)).await?)
             }
-            (ChecklistPhase::After, Some(id)) => judge::after(&self.evidence_after(id).await?),
+            (ChecklistPhase::Cutover, Some(id)) => {
+                judge::cutover(&Box::pin(self.evidence_cutover(id)).await?)
+            }
+            (ChecklistPhase::After, Some(id)) => {
+                judge::after(&Box::pin(self.evidence_after(id)).await?)
+            }
         };
         let status = items.iter().map(|item| item.status).max().unwrap_or(ItemStatus::Pass);
         Ok(Checklist { phase, migration_id: id.map(MigrationId::uuid), status, items })

@@ -49,8 +49,8 @@ const GUIDE: [&[&str]; 4] = [
     ],
 ];
 
-fn latency(p99_ms: f64) -> Result<Latency, String> {
-    Ok(Latency { p50_ms: p99_ms / 4.0, p99_ms, from: "this process" })
+fn latency(p99_ms: f64) -> Latency {
+    Latency { p50_ms: p99_ms / 4.0, p99_ms, from: "this process" }
 }
 
 fn baseline(append_p99_ms: Option<f64>) -> Baseline {
@@ -105,7 +105,7 @@ fn during() -> During {
         copying: None,
         lag: Ok(1_000),
         mirrored: Counts { attempted: 10, failed: 0 },
-        latency: latency(100.0),
+        latency: Ok(latency(100.0)),
         latency_max_ms: 100,
         alerts: Asked::Answered(vec![]),
     }
@@ -134,7 +134,7 @@ fn after() -> After {
         read: Ok(7),
         writable: Ok("store \"b\"".to_owned()),
         baseline: Some(baseline(Some(8.0))),
-        latency: latency(10.0),
+        latency: Ok(latency(10.0)),
         over_for: Some(Duration::from_secs(1_000)),
         retention: Duration::from_secs(900),
         series: Asked::Answered(None),
@@ -259,7 +259,7 @@ fn lag_failures_and_latency_have_bounds() {
     let mirrored = Counts { attempted: 10, failed: 1 };
     let items = judge::during(&During { mirrored, ..during() });
     assert_eq!(only(&items, 2), (Fail, "1 of 10 in the last 5 minutes"));
-    let items = judge::during(&During { latency: latency(100.1), ..during() });
+    let items = judge::during(&During { latency: Ok(latency(100.1)), ..during() });
     assert_eq!(only(&items, 3).0, Fail);
     let items = judge::during(&During { latency: Err("nobody knows".to_owned()), ..during() });
     assert_eq!(only(&items, 3), (Unknown, "nobody knows"));
@@ -305,7 +305,7 @@ fn blocked_writers_are_for_a_cutover_that_is_under_way() {
         vec![Cutover { pause: Duration::ZERO, deadline: Duration::from_secs(5), end }]
     };
     let judged = |cutovers, blocked_anywhere, blocked_here| {
-        let seen = CuttingOver { cutovers, blocked_anywhere, blocked_here, ..cutover() };
+        let seen = CuttingOver { cutovers, blocked_here, blocked_anywhere, ..cutover() };
         judge::cutover(&seen)[1].status
     };
     assert_eq!(judged(under_way(), Asked::Answered(Some(8.0)), None), Pass);
@@ -340,7 +340,7 @@ fn a_tenant_works_when_it_can_be_read_and_written() {
 fn a_latency_is_back_within_a_quarter_or_a_millisecond() {
     let judged = |before, now| {
         let baseline = Some(baseline(before));
-        only(&judge::after(&After { baseline, latency: latency(now), ..after() }), 3).0
+        only(&judge::after(&After { baseline, latency: Ok(latency(now)), ..after() }), 3).0
     };
     assert_eq!(judged(Some(8.0), 10.0), Pass);
     assert_eq!(judged(Some(8.0), 10.1), Fail);
@@ -355,7 +355,7 @@ fn a_latency_is_back_within_a_quarter_or_a_millisecond() {
 fn the_series_are_gone_once_the_retention_is_over() {
     let judged = |series, over_for: Option<u64>| {
         let over_for = over_for.map(Duration::from_secs);
-        let items = judge::after(&After { series, over_for, ..after() });
+        let items = judge::after(&After { over_for, series, ..after() });
         let (status, why) = only(&items, 4);
         (status, why.to_owned())
     };

@@ -76,19 +76,17 @@ impl Deployment {
             Some(rate) => rate,
             None => self.rate_lately(tenant).await.map_err(about)?,
         };
-        let (copy, from) = match told.copy_rate {
-            Some(rate) => (Range { low: rate, likely: rate, high: rate }, "told"),
-            None => match Range::of(self.earlier_rates(target).await?) {
-                Some(range) => (range, "earlier migrations"),
-                None => {
-                    remarks.push(
-                        "no earlier migration into that store tells how fast it takes events; the \
-                         rate is guessed from reading"
-                            .to_owned(),
-                    );
-                    (READ_TO_COPY.map(|factor| read / factor), "reading")
-                }
-            },
+        let (copy, from) = if let Some(rate) = told.copy_rate {
+            (Range { low: rate, likely: rate, high: rate }, "told")
+        } else if let Some(range) = Range::of(self.earlier_rates(target).await?) {
+            (range, "earlier migrations")
+        } else {
+            remarks.push(
+                "no earlier migration into that store tells how fast it takes events; the rate is \
+                 guessed from reading"
+                    .to_owned(),
+            );
+            (READ_TO_COPY.map(|factor| read / factor), "reading")
         };
         let limit = self.options(&api::OptionsPatch::default())?.copy_rate_max;
         let copy = if limit == 0 { copy } else { copy.map(|rate| rate.min(f64::from(limit))) };
@@ -210,7 +208,10 @@ mod tests {
     #[test]
     fn the_likely_rate_is_the_middle_one() {
         let range = Range::of(vec![30.0, 10.0, 20.0]).unwrap();
-        assert_eq!([range.low, range.likely, range.high], [10.0, 20.0, 30.0]);
+        let is = |rate: f64, expected: f64| assert!((rate - expected).abs() < f64::EPSILON);
+        is(range.low, 10.0);
+        is(range.likely, 20.0);
+        is(range.high, 30.0);
         assert!(Range::of(vec![]).is_none());
     }
 

@@ -56,28 +56,24 @@ impl LogStore<'_> {
 
 impl LogQuery {
     fn logql(&self) -> String {
-        let mut query =
-            "{app=\"eventsource\"} | json | logger=\"eventsource.migration\"".to_owned();
-        if let Some(id) = self.migration {
-            query += &format!(" | migration_id=\"{id}\"");
-        }
-        if self.errors {
-            query += " | level=\"ERROR\"";
-        }
-        query
+        let migration = self.migration.map(|id| format!(" | migration_id=\"{id}\""));
+        let errors = if self.errors { " | level=\"ERROR\"" } else { "" };
+        format!(
+            "{{app=\"eventsource\"}} | json | logger=\"eventsource.migration\"{}{errors}",
+            migration.unwrap_or_default()
+        )
     }
 
     fn lucene(&self) -> String {
-        let mut query = "logger:\"eventsource.migration\"".to_owned();
-        if let Some(id) = self.migration {
-            query += &format!(" AND migration_id:\"{id}\"");
-        }
-        if self.errors {
-            query += " AND level:ERROR";
-        }
-        let time = |at: Timestamp| rehome_api::Time(at.micros()).to_string();
-        query += &format!(" AND timestamp:[\"{}\" TO \"{}\"]", time(self.from), time(self.until));
-        query
+        let migration = self.migration.map(|id| format!(" AND migration_id:\"{id}\""));
+        let errors = if self.errors { " AND level:ERROR" } else { "" };
+        let time = |at: Timestamp| rehome_api::Time(at.micros());
+        format!(
+            "logger:\"eventsource.migration\"{}{errors} AND timestamp:[\"{}\" TO \"{}\"]",
+            migration.unwrap_or_default(),
+            time(self.from),
+            time(self.until)
+        )
     }
 }
 

@@ -14,7 +14,7 @@ pub(super) async fn run(
     id: Option<MigrationId>,
 ) -> Result<(), AppError> {
     let deployment = open(config).await?;
-    let checklist = deployment.checklist(phase, id).await?;
+    let checklist = Box::pin(deployment.checklist(phase, id)).await?;
     deployment.close().await;
     out.show(&checklist, words)?;
     let failed = checklist.items.iter().filter(|item| item.status == ItemStatus::Fail);

@@ -65,17 +65,13 @@ fn probe_words(probe: &Probe) -> String {
         rate(probe.copy_events_per_s.likely),
         probe.copy_rate_from,
     );
-    match &probe.estimate {
-        None => text += "in all       it would never catch up\n",
-        Some(estimate) => {
-            text += &words(estimate);
-            let minutes = |at: &Option<Estimate>| match at {
-                Some(estimate) => estimate.total_estimate.clone(),
-                None => "for ever".to_owned(),
-            };
-            text += &format!(", from {} to {}\n", minutes(&probe.best), minutes(&probe.worst));
-        }
-    }
+    let minutes = |at: &Option<Estimate>| {
+        at.as_ref().map_or_else(|| "for ever".to_owned(), |at| at.total_estimate.clone())
+    };
+    text += &probe.estimate.as_ref().map_or_else(
+        || "in all       it would never catch up\n".to_owned(),
+        |at| format!("{}, {} to {}\n", words(at), minutes(&probe.best), minutes(&probe.worst)),
+    );
     for remark in &probe.remarks {
         text += "remark       ";
         text += remark;
