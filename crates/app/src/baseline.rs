@@ -202,13 +202,14 @@ impl Deployment {
 }
 
 /// Of the last events, by their times in microseconds: how many there were per second in the last
-/// minute; where all that were looked at lie in it, between the first and the last of them.
+/// minute; where all that were looked at lie in it, since the first of them.
 fn rate_of(times: &[i64], now: i64) -> f64 {
     let from = now - i64::try_from(LATELY.as_micros()).unwrap_or(i64::MAX);
     let lately = times.iter().filter(|at| **at > from).count();
-    match (times.first(), times.last()) {
-        (Some(first), Some(last)) if lately == LAST_EVENTS && last > first => {
-            (lately - 1) as f64 / ((last - first) as f64 / 1e6)
+    match times.first() {
+        // There may be more before them in that minute.
+        Some(first) if lately == LAST_EVENTS && now > *first => {
+            lately as f64 / ((now - first) as f64 / 1e6)
         }
         _ => lately as f64 / LATELY.as_secs_f64(),
     }
@@ -244,7 +245,10 @@ mod tests {
 
     #[test]
     fn where_there_are_more_than_were_looked_at_their_own_times_tell() {
-        let times: Vec<_> = (0..1_000).map(|n| NOW - 999_000 + n * 1_000).collect();
+        let times: Vec<_> = (0..1_000).map(|n| NOW - 1_000_000 + n * 1_000).collect();
         is(rate_of(&times, NOW), 1_000.0);
+        // A burst, and half a minute of silence since.
+        let times: Vec<_> = times.iter().map(|at| at - 31_000_000).collect();
+        is(rate_of(&times, NOW), 1_000.0 / 32.0);
     }
 }

@@ -61,7 +61,9 @@ impl Alert {
         match (&self.migration_id, &self.tenant_id) {
             (Some(migration), _) => *migration == id.to_string(),
             (None, Some(of)) => *of == tenant.to_string(),
-            (None, None) => self.name.starts_with("Migration") || self.name.starts_with("Rehome"),
+            (None, None) => {
+                ["Migration", "Rehome", "Tenant"].iter().any(|ours| self.name.starts_with(ours))
+            }
         }
     }
 }
