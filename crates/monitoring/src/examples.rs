@@ -4,7 +4,7 @@
 use crate::File;
 
 pub(crate) fn files() -> Vec<File> {
-    let file = |path, text: &str| File { path, text: text.to_owned() };
+    let file = |path, text: &str| File { path, text: text.to_owned(), is_example: true };
     vec![
         file("prometheus.yml", include_str!("examples/prometheus.yml")),
         file("alertmanager.yml", include_str!("examples/alertmanager.yml")),

@@ -49,6 +49,8 @@ pub struct File {
     pub path: &'static str,
     /// What it says.
     pub text: String,
+    /// Whether it is an example to begin with, the operator's own once it is there.
+    pub is_example: bool,
 }
 
 /// All files, in the order of their paths.

@@ -47,6 +47,7 @@ pub(super) fn whole(draft: Draft, place: &Place) -> Result<Config, ConfigError> 
         metrics_retention: draft.metrics_retention.unwrap_or(RETENTION),
         server: draft.server.whole()?,
         tokens: draft.tokens,
+        alerts: draft.alerts,
         warnings: draft.warnings,
     })
 }

@@ -6,12 +6,14 @@ use rehome_domain::ids::StoreId;
 
 use super::server::ServerDraft;
 use super::{
-    ConfigError, Draft, MigrationDefaults, MonitoringConfig, Place, Set, StoreDraft, Url, file,
+    ConfigError, Draft, MigrationDefaults, MonitoringConfig, Place, Set, StoreDraft, Url, alerts,
+    file,
 };
 
 const CONTROL_PLANE: &str = "REHOME_CONTROL_PLANE_";
 const STORES: &str = "REHOME_STORES_";
 const MIGRATION: &str = "REHOME_MIGRATION_";
+const THRESHOLDS: &str = "REHOME_MONITORING_THRESHOLDS_";
 const TELEMETRY: &str = "REHOME_TELEMETRY_";
 const SERVER: &str = "REHOME_SERVER_";
 const MONITORING: &str = "REHOME_MONITORING_";
@@ -41,6 +43,10 @@ pub(super) fn apply(
             draft.log = file::log_format(&set)?;
         } else if name == "REHOME_TELEMETRY_METRICS_RETENTION" {
             draft.metrics_retention = Some(file::metrics_retention(&set)?);
+        } else if name == "REHOME_MONITORING_RUNBOOK_URL" {
+            draft.alerts.runbook.clone_from(&set.value);
+        } else if let Some(key) = name.strip_prefix(THRESHOLDS) {
+            alerts::threshold(&mut draft.alerts, &key.to_ascii_lowercase(), &set)?;
         } else if let Some(key) = name.strip_prefix(MIGRATION) {
             let key = MigrationDefaults::key(&key.to_ascii_lowercase());
             draft.migration.set(key.ok_or_else(|| unknown(&set))?, &set)?;

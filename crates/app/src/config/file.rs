@@ -7,6 +7,7 @@ use rehome_api::duration::Millis;
 use rehome_domain::ids::StoreId;
 use toml::de::DeTable;
 
+use super::alerts;
 use super::server::{self, ServerDraft};
 use super::table::{Source, Table};
 use super::{
@@ -35,7 +36,11 @@ pub(super) fn read(path: &Path, text: &str) -> Result<Draft, ConfigError> {
     if let Some(table) = root.table("migration")? {
         draft.migration = MigrationDefaults::read(table)?;
     }
-    if let Some(table) = root.table("monitoring")? {
+    if let Some(mut table) = root.table("monitoring")? {
+        if let Some(set) = table.text("runbook_url")? {
+            draft.alerts.runbook = set.value;
+        }
+        alerts::thresholds(table.table("thresholds")?, &mut draft.alerts)?;
         draft.monitoring = MonitoringConfig::read(table)?;
     }
     if let Some(table) = root.table("telemetry")? {

@@ -26,6 +26,8 @@
 //! | `REHOME_STORES_<ID>_URL` | `url` of the store `<id>`; capitals, `-` written as `_` |
 //! | `REHOME_STORES_<ID>_DEFAULT` | `default` of the store `<id>` |
 //! | `REHOME_MIGRATION_<KEY>` | `migration.<key>`, for example `REHOME_MIGRATION_COPY_RATE_MAX` |
+//! | `REHOME_MONITORING_RUNBOOK_URL` | `monitoring.runbook_url` |
+//! | `REHOME_MONITORING_THRESHOLDS_<KEY>` | `monitoring.thresholds.<key>` |
 //! | `REHOME_TELEMETRY_LOG` | `telemetry.log` |
 //! | `REHOME_TELEMETRY_METRICS_RETENTION` | `telemetry.metrics_retention` |
 //! | `REHOME_SERVER_<KEY>` | `server.bind`, `server.tls_cert`, `server.tls_key` |
@@ -36,6 +38,7 @@
 //!
 //! A url may hold a password: it is never shown, [`Url`]'s `Debug` and `Display` leave it out.
 
+mod alerts;
 mod check;
 mod environment;
 mod file;
@@ -85,6 +88,8 @@ pub struct Config {
     pub tokens: Vec<Token>,
     /// Where the tools are that watch the deployment, and what is asked of it.
     pub monitoring: MonitoringConfig,
+    /// When the alerts fire that `monitoring export` writes, and where their runbook is.
+    pub alerts: rehome_monitoring::Settings,
     /// What was read and has no effect in this version.
     pub warnings: Vec<String>,
 }
@@ -190,6 +195,7 @@ pub(crate) struct Draft {
     pub(crate) server: ServerDraft,
     pub(crate) tokens: Vec<Token>,
     pub(crate) monitoring: MonitoringConfig,
+    pub(crate) alerts: rehome_monitoring::Settings,
     pub(crate) warnings: Vec<String>,
 }
 
@@ -253,6 +259,7 @@ impl Config {
             server: ServerConfig::default(),
             tokens: Vec::new(),
             monitoring: MonitoringConfig::default(),
+            alerts: rehome_monitoring::Settings::default(),
             warnings: Vec::new(),
         })
     }

@@ -255,6 +255,44 @@ fn bad_keys_of_the_server_are_refused_with_key_file_and_line() {
 }
 
 #[test]
+fn thresholds_of_alerts_are_read_and_the_environment_has_the_last_word() {
+    let more = "[monitoring]\nrunbook_url = \"https://a.example.org\"\n\
+                [monitoring.thresholds]\nsync_lag_events = 50\ncutover_slow = \"10s\"\n";
+    let text = format!("{GOOD}\n{more}");
+    let alerts = load_with(&text, &[]).unwrap().alerts;
+    assert_eq!(alerts.thresholds.sync_lag_events, 50);
+    assert_eq!(alerts.thresholds.cutover_slow.to_string(), "10s");
+    assert_eq!(alerts.runbook, "https://a.example.org");
+    let variables = [
+        ("REHOME_MONITORING_THRESHOLDS_SYNC_LAG_EVENTS", "70"),
+        ("REHOME_MONITORING_RUNBOOK_URL", "https://b.example.org"),
+    ];
+    let alerts = load_with(&text, &variables).unwrap().alerts;
+    assert_eq!(alerts.thresholds.sync_lag_events, 70);
+    assert_eq!(alerts.runbook, "https://b.example.org");
+}
+
+#[test]
+fn bad_thresholds_are_refused_with_key_file_and_line() {
+    let line = GOOD.lines().count() + 2;
+    let with = |more: &str| refused(&format!("{GOOD}[monitoring.thresholds]\n{more}\n"));
+    let said = with("lag = 5");
+    assert!(said.contains(&format!(":{line}: unknown key monitoring.thresholds.lag")), "{said}");
+    let said = with("sync_lag_events = \"many\"");
+    assert!(
+        said.contains("monitoring.thresholds.sync_lag_events must be a whole number"),
+        "{said}"
+    );
+    let said = with("cutover_slow = \"soon\"");
+    assert!(
+        said.contains(&format!(":{line}: monitoring.thresholds: cutover_slow must be")),
+        "{said}"
+    );
+    let said = load_with(GOOD, &[("REHOME_MONITORING_THRESHOLDS_LAG", "5")]).unwrap_err();
+    assert!(said.contains("there is no threshold lag"), "{said}");
+}
+
+#[test]
 fn the_environment_overrides_the_file() {
     let config = load_with(
         GOOD,

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 use rehome_api::ChecklistPhase;
 use rehome_domain::ids::{MigrationId, StoreId, TenantId};
+use rehome_monitoring::Settings;
 
 use crate::commands::QuickstartArgs;
 pub(crate) use migration::{Goal, Look, MigrationCommand, OneMigration, Start, Verify};
@@ -170,6 +171,9 @@ Examples:
         #[arg(long)]
         yes: bool,
     },
+    /// What Prometheus, Alertmanager and Grafana need to watch migrations.
+    #[command(subcommand)]
+    Monitoring(MonitoringCommand),
     /// How long a migration would take: from numbers alone, or by a probe.
     ///
     /// A probe reads a sample of the tenant's history, looks at how fast it grows and at how fast earlier
@@ -249,6 +253,41 @@ Examples:
         #[arg(long, value_name = "NAME")]
         name: Option<String>,
     },
+}
+
+/// `rehome monitoring ...`
+#[derive(Debug, Subcommand)]
+pub(crate) enum MonitoringCommand {
+    /// Write Prometheus rules, Grafana dashboards and examples of how the tools find them.
+    ///
+    /// Rules and dashboards are written anew. An example that is there already is left as it is.
+    #[command(after_help = after_export())]
+    Export {
+        /// Below which folder.
+        #[arg(value_name = "DIR")]
+        folder: PathBuf,
+        /// When alerts fire, instead of what `[monitoring.thresholds]` or the default says; may be
+        /// said more than once.
+        #[arg(long = "threshold", value_name = "NAME=VALUE")]
+        thresholds: Vec<String>,
+        /// Where the runbook is, instead of what `monitoring.runbook_url` says; the alerts add
+        /// `#` and their name.
+        #[arg(long, value_name = "URL")]
+        runbook_url: Option<String>,
+    },
+}
+
+/// The thresholds, their defaults and what they mean.
+fn after_export() -> String {
+    let thresholds = Settings::default().thresholds.list();
+    let lines = thresholds.iter().map(|known| {
+        let set = format!("{}={}", known.name, known.value);
+        format!("  {set:<28}{}", known.help)
+    });
+    format!(
+        "Thresholds and their defaults:\n{}\n\nExample:\n  rehome monitoring export /etc/rehome/monitoring --threshold sync_lag_events=500",
+        lines.collect::<Vec<_>>().join("\n")
+    )
 }
 
 /// `rehome store ...`

@@ -5,6 +5,7 @@ mod drive;
 mod estimate;
 mod health;
 mod migration;
+mod monitoring;
 mod quickstart;
 mod recover;
 mod serve;
@@ -36,6 +37,9 @@ pub(crate) async fn run(args: Args, out: &Out) -> Result<(), AppError> {
     if let Command::Token(command) = command {
         return token::run(out, command);
     }
+    if let Command::Monitoring(command) = command {
+        return monitoring::run(out, config.as_deref(), command);
+    }
     if let Command::Quickstart(args) = &command {
         logs::begin(log_level, if out.is_json() { LogFormat::Json } else { LogFormat::Pretty });
         return quickstart::run(out, args, config.as_deref()).await;
@@ -61,7 +65,7 @@ pub(crate) async fn run(args: Args, out: &Out) -> Result<(), AppError> {
             recover::run(out, &config, tenant, store, yes).await
         }
         // Need no configuration; done above.
-        Command::Quickstart(_) | Command::Token(_) => Ok(()),
+        Command::Monitoring(_) | Command::Quickstart(_) | Command::Token(_) => Ok(()),
     }
 }
 

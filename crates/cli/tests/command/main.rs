@@ -10,6 +10,7 @@ mod health;
 #[allow(unreachable_pub, reason = "shared by the files of this test")]
 mod kit;
 mod migrations;
+mod monitoring;
 mod processes;
 mod real_input;
 mod recovery;

@@ -43,9 +43,17 @@ fn bad_usage_is_a_document_too() {
 #[test]
 fn every_command_explains_itself() {
     let place = Place::new();
-    for command in
-        ["import", "export", "store", "plan", "migration", "tenant", "recover", "estimate"]
-    {
+    for command in [
+        "import",
+        "export",
+        "store",
+        "plan",
+        "migration",
+        "tenant",
+        "recover",
+        "estimate",
+        "monitoring",
+    ] {
         let help = place.rehome([command, "--help"]).succeeds();
         assert!(help.contains("Usage: rehome"), "{help}");
         assert!(help.contains("--json") && help.contains("--config"), "{help}");

@@ -28,7 +28,11 @@ struct Dashboard {
 }
 
 pub(crate) fn files() -> Vec<File> {
-    let file = |path, dashboard: &Dashboard| File { path, text: text(&dashboard.json()) };
+    let file = |path, dashboard: &Dashboard| File {
+        path,
+        text: text(&dashboard.json()),
+        is_example: false,
+    };
     vec![
         file("dashboards/migration-overview.json", &overview::dashboard()),
         file("dashboards/dual-write-health.json", &dual_write::dashboard()),

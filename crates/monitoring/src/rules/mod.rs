@@ -69,7 +69,7 @@ pub(crate) fn files(settings: &Settings) -> Vec<File> {
         "# Alerting rules for rehome: `rehome monitoring export` writes them, with other thresholds too.\n\
          # What each alert means and what to do: docs/monitoring/alerts.md.\n{yaml}"
     );
-    vec![File { path: "rules/rehome.yml", text }]
+    vec![File { path: "rules/rehome.yml", text, is_example: false }]
 }
 
 /// The file, as Prometheus reads it.
