@@ -14,6 +14,7 @@ mod memory;
 mod pause;
 mod postgres;
 mod report;
+mod resources;
 mod site;
 mod watched;
 
@@ -39,8 +40,8 @@ struct Args {
     /// Where to make the data; by default a temporary folder.
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
-    /// Only these parts: copy, lock, memory, pause, dual_write, watched, and on PostgreSQL pg_copy, pg_append,
-    /// pg_dual_write, pg_pause, pg_memory.
+    /// Only these parts: copy, lock, memory, pause, dual_write, watched, resources, and on PostgreSQL
+    /// pg_copy, pg_append, pg_dual_write, pg_pause, pg_memory, pg_resources.
     #[arg(long, value_name = "PART")]
     only: Vec<String>,
     /// For the program itself: a task for a process of its own.
@@ -68,7 +69,7 @@ impl Sizes {
 }
 
 /// The parts on SQLite; those on PostgreSQL are [`postgres::PARTS`].
-const PARTS: [&str; 6] = ["copy", "lock", "memory", "pause", "dual_write", "watched"];
+const PARTS: [&str; 7] = ["copy", "lock", "memory", "pause", "dual_write", "watched", "resources"];
 /// What a pause may take, in milliseconds.
 const PAUSES: pause::Bounds = pause::Bounds { max: 50.0, median: None, processes: &[1, 2] };
 const MIRRORED: dual_write::Bounds =
@@ -141,6 +142,7 @@ async fn run_part(part: &str, folder: &Path, sizes: &Sizes) -> Result<Vec<Line>>
         "memory" => memory::ratio(folder, sizes).await,
         "pause" => pause::pauses(folder, sizes, &PAUSES).await,
         "dual_write" => dual_write::ratios(folder, sizes, &MIRRORED).await,
+        "resources" => resources::table(folder, sizes).await,
         "watched" => watched::costs(folder, sizes).await,
         _ => postgres::run(part, folder, sizes).await,
     }
@@ -151,6 +153,10 @@ async fn run_child(task: &[String]) -> Result<bool> {
     match words[..] {
         ["copy", folder, tenant] => memory::child(folder.as_ref(), tenant.parse()?).await?,
         ["write", folder, tenant] => lock::write(folder.as_ref(), tenant.parse()?).await?,
+        ["resources", folder, tenant, period] => {
+            let period = Duration::from_millis(period.parse()?);
+            resources::child(folder.as_ref(), tenant.parse()?, period).await?;
+        }
         ["probe", file] => lock::probe(file.as_ref()).await?,
         ["watch", file, pid] => lock::watch(file.as_ref(), pid.parse()?).await?,
         ["load", folder, tenant, journal, writers, rate] => {

@@ -1,4 +1,4 @@
-//! Target, measured, ok or not.
+//! Target, measured, ok or not; or only measured.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 pub(crate) struct Line {
     name: String,
     measured: f64,
-    target: f64,
+    target: Option<f64>,
     at_most: bool,
     unit: &'static str,
     detail: String,
@@ -21,7 +21,18 @@ impl Line {
         detail: impl Into<String>,
     ) -> Self {
         let (name, detail) = (name.into(), detail.into());
-        Self { name, measured, target, at_most: false, unit: "", detail }
+        Self { name, measured, target: Some(target), at_most: false, unit: "", detail }
+    }
+
+    /// A number that is told and has no target.
+    pub(crate) fn seen(
+        name: impl Into<String>,
+        measured: f64,
+        unit: &'static str,
+        detail: impl Into<String>,
+    ) -> Self {
+        let (name, detail) = (name.into(), detail.into());
+        Self { name, measured, target: None, at_most: true, unit, detail }
     }
 
     /// A number that may not be higher.
@@ -33,23 +44,26 @@ impl Line {
         detail: impl Into<String>,
     ) -> Self {
         let (name, detail) = (name.into(), detail.into());
-        Self { name, measured, target, at_most: true, unit, detail }
+        Self { name, measured, target: Some(target), at_most: true, unit, detail }
     }
 
     /// Whether the target is met.
     pub(crate) fn is_ok(&self) -> bool {
-        if self.at_most { self.measured <= self.target } else { self.measured >= self.target }
+        self.target.is_none_or(|target| {
+            if self.at_most { self.measured <= target } else { self.measured >= target }
+        })
     }
 
     /// A row of the table; without a verdict if the sizes were not those that the target is for.
     pub(crate) fn row(&self, judged: bool) -> String {
         let sign = if self.at_most { "<=" } else { ">=" };
-        let verdict = match (judged, self.is_ok()) {
+        let verdict = match (judged && self.target.is_some(), self.is_ok()) {
             (false, _) => "-",
             (true, true) => "ok",
             (true, false) => "NOT OK",
         };
-        let target = format!("{sign} {}{}", self.target, self.unit);
+        let target =
+            self.target.map_or_else(String::new, |target| format!("{sign} {target}{}", self.unit));
         let measured = format!("{:.2}{}", self.measured, self.unit);
         format!("{:<58} {target:>9} {measured:>10}  {verdict:<6}  {}", self.name, self.detail)
     }
