@@ -36,6 +36,7 @@ fn described() -> OpenApiRouter<Arc<State>> {
     OpenApiRouter::with_openapi(Described::openapi())
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
+        .routes(routes!(health::migration))
         .routes(routes!(health::metrics))
         .routes(routes!(openapi))
         .routes(routes!(gateway::append_to_path, gateway::read_of_path))

@@ -1,5 +1,6 @@
 //! What the pages show, gathered.
 
+use rehome_api::{Checklist, ChecklistPhase};
 use rehome_app::{AppError, Deployment};
 use rehome_domain::ids::MigrationId;
 use rehome_ports::clock::{Clock as _, SystemClock};
@@ -21,15 +22,32 @@ pub(super) async fn overview(deployment: &Deployment) -> Result<Overview, AppErr
         default: store.id == config.default_store,
         up: ups.iter().find(|(id, _)| *id == store.id).map(|(_, up)| *up),
     });
-    let (mut migrations, control_plane) = match migrations {
-        Ok(migrations) => (migrations, reachable.control_plane().map(|_| true)),
-        // The page says so; what it lists is nothing.
-        Err(error) if error.kind() == rehome_app::Kind::Failed => (Vec::new(), Some(false)),
+    let mut migrations = match migrations {
+        Ok(migrations) => migrations,
+        // The health says so; what is listed is nothing.
+        Err(error) if error.kind() == rehome_app::Kind::Failed => Vec::new(),
         Err(error) => return Err(error),
     };
     let more = migrations.len() > LISTED;
     migrations.truncate(LISTED);
-    Ok(Overview { migrations, more, stores: stores.collect(), control_plane })
+    let health = deployment.health().await;
+    Ok(Overview { migrations, more, stores: stores.collect(), health })
+}
+
+/// The checklists that apply: before the end, not the one of after it.
+pub(super) async fn checklists(
+    deployment: &Deployment,
+    id: MigrationId,
+) -> Result<Vec<Checklist>, AppError> {
+    let migration = deployment.migration(id).await?;
+    let over = ["migrated", "failed", "rolled_back"].contains(&migration.state.as_str());
+    let mut lists = Vec::new();
+    for phase in ChecklistPhase::ALL {
+        if over || phase != ChecklistPhase::After {
+            lists.push(deployment.checklist(phase, Some(id)).await?);
+        }
+    }
+    Ok(lists)
 }
 
 pub(super) async fn migration(deployment: &Deployment, id: MigrationId) -> Result<View, AppError> {

@@ -52,6 +52,7 @@ pub(crate) fn routes() -> Router<Arc<State>> {
         .route("/console/start", get(act::start_form).post(act::start))
         .route("/console/plan", get(act::plan))
         .route("/console/migrations/{id}/{action}", get(act::confirm).post(act::act))
+        .route("/console/checklists/{id}", get(checklists))
         .route("/console/login", get(login_form).post(login))
         .route("/console/logout", post(logout))
         .route(
@@ -124,6 +125,20 @@ async fn migration(
 ) -> Response {
     match look::migration(&state.deployment, MigrationId::new(id)).await {
         Ok(seen) => html(&pages::migration::page(&seen, &session.viewer)).into_response(),
+        Err(error) => failed(&session, &error, "/"),
+    }
+}
+
+async fn checklists(
+    Shared(state): Shared<Arc<State>>,
+    session: Session,
+    InPath(id): InPath<Uuid>,
+) -> Response {
+    match look::checklists(&state.deployment, MigrationId::new(id)).await {
+        Ok(lists) => {
+            let page = pages::checklists::page(&session.viewer, &id.to_string(), &lists);
+            html(&page).into_response()
+        }
         Err(error) => failed(&session, &error, "/"),
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::IntoResponse as _;
+use rehome_api::HealthReport;
 use rehome_api::liveness::Liveness;
 
 use rehome_engine::metrics::Format;
@@ -51,6 +52,22 @@ pub(crate) async fn ready(State(state): State<Arc<Shared>>) -> Answer {
         Err(_) => "control plane does not answer".to_owned(),
     };
     json(StatusCode::SERVICE_UNAVAILABLE, &no(problem))
+}
+
+/// How the migrations of the deployment are
+///
+/// At most a second old; it takes bounded time, whatever hangs. Not for whoever would start the process
+/// again: that is `/health/live`.
+#[utoipa::path(get, path = "/health/migration", tag = "health", responses(
+    (status = 200, description = "Nothing has to be done at once.", body = HealthReport),
+    (status = 503, description = "Somebody has to act; or the check itself failed.", body = HealthReport),
+    Problems,
+))]
+pub(crate) async fn migration(State(state): State<Arc<Shared>>, caller: Caller) -> Answer {
+    caller.may_view()?;
+    let report = state.deployment.health().await;
+    let status = StatusCode::from_u16(report.status.http_status());
+    json(status.unwrap_or(StatusCode::SERVICE_UNAVAILABLE), &report)
 }
 
 /// The metrics of this process

@@ -67,6 +67,10 @@ async fn a_whole_migration_is_run_from_pages_that_need_no_script() {
     assert!(shown.text().contains("Return to the old store"));
     assert!(!shown.text().contains("Switch now"));
 
+    let lists = site.get(&page.replace("/migrations/", "/console/checklists/")).await;
+    assert_eq!(lists.status, 200);
+    assert!(lists.text().contains("Migration state is MIGRATED"), "{}", lists.text());
+
     // What is not possible any more is said, and changes nothing.
     let abort = format!("/console{page}/abort");
     let refused = site.ask(form(&abort, &[("csrf", &word(&asks))])).await;

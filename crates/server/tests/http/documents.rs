@@ -13,6 +13,25 @@ async fn it_lives_and_is_ready_until_it_stops() {
 }
 
 #[tokio::test]
+async fn the_health_of_migrations_is_the_guides_document() {
+    let site = Site::new().await;
+    let report = site.get("/health/migration").await.is(200);
+    assert_eq!(report["status"], "healthy", "{report}");
+    let mut fields: Vec<&String> = report.as_object().unwrap().keys().collect();
+    fields.sort();
+    let guide = [
+        "active_migrations",
+        "details",
+        "high_sync_lag_count",
+        "status",
+        "stuck_migrations",
+        "target_write_failure_rate",
+    ];
+    assert_eq!(fields, guide);
+    site.ends().await;
+}
+
+#[tokio::test]
 async fn metrics_come_in_the_format_that_is_asked_for() {
     let (site, tenant) = (Site::new().await, uuid::Uuid::new_v4());
     site.fill(tenant, 1..=3).await;

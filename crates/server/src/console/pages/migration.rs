@@ -32,7 +32,7 @@ pub(in crate::console) fn page(view: &View, viewer: &Viewer) -> Markup {
     let live = format!("/console/live?migration={id}");
     let body = html! {
         h1 { "Tenant " span class="mono" { (view.migration.tenant_id) } }
-        p class="soft" { (view.migration.source_store) " → " (view.migration.target_store) ", migration " span class="mono" { (id) } }
+        p class="soft" { (view.migration.source_store) " → " (view.migration.target_store) ", migration " span class="mono" { (id) } ", " a href={ "/console/checklists/" (id) } { "checklists" } }
         @for (id, piece) in pieces(view, viewer) { div id=(id) { (piece) } }
     };
     let title = format!(

@@ -1,5 +1,6 @@
 //! The pages, from documents to HTML: nothing here asks anybody anything.
 
+pub(super) mod checklists;
 pub(super) mod confirm;
 pub(super) mod frame;
 pub(super) mod migration;

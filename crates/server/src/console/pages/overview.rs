@@ -1,7 +1,7 @@
 //! All migrations and stores at a glance.
 
 use maud::{Markup, html};
-use rehome_api::Migration;
+use rehome_api::{HealthReport, HealthStatus, Migration};
 
 use super::badge;
 use super::frame::{self, Viewer};
@@ -22,7 +22,7 @@ pub(in crate::console) struct Overview {
     /// There are older ones.
     pub(in crate::console) more: bool,
     pub(in crate::console) stores: Vec<Store>,
-    pub(in crate::console) control_plane: Option<bool>,
+    pub(in crate::console) health: HealthReport,
 }
 
 /// The page.
@@ -47,30 +47,19 @@ pub(in crate::console) fn pieces(
 }
 
 fn health(overview: &Overview) -> Markup {
-    let mut problems = Vec::new();
-    if overview.control_plane == Some(false) {
-        problems.push("The control plane does not answer: what is below may be old, and migrations wait. Writes go on where routes are known.".to_owned());
-    }
-    for store in overview.stores.iter().filter(|store| store.up == Some(false)) {
-        problems.push(format!("Store {} does not answer.", store.id));
-    }
-    for migration in overview.migrations.iter().filter(|m| m.state == "failed") {
-        problems.push(format!(
-            "The migration of tenant {} failed: {}",
-            migration.tenant_id,
-            migration.error.as_deref().unwrap_or("no reason was recorded")
-        ));
-    }
-    let unknown = overview.stores.iter().any(|store| store.up.is_none());
+    let health = &overview.health;
+    let (class, title) = match health.status {
+        HealthStatus::Healthy => ("notice good", "All is well"),
+        HealthStatus::Degraded => ("notice warn", "Somebody should look"),
+        HealthStatus::Unhealthy => ("notice bad", "Somebody has to act"),
+    };
     html! {
-        @if problems.is_empty() && unknown {
-            section class="notice" { p { "The stores are being asked." } }
-        } @else if problems.is_empty() {
-            section class="notice good" { p { strong { "All is well." } " Every store answers and nothing needs you." } }
-        } @else {
-            section class="notice bad" {
-                h2 { "Needs a look" }
-                ul class="plain" { @for problem in &problems { li { (problem) } } }
+        section class=(class) aria-labelledby="health-title" {
+            h2 id="health-title" { (title) }
+            @if health.details.is_empty() {
+                p { "Stores and control plane answer, and nothing needs you." }
+            } @else {
+                ul class="plain" { @for detail in &health.details { li { (detail) } } }
             }
         }
     }
