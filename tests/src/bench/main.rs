@@ -63,7 +63,7 @@ struct Sizes {
 
 impl Sizes {
     const FULL: Self =
-        Self { large: 300_000, returns: 6, pairs: 8, period: Duration::from_secs(2) };
+        Self { large: 300_000, returns: 10, pairs: 8, period: Duration::from_secs(2) };
     const QUICK: Self =
         Self { large: 6_000, returns: 1, pairs: 1, period: Duration::from_millis(300) };
 }
