@@ -16,10 +16,10 @@ SELECT sha256(
     || sha256(convert_to(data, 'UTF8')) || sha256(convert_to(metadata, 'UTF8')))
 $$;
 
--- The first row is the ledger as it was found, under its lock; no row at all: there is none. If the
--- ledger takes appends at this epoch, each append then has a row: 'written', with the first event's
--- seq and version, or 'judge', with the stream's version, and then one row 'known' for each event
--- whose id is there already. What has to be judged is judged by the domain.
+-- No row at all: there is no ledger. One row 'ledger', the ledger as it was found, under its lock: it
+-- does not take appends at this epoch, or there are none. Otherwise each append has a row: 'written',
+-- with the first event's seq and version, or 'judge', with the stream's version, and then one row
+-- 'known' for each event whose id is there already. What has to be judged is judged by the domain.
 CREATE FUNCTION {schema}.append(
     p_tenant uuid, p_epoch bigint, p_wait_ms integer,
     -- One element per append; an expectation of -1: any version.
@@ -47,12 +47,14 @@ DECLARE
     v_occurred bigint;
     v_new      boolean;
     v_known    boolean;
+    v_set      text;
 BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE EXCEPTION 'an append needs default_transaction_isolation = ''read committed'''
             USING ERRCODE = 'invalid_transaction_state';
     END IF;
-    PERFORM set_config('lock_timeout', p_wait_ms::text, true);
+    -- Assigned: as a statement of its own it would cost several times as much.
+    v_set := set_config('lock_timeout', p_wait_ms::text, true);
 
     -- Later statements of this function see what was committed before they began, so also all that
     -- whoever held this lock has written.
@@ -62,15 +64,16 @@ BEGIN
     IF NOT FOUND THEN
         RETURN;
     END IF;
-    o_append := 0;
-    o_outcome := 'ledger';
-    RETURN NEXT;
-    IF o_role <> 'active' OR o_epoch <> p_epoch THEN
+    IF o_role <> 'active' OR o_epoch <> p_epoch OR cardinality(p_counts) = 0 THEN
+        o_append := 0;
+        o_outcome := 'ledger';
+        RETURN NEXT;
         RETURN;
     END IF;
     v_base := v_no::bigint << 40;
     v_seq := o_seq;
     v_digest := o_digest;
+    o_digest := NULL;
     v_now := extract(epoch FROM clock_timestamp()) * 1000000;
 
     FOR v_n IN 1 .. cardinality(p_counts) LOOP
