@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -99,6 +100,25 @@ impl Cluster {
         Ok(Self { keeper, programs, folder, port, password, databases })
     }
 
+    /// A hot standby of this server: it has all that this one had and follows what it writes, answers
+    /// reads and takes no writes.
+    pub fn standby(&self) -> Result<Self> {
+        let user = install::other_than_root()?;
+        let folder = folder("rehome-pg-", user, false)?;
+        let mut backup = command_as(user, &self.programs.join("pg_basebackup"));
+        backup.current_dir(&folder).args(["--pgdata=data", "--write-recovery-conf", "--no-sync"]);
+        backup.args(["--checkpoint=fast", "--dbname", &self.administrator_url("postgres")]);
+        let shell = command_as(user, Path::new("/bin/sh"));
+        let started = run(&mut backup).and_then(|_| start(&self.programs, shell, &folder));
+        let (kept, port) = started.inspect_err(|_| {
+            // The first error is the one to tell.
+            let _ = fs::remove_dir_all(&folder);
+        })?;
+        let (programs, password) = (self.programs.clone(), self.password.clone());
+        let (keeper, databases) = (Mutex::new(kept), AtomicU64::new(0));
+        Ok(Self { keeper, programs, folder, port, password, databases })
+    }
+
     /// Where it listens, on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
@@ -158,6 +178,21 @@ impl Cluster {
     pub fn restart(&self) -> Result<()> {
         self.stop()?;
         self.begin()
+    }
+
+    /// Has it offer TLS with this certificate and key, both PEM, from now on. Restarts it.
+    pub fn use_tls(&self, certificate: &str, key: &str) -> Result<()> {
+        let user = install::other_than_root()?;
+        // Their names are those that the server looks for by default.
+        for (name, text) in [("server.crt", certificate), ("server.key", key)] {
+            let file = self.folder.join("data").join(name);
+            fs::write(&file, text)?;
+            // A key that others can read is refused.
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o600))?;
+            owned_by(user, &file)?;
+        }
+        self.sql("postgres", "ALTER SYSTEM SET ssl = on")?;
+        self.restart()
     }
 
     /// `kill -9` to all its processes, as if the machine had lost them; a later [`Self::begin`] recovers.
