@@ -28,6 +28,9 @@ pub struct EngineConfig {
     pub mirror_pace: Duration,
     /// How often a driver looks at its migration's row.
     pub driver_poll: Duration,
+    /// How often a process looks whether another still works on a migration, while it is told of
+    /// changed routes; that a lease is free again is not told.
+    pub stand_by_poll: Duration,
     /// How long a lease lasts unless it is renewed; it is renewed three times in that time.
     pub lease_ttl: Duration,
     /// First wait after a fault that may pass by itself; doubled each time.
@@ -52,6 +55,7 @@ impl Default for EngineConfig {
             mirror_poll: Duration::from_millis(4),
             mirror_pace: Duration::from_millis(8),
             driver_poll: Duration::from_millis(25),
+            stand_by_poll: Duration::from_millis(250),
             lease_ttl: Duration::from_secs(5),
             retry_first: Duration::from_millis(10),
             retry_max: Duration::from_secs(2),

@@ -67,6 +67,8 @@ impl Supervisor {
     ) -> Result<Supervised, ControlError> {
         let mut backoff = Backoff::new(&self.engine.config);
         loop {
+            // Before the row is read: what changes after it is not slept through.
+            let looked = self.engine.router.moment();
             match self.try_run(id, &enough).await {
                 Ok(Outcome::Drove(migration)) => {
                     return Ok(Supervised { migration: *migration, drove: true });
@@ -76,7 +78,10 @@ impl Supervisor {
                     if enough(&migration) {
                         return Ok(Supervised { migration, drove: false });
                     }
-                    tokio::time::sleep(self.engine.config.driver_poll).await;
+                    let config = &self.engine.config;
+                    let told = self.engine.router.is_told();
+                    let poll = if told { config.stand_by_poll } else { config.driver_poll };
+                    self.engine.router.idle(migration.tenant, looked, poll).await;
                 }
                 Ok(Outcome::LostLease) => {}
                 Err(error) if error.class() == Class::Retry => {

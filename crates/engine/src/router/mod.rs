@@ -151,6 +151,11 @@ impl TenantRouter {
         let _ = tokio::time::timeout(at_most, self.0.cache.changed(tenant, since)).await;
     }
 
+    /// Whether this process is told of changed routes as they change.
+    pub(crate) fn is_told(&self) -> bool {
+        self.0.cache.is_listening()
+    }
+
     /// Resolves when a writer of this process has appended to the tenant.
     pub(crate) fn appended(&self, tenant: TenantId) -> impl Future<Output = ()> + use<> {
         self.0.writers.appended(tenant)
