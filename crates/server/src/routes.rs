@@ -57,6 +57,7 @@ fn described() -> OpenApiRouter<Arc<State>> {
         .routes(routes!(admin::verify))
         .routes(routes!(admin::start_return))
         .routes(routes!(admin::options, admin::tune))
+        .routes(routes!(admin::checklist))
         .routes(routes!(admin::stores))
         .routes(routes!(admin::store))
         .routes(routes!(admin::plan))

@@ -40,7 +40,11 @@ impl JsonBody {
 
     /// The same; the default where nothing was sent.
     pub(crate) fn document_or_default<T: DeserializeOwned + Default>(&self) -> Result<T, Problem> {
-        if self.bytes.is_empty() { Ok(T::default()) } else { self.document() }
+        if self.bytes.is_empty() {
+            return Ok(T::default());
+        }
+        // `null` is nothing too.
+        self.document::<Option<T>>().map(Option::unwrap_or_default)
     }
 }
 

@@ -31,7 +31,7 @@ pub(super) async fn drive(
 /// Works on whatever nobody works on, until Ctrl-C.
 pub(super) async fn drive_all(out: Out, deployment: &Deployment) {
     let stop = CancellationToken::new();
-    let signals = Task(tokio::spawn(stop_on_signal(out, stop.clone())));
+    let signals = Task(tokio::spawn(stop_on_signal(out, stop.clone(), Signals::listen())));
     out.remark("working on every migration that nobody works on; Ctrl-C ends it");
     deployment.work_on_all(&stop).await;
     drop(signals);
@@ -48,7 +48,7 @@ where
     F: Future<Output = Result<Worked, AppError>>,
 {
     let stop = CancellationToken::new();
-    let signals = Task(tokio::spawn(stop_on_signal(out, stop.clone())));
+    let signals = Task(tokio::spawn(stop_on_signal(out, stop.clone(), Signals::listen())));
     let view = Task(tokio::spawn(view(out, deployment.clone(), id)));
     let worked = work(deployment.clone(), stop).await;
     drop((signals, view));
@@ -76,35 +76,46 @@ async fn view(out: Out, deployment: Deployment, id: MigrationId) {
 }
 
 /// The first signal asks the work to stop, the second ends the process.
-pub(super) async fn stop_on_signal(out: Out, stop: CancellationToken) {
-    asked_to_end().await;
+pub(super) async fn stop_on_signal(out: Out, stop: CancellationToken, mut signals: Signals) {
+    signals.next().await;
     out.remark("stopping; again to leave at once (which is safe too)");
     stop.cancel();
-    asked_to_end().await;
+    signals.next().await;
     std::process::exit(1);
 }
 
-#[cfg(unix)]
-async fn asked_to_end() {
-    use tokio::signal::unix::{SignalKind, signal};
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => {
+/// Ctrl-C, and SIGTERM where there is one: heard from when this is made, not from when it is first
+/// waited on, so that a signal that comes early ends nothing in the middle.
+pub(super) struct Signals {
+    #[cfg(unix)]
+    unix: Option<[tokio::signal::unix::Signal; 2]>,
+}
+
+impl Signals {
+    #[cfg(unix)]
+    pub(super) fn listen() -> Self {
+        use tokio::signal::unix::{SignalKind, signal};
+        let interrupt = signal(SignalKind::interrupt()).ok();
+        let terminate = signal(SignalKind::terminate()).ok();
+        Self { unix: interrupt.zip(terminate).map(Into::into) }
+    }
+
+    #[cfg(not(unix))]
+    pub(super) fn listen() -> Self {
+        Self {}
+    }
+
+    async fn next(&mut self) {
+        #[cfg(unix)]
+        if let Some([interrupt, terminate]) = &mut self.unix {
             tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
+                _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
             }
+            return;
         }
-        Err(_) => only_ctrl_c().await,
-    }
-}
-
-#[cfg(not(unix))]
-async fn asked_to_end() {
-    only_ctrl_c().await;
-}
-
-async fn only_ctrl_c() {
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 }

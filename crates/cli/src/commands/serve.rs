@@ -6,7 +6,7 @@ use rehome_app::{Access, AppError, CancellationToken, Config, Deployment};
 use rehome_server::{Handle, Server};
 use serde::Serialize;
 
-use super::drive::{Task, stop_on_signal};
+use super::drive::{Signals, Task, stop_on_signal};
 use crate::args;
 use crate::output::{Out, line};
 
@@ -28,7 +28,7 @@ pub(super) async fn run(
     let deployment = Deployment::open(&config, Access::Create).await?;
     let server = Server::bind(deployment.clone()).await?;
     let stop = CancellationToken::new();
-    let signals = Task(tokio::spawn(stop_on_signal(out, stop.clone())));
+    let signals = Task(tokio::spawn(stop_on_signal(out, stop.clone(), Signals::listen())));
     let file = file.map(Path::to_owned);
     let reloads = Task(tokio::spawn(reload_on_signal(out, server.handle(), move || {
         Config::load(file.as_deref()).map(|config| with_flags(config, args))
@@ -53,23 +53,27 @@ fn with_flags(mut config: Config, args: args::Serve) -> Config {
 
 /// Takes over tokens and certificate on SIGHUP; what is not good is said, and changes nothing.
 #[cfg(unix)]
-async fn reload_on_signal(
+fn reload_on_signal(
     out: Out,
     handle: Handle,
     load: impl Fn() -> Result<Config, rehome_app::config::ConfigError>,
-) {
+) -> impl Future<Output = ()> {
     use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut hangups) = signal(SignalKind::hangup()) else { return };
-    while hangups.recv().await.is_some() {
-        let done = load().map_err(AppError::from).and_then(|config| handle.reload(&config));
-        match done {
-            Ok(()) => {
-                tracing::info!("tokens and certificate were read again");
-                out.remark("tokens and certificate were read again");
-            }
-            Err(error) => {
-                tracing::error!(%error, "tokens and certificate stay as they were");
-                out.remark(format!("tokens and certificate stay as they were: {error}"));
+    // Heard from here on, also before the future is first looked at.
+    let hangups = signal(SignalKind::hangup());
+    async move {
+        let Ok(mut hangups) = hangups else { return };
+        while hangups.recv().await.is_some() {
+            let done = load().map_err(AppError::from).and_then(|config| handle.reload(&config));
+            match done {
+                Ok(()) => {
+                    tracing::info!("tokens and certificate were read again");
+                    out.remark("tokens and certificate were read again");
+                }
+                Err(error) => {
+                    tracing::error!(%error, "tokens and certificate stay as they were");
+                    out.remark(format!("tokens and certificate stay as they were: {error}"));
+                }
             }
         }
     }

@@ -102,6 +102,22 @@ fn a_server_works_on_migrations_that_nobody_works_on() {
 }
 
 #[test]
+fn the_client_in_the_documentation_moves_a_tenant_under_its_own_appends() {
+    let docs = include_str!("../../../../docs/http.md");
+    let program = docs.split("```python\n").nth(1).unwrap().split("```").next().unwrap();
+    let place = Place::new();
+    place.write("client.py", program);
+    let serving = Serving::start(&place);
+    let mut client = std::process::Command::new("python3");
+    client.arg(place.path("client.py")).arg(format!("http://{}", serving.address));
+    client.stdin(std::process::Stdio::null());
+    client.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let said = Running::start(client).ends().succeeds();
+    assert!(said.starts_with("moved to dedicated: "), "{said}");
+    serving.stop();
+}
+
+#[test]
 fn an_address_that_others_reach_is_refused_without_tokens_and_tls() {
     let place = Place::new();
     let mut command = place.command(["serve", "--json"]);

@@ -1,6 +1,7 @@
 //! Operators: everything that the command can do, by the same use cases.
 
 mod actions;
+mod checklists;
 mod estimates;
 mod look;
 mod start;
@@ -23,6 +24,7 @@ pub(crate) use actions::{
     __path_abort, __path_acknowledge, __path_cutover, __path_options, __path_pause, __path_resume,
     __path_tune, abort, acknowledge, cutover, options, pause, resume, tune,
 };
+pub(crate) use checklists::{__path_checklist, checklist};
 pub(crate) use estimates::{__path_estimate, __path_plan, estimate, plan};
 pub(crate) use look::{__path_list, __path_log, __path_show, list, log, show};
 pub(crate) use start::{__path_start, __path_start_return, start, start_return};

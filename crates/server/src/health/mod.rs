@@ -6,9 +6,8 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::IntoResponse as _;
-use rehome_api::HealthReport;
 use rehome_api::liveness::Liveness;
-
+use rehome_api::{HealthReport, Problem};
 use rehome_engine::metrics::Format;
 
 use crate::answer::{Answer, Problems, json};
@@ -56,12 +55,17 @@ pub(crate) async fn ready(State(state): State<Arc<Shared>>) -> Answer {
 
 /// How the migrations of the deployment are
 ///
-/// At most a second old; it takes bounded time, whatever hangs. Not for whoever would start the process
-/// again: that is `/health/live`.
+/// The monitoring guide's report, whichever server is asked. 503 asks for action; it is no probe of
+/// the process, which `/health/live` and `/health/ready` are.
 #[utoipa::path(get, path = "/health/migration", tag = "health", responses(
-    (status = 200, description = "Nothing has to be done at once.", body = HealthReport),
-    (status = 503, description = "Somebody has to act; or the check itself failed.", body = HealthReport),
-    Problems,
+    (status = 200, description = "Healthy or degraded.", body = HealthReport),
+    (status = 401, description = "There is no token, or nobody knows it.", body = Problem,
+        content_type = "application/problem+json"),
+    (status = 403, description = "The token's role does not allow it.", body = Problem,
+        content_type = "application/problem+json"),
+    (status = 405, description = "Not a method of this path."),
+    (status = 503, description = "Unhealthy, or the check itself failed; `details` says why.",
+        body = HealthReport),
 ))]
 pub(crate) async fn migration(State(state): State<Arc<Shared>>, caller: Caller) -> Answer {
     caller.may_view()?;

@@ -32,6 +32,20 @@ async fn the_health_of_migrations_is_the_guides_document() {
 }
 
 #[tokio::test]
+async fn checklists_are_answered() {
+    let (site, tenant) = (Site::new().await, uuid::Uuid::new_v4());
+    site.fill(tenant, 1..=3).await;
+    let start = serde_json::json!({"tenant_id": tenant, "target_store": "dedicated"});
+    let started = site.post("/v1/migrations", &start).await.is(201);
+    let path = format!("/v1/migrations/{}", started["id"].as_str().unwrap());
+    site.until(&path, |m| m["state"] == "migrated").await;
+    let after = site.get(&format!("{path}/checklists/after")).await.is(200);
+    assert_eq!(after["items"][0]["status"], "pass", "{after}");
+    site.get(&format!("{path}/checklists/later")).await.problem(400, "bad_path");
+    site.ends().await;
+}
+
+#[tokio::test]
 async fn metrics_come_in_the_format_that_is_asked_for() {
     let (site, tenant) = (Site::new().await, uuid::Uuid::new_v4());
     site.fill(tenant, 1..=3).await;

@@ -1,0 +1,36 @@
+//! The monitoring guide's checklists, with what was found for each item.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use rehome_api::{Checklist, ChecklistPhase};
+use rehome_domain::ids::MigrationId;
+use uuid::Uuid;
+
+use crate::answer::{Answer, Problem, Problems, json};
+use crate::auth::Caller;
+use crate::state::State as Shared;
+use crate::take::InPath;
+
+/// A checklist of a migration
+///
+/// Each item passes, fails or is not known, and says why.
+#[utoipa::path(get, path = "/v1/migrations/{migration}/checklists/{phase}", tag = "migrations",
+    params(
+        ("migration" = Uuid, Path, description = "Which."),
+        ("phase" = ChecklistPhase, Path, description = "`before`, `during`, `cutover` or `after`."),
+    ),
+    responses((status = 200, description = "What was found.", body = Checklist), Problems))]
+pub(crate) async fn checklist(
+    State(state): State<Arc<Shared>>,
+    caller: Caller,
+    InPath((id, phase)): InPath<(Uuid, String)>,
+) -> Answer {
+    caller.may_view()?;
+    let phase = ChecklistPhase::parse(&phase).ok_or_else(|| {
+        Problem::bad_request("bad_path", "the checklists are before, during, cutover and after")
+    })?;
+    let id = Some(MigrationId::new(id));
+    json(StatusCode::OK, &Box::pin(state.deployment.checklist(phase, id)).await?)
+}
