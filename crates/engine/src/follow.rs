@@ -135,8 +135,9 @@ impl TenantRouter {
                 return;
             }
             tokio::select! {
-                _ = tokio::time::timeout(idle, appended) => {}
+                biased;
                 () = self.tails().stop.cancelled() => return,
+                _ = tokio::time::timeout(idle, appended) => {}
             }
             idle = (idle * 2).min(LOOK.1);
         }

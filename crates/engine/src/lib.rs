@@ -10,6 +10,9 @@
 //! ```
 //!
 //! This room knows the ports and the domain and nothing else: no adapter, no HTTP, no files.
+//!
+//! Nothing here throws dice: every `select!` is `biased`, so that the simulator can play the same
+//! schedule again.
 
 pub mod appends;
 mod config;

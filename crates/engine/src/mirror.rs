@@ -230,6 +230,7 @@ impl Work {
                 }
             };
             tokio::select! {
+                biased;
                 () = cancel.cancelled() => return,
                 () = self.wait(wait) => {}
             }

@@ -60,6 +60,7 @@ impl Supervisor {
                 tracing::warn!(%error, "cannot look for migrations that nobody works on");
             }
             tokio::select! {
+                biased;
                 () = stop.cancelled() => {}
                 () = self.engine().asked.notified() => {}
                 () = tokio::time::sleep(every) => {}

@@ -119,6 +119,7 @@ impl Supervisor {
         let mut driver = Driver::new(self.engine.clone(), id, self.holder.to_string());
         let renewals = self.renew(request);
         let ended = tokio::select! {
+            biased;
             ended = driver.run(enough) => Ok(ended),
             lost_to = renewals => Err(lost_to),
         };

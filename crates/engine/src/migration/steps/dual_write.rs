@@ -159,6 +159,7 @@ impl Audit {
                 Err(error) => return Err(error),
             };
             tokio::select! {
+                biased;
                 () = cancel.cancelled() => {}
                 // The mirror has committed more; when it is gone, time is what is left to wait for.
                 Ok(()) = self.mirrored.changed() => {}
@@ -178,6 +179,7 @@ impl Audit {
         let complete = self.read_back.verified.seq >= self.verify_from;
         if complete && self.marks.verified_seq.is_none() {
             tokio::select! {
+                biased;
                 () = cancel.cancelled() => return Ok(false),
                 verified = self.verify() => verified?,
             }
@@ -211,6 +213,7 @@ impl Audit {
             let (source, target) = (&context.source, &context.target);
             began = Instant::now();
             tokio::select! {
+                biased;
                 report = verifier::compare(source, target, context.tenant(), &request) => {
                     break (level, report?);
                 }
