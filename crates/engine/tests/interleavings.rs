@@ -483,3 +483,31 @@ async fn a_driver_that_dies_before_or_after_any_call_is_followed_by_one_that_fin
         }
     }
 }
+
+/// Two drivers begin the same migration. The one that slept looks at the route only after the other
+/// has recorded the beginning: the fact that it then brings cannot follow, and that is no failure.
+#[tokio::test(start_paused = true)]
+async fn a_driver_that_comes_late_with_a_fact_does_not_fail_the_migration() {
+    let world = World::new();
+    let tenant = world.tenant_with(1, 50).await;
+    let (sleeper, heir) = (world.deaf_process("p1"), world.process("p2"));
+    let id = heir.start(tenant, "b", manual()).await;
+
+    let gate = sleeper.control.gate_before(ControlOp::Route);
+    let sleeping = sleeper.drive(id);
+    gate.reached().await;
+    // It never hears that its lease was taken.
+    sleeper.control.down_for(ControlOp::Lease);
+    let driving = heir.drive(id);
+    world.reached(tenant, Phase::DualWrite).await;
+    let late = sleeper.control.calls(Op::record("copy_started"));
+    gate.open();
+    sleeper.control.called(Op::record("copy_started"), late + 1).await;
+    for_a_while().await;
+    assert_eq!(world.phase(tenant).await, Some(Phase::DualWrite), "nothing failed");
+
+    heir.operations.request_cutover(id).await.unwrap();
+    world.reached(tenant, Phase::Migrated).await;
+    drop((sleeping, driving));
+    world.check(tenant, &Acked::default()).await;
+}

@@ -63,6 +63,8 @@ impl StepError {
     pub(crate) fn class(&self) -> Class {
         match self {
             Self::Store(error) => error.class(),
+            // Another driver, or a call of this one that was taken for lost, was first.
+            Self::Control(ControlError::Refused(_)) => Class::Fenced,
             Self::Control(error) => error.class(),
             Self::UnknownStore(_) | Self::Violated(_) => Class::Fatal,
         }
