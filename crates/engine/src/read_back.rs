@@ -50,6 +50,8 @@ impl ReadBack {
     /// Reads back one batch; true if there was something to read.
     pub(crate) async fn step(&mut self, limit: BatchLimit) -> Result<bool, ReadBackError> {
         let feed = self.target.read_feed(self.tenant, self.verified.seq, limit).await?;
+        // Past the switch the target goes on where the source ends: that is no violation.
+        feed.ledger.check_replica(self.m).map_err(StoreError::from)?;
         if feed.events.is_empty() {
             if feed.ledger.head.seq == self.verified.seq {
                 return Ok(false);
@@ -72,7 +74,13 @@ impl ReadBack {
                 "the target's row does not give the digest that it was stored with",
             ),
         })?;
-        match self.source.digest_at(self.tenant, head.seq).await? {
+        let at_source = self.source.digest_at(self.tenant, head.seq).await?;
+        if at_source != Some(head.digest) {
+            // Nor is it one that the source, left since then, has been purged.
+            let now = self.target.ledger(self.tenant).await?;
+            now.check_replica(self.m).map_err(StoreError::from)?;
+        }
+        match at_source {
             Some(digest) if digest == head.digest => {}
             Some(_) => {
                 return Err(violation(

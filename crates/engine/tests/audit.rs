@@ -8,8 +8,11 @@ mod world;
 use std::time::Duration;
 
 use rehome_domain::migration::{Fact, Options, Phase};
+use rehome_domain::stream::ExpectedVersion;
+use rehome_engine::metrics::{Format, Surroundings};
 use rehome_ports::ControlPlane;
-use world::{World, auto, manual};
+use rehome_ports::fault::{ControlOp, StoreOp};
+use world::{World, auto, for_a_while, manual, one};
 
 /// A history within the lag bound is not copied but mirrored as a whole: the target is empty when
 /// mirroring begins, and a verification then would have looked at nothing.
@@ -46,4 +49,35 @@ async fn the_mark_of_the_read_back_is_kept_also_when_nothing_more_comes() {
         }
     };
     tokio::time::timeout(Duration::from_secs(10), marked).await.expect("a mark at the last event");
+}
+
+/// An auditor sleeps in the middle of the dual write; another process switches, and the target goes on
+/// where the source ended. What the auditor then reads there is no violation.
+#[tokio::test(start_paused = true)]
+async fn an_auditor_that_slept_through_the_switch_finds_no_violation() {
+    let world = World::new();
+    let tenant = world.tenant_with(1, 60).await;
+    let (sleeper, heir) = (world.deaf_process("p1"), world.process("p2"));
+    let id = sleeper.start(tenant, "b", manual()).await;
+    let sleeping = sleeper.drive(id);
+    world.reached(tenant, Phase::DualWrite).await;
+    for_a_while().await;
+
+    let gate = sleeper.b.gate_before(StoreOp::ReadFeed);
+    gate.reached().await;
+    sleeper.control.down_for(ControlOp::Lease);
+    let driving = heir.drive(id);
+    heir.operations.request_cutover(id).await.unwrap();
+    world.reached(tenant, Phase::Migrated).await;
+    heir.append(tenant, one(2, "s", ExpectedVersion::Any)).await.unwrap();
+    gate.open();
+    for_a_while().await;
+
+    let appends = sleeper.engine.router().appends();
+    let told = sleeper.metrics.render(Format::Text, appends, &Surroundings::default());
+    let found =
+        |line: &&str| line.contains("verification_violations_total{") && !line.ends_with(" 0.0");
+    assert_eq!(told.lines().filter(found).collect::<Vec<_>>(), [""; 0]);
+    assert!(told.contains("verification_violations_total{"), "it is counted there");
+    drop((sleeping, driving));
 }
