@@ -11,6 +11,7 @@
 //! its own next try) and catches up by itself.
 
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -60,6 +61,8 @@ pub(crate) struct Mirror {
 
 struct Shared {
     wake: Notify,
+    /// The status was changed: writers that wait go on in the order in which they came.
+    moved: Notify,
     waiting: std::sync::atomic::AtomicU32,
     status: watch::Sender<MirrorStatus>,
     options: Mutex<Options>,
@@ -91,17 +94,38 @@ impl Mirrors {
             MirrorAck::Target => seq,
             MirrorAck::Source => seq.saturating_sub(u64::from(options.lag_events_max)),
         };
-        let mut status = shared.status.subscribe();
-        if status.borrow().target_seq >= goal {
+        if shared.status.borrow().target_seq >= goal {
             return;
         }
         let _waiting = Waiting::new(&shared);
-        let enough = status.wait_for(|status| {
+        let enough = shared.reached(|status| {
             status.target_seq >= goal || status.failures > 0 || status.ended.is_some()
         });
         let bound = Duration::from_millis(u64::from(options.mirror_ack_timeout_ms));
         // Not reaching the goal in time fails no write: the lag is visible, the source has it.
         let _ = tokio::time::timeout(bound, enough).await;
+    }
+}
+
+impl Shared {
+    /// Changes the status and tells everybody, if `change` says that it did.
+    fn change(&self, change: impl FnOnce(&mut MirrorStatus) -> bool) {
+        if self.status.send_if_modified(change) {
+            self.moved.notify_waiters();
+        }
+    }
+
+    /// Resolves when the status is as wanted. (Those who wait on the channel itself would go on in an
+    /// order drawn at random.)
+    async fn reached(&self, wanted: impl Fn(&MirrorStatus) -> bool) {
+        loop {
+            let mut moved = pin!(self.moved.notified());
+            moved.as_mut().enable();
+            if wanted(&self.status.borrow()) {
+                return;
+            }
+            moved.await;
+        }
     }
 }
 
@@ -135,6 +159,7 @@ impl Mirror {
         let tenant = replica.tenant;
         let shared = Arc::new(Shared {
             wake: Notify::new(),
+            moved: Notify::new(),
             waiting: std::sync::atomic::AtomicU32::new(0),
             status: watch::Sender::new(MirrorStatus {
                 source_seq: replica.head.seq,
@@ -190,8 +215,9 @@ impl Drop for Mirror {
     fn drop(&mut self) {
         self.cancel.cancel();
         // Writers that wait for the target go on: nobody mirrors for them any more.
-        self.shared.status.send_modify(|status| {
+        self.shared.change(|status| {
             status.ended.get_or_insert_with(|| Ended::Refused("the mirror was stopped".to_owned()));
+            true
         });
         let mut mirrors = self.registry.lock();
         if mirrors.get(&self.tenant).is_some_and(|shared| Arc::ptr_eq(shared, &self.shared)) {
@@ -222,10 +248,16 @@ impl Work {
                 }
                 Err(error) => {
                     if let Some(ended) = ended(&error) {
-                        self.shared.status.send_modify(|status| status.ended = Some(ended));
+                        self.shared.change(|status| {
+                            status.ended = Some(ended);
+                            true
+                        });
                         return;
                     }
-                    self.shared.status.send_modify(|status| status.failures += 1);
+                    self.shared.change(|status| {
+                        status.failures += 1;
+                        true
+                    });
                     Wait::Backoff(backoff.next())
                 }
             };
@@ -279,7 +311,7 @@ impl Work {
             extended?;
         }
         let (source_seq, target_seq) = (feed.ledger.head.seq, self.replica.head.seq);
-        self.shared.status.send_if_modified(|status| {
+        self.shared.change(|status| {
             let now = MirrorStatus { source_seq, target_seq, failures: 0, ended: None };
             let moved = *status != now;
             *status = now;
