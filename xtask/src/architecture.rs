@@ -42,7 +42,8 @@ impl Room {
             "crates/server" => Self::Server,
             "crates/cli" => Self::Cli,
             "sim/model" => Self::Model,
-            "xtask" | "tests" | "tests/cluster" => Self::Outside,
+            // It runs the engine whole, and nothing that users get is built on it.
+            "sim/simulator" | "xtask" | "tests" | "tests/cluster" => Self::Outside,
             _ if folder.starts_with("crates/adapters/") => Self::Adapter,
             _ => return None,
         })

@@ -12,6 +12,7 @@ mod metadata;
 mod prove;
 mod release;
 mod setup;
+mod simulate;
 mod step;
 mod test;
 mod tidy;
@@ -44,6 +45,11 @@ const COMMANDS: &[Command] = &[
         WithArgs(prove::run),
     ),
     (
+        "simulate",
+        "run the engine under seeded faults in virtual time; --seeds N, --seed S, --trace",
+        WithArgs(simulate::run),
+    ),
+    (
         "chaos",
         "break processes and servers while a tenant moves; --seed N, --minutes M",
         WithArgs(chaos::run),
@@ -67,7 +73,7 @@ fn main() -> ExitCode {
     let Some(ended) = found else {
         eprintln!("usage: cargo xtask COMMAND\n");
         for (name, about, _) in COMMANDS {
-            eprintln!("  {name:<8}{about}");
+            eprintln!("  {name:<10}{about}");
         }
         return ExitCode::from(2);
     };

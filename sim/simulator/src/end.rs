@@ -1,0 +1,137 @@
+//! How a run ends: everybody is dead, all is well again, and one process is alone.
+//!
+//! 7: it makes the tenant writable, and brings whatever migration there is to its end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rehome_domain::ids::EventId;
+use rehome_domain::ledger::{Head, Role, follow_chain};
+use rehome_domain::migration::{Cleanup, Migration, OldSource, Phase, State};
+use rehome_domain::stream::ExpectedVersion;
+use rehome_ports::memory::MemoryStore;
+use rehome_ports::{BatchLimit, ControlPlane as _, EventStore as _, Feed, LedgerStore as _};
+
+use crate::clients::{append, ids};
+use crate::operator::last_migration;
+use crate::process::Process;
+use crate::stage::{Stage, store_id};
+
+/// The writer that is alone.
+const LONE_WRITER: u64 = 99;
+/// How long the one that is alone has: any cutover's deadline, and any lease.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Calls of the dead are on their way for no longer than this.
+const SETTLED: Duration = Duration::from_secs(5);
+const ALL: BatchLimit = BatchLimit { events: usize::MAX, bytes: usize::MAX };
+
+/// Ends the run and holds its end against what everybody was told.
+pub(crate) async fn end(stage: &Arc<Stage>) {
+    stage.end_all();
+    stage.trace.line(format_args!("everybody is dead; one process is alone"));
+    let lone = stage.start(0);
+    // What the dead have sent still arrives meanwhile.
+    write(stage, &lone, 1).await;
+    tokio::time::sleep(SETTLED).await;
+    write(stage, &lone, 2).await;
+    finish(stage, &lone).await;
+    write(stage, &lone, 3).await;
+    check(stage, &lone).await;
+}
+
+/// The tenant takes an append.
+async fn write(stage: &Stage, lone: &Process, n: u64) {
+    let append = append(LONE_WRITER, n, 1, "lone", ExpectedVersion::Any);
+    let ids: Vec<EventId> = ids(&append);
+    stage.book(|book| book.sends(&ids, &append.stream, append.expected));
+    let taken = async {
+        loop {
+            match lone.engine.router().append(stage.tenant, append.clone()).await {
+                Ok(told) => return told,
+                Err(error) => stage.trace.line(format_args!("alone, and told: {error}")),
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    match tokio::time::timeout(PATIENCE, taken).await {
+        Ok(told) => stage.book(|book| book.acknowledged(&ids, told)),
+        Err(_) => stage.violated("7: a process that is alone cannot write"),
+    }
+}
+
+/// The last migration comes to its end.
+async fn finish(stage: &Stage, lone: &Process) {
+    let Some(migration) = last_migration(stage).await else { return };
+    let (id, operations) = (migration.id, &lone.operations);
+    let work = async {
+        match migration.state.phase() {
+            Phase::Paused | Phase::Failed => drop(operations.abort(id, true).await),
+            Phase::Pending | Phase::BulkCopy | Phase::DualWrite => {
+                // Not refused but to one that cannot take it yet; that one cuts over by itself.
+                let auto = rehome_domain::migration::CutoverPolicy::Auto;
+                let tune = |options| rehome_domain::migration::Options { cutover: auto, ..options };
+                drop(operations.tune(id, tune).await);
+            }
+            _ => {}
+        }
+        lone.supervisor.run(id, is_over).await
+    };
+    match tokio::time::timeout(PATIENCE * 2, work).await {
+        Ok(Ok(ended)) if is_over(&ended.migration) => {}
+        Ok(Ok(ended)) => stage.violated(format!(
+            "7: a coordinator that is alone left its migration in {}",
+            ended.migration.state.phase()
+        )),
+        Ok(Err(error)) => stage.violated(format!("7: a coordinator that is alone: {error}")),
+        Err(_) => {
+            let now = last_migration(stage).await.map(|migration| migration.state);
+            stage.violated(format!("7: a coordinator that is alone does not finish: {now:?}"));
+        }
+    }
+}
+
+/// Nothing is left to do but to keep a window.
+fn is_over(migration: &Migration) -> bool {
+    match migration.state {
+        State::Migrated { activated, old_source } => {
+            activated && !matches!(old_source, OldSource::Closing { .. })
+        }
+        State::RolledBack(cleanup) => cleanup == Cleanup::Done,
+        _ => false,
+    }
+}
+
+/// What is there, and where.
+async fn check(stage: &Stage, lone: &Process) {
+    match lone.engine.router().read_feed(stage.tenant, 0, ALL).await {
+        Ok(history) => stage.book(|book| book.ends_with(&history)),
+        Err(error) => stage.violated(format!("6: a reader that is alone was told: {error}")),
+    }
+    let (a, b) = (rows(stage, &stage.a).await, rows(stage, &stage.b).await);
+    let active = [&a, &b].into_iter().filter(|rows| rows.ledger.role == Role::Active).count();
+    if active != 1 {
+        stage.violated(format!(
+            "2: {active} stores are active: {} and {}",
+            a.ledger.role, b.ledger.role
+        ));
+    }
+    if let Ok(Some(route)) = stage.control.route(stage.tenant).await {
+        let there = if route.store == store_id("a") { &a } else { &b };
+        if there.ledger.role != Role::Active || there.ledger.epoch != route.epoch {
+            stage.violated("2: the store that the route names is not active at the route's epoch");
+        }
+        let (authority, other) = if route.store == store_id("a") { (&a, &b) } else { (&b, &a) };
+        if !authority.events.starts_with(&other.events) {
+            stage.violated("3: the other store holds what is no prefix of the authority's history");
+        }
+    }
+}
+
+/// A store's rows, which give the ledger's head.
+async fn rows(stage: &Stage, store: &MemoryStore) -> Feed {
+    let feed = store.read_feed(stage.tenant, 0, ALL).await.expect("memory does not fail");
+    if follow_chain(Head::EMPTY, &feed.events) != Ok(feed.ledger.head) {
+        stage.violated("3: a store's ledger does not tell the truth about its events");
+    }
+    feed
+}

@@ -1,0 +1,158 @@
+//! What befalls one call of one process.
+
+use std::fmt;
+
+use crate::dice::Dice;
+
+/// What a call is made to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// Store `a`.
+    A,
+    /// Store `b`.
+    B,
+    /// The control plane.
+    Control,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::A => "a",
+            Self::B => "b",
+            Self::Control => "control",
+        })
+    }
+}
+
+/// One call, by who made it, of what, and how many of its kind there were before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CallId {
+    /// Which process, counted from 1; its later lives go on counting.
+    pub process: usize,
+    /// What was called.
+    pub place: Place,
+    /// The operation, or the fact to be recorded.
+    pub op: &'static str,
+    /// From 1.
+    pub nth: u64,
+}
+
+impl fmt::Display for CallId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "p{} {}.{}#{}", self.process, self.place, self.op, self.nth)
+    }
+}
+
+/// What befalls a call. Times are milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It never arrives; the caller hears so.
+    Refused,
+    /// It is applied, and its reply is lost.
+    Lost,
+    /// It is on its way for so long, also when the caller has given it up.
+    Late(u64),
+    /// The process dies before it is sent.
+    KilledBefore,
+    /// The process dies after it was applied, before the reply arrives.
+    KilledAfter,
+    /// The process sleeps before it is sent.
+    AsleepBefore(u64),
+    /// The process sleeps after it was applied, before the reply arrives.
+    AsleepAfter(u64),
+}
+
+impl Fate {
+    /// Its kind, for coverage.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::Lost => "reply lost",
+            Self::Late(_) => "late",
+            Self::KilledBefore => "killed before",
+            Self::KilledAfter => "killed after",
+            Self::AsleepBefore(_) => "asleep before",
+            Self::AsleepAfter(_) => "asleep after",
+        }
+    }
+
+    /// Drawn for a call. `scale`, in percent: how rough the run is; `favourite`: the step that is
+    /// befallen more often than not.
+    pub(crate) fn draw(mut dice: Dice, call: &CallId, scale: u64, favourite: &str) -> Option<Self> {
+        // What moves the protocol on is rare, and befallen often; what is asked all the time is not.
+        let chance = match call.op {
+            op if op == favourite => 550,
+            "fence" | "switched" | "cutover_rolled_back" | "create_route" => 250,
+            _ if is_step(call) => 110,
+            _ => 6,
+        };
+        if !dice.permille(chance * scale / 100) {
+            return None;
+        }
+        let long = dice.between(50, 1_500);
+        Some(match dice.throw() % 16 {
+            0..3 => Self::Refused,
+            3..6 => Self::Lost,
+            6..9 => Self::Late(long),
+            9..11 => Self::KilledBefore,
+            11..13 => Self::KilledAfter,
+            13 => Self::AsleepBefore(long),
+            _ => Self::AsleepAfter(long),
+        })
+    }
+}
+
+/// The steps that a run may have as its favourite.
+pub(crate) const STEPS: [&str; 16] = [
+    "create_route",
+    "mark_created",
+    "started",
+    "copy_started",
+    "copy_completed",
+    "cutover_started",
+    "fence",
+    "switched",
+    "cutover_rolled_back",
+    "activate",
+    "target_activated",
+    "adopt",
+    "drop_replica",
+    "replica_dropped",
+    "purge",
+    "purged",
+];
+
+/// Whether the call is a step of the protocol, and not one of the many looks and appends.
+fn is_step(call: &CallId) -> bool {
+    !matches!(
+        call.op,
+        "append"
+            | "extend"
+            | "ledger"
+            | "read_feed"
+            | "read_stream"
+            | "digest_at"
+            | "streams"
+            | "route"
+            | "migration"
+            | "migrations"
+            | "lease"
+            | "lease_holder"
+            | "marks"
+            | "set_marks"
+            | "set_checkpoint"
+    )
+}
+
+impl fmt::Display for Fate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())?;
+        match self {
+            Self::Late(ms) | Self::AsleepBefore(ms) | Self::AsleepAfter(ms) => {
+                write!(f, " for {ms} ms")
+            }
+            _ => Ok(()),
+        }
+    }
+}

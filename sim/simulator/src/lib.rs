@@ -1,0 +1,41 @@
+//! A simulator of the real engine: several processes, each a whole [`rehome_engine::Engine`], over two
+//! stores and a control plane in memory, in one thread and in virtual time.
+//!
+//! ```text
+//! seed ──▶ plan: what operators do and when, and what befalls each call
+//!            │
+//!            ▼
+//!   process p1 ─┐  every call: asleep? dead? refused? lost? late?
+//!   process p2 ─┼──────▶ call ──▶ stores, control plane ──▶ trace, coverage
+//!   process p3 ─┘
+//!      ▲
+//!   clients: writers, readers, a subscriber ──▶ book: what they were told, and whether it can be true
+//! ```
+//!
+//! The same seed gives the same trace, call by call. That rests on four things: the runtime has one
+//! thread and its clock is virtual; the engine throws no dice; every delay and fault is drawn from the
+//! seed by the name of the call that it befalls; and ids that are drawn at random are told by the order
+//! in which they came up. So a fault can be left out without a change of all the others, and a failing
+//! run can be cut down to the few that it needs.
+
+mod book;
+mod call;
+mod clients;
+mod control;
+pub mod coverage;
+mod dice;
+mod end;
+mod fate;
+mod life;
+pub mod mutant;
+mod operator;
+pub mod plan;
+mod process;
+mod run;
+mod shrink;
+mod stage;
+mod store;
+mod trace;
+
+pub use run::{Outcome, run, run_with};
+pub use shrink::{Shrunk, shrink};

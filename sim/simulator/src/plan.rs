@@ -1,0 +1,216 @@
+//! What a run is to be: drawn from the seed before anything happens, so that it can be cut down.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use rehome_domain::event::Timestamp;
+use rehome_domain::migration::{CutoverPolicy, MirrorAck, Options};
+use rehome_domain::verification::Level;
+
+use crate::dice::Dice;
+pub use crate::fate::{CallId, Fate, Place};
+
+/// How many processes serve clients and drive migrations.
+pub(crate) const PROCESSES: usize = 3;
+/// The wall clock at the beginning of a run.
+pub(crate) const BEGINNING: Timestamp = Timestamp::from_micros(1_700_000_000_000_000);
+
+/// One run.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Where all that is drawn comes from.
+    pub seed: u64,
+    /// What operators and the world do, and when, in milliseconds from the beginning.
+    pub actions: Vec<(u64, Action)>,
+    /// What befalls calls.
+    pub faults: Faults,
+}
+
+/// Which calls something befalls.
+#[derive(Clone, Debug)]
+pub enum Faults {
+    /// Drawn for each call.
+    Drawn,
+    /// These and no others.
+    Only(BTreeMap<CallId, Fate>),
+}
+
+/// Something that is done at its time, from 1: through process `by`.
+#[derive(Clone, Copy, Debug)]
+pub enum Action {
+    /// A migration to the store where the tenant is not.
+    Start {
+        /// Through which process.
+        by: usize,
+        /// With these options.
+        options: Options,
+    },
+    /// The same within a rollback window.
+    Return {
+        /// Through which process.
+        by: usize,
+        /// With these options.
+        options: Options,
+    },
+    /// Pauses the last migration.
+    Pause(usize),
+    /// Resumes it.
+    Resume(usize),
+    /// Asks for its cutover.
+    CutOver(usize),
+    /// Aborts it.
+    Abort {
+        /// Through which process.
+        by: usize,
+        /// Whether the copy is to be removed.
+        purge: bool,
+    },
+    /// Changes its options.
+    Tune {
+        /// Through which process.
+        by: usize,
+        /// To these.
+        options: Options,
+    },
+    /// Closes its rollback window.
+    CloseWindow(usize),
+    /// Removes the copy that the tenant left behind.
+    Purge(usize),
+    /// A process dies; it is started again some time later.
+    Kill(usize),
+    /// A process sleeps for so many milliseconds.
+    Sleep(usize, u64),
+    /// Nobody reaches a store or the control plane for so many milliseconds.
+    Outage(Place, u64),
+}
+
+impl Plan {
+    /// The run of this seed.
+    pub fn new(seed: u64) -> Self {
+        let mut dice = Dice::new(seed).of("actions");
+        let mut actions = vec![(dice.between(1, 150), Action::start(&mut dice))];
+        let mut at = 0;
+        for _ in 0..dice.between(8, 20) {
+            at += dice.between(60, 600);
+            actions.push((at, Action::draw(&mut dice)));
+        }
+        Self { seed, actions, faults: Faults::Drawn }
+    }
+
+    /// When the last action is done.
+    pub(crate) fn length_ms(&self) -> u64 {
+        self.actions.iter().map(|(at, _)| *at).max().unwrap_or(0) + 300
+    }
+
+    /// How rough the run is, in percent of the usual.
+    pub(crate) fn roughness(&self) -> u64 {
+        Dice::new(self.seed).of("roughness").pick(&[0, 40, 100, 100, 160, 250])
+    }
+}
+
+impl Action {
+    fn start(dice: &mut Dice) -> Self {
+        Self::Start { by: process(dice), options: options(dice) }
+    }
+
+    fn draw(dice: &mut Dice) -> Self {
+        let by = process(dice);
+        match dice.throw() % 100 {
+            0..24 => Self::start(dice),
+            24..32 => Self::Return { by, options: options(dice) },
+            32..38 => Self::Pause(by),
+            38..47 => Self::Resume(by),
+            47..57 => Self::CutOver(by),
+            57..63 => Self::Abort { by, purge: dice.permille(500) },
+            63..69 => Self::Tune { by, options: options(dice) },
+            69..73 => Self::CloseWindow(by),
+            73..80 => Self::Purge(by),
+            80..87 => Self::Kill(by),
+            87..94 => Self::Sleep(by, dice.between(100, 2_000)),
+            _ => {
+                let place = dice.pick(&[Place::A, Place::B, Place::Control]);
+                Self::Outage(place, dice.between(50, 1_200))
+            }
+        }
+    }
+}
+
+fn process(dice: &mut Dice) -> usize {
+    dice.pick(&[1, 2, 3])
+}
+
+fn options(dice: &mut Dice) -> Options {
+    let soon = BEGINNING.micros() + 1_000_000;
+    let policies = [
+        CutoverPolicy::Auto,
+        CutoverPolicy::Auto,
+        CutoverPolicy::Auto,
+        CutoverPolicy::Auto,
+        CutoverPolicy::Manual,
+        CutoverPolicy::At(Timestamp::from_micros(soon)),
+    ];
+    Options {
+        batch_events: dice.pick(&[3, 10, 30]),
+        lag_events_max: dice.pick(&[2, 8, 40]),
+        cutover: dice.pick(&policies),
+        cutover_timeout_ms: dice.pick(&[20, 60, 200, 600]),
+        mirror_ack: dice.pick(&[MirrorAck::Source, MirrorAck::Source, MirrorAck::Target]),
+        mirror_ack_timeout_ms: 50,
+        verification: dice.pick(&[Level::Count, Level::Hash, Level::Full]),
+        rollback_window_ms: dice.pick(&[0, 0, 400, 2_000, 60_000]),
+        ..Options::default()
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Start { by, options } => write!(f, "start through p{by}, {}", Tuning(options)),
+            Self::Return { by, options } => write!(f, "return through p{by}, {}", Tuning(options)),
+            Self::Pause(by) => write!(f, "pause through p{by}"),
+            Self::Resume(by) => write!(f, "resume through p{by}"),
+            Self::CutOver(by) => write!(f, "cut over through p{by}"),
+            Self::Abort { by, purge } => write!(f, "abort through p{by}, purge: {purge}"),
+            Self::Tune { by, options } => write!(f, "tune through p{by}, {}", Tuning(options)),
+            Self::CloseWindow(by) => write!(f, "close the window through p{by}"),
+            Self::Purge(by) => write!(f, "purge through p{by}"),
+            Self::Kill(process) => write!(f, "p{process} dies"),
+            Self::Sleep(process, ms) => write!(f, "p{process} sleeps for {ms} ms"),
+            Self::Outage(place, ms) => write!(f, "{place} cannot be reached for {ms} ms"),
+        }
+    }
+}
+
+struct Tuning<'a>(&'a Options);
+
+impl fmt::Display for Tuning<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Options { batch_events, lag_events_max, cutover, cutover_timeout_ms, .. } = self.0;
+        let cutover = match cutover {
+            CutoverPolicy::Auto => "auto",
+            CutoverPolicy::Manual => "manual",
+            CutoverPolicy::At(_) => "after a second",
+        };
+        write!(
+            f,
+            "batches of {batch_events}, lag {lag_events_max}, cutover {cutover} within \
+             {cutover_timeout_ms} ms, window {} ms",
+            self.0.rollback_window_ms
+        )
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "seed {}", self.seed)?;
+        for (at, action) in &self.actions {
+            writeln!(f, "  at {at:>5} ms: {action}")?;
+        }
+        if let Faults::Only(faults) = &self.faults {
+            for (call, fate) in faults {
+                writeln!(f, "  {call}: {fate}")?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,215 @@
+//! A store as one process reaches it.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use rehome_domain::append::Append;
+use rehome_domain::digest::Digest;
+use rehome_domain::event::Event;
+use rehome_domain::ids::{Epoch, StoreId, TenantId};
+use rehome_domain::ledger::{Activation, Head, Ledger, Role};
+use rehome_domain::stream::StreamName;
+use rehome_ports::memory::MemoryStore;
+use rehome_ports::{
+    AppendOutcome, BatchLimit, ControlPlane as _, Feed, LedgerStore, StoreError, StoreReport,
+    StreamSlice, StreamVersion, TenantLedger,
+};
+
+use crate::call::{Ask, Caller, event_name};
+use crate::fate::Place;
+use crate::mutant;
+
+pub(crate) struct SimulatedStore {
+    pub(crate) caller: Caller,
+    pub(crate) place: Place,
+    pub(crate) inner: Arc<MemoryStore>,
+}
+
+impl SimulatedStore {
+    async fn call<T: Send + 'static, F>(
+        &self,
+        op: &'static str,
+        with: String,
+        tell: fn(&T) -> String,
+        inner: impl FnOnce(Arc<MemoryStore>) -> F,
+    ) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, StoreError>> + Send + 'static,
+    {
+        let ask = Ask { place: self.place, op, with, tell };
+        self.caller.call(ask, inner(Arc::clone(&self.inner))).await
+    }
+}
+
+fn ledger(ledger: &Ledger) -> String {
+    format!("{}@{} with {}", ledger.role, ledger.epoch, ledger.head.seq)
+}
+
+fn head(head: &Head) -> String {
+    format!("at {}", head.seq)
+}
+
+fn feed(feed: &Feed) -> String {
+    format!("{} event(s), {}", feed.events.len(), ledger(&feed.ledger))
+}
+
+fn done<T>(_: &T) -> String {
+    "answered".to_owned()
+}
+
+fn outcomes(outcomes: &[AppendOutcome]) -> String {
+    let each = outcomes.iter().map(|outcome| match outcome {
+        Ok(told) => format!("{}..={}", told.first_seq, told.last_seq),
+        Err(conflict) => conflict.to_string(),
+    });
+    each.collect::<Vec<_>>().join(", ")
+}
+
+#[async_trait]
+impl LedgerStore for SimulatedStore {
+    fn id(&self) -> &StoreId {
+        self.inner.id()
+    }
+
+    async fn ledger(&self, tenant: TenantId) -> Result<Ledger, StoreError> {
+        let inner = |store: Arc<MemoryStore>| async move { store.ledger(tenant).await };
+        self.call("ledger", String::new(), ledger, inner).await
+    }
+
+    async fn append(
+        &self,
+        tenant: TenantId,
+        epoch: Epoch,
+        appends: &[Append],
+    ) -> Result<Vec<AppendOutcome>, StoreError> {
+        let firsts = appends.iter().filter_map(|append| append.events.first());
+        let names: Vec<_> = firsts.map(|event| event_name(event.id)).collect();
+        let with = format!("@{epoch} {}", names.join(" "));
+        let (appends, mutant) = (appends.to_vec(), self.caller.stage.mutant);
+        let tell = |told: &Vec<AppendOutcome>| outcomes(told);
+        self.call("append", with, tell, |store| async move {
+            mutant::append(mutant, &store, tenant, epoch, appends).await
+        })
+        .await
+    }
+
+    async fn extend(
+        &self,
+        tenant: TenantId,
+        m: Epoch,
+        previous: Head,
+        events: &[Event],
+    ) -> Result<Head, StoreError> {
+        let with = format!("@{m} at {} by {}", previous.seq, events.len());
+        let (events, mutant) = (events.to_vec(), self.caller.stage.mutant);
+        self.call("extend", with, head, |store| async move {
+            mutant::extend(mutant, &store, tenant, m, previous, &events).await
+        })
+        .await
+    }
+
+    async fn fence(&self, tenant: TenantId, from: Epoch, to: Epoch) -> Result<Head, StoreError> {
+        let mutant = self.caller.stage.mutant;
+        self.call("fence", format!("{from} -> {to}"), head, |store| async move {
+            mutant::fence(mutant, &store, tenant, from, to).await
+        })
+        .await
+    }
+
+    async fn activate(&self, tenant: TenantId, route: Activation) -> Result<Ledger, StoreError> {
+        let with = format!("@{} base {}", route.epoch, route.base);
+        let inner =
+            move |store: Arc<MemoryStore>| async move { store.activate(tenant, route).await };
+        self.call("activate", with, ledger, inner).await
+    }
+
+    async fn adopt(&self, tenant: TenantId, m: Epoch, at: Head) -> Result<Ledger, StoreError> {
+        let with = format!("@{m} at {}", at.seq);
+        let inner = |store: Arc<MemoryStore>| async move { store.adopt(tenant, m, at).await };
+        self.call("adopt", with, ledger, inner).await
+    }
+
+    async fn drop_replica(&self, tenant: TenantId, m: Epoch) -> Result<Ledger, StoreError> {
+        let inner = |store: Arc<MemoryStore>| async move { store.drop_replica(tenant, m).await };
+        self.call("drop_replica", format!("@{m}"), ledger, inner).await
+    }
+
+    async fn purge(&self, tenant: TenantId, k: Epoch, chunk: u32) -> Result<Ledger, StoreError> {
+        // Smaller chunks than the engine's: there has to be a middle to die in.
+        let chunk = chunk.min(10);
+        let inner =
+            move |store: Arc<MemoryStore>| async move { store.purge(tenant, k, chunk).await };
+        self.call("purge", format!("@{k}"), ledger, inner).await
+    }
+
+    async fn read_feed(
+        &self,
+        tenant: TenantId,
+        after_seq: u64,
+        limit: BatchLimit,
+    ) -> Result<Feed, StoreError> {
+        let inner = move |store: Arc<MemoryStore>| async move {
+            store.read_feed(tenant, after_seq, limit).await
+        };
+        self.call("read_feed", format!("after {after_seq}"), feed, inner).await
+    }
+
+    async fn read_stream(
+        &self,
+        tenant: TenantId,
+        stream: &StreamName,
+        from_version: u64,
+        limit: BatchLimit,
+    ) -> Result<StreamSlice, StoreError> {
+        let (stage, stream) = (Arc::clone(&self.caller.stage), stream.clone());
+        let with = format!("{stream} from {from_version}");
+        self.call("read_stream", with, done, |store| async move {
+            let slice = store.read_stream(tenant, &stream, from_version, limit).await?;
+            // Only routers read streams: what they are answered is what readers have to live with.
+            if slice.ledger.role != Role::Active {
+                stage.cover(format!("a read answered by a {} store", slice.ledger.role));
+            }
+            if let Ok(Some(route)) = stage.control.route(tenant).await
+                && route.store != *store.id()
+            {
+                stage.cover("a read of a store that was left");
+            }
+            Ok(mutant::slice(stage.mutant, slice))
+        })
+        .await
+    }
+
+    async fn digest_at(&self, tenant: TenantId, seq: u64) -> Result<Option<Digest>, StoreError> {
+        let inner =
+            move |store: Arc<MemoryStore>| async move { store.digest_at(tenant, seq).await };
+        self.call("digest_at", seq.to_string(), done, inner).await
+    }
+
+    async fn streams(
+        &self,
+        tenant: TenantId,
+        max_seq: u64,
+        after: Option<&StreamName>,
+        limit: usize,
+    ) -> Result<Vec<StreamVersion>, StoreError> {
+        let after = after.cloned();
+        self.call("streams", String::new(), done, |store| async move {
+            store.streams(tenant, max_seq, after.as_ref(), limit).await
+        })
+        .await
+    }
+
+    async fn tenants(
+        &self,
+        after: Option<TenantId>,
+        limit: usize,
+    ) -> Result<Vec<TenantLedger>, StoreError> {
+        let inner = move |store: Arc<MemoryStore>| async move { store.tenants(after, limit).await };
+        self.call("tenants", String::new(), done, inner).await
+    }
+
+    async fn check(&self) -> Result<StoreReport, StoreError> {
+        let inner = |store: Arc<MemoryStore>| async move { store.check().await };
+        self.call("check", String::new(), done, inner).await
+    }
+}
