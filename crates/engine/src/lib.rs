@@ -31,6 +31,7 @@ mod throttle;
 
 pub mod metrics;
 pub mod migration;
+pub mod telemetry;
 pub mod verifier;
 
 use std::sync::Arc;

@@ -65,6 +65,13 @@ pub enum Signal<'a> {
         /// Why.
         error: &'a str,
     },
+    /// This process came to a fault with which it cannot work on the migration; it looks again later.
+    Stopped {
+        /// As it was when the work began.
+        migration: &'a Migration,
+        /// Why.
+        error: &'a str,
+    },
     /// A process that serves has seen that another drives the migration.
     Elsewhere {
         /// As it is.

@@ -356,7 +356,7 @@ impl Book {
             Signal::MirrorFailed { migration, way: Way::There, events, .. } => {
                 self.dual_write(migration.tenant).failed += events;
             }
-            Signal::Mirrored { .. } | Signal::MirrorFailed { .. } => {}
+            Signal::Mirrored { .. } | Signal::MirrorFailed { .. } | Signal::Stopped { .. } => {}
             Signal::Cutover { migration, part, took, .. } => {
                 let entry = self.entry(migration, now);
                 match part {

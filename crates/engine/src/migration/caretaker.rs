@@ -138,7 +138,8 @@ impl Caretaker {
                 stopping || is_over(migration.state) || rests(migration)
             };
             if let Err(error) = supervisor.run(id, enough).await {
-                tracing::warn!(migration_id = %id, %error, "work on a migration ended");
+                let (migration, error) = (&migration, &error.to_string());
+                supervisor.engine().tell(&Signal::Stopped { migration, error });
             }
         });
         self.open.insert(id, Some(AbortOnDropHandle::new(work)));

@@ -1,0 +1,24 @@
+//! Says things that happen again and again only now and then.
+
+use rehome_domain::event::Timestamp;
+
+/// One kind of line that is not written too often.
+#[derive(Debug, Default)]
+pub(super) struct Quiet {
+    last: Option<Timestamp>,
+    suppressed: u64,
+}
+
+impl Quiet {
+    /// Whether to say it now: the first time, and not again for `every_micros`. Answers how often it
+    /// was not said since the last time.
+    pub(super) fn ask(&mut self, now: Timestamp, every_micros: i64) -> Option<u64> {
+        let due = self.last.is_none_or(|last| now.micros() - last.micros() >= every_micros);
+        if due {
+            self.last = Some(now);
+            return Some(std::mem::take(&mut self.suppressed));
+        }
+        self.suppressed += 1;
+        None
+    }
+}
