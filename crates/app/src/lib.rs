@@ -31,6 +31,7 @@ mod recover;
 mod routes;
 mod scrape;
 mod stores;
+pub mod telemetry;
 mod tenants;
 pub mod tokens;
 pub mod transfer;

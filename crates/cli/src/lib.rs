@@ -14,7 +14,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 mod args;
 mod commands;
-mod logs;
 mod output;
 
 use std::process::ExitCode;
@@ -35,7 +34,11 @@ pub fn run() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let ended = match runtime {
         Ok(runtime) => {
-            let ended = runtime.block_on(commands::run(args, &out));
+            let ended = runtime.block_on(async {
+                let ended = commands::run(args, &out).await;
+                rehome_app::telemetry::finish().await;
+                ended
+            });
             runtime.shutdown_timeout(END_WITHIN);
             ended
         }

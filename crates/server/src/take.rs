@@ -48,6 +48,18 @@ impl JsonBody {
     }
 }
 
+/// The W3C `traceparent` of the request, as it came.
+pub(crate) struct Traceparent(pub(crate) Option<String>);
+
+impl FromRequestParts<Arc<State>> for Traceparent {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<State>) -> Result<Self, Problem> {
+        let given = parts.headers.get("traceparent").and_then(|value| value.to_str().ok());
+        Ok(Self(given.map(str::to_owned)))
+    }
+}
+
 impl FromRequest<Arc<State>> for JsonBody {
     type Rejection = Problem;
 

@@ -42,13 +42,13 @@ pub(super) fn whole(draft: Draft, place: &Place) -> Result<Config, ConfigError> 
         stores,
         default_store,
         migration: draft.migration,
-        log: draft.log,
+        log: draft.telemetry.log,
         monitoring: draft.monitoring,
-        metrics_retention: draft.metrics_retention.unwrap_or(RETENTION),
+        metrics_retention: draft.telemetry.metrics_retention.unwrap_or(RETENTION),
+        traces: draft.telemetry.traces,
         server: draft.server.whole()?,
         tokens: draft.tokens,
         alerts: draft.alerts,
-        warnings: draft.warnings,
     })
 }
 

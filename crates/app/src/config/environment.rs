@@ -5,9 +5,9 @@ use std::path::Path;
 use rehome_domain::ids::StoreId;
 
 use super::server::ServerDraft;
+use super::telemetry::TelemetryDraft;
 use super::{
     ConfigError, Draft, MigrationDefaults, MonitoringConfig, Place, Set, StoreDraft, Url, alerts,
-    file,
 };
 
 const CONTROL_PLANE: &str = "REHOME_CONTROL_PLANE_";
@@ -39,14 +39,13 @@ pub(super) fn apply(
         let set = Set { value: value.clone(), place: Place::Variable(name.clone()) };
         if name == "REHOME_CONTROL_PLANE_URL" {
             draft.control_plane = Some(url(&set)?);
-        } else if name == "REHOME_TELEMETRY_LOG" {
-            draft.log = file::log_format(&set)?;
-        } else if name == "REHOME_TELEMETRY_METRICS_RETENTION" {
-            draft.metrics_retention = Some(file::metrics_retention(&set)?);
         } else if name == "REHOME_MONITORING_RUNBOOK_URL" {
             draft.alerts.runbook.clone_from(&set.value);
         } else if let Some(key) = name.strip_prefix(THRESHOLDS) {
             alerts::threshold(&mut draft.alerts, &key.to_ascii_lowercase(), &set)?;
+        } else if let Some(key) = name.strip_prefix(TELEMETRY) {
+            let key = TelemetryDraft::key(&key.to_ascii_lowercase());
+            draft.telemetry.set(key.ok_or_else(|| unknown(&set))?, &set)?;
         } else if let Some(key) = name.strip_prefix(MIGRATION) {
             let key = MigrationDefaults::key(&key.to_ascii_lowercase());
             draft.migration.set(key.ok_or_else(|| unknown(&set))?, &set)?;

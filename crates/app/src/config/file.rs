@@ -1,18 +1,15 @@
 //! The file, section by section.
 
 use std::path::Path;
-use std::time::Duration;
 
-use rehome_api::duration::Millis;
 use rehome_domain::ids::StoreId;
 use toml::de::DeTable;
 
 use super::alerts;
 use super::server::{self, ServerDraft};
 use super::table::{Source, Table};
-use super::{
-    ConfigError, Draft, LogFormat, MigrationDefaults, MonitoringConfig, Place, Set, StoreDraft, Url,
-};
+use super::telemetry::TelemetryDraft;
+use super::{ConfigError, Draft, MigrationDefaults, MonitoringConfig, Place, Set, StoreDraft, Url};
 
 pub(super) fn read(path: &Path, text: &str) -> Result<Draft, ConfigError> {
     let source = Source { path, text };
@@ -44,7 +41,7 @@ pub(super) fn read(path: &Path, text: &str) -> Result<Draft, ConfigError> {
         draft.monitoring = MonitoringConfig::read(table)?;
     }
     if let Some(table) = root.table("telemetry")? {
-        telemetry(table, &mut draft)?;
+        draft.telemetry = TelemetryDraft::read(table)?;
     }
     if let Some(table) = root.table("server")? {
         draft.server = ServerDraft::read(table, folder)?;
@@ -72,42 +69,4 @@ fn store(place: &Place, table: &mut Table<'_>, folder: &Path) -> Result<StoreDra
         url: url(table, "stores.url", folder)?,
         default: table.flag("default")?.is_some_and(|set| set.value),
     })
-}
-
-fn telemetry(mut table: Table<'_>, draft: &mut Draft) -> Result<(), ConfigError> {
-    if let Some(set) = table.text("log")? {
-        draft.log = log_format(&set)?;
-    }
-    if let Some(set) = table.text("metrics_retention")? {
-        draft.metrics_retention = Some(metrics_retention(&set)?);
-    }
-    let endpoint = table.text("otlp_endpoint")?.map(|set| set.place);
-    let protocol = table.text("otlp_protocol")?;
-    if let Some(set) = &protocol
-        && !["grpc", "http"].contains(&set.value.as_str())
-    {
-        return Err(set.place.refuse("telemetry.otlp_protocol must be \"grpc\" or \"http\""));
-    }
-    table.end()?;
-    no_effect(draft, "telemetry.otlp_*", endpoint.or(protocol.map(|set| set.place)));
-    Ok(())
-}
-
-pub(super) fn log_format(set: &Set<String>) -> Result<LogFormat, ConfigError> {
-    LogFormat::parse(&set.value)
-        .ok_or_else(|| set.place.refuse("telemetry.log must be \"json\" or \"pretty\""))
-}
-
-pub(super) fn metrics_retention(set: &Set<String>) -> Result<Duration, ConfigError> {
-    let millis = set.value.parse::<Millis>().map_err(|_| {
-        set.place.refuse("telemetry.metrics_retention must be a duration like \"15m\"")
-    })?;
-    Ok(Duration::from_millis(millis.0))
-}
-
-fn no_effect(draft: &mut Draft, what: &str, place: Option<Place>) {
-    if let Some(place) = place {
-        let warning = place.refuse(format!("{what} has no effect in this version of rehome"));
-        draft.warnings.push(warning.to_string());
-    }
 }

@@ -15,8 +15,7 @@
 //! ```
 //!
 //! **Nothing is passed over.** An unknown key and a bad value are refused with the key, the file
-//! and the line. `otlp_*` under `[telemetry]` is checked, and a warning says that this version does not
-//! use it.
+//! and the line.
 //!
 //! **The environment** overrides the file, key by key:
 //!
@@ -28,8 +27,7 @@
 //! | `REHOME_MIGRATION_<KEY>` | `migration.<key>`, for example `REHOME_MIGRATION_COPY_RATE_MAX` |
 //! | `REHOME_MONITORING_RUNBOOK_URL` | `monitoring.runbook_url` |
 //! | `REHOME_MONITORING_THRESHOLDS_<KEY>` | `monitoring.thresholds.<key>` |
-//! | `REHOME_TELEMETRY_LOG` | `telemetry.log` |
-//! | `REHOME_TELEMETRY_METRICS_RETENTION` | `telemetry.metrics_retention` |
+//! | `REHOME_TELEMETRY_<KEY>` | `telemetry.<key>`, for example `REHOME_TELEMETRY_LOG` |
 //! | `REHOME_SERVER_<KEY>` | `server.bind`, `server.tls_cert`, `server.tls_key` |
 //! | `REHOME_MONITORING_<KEY>` | `monitoring.<key>`, for example `REHOME_MONITORING_PROMETHEUS_URL` |
 //!
@@ -46,6 +44,7 @@ mod migration;
 mod monitoring;
 mod server;
 mod table;
+mod telemetry;
 #[cfg(test)]
 mod tests;
 mod url;
@@ -58,10 +57,12 @@ use rehome_engine::metrics::RETENTION;
 
 use crate::tokens::Token;
 use server::ServerDraft;
+use telemetry::TelemetryDraft;
 
 pub use migration::MigrationDefaults;
 pub use monitoring::MonitoringConfig;
 pub use server::{DEFAULT_PORT, ServerConfig, ServerLimits, TlsFiles};
+pub use telemetry::{OtlpProtocol, TracesConfig};
 pub use url::Url;
 
 /// The file that is read when none is named.
@@ -82,6 +83,8 @@ pub struct Config {
     pub log: LogFormat,
     /// How long the metrics of a migration stay after it ended.
     pub metrics_retention: Duration,
+    /// Where spans go.
+    pub traces: TracesConfig,
     /// How the server listens.
     pub server: ServerConfig,
     /// Whom the server believes.
@@ -90,8 +93,6 @@ pub struct Config {
     pub monitoring: MonitoringConfig,
     /// When the alerts fire that `monitoring export` writes, and where their runbook is.
     pub alerts: rehome_monitoring::Settings,
-    /// What was read and has no effect in this version.
-    pub warnings: Vec<String>,
 }
 
 /// One store.
@@ -190,13 +191,11 @@ pub(crate) struct Draft {
     pub(crate) control_plane: Option<Set<Url>>,
     pub(crate) stores: Vec<StoreDraft>,
     pub(crate) migration: MigrationDefaults,
-    pub(crate) log: LogFormat,
-    pub(crate) metrics_retention: Option<Duration>,
+    telemetry: TelemetryDraft,
     pub(crate) server: ServerDraft,
     pub(crate) tokens: Vec<Token>,
     pub(crate) monitoring: MonitoringConfig,
     pub(crate) alerts: rehome_monitoring::Settings,
-    pub(crate) warnings: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -256,11 +255,11 @@ impl Config {
             migration: MigrationDefaults::default(),
             log: LogFormat::default(),
             metrics_retention: RETENTION,
+            traces: TracesConfig::default(),
             server: ServerConfig::default(),
             tokens: Vec::new(),
             monitoring: MonitoringConfig::default(),
             alerts: rehome_monitoring::Settings::default(),
-            warnings: Vec::new(),
         })
     }
 }

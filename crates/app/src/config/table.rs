@@ -84,6 +84,23 @@ impl<'a> Table<'a> {
         }
     }
 
+    /// A number, with a fraction or without, as the text that the environment would give for it.
+    pub(super) fn decimal(
+        &mut self,
+        key: &'static str,
+    ) -> Result<Option<Set<String>>, ConfigError> {
+        let Some((place, value)) = self.take(key) else { return Ok(None) };
+        match value {
+            DeValue::Float(number) => {
+                Ok(Some(Set { value: number.as_str().replace('_', ""), place }))
+            }
+            DeValue::Integer(number) if number.radix() == 10 => {
+                Ok(Some(Set { value: number.as_str().replace('_', ""), place }))
+            }
+            other => Err(self.refuse(&place, key, &must_be("a number", &other))),
+        }
+    }
+
     pub(super) fn table(&mut self, key: &'static str) -> Result<Option<Table<'a>>, ConfigError> {
         let Some((place, value)) = self.take(key) else { return Ok(None) };
         match value {

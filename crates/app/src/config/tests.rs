@@ -57,7 +57,6 @@ fn a_whole_file_is_read_and_paths_are_relative_to_it() {
     assert_eq!(config.migration.lease_ttl_ms, Some(3_000));
     assert_eq!(config.log, LogFormat::Json);
     assert_eq!(config.metrics_retention, Duration::from_secs(90));
-    assert_eq!(config.warnings, Vec::<String>::new());
 }
 
 #[test]
@@ -187,11 +186,35 @@ fn the_only_store_is_the_default_one() {
 }
 
 #[test]
-fn what_has_no_effect_yet_is_said() {
-    let text = format!("{GOOD}otlp_endpoint = \"http://localhost:4317\"\n");
-    let warnings = load_with(&text, &[]).unwrap().warnings;
-    assert_eq!(warnings.len(), 1, "{warnings:?}");
-    assert!(warnings[0].contains("no effect in this version"), "{warnings:?}");
+fn where_spans_go_is_read() {
+    let default = load_with(GOOD, &[]).unwrap().traces;
+    assert_eq!((default.endpoint, default.protocol), (None, None));
+    let text = format!(
+        "{GOOD}otlp_endpoint = \"http://localhost:4318/x\"\notlp_protocol = \"http\"\n\
+         span_sample_ratio = 0.25\n"
+    );
+    let traces = load_with(&text, &[]).unwrap().traces;
+    assert_eq!(traces.endpoint.as_deref(), Some("http://localhost:4318/x"));
+    assert_eq!((traces.protocol, traces.sample_ratio), (Some(OtlpProtocol::Http), 0.25));
+    let set =
+        [("REHOME_TELEMETRY_OTLP_PROTOCOL", "grpc"), ("REHOME_TELEMETRY_SPAN_SAMPLE_RATIO", "1")];
+    let traces = load_with(&text, &set).unwrap().traces;
+    assert_eq!((traces.protocol, traces.sample_ratio), (Some(OtlpProtocol::Grpc), 1.0));
+    for bad in [
+        "otlp_endpoint = \"localhost:4317\"",
+        "otlp_endpoint = \"https://localhost:4317\"",
+        "otlp_endpoint = \"http://\"",
+        "otlp_endpoint = \"http://user:hunter2@localhost\"",
+        "otlp_protocol = \"thrift\"",
+        "span_sample_ratio = 1.5",
+        "span_sample_ratio = nan",
+        "span_sample_ratio = \"0.5\"",
+    ] {
+        let found = refused(&format!("{GOOD}{bad}\n"));
+        let key = bad.split(' ').next().unwrap();
+        assert!(found.contains(&format!("telemetry.{key} must be")), "{found}");
+        assert!(!found.contains("hunter2"), "{found}");
+    }
 }
 
 const SERVER: &str = r#"

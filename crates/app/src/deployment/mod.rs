@@ -12,10 +12,11 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use rehome_domain::event::Timestamp;
-use rehome_domain::ids::StoreId;
+use rehome_domain::ids::{StoreId, TenantId};
 use rehome_domain::route::Route;
 use rehome_engine::metrics::Metrics;
 use rehome_engine::migration::{Operations, Supervisor};
+use rehome_engine::telemetry::Logs;
 use rehome_engine::{Engine, EngineConfig, Observer, Observers, Stores, UnknownStore};
 use rehome_ports::clock::{Clock, SystemClock};
 use rehome_ports::{
@@ -31,6 +32,7 @@ use crate::health::Health;
 use crate::history::History;
 use crate::measured::Measured;
 use crate::scrape::Reachable;
+use crate::telemetry::Traces;
 use lazy_store::{Common, Identities, LazyStore};
 
 /// Longest name and reason in a log.
@@ -58,6 +60,7 @@ pub struct Deployment {
     clock: Arc<dyn Clock>,
     measured: Measured,
     health: Health,
+    traces: Option<Traces>,
     holder: Arc<str>,
     /// In whose name operators' facts are recorded.
     actor: Arc<str>,
@@ -101,10 +104,15 @@ impl Deployment {
         let history = History::default();
         let measured = Measured::new(&clock);
         let mirror = Arc::clone(measured.mirror()) as Arc<dyn Observer>;
-        let observers = Observers::new([metrics.observer(), history.observer(), mirror]);
+        let holder = holder();
+        let traces = Traces::begin(&config.traces, &control, &clock, &holder);
+        let logs = Arc::new(Logs::new(Arc::clone(&clock)));
+        let mut observers: Vec<Arc<dyn Observer>> =
+            vec![metrics.observer(), history.observer(), mirror, logs];
+        observers.extend(traces.as_ref().map(Traces::observer));
+        let observers = Observers::new(observers);
         let of_engine = Arc::clone(&clock);
         let engine = Engine::watched(control, by_id, of_engine, engine_config(config), observers);
-        let holder = holder();
         Ok(Self {
             config: Arc::new(config.clone()),
             engine,
@@ -112,6 +120,7 @@ impl Deployment {
             metrics,
             reachable: Arc::default(),
             history,
+            traces,
             actor: format!("operator at {holder}").into(),
             holder: holder.into(),
             only_at: None,
@@ -155,6 +164,14 @@ impl Deployment {
     /// What this process has counted.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// Remembers that an append, whose last event got this position, came with a W3C `traceparent`:
+    /// what the mirror does with it will be linked to it.
+    pub fn came_with(&self, tenant: TenantId, last_seq: u64, traceparent: &str) {
+        if let Some(traces) = &self.traces {
+            traces.appended(tenant, last_seq, traceparent);
+        }
     }
 
     /// Who answered when last asked.

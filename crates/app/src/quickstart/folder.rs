@@ -84,7 +84,6 @@ mod tests {
         let names: Vec<_> = config.stores.iter().map(|store| store.id.as_str()).collect();
         assert_eq!(names, [SOURCE, TARGET]);
         assert_eq!(config.default_store.as_str(), SOURCE);
-        assert!(config.warnings.is_empty());
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use rehome_api::ChecklistPhase;
+use rehome_app::telemetry::LineLevel;
 use rehome_domain::ids::{MigrationId, StoreId, TenantId};
 use rehome_monitoring::Settings;
 
@@ -34,12 +35,42 @@ pub(crate) struct Args {
     /// No progress and no remarks on stderr; errors only.
     #[arg(long, short, global = true)]
     pub(crate) quiet: bool,
-    /// Log lines of this level and above, on stderr.
-    #[arg(long, global = true, value_name = "LEVEL", value_enum, default_value_t = LogLevel::Warn)]
-    pub(crate) log_level: LogLevel,
+    /// Log lines of this level and above, on stderr [default: info for serve, else warn].
+    #[arg(long, global = true, value_name = "LEVEL", value_enum)]
+    log_level: Option<LogLevel>,
+    /// How log lines look [default: json with --json, else telemetry.log of the configuration].
+    #[arg(long, global = true, value_name = "FORM", value_enum)]
+    pub(crate) log: Option<LogForm>,
     /// What to do.
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Args {
+    /// How much is logged: a server's lines are kept and searched, a command's are in the way.
+    pub(crate) fn log_level(&self) -> LineLevel {
+        let usual = match self.command {
+            Command::Serve(_) => LogLevel::Info,
+            _ => LogLevel::Warn,
+        };
+        match self.log_level.unwrap_or(usual) {
+            LogLevel::Off => LineLevel::Off,
+            LogLevel::Error => LineLevel::Error,
+            LogLevel::Warn => LineLevel::Warn,
+            LogLevel::Info => LineLevel::Info,
+            LogLevel::Debug => LineLevel::Debug,
+            LogLevel::Trace => LineLevel::Trace,
+        }
+    }
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogForm {
+    /// For people.
+    Pretty,
+    /// One JSON object per line.
+    Json,
 }
 
 /// How much is logged.

@@ -14,21 +14,20 @@ mod tenant;
 mod token;
 mod transfer;
 
-use std::path::Path;
-
 use rehome_app::config::LogFormat;
+use rehome_app::telemetry::begin_lines;
 use rehome_app::{Access, AppError, Config, Deployment};
 use rehome_domain::ids::{StoreId, TenantId};
 
-use crate::args::{Args, Command};
-use crate::logs;
+use crate::args::{Args, Command, LogForm};
 use crate::output::{Out, table};
 pub(crate) use quickstart::QuickstartArgs;
 
 /// Does what the arguments say.
 pub(crate) async fn run(args: Args, out: &Out) -> Result<(), AppError> {
     let out = *out;
-    let Args { config, log_level, command, .. } = args;
+    let log_level = args.log_level();
+    let Args { config, log, command, .. } = args;
     if let Command::Estimate(asked) = &command
         && let Some(events) = asked.events
     {
@@ -41,13 +40,12 @@ pub(crate) async fn run(args: Args, out: &Out) -> Result<(), AppError> {
         return monitoring::run(out, config.as_deref(), command);
     }
     if let Command::Quickstart(args) = &command {
-        logs::begin(log_level, if out.is_json() { LogFormat::Json } else { LogFormat::Pretty });
+        begin_lines(log_level, log_format(log, out, LogFormat::Pretty));
         return quickstart::run(out, args, config.as_deref()).await;
     }
     let file = config;
-    let config = load(file.as_deref(), out)?;
-    let format = if out.is_json() { LogFormat::Json } else { config.log };
-    logs::begin(log_level, format);
+    let config = Config::load(file.as_deref())?;
+    begin_lines(log_level, log_format(log, out, config.log));
     match command {
         Command::Import { store, file } => transfer::import(out, &config, store, file).await,
         Command::Export { store, tenant, file } => {
@@ -69,12 +67,14 @@ pub(crate) async fn run(args: Args, out: &Out) -> Result<(), AppError> {
     }
 }
 
-fn load(file: Option<&Path>, out: Out) -> Result<Config, AppError> {
-    let config = Config::load(file)?;
-    for warning in &config.warnings {
-        out.remark(format!("warning: {warning}"));
+/// What was said for this run, or what programs read, or what was configured.
+fn log_format(said: Option<LogForm>, out: Out, configured: LogFormat) -> LogFormat {
+    match said {
+        Some(LogForm::Json) => LogFormat::Json,
+        Some(LogForm::Pretty) => LogFormat::Pretty,
+        None if out.is_json() => LogFormat::Json,
+        None => configured,
     }
-    Ok(config)
 }
 
 /// Opens what is there.

@@ -6,7 +6,6 @@ use rehome_app::config::ConfigError;
 use rehome_app::{AppError, Config, Kind, export_monitoring};
 use rehome_monitoring::Settings;
 
-use super::load;
 use crate::args::MonitoringCommand;
 use crate::output::Out;
 
@@ -16,7 +15,7 @@ pub(super) fn run(
     command: MonitoringCommand,
 ) -> Result<(), AppError> {
     let MonitoringCommand::Export { folder, thresholds, runbook_url } = command;
-    let mut settings = configured(out, config)?;
+    let mut settings = configured(config)?;
     for threshold in &thresholds {
         let usage = |problem: String| AppError::new(Kind::Usage, "bad_threshold", problem);
         let (name, value) = threshold
@@ -37,9 +36,9 @@ pub(super) fn run(
 }
 
 /// What the configuration says; the defaults where there is none and none was named.
-fn configured(out: Out, file: Option<&Path>) -> Result<Settings, AppError> {
+fn configured(file: Option<&Path>) -> Result<Settings, AppError> {
     if file.is_none() && matches!(Config::load(None), Err(ConfigError::NoFile(_))) {
         return Ok(Settings::default());
     }
-    Ok(load(file, out)?.alerts)
+    Ok(Config::load(file)?.alerts)
 }

@@ -106,19 +106,6 @@ fn the_environment_is_a_configuration_too() {
 }
 
 #[test]
-fn a_setting_without_effect_is_said_and_is_in_nobodys_way() {
-    let place = Place::new();
-    place.write("events.ndjson", lines(Uuid::new_v4(), 1..=3));
-    place.write(
-        "rehome.toml",
-        format!("{CONFIG}\n[telemetry]\notlp_endpoint = \"http://localhost:4317\"\n"),
-    );
-    let ended = place.rehome(["import", "events.ndjson"]);
-    assert!(ended.stderr.contains("telemetry.otlp_* has no effect"), "{}", ended.stderr);
-    ended.succeeds();
-}
-
-#[test]
 fn estimates_are_the_guides() {
     let place = Place::new();
     let estimate = place.json(["estimate", "--events", "1500000"]);

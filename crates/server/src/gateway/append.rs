@@ -20,7 +20,7 @@ use super::stream;
 use crate::answer::{Answer, Problem, Problems, json};
 use crate::auth::Caller;
 use crate::state::State as Shared;
-use crate::take::{InPath, JsonBody};
+use crate::take::{InPath, JsonBody, Traceparent};
 
 /// Append to a stream
 ///
@@ -31,6 +31,7 @@ use crate::take::{InPath, JsonBody};
         ("tenant" = Uuid, Path, description = "Whose."),
         ("type" = String, Path, description = "The stream's type, percent-encoded."),
         ("id" = String, Path, description = "The stream's id, percent-encoded."),
+        ("traceparent" = Option<String>, Header, description = "W3C Trace Context: spans of the dual write are linked to it."),
     ),
     request_body = AppendDocument,
     responses((status = 201, description = "Stored, now or the first time.", body = Appended), Problems))]
@@ -38,26 +39,31 @@ pub(crate) async fn append_to_path(
     State(state): State<Arc<Shared>>,
     caller: Caller,
     InPath((tenant, kind, id)): InPath<(Uuid, String, String)>,
+    traceparent: Traceparent,
     body: JsonBody,
 ) -> Answer {
     let tenant = TenantId::new(tenant);
     caller.may_use(tenant)?;
     let stream = stream(&kind, &id)?;
     let parsed = parse(&state, &body, false)?;
-    append(&state, tenant, stream, parsed).await
+    append(&state, tenant, stream, parsed, traceparent).await
 }
 
 /// Append to a stream that the body names
 ///
 /// For types and ids that paths or proxies spoil.
 #[utoipa::path(post, path = "/v1/tenants/{tenant}/append", tag = "events",
-    params(("tenant" = Uuid, Path, description = "Whose.")),
+    params(
+        ("tenant" = Uuid, Path, description = "Whose."),
+        ("traceparent" = Option<String>, Header, description = "W3C Trace Context: spans of the dual write are linked to it."),
+    ),
     request_body = StreamAppendDocument,
     responses((status = 201, description = "Stored, now or the first time.", body = Appended), Problems))]
 pub(crate) async fn append_to(
     State(state): State<Arc<Shared>>,
     caller: Caller,
     InPath(tenant): InPath<Uuid>,
+    traceparent: Traceparent,
     body: JsonBody,
 ) -> Answer {
     let tenant = TenantId::new(tenant);
@@ -65,7 +71,7 @@ pub(crate) async fn append_to(
     let parsed = parse(&state, &body, true)?;
     let Some((kind, id)) = &parsed.stream else { return Err(Problem::internal()) };
     let stream = stream(kind, id)?;
-    append(&state, tenant, stream, parsed).await
+    append(&state, tenant, stream, parsed, traceparent).await
 }
 
 fn parse<'a>(
@@ -88,6 +94,7 @@ async fn append(
     tenant: TenantId,
     stream: StreamName,
     body: AppendBody<'_>,
+    Traceparent(traceparent): Traceparent,
 ) -> Answer {
     let expected = match body.expected {
         Expected::Any => ExpectedVersion::Any,
@@ -99,6 +106,9 @@ async fn append(
     let append = Append { stream, expected, events: events.collect::<Result<_, _>>()? };
     let done = state.deployment.engine().router().append(tenant, append).await;
     let done = done.map_err(|error| problem(state, tenant, error))?;
+    if let Some(traceparent) = traceparent {
+        state.deployment.came_with(tenant, done.last_seq, &traceparent);
+    }
     json(
         StatusCode::CREATED,
         &Appended {
