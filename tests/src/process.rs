@@ -112,6 +112,11 @@ impl Process {
         self.signal(Signal::STOP)
     }
 
+    /// SIGTERM, unless it has ended.
+    pub fn terminate(&mut self) -> Result<()> {
+        self.signal(Signal::TERM)
+    }
+
     /// SIGKILL, however it ends or has ended.
     pub fn kill_if_it_runs(&mut self) -> Result<()> {
         self.child.kill()?;

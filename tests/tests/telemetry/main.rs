@@ -1,0 +1,8 @@
+//! What people and programs read of a migration, from real processes: spans over OTLP, and log lines.
+
+mod collector;
+mod logs;
+mod query;
+mod site;
+mod traces;
+mod tree;
