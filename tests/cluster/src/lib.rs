@@ -24,6 +24,7 @@
 //! | `cluster` | a server: begin, stop, kill, pause, SQL as its administrator |
 //! | `disk` | a small disk that only one server sees, and that can be full |
 //! | `database` | a database with an owner that is no superuser |
+//! | `kept` | any other server, kept in the same way |
 //! | `pooler` | pgbouncer in transaction mode before a database |
 //! | `proxy` | a TCP proxy that breaks connections on demand |
 //!
@@ -34,6 +35,7 @@ mod database;
 mod disk;
 mod install;
 mod keeper;
+mod kept;
 mod pooler;
 mod port;
 mod proxy;
@@ -42,6 +44,7 @@ use std::sync::OnceLock;
 
 pub use cluster::{Cluster, Options};
 pub use database::Database;
+pub use kept::{Kept, Recipe, free_port};
 pub use pooler::Pooler;
 pub use proxy::{Direction, Proxy};
 

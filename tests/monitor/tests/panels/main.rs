@@ -1,0 +1,387 @@
+//! What each panel of the dashboards shows: its queries, asked of a real Prometheus over series whose
+//! values are known, told by two processes at once.
+
+mod history;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context as _, Result, ensure};
+use rehome_monitor::{Prometheus, Sample, Setup};
+use rehome_monitoring::{Settings, files};
+use serde_json::Value;
+
+use history::{History, LASTS, NOW};
+
+/// What a panel shows: numbers by legend; where a legend says nothing, by the labels.
+type Shown = &'static [(&'static str, f64)];
+
+/// Every panel, by its dashboard and its title, and what it shows over the scene.
+const SHOWN: &[(&str, &str, Shown)] = &[
+    (OVERVIEW, "Active Migrations", &[("active", 3.0)]),
+    (OVERVIEW, "Failed Migrations", &[("failed", 1.0)]),
+    (OVERVIEW, "Unattended Migrations", &[("unattended", 1.0)]),
+    (OVERVIEW, "Open Violations", &[("violations", 2.0)]),
+    (OVERVIEW, "Blocked Writers", &[("appends", 7.0)]),
+    (OVERVIEW, "Alerts Firing", &[("firing", 1.0)]),
+    (OVERVIEW, "State", &[("m1", 2.0), ("m2", 1.0), ("m3", 5.0), ("m4", 4.0), ("m5", 0.0)]),
+    (
+        OVERVIEW,
+        "Migrations",
+        &[
+            ("migration_id=m1 source_store=shared target_store=big tenant_id=t1", 2.0),
+            ("migration_id=m2 source_store=shared target_store=big tenant_id=t2", 1.0),
+            ("migration_id=m3 source_store=shared target_store=big tenant_id=t3", 5.0),
+            ("migration_id=m4 source_store=shared target_store=big tenant_id=t4", 4.0),
+            ("migration_id=m5 source_store=shared target_store=big tenant_id=t5", 0.0),
+        ],
+    ),
+    (OVERVIEW, "Migration Progress", &[("m1", 100.0), ("m2", 25.0), ("m3", 60.0), ("m4", 100.0)]),
+    (OVERVIEW, "Events Copied Rate", &[("m1", 0.0), ("m2", 0.1), ("m3", 0.0), ("m4", 0.0)]),
+    (OVERVIEW, "Sync Lag", &[("t1", 7.0)]),
+    (OVERVIEW, "Remaining Events", &[("m1", 0.0), ("m2", 3_000.0), ("m3", 200.0), ("m4", 0.0)]),
+    (OVERVIEW, "Since Last Progress", &[("m1", 10.0), ("m2", 30.0), ("m5", 500.0)]),
+    (
+        OVERVIEW,
+        "Time in Each Phase",
+        &[("bulk_copy m1", 60.0), ("bulk_copy m2", 90.0), ("dual_write m1", 40.0)],
+    ),
+    (OVERVIEW, "Bytes Copied Rate", &[("m2", 500.0)]),
+    (OVERVIEW, "Throttled", &[("m2", 0.25)]),
+    // 90 of a hundred pauses between 10 and 25 ms in one process, 10 between 0.5 and 1 s in the other.
+    (OVERVIEW, "Write Pause", &[("p50", 0.018_333), ("p99", 0.95)]),
+    (OVERVIEW, "Writers Blocked by a Cutover", &[("m1", 7.0)]),
+    (OVERVIEW, "Cutover Attempts", &[("started", 2.0), ("succeeded", 1.0), ("timed_out", 1.0)]),
+    (OVERVIEW, "Cutover Timeouts", &[("m1", 1.0)]),
+    (OVERVIEW, "Violations Found", &[("content", 2.0), ("missing", 1.0)]),
+    (OVERVIEW, "Events Verified Rate", &[("m3", 5.0)]),
+    (OVERVIEW, "Verification Duration (p99)", &[("hash", 0.496)]),
+    (OVERVIEW, "Read-Back Lag", &[("m1", 12.0)]),
+    (OVERVIEW, "Processes", &[("processes", 2.0)]),
+    (OVERVIEW, "Stores That Do Not Answer", &[("stores", 1.0)]),
+    (OVERVIEW, "Control Plane Unreachable", &[("processes", 1.0)]),
+    (OVERVIEW, "Takeovers and Lost Leases", &[("taken over m1", 1.0), ("lost m1", 1.0)]),
+    (OVERVIEW, "CPU", &[("a:1", 0.5), ("b:1", 0.25)]),
+    (OVERVIEW, "Memory", &[("a:1", 1e8), ("b:1", 2e8)]),
+    (HEALTH, "Dual-Write Success Rate", &[("t1", 0.9), ("t6", 0.0)]),
+    (HEALTH, "Target Write Failures", &[("t1", 0.1), ("t6", 0.2)]),
+    // 90 of a hundred within 5 ms in one process, 10 between 0.1 and 0.25 s in the other.
+    (HEALTH, "Dual-Write Latency (p99)", &[("t1", 0.235)]),
+    (
+        HEALTH,
+        "Mirrored Events Rate",
+        &[("success t1", 0.9), ("target_failed t1", 0.1), ("target_failed t6", 0.2)],
+    ),
+    (HEALTH, "Lag Behind the Source", &[("t1", 7.0)]),
+    (HEALTH, "Read-Back Lag", &[("t1", 12.0)]),
+    (HEALTH, "Lag of the Return", &[("t4", 3.0)]),
+    (HEALTH, "Faults Met", &[("m1", 3.0)]),
+    (TENANT, "Appends", &[("ok", 1.0), ("conflict", 0.05)]),
+    (TENANT, "Append Latency", &[("p50", 0.000_777_8), ("p99", 0.235)]),
+    (TENANT, "Longest Wait", &[("longest wait", 1.5)]),
+    (TENANT, "Routed Again", &[("routed again", 0.03)]),
+    (TENANT, "State", &[("m1", 2.0)]),
+    (TENANT, "Progress", &[("m1", 100.0)]),
+    (TENANT, "Lag", &[("lag", 7.0)]),
+    (TENANT, "Dual-Write Latency", &[("p99", 0.235)]),
+    (TENANT, "Target Write Failures", &[("failures", 0.1)]),
+];
+
+const OVERVIEW: &str = "Migration Overview";
+const HEALTH: &str = "Dual-Write Health";
+const TENANT: &str = "Tenant";
+
+const A: &str = "a:1";
+const B: &str = "b:1";
+
+/// Two processes that serve, and nothing that moves.
+fn idle() -> History {
+    let mut history = History::default();
+    for (instance, cpu, memory) in [(A, 0.5, 1e8), (B, 0.25, 2e8)] {
+        history
+            .flat(instance, "rehome_build_info{version=\"1\"}", 1.0)
+            .flat(instance, "store_up{store_id=\"shared\"}", 1.0)
+            .grows(instance, "process_cpu_seconds_total", cpu)
+            .flat(instance, "process_resident_memory_bytes", memory);
+    }
+    history
+}
+
+/// Five migrations: in dual_write and told by one process, in bulk_copy and told by the other, failed
+/// and migrated and told by both, pending and left alone. A sixth tenant's target takes nothing.
+fn busy() -> History {
+    let mut history = idle();
+    for (number, state, tellers) in [
+        (1, 2.0, &[A][..]),
+        (2, 1.0, &[B]),
+        (3, 5.0, &[A, B]),
+        (4, 4.0, &[A, B]),
+        (5, 0.0, &[A, B]),
+    ] {
+        let both = format!("migration_id=\"m{number}\",tenant_id=\"t{number}\"");
+        let stores = "source_store=\"shared\",target_store=\"big\"";
+        for instance in tellers {
+            history
+                .flat(instance, &format!("migration_state{{{both}}}"), state)
+                .flat(instance, &format!("migration_info{{{both},{stores}}}"), 1.0)
+                .flat(
+                    instance,
+                    &format!("migration_unattended{{{both}}}"),
+                    if number == 5 { 1.0 } else { 0.0 },
+                );
+        }
+    }
+    progress(&mut history);
+    cutover_and_verification(&mut history);
+    processes(&mut history);
+    dual_write_and_appends(&mut history);
+    history
+}
+
+fn progress(history: &mut History) {
+    let now = NOW as f64;
+    for (instance, id, percent, total, copied) in [
+        (A, 1, 100.0, 1_000.0, 1_000.0),
+        (A, 3, 60.0, 500.0, 300.0),
+        (A, 4, 100.0, 200.0, 200.0),
+        (B, 4, 100.0, 200.0, 200.0),
+    ] {
+        let both = format!("{{migration_id=\"m{id}\",tenant_id=\"t{id}\"}}");
+        history
+            .flat(instance, &format!("migration_progress_percent{both}"), percent)
+            .flat(instance, &format!("migration_events_total{both}"), total)
+            .flat(instance, &format!("migration_events_copied_total{both}"), copied);
+    }
+    let second = "{migration_id=\"m2\",tenant_id=\"t2\"}";
+    history
+        .flat(B, &format!("migration_progress_percent{second}"), 25.0)
+        .flat(B, &format!("migration_events_total{second}"), 4_000.0)
+        .series(B, &format!("migration_events_copied_total{second}"), |at| {
+            1_000.0 - 0.1 * (LASTS - 15 - at) as f64
+        })
+        .grows(B, &format!("migration_bytes_copied_total{second}"), 500.0)
+        .grows(B, &format!("migration_throttle_wait_seconds_total{second}"), 0.25);
+    for (instance, id, ago) in [(A, 1, 10.0), (B, 2, 30.0), (A, 3, 900.0), (A, 5, 500.0)] {
+        let both = format!("{{migration_id=\"m{id}\",tenant_id=\"t{id}\"}}");
+        let series = format!("migration_last_progress_timestamp_seconds{both}");
+        history.flat(instance, &series, now - ago);
+    }
+    for (instance, id, phase, lasted) in
+        [(A, 1, "bulk_copy", 60.0), (A, 1, "dual_write", 40.0), (B, 2, "bulk_copy", 90.0)]
+    {
+        let labels = format!("{{migration_id=\"m{id}\",phase=\"{phase}\"}}");
+        history.flat(instance, &format!("migration_duration_seconds{labels}"), lasted);
+    }
+}
+
+fn cutover_and_verification(history: &mut History) {
+    let pause = "cutover_pause_duration_seconds{migration_id=\"m1\"}";
+    let (fast, slow) = (0.025, 0.025 / 9.0);
+    let fast = [("0.01", 0.0), ("0.025", fast), ("0.5", fast), ("1.0", fast), ("+Inf", fast)];
+    let slow = [("0.01", 0.0), ("0.025", 0.0), ("0.5", 0.0), ("1.0", slow), ("+Inf", slow)];
+    history
+        .histogram(A, pause, &fast)
+        .histogram(B, pause, &slow)
+        .flat(A, "cutover_blocked_writers{migration_id=\"m1\"}", 3.0)
+        .flat(B, "cutover_blocked_writers{migration_id=\"m1\"}", 4.0);
+    for (instance, status) in [(A, "started"), (B, "started"), (A, "timed_out"), (B, "succeeded")] {
+        let labels = format!("{{migration_id=\"m1\",status=\"{status}\"}}");
+        history.jumps(instance, &format!("cutover_attempts_total{labels}"), 1.0);
+    }
+    let level = "verification_duration_seconds{level=\"hash\",migration_id=\"m3\"}";
+    history
+        .jumps(A, "cutover_timeout_total{migration_id=\"m1\"}", 1.0)
+        .jumps(A, "verification_violations_total{migration_id=\"m3\",type=\"content\"}", 2.0)
+        .jumps(B, "verification_violations_total{migration_id=\"m3\",type=\"missing\"}", 1.0)
+        .flat(A, "verification_open_violations{migration_id=\"m3\"}", 2.0)
+        .grows(A, "verification_events_checked_total{migration_id=\"m3\"}", 5.0)
+        .histogram(A, level, &[("0.1", 0.0), ("0.5", 0.1), ("+Inf", 0.1)])
+        .flat(A, "migration_read_back_lag_events{migration_id=\"m1\",tenant_id=\"t1\"}", 12.0);
+}
+
+fn processes(history: &mut History) {
+    history
+        .flat(A, "store_up{store_id=\"big\"}", 1.0)
+        .flat(B, "store_up{store_id=\"big\"}", 0.0)
+        .flat(A, "control_plane_up", 1.0)
+        .flat(B, "control_plane_up", 0.0)
+        .jumps(A, "migration_lease_takeovers_total{migration_id=\"m1\"}", 1.0)
+        .jumps(B, "migration_lease_lost_total{migration_id=\"m1\"}", 1.0)
+        .flat(A, "ALERTS{alertname=\"MigrationFailed\",alertstate=\"firing\"}", 1.0)
+        .flat(A, "ALERTS{alertname=\"MigrationPausedLong\",alertstate=\"pending\"}", 1.0)
+        .flat(A, "ALERTS{alertname=\"SomebodyElses\",alertstate=\"firing\"}", 1.0);
+}
+
+fn dual_write_and_appends(history: &mut History) {
+    let first = "tenant_id=\"t1\"";
+    let of = |name: &str, more: &str| format!("{name}{{{more}{first}}}");
+    let fast = |rate| [("0.005", rate), ("0.1", rate), ("0.25", rate), ("+Inf", rate)];
+    let slow = |rate| [("0.005", 0.0), ("0.1", 0.0), ("0.25", rate), ("+Inf", rate)];
+    history
+        .grows(A, &of("dual_write_operations_total", "status=\"success\","), 0.6)
+        .grows(B, &of("dual_write_operations_total", "status=\"success\","), 0.3)
+        .grows(A, &of("dual_write_operations_total", "status=\"target_failed\","), 0.1)
+        .grows(A, "dual_write_operations_total{status=\"target_failed\",tenant_id=\"t6\"}", 0.2)
+        .grows(A, &of("dual_write_target_failures_total", ""), 0.1)
+        .grows(A, "dual_write_target_failures_total{tenant_id=\"t6\"}", 0.2)
+        .histogram(A, &of("dual_write_latency_seconds", ""), &fast(0.09))
+        .histogram(B, &of("dual_write_latency_seconds", ""), &slow(0.01))
+        .flat(A, &of("dual_write_sync_lag_events", ""), 7.0)
+        .flat(A, "migration_rollback_window_lag_events{migration_id=\"m4\",tenant_id=\"t4\"}", 3.0)
+        .grows(A, "migration_retries_total{migration_id=\"m1\"}", 0.01);
+    let ok = of("append_duration_seconds", "outcome=\"ok\",");
+    let conflict = of("append_duration_seconds", "outcome=\"conflict\",");
+    let rates = |fast: f64, slow: f64| {
+        let all = fast + slow;
+        [("0.0005", 0.0), ("0.001", fast), ("0.1", fast), ("0.25", all), ("+Inf", all)]
+    };
+    history
+        .histogram(A, &ok, &rates(0.9, 0.0))
+        .histogram(B, &ok, &rates(0.0, 0.1))
+        .histogram(A, &conflict, &rates(0.05, 0.0))
+        .flat(A, &of("append_longest_wait_seconds", ""), 0.0)
+        .flat(B, &of("append_longest_wait_seconds", ""), 1.5)
+        .grows(A, &of("fenced_appends_total", ""), 0.01)
+        .grows(B, &of("fenced_appends_total", ""), 0.02);
+}
+
+/// A panel of a dashboard.
+struct Panel {
+    dashboard: String,
+    document: Value,
+}
+
+impl Panel {
+    fn title(&self) -> &str {
+        self.document["title"].as_str().unwrap_or("")
+    }
+
+    /// What is said where there is no answer, if anything is.
+    fn none(&self) -> Option<&str> {
+        self.document["fieldConfig"]["defaults"]["noValue"].as_str()
+    }
+
+    /// Queries and legends.
+    fn queries(&self) -> Vec<(String, String)> {
+        let text = |value: &Value| value.as_str().unwrap_or("").to_owned();
+        let targets = self.document["targets"].as_array().into_iter().flatten();
+        let queries = targets.map(|target| (chosen(&text(&target["expr"])), target));
+        queries.map(|(expression, target)| (expression, text(&target["legendFormat"]))).collect()
+    }
+}
+
+/// What Grafana asks when the tenant `t1`, or all, and all migrations are chosen.
+fn chosen(expression: &str) -> String {
+    expression
+        .replace("=\"$tenant\"", "=\"t1\"")
+        .replace("$tenant", ".*")
+        .replace("$migration", ".*")
+}
+
+fn dashboards() -> Result<Vec<Value>> {
+    let files = files(&Settings::default()).into_iter();
+    files
+        .filter(|file| file.path.starts_with("dashboards/"))
+        .map(|file| Ok(serde_json::from_str(&file.text)?))
+        .collect()
+}
+
+fn panels() -> Result<Vec<Panel>> {
+    let mut all = Vec::new();
+    for dashboard in dashboards()? {
+        let title = dashboard["title"].as_str().context("a title")?.to_owned();
+        for panel in dashboard["panels"].as_array().context("panels")? {
+            if panel["type"] != "row" {
+                all.push(Panel { dashboard: title.clone(), document: panel.clone() });
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// As a person reads it: the legend with the labels in it, or all labels.
+fn legend(format: &str, sample: &Sample) -> String {
+    if format.is_empty() {
+        let labels = sample.labels.iter().map(|(name, value)| format!("{name}={value}"));
+        return labels.collect::<Vec<_>>().join(" ");
+    }
+    let labels = sample.labels.iter();
+    let filled = labels.fold(format.to_owned(), |text, (name, value)| {
+        text.replace(&format!("{{{{{name}}}}}"), value)
+    });
+    filled.trim().to_owned()
+}
+
+fn prometheus(history: &History) -> Result<Prometheus> {
+    Prometheus::start(&Setup { history: history.text(), ..Setup::default() })
+}
+
+#[test]
+fn every_panel_shows_what_is_so() -> Result<()> {
+    let prometheus = prometheus(&busy())?;
+    let mut wrong = Vec::new();
+    let mut looked_at = BTreeSet::new();
+    for panel in panels()? {
+        let (dashboard, title) = (panel.dashboard.as_str(), panel.title());
+        let wanted = SHOWN.iter().find(|(of, name, _)| *of == dashboard && *name == title);
+        let (.., wanted) = wanted.with_context(|| format!("{dashboard}: {title} is not known"))?;
+        looked_at.insert((dashboard.to_owned(), title.to_owned()));
+        let mut shown = BTreeMap::new();
+        for (expression, format) in panel.queries() {
+            for sample in prometheus.query_at(&expression, NOW)? {
+                let name = legend(&format, &sample);
+                let twice = shown.insert(name.clone(), sample.value);
+                ensure!(twice.is_none(), "{dashboard}: {title} has two of {name}");
+            }
+        }
+        let close = |wanted: f64, shown: f64| (shown - wanted).abs() <= 0.01 * wanted.abs() + 1e-9;
+        let right = shown.len() == wanted.len()
+            && wanted
+                .iter()
+                .all(|(name, value)| shown.get(*name).is_some_and(|shown| close(*value, *shown)));
+        if !right {
+            wrong.push(format!("{dashboard}: {title} shows {shown:?} and not {wanted:?}"));
+        }
+    }
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    ensure!(looked_at.len() == SHOWN.len(), "a panel that is known here is gone");
+    Ok(())
+}
+
+#[test]
+fn with_nothing_that_moves_a_panel_says_nothing_or_why_and_never_no_data() -> Result<()> {
+    let prometheus = prometheus(&idle())?;
+    for panel in panels()? {
+        let mut answered = false;
+        for (expression, _) in panel.queries() {
+            let samples = prometheus.query_at(&expression, NOW)?;
+            answered |= !samples.is_empty();
+            let of_processes = ["Processes", "CPU", "Memory"].contains(&panel.title());
+            let zero = samples.iter().all(|sample| sample.value == 0.0);
+            ensure!(zero || of_processes, "{}: {samples:?}", panel.title());
+        }
+        let says = panel.none().is_some_and(|words| !words.is_empty());
+        ensure!(answered || says, "{}: {} has no data", panel.dashboard, panel.title());
+    }
+    Ok(())
+}
+
+#[test]
+fn variables_and_annotations_are_answered() -> Result<()> {
+    let prometheus = prometheus(&busy())?;
+    for dashboard in dashboards()? {
+        for variable in dashboard["templating"]["list"].as_array().context("variables")? {
+            let query = variable["query"].as_str().context("a query")?;
+            let Some(values) = query.strip_prefix("label_values(") else { continue };
+            let (series, label) =
+                values.trim_end_matches(')').rsplit_once(", ").context("series and label")?;
+            let found = prometheus.query_at(&chosen(series), NOW)?;
+            let values: BTreeSet<_> = found.iter().map(|sample| sample.label(label)).collect();
+            ensure!(!values.is_empty() && !values.contains(""), "{query}: {values:?}");
+        }
+        for annotation in dashboard["annotations"]["list"].as_array().context("annotations")? {
+            let Some(expression) = annotation["expr"].as_str() else { continue };
+            prometheus.query_at(&chosen(expression), NOW)?;
+        }
+    }
+    Ok(())
+}
