@@ -249,6 +249,11 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
+    /// Runs the command with a failpoint, past all proxies; whether it came to a good end.
+    pub fn run_with_failpoint(&self, failpoint: &str, args: &[&str]) -> Result<bool> {
+        Ok(self.command(None, failpoint).args(args).output()?.status.success())
+    }
+
     /// An application, to be started: writers with a new record, a subscriber and a reader that go on
     /// with theirs.
     pub(super) fn application(&self, who: Who, name: &str, failpoint: &str, load: Load) -> Command {

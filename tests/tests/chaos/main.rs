@@ -3,6 +3,7 @@
 //! | file | what happens |
 //! |---|---|
 //! | `scripted` | a tenant there and back under a script from a printed seed; `cargo xtask chaos` plays for longer |
+//! | `killed` | kill -9 at each failpoint; another process goes on |
 //! | `named` | schedules that are worth a name |
 //! | `outages` | servers and connections that go and come back |
 //! | `planted` | the checker finds what is planted |
@@ -12,6 +13,7 @@
 
 #![cfg(target_os = "linux")]
 
+mod killed;
 mod named;
 mod outages;
 mod planted;

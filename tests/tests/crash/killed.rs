@@ -261,6 +261,32 @@ fn killed_after_the_old_source_became_a_replica() -> Result<()> {
     })
 }
 
+/// The driver that closes the window dies there; another one goes on, and the tenant can move again.
+fn closing_dies_at(point: &str) -> Result<()> {
+    on_a_site(|site| {
+        let load = write(site)?;
+        let window = ["--rollback-window", "1s", "--keep-window"];
+        site.start(&format!("{point}=kill"), &window)?.dies()?;
+        site.check_between()?;
+        site.on_last("resume", &["--keep-window"])?;
+        site.wait_for_acks(10)?;
+        load.ends_well()?;
+        site.finish(DEDICATED)?;
+        site.run(&["migration", "start", "--tenant", TENANT, "--to", SHARED])?;
+        site.finish(SHARED).map(drop)
+    })
+}
+
+#[test]
+fn killed_after_the_window_was_closed() -> Result<()> {
+    closing_dies_at("window.closed")
+}
+
+#[test]
+fn killed_after_the_replica_of_a_closed_window_was_dropped() -> Result<()> {
+    closing_dies_at("window.dropped")
+}
+
 /// The way back dies in the middle of its cutover.
 fn return_dies_at(point: &str) -> Result<()> {
     on_a_site(|site| {

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Result, ensure};
 
 /// Every name that the engine gives to `failpoint::hit`; a test of each is in `killed`.
-pub(crate) const POINTS: [&str; 17] = [
+pub(crate) const POINTS: [&str; 19] = [
     "prepare.adopted",
     "copy.extended",
     "copy.completed",
@@ -24,6 +24,8 @@ pub(crate) const POINTS: [&str; 17] = [
     "abort.dropped",
     "purge.chunk",
     "window.adopted",
+    "window.closed",
+    "window.dropped",
     "router.routed",
 ];
 
@@ -39,6 +41,15 @@ fn the_list_of_failpoints_is_whole_and_each_has_its_test() -> Result<()> {
     for name in POINTS {
         let kills = [format!("\"{name}\""), format!("\"{name}=kill\"")];
         ensure!(kills.iter().any(|kill| tests.contains(kill)), "nothing is killed at {name}");
+    }
+
+    let tests = fs::read_to_string(root.join("tests/chaos/killed.rs"))?;
+    for name in POINTS {
+        let kills = [format!("\"{name}\""), format!("\"{name}=kill\"")];
+        ensure!(
+            kills.iter().any(|kill| tests.contains(kill)),
+            "nothing is killed at {name} on PostgreSQL"
+        );
     }
     Ok(())
 }

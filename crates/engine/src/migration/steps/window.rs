@@ -69,6 +69,7 @@ impl Context {
         let route = self.route().await?;
         if route.window && route.migration.is_some_and(|(id, _)| id == self.migration.id) {
             self.record(route.rev, Fact::WindowClosed).await?;
+            crate::failpoint::hit("window.closed");
         }
         Ok(())
     }
@@ -81,6 +82,7 @@ impl Context {
             return Ok(());
         };
         retire(&*self.source, &*self.target, self.tenant(), m).await?;
+        crate::failpoint::hit("window.dropped");
         match self.note(Fact::ReplicaDropped).await {
             // An operator and a driver may do this at once: one of them is told that it is done.
             Err(ControlError::Refused(_)) | Ok(_) => Ok(()),

@@ -1,0 +1,166 @@
+//! kill -9 at each failpoint of the engine, on PostgreSQL: what the servers hold is what was acknowledged,
+//! and another process goes on. The same points as on SQLite (`tests/tests/crash`), several on one
+//! deployment, one after the other.
+
+use anyhow::{Context as _, Result, ensure};
+use rehome_tests::chaos::{Cast, Server, Stage, Who, Work};
+use rehome_tests::checker::{Moment, hex};
+use rehome_tests::history::TENANT;
+use rehome_tests::process::wait_for;
+
+use crate::named::{LOAD, finish};
+use crate::on_a_stage;
+
+const APP: Who = Who::App(0);
+const DRIVER: Who = Who::Driver(0);
+const HEIR: Who = Who::Driver(1);
+
+/// A deployment on which an application writes.
+fn writing<'a>(stage: &'a Stage<'a>) -> Result<Cast<'a>> {
+    let mut cast = Cast::new(stage, LOAD);
+    cast.start_app(APP, "")?;
+    cast.writes(APP)?;
+    Ok(cast)
+}
+
+/// A driver is started with these failpoints, and dies at the last of them.
+fn dies(cast: &mut Cast<'_>, stage: &Stage<'_>, points: &str, work: &Work<'_>) -> Result<()> {
+    cast.start_driver(DRIVER, points, work)?;
+    cast.of(DRIVER)?.dies()?;
+    cast.bury()?;
+    stage.check(Moment::Between).with_context(|| format!("killed at {points}")).map(drop)
+}
+
+/// Another process goes on with the last migration until its end.
+fn heir_goes_on(cast: &mut Cast<'_>, stage: &Stage<'_>, phase: &str) -> Result<()> {
+    cast.start_driver(HEIR, "", &Work::Resume)?;
+    cast.of(HEIR)?.succeeds()?;
+    cast.bury()?;
+    let last = stage.last()?;
+    ensure!(last.phase == phase, "it is {}", last.phase);
+    cast.wait_for_acks(&[APP], 10)
+}
+
+/// The tenant moves from store to store, and whoever moves it dies at one point after the other.
+fn moves_die_at(points: &[&str]) -> Result<()> {
+    on_a_stage("", |stage| {
+        let mut cast = writing(stage)?;
+        let ways = [Server::Dedicated, Server::Shared];
+        for (point, to) in points.iter().zip(ways.into_iter().cycle()) {
+            let work = Work::Start { to: to.name(), more: &[] };
+            let moved = dies(&mut cast, stage, &format!("{point}=kill"), &work)
+                .and_then(|()| heir_goes_on(&mut cast, stage, "migrated"));
+            moved.with_context(|| format!("to {} with a death at {point}", to.name()))?;
+        }
+        let last = if points.len().is_multiple_of(2) { Server::Shared } else { Server::Dedicated };
+        finish(stage, cast, last)
+    })
+}
+
+#[test]
+fn killed_before_the_cutover() -> Result<()> {
+    moves_die_at(&["prepare.adopted", "copy.extended", "copy.completed", "cutover.ready"])
+}
+
+#[test]
+fn killed_in_the_cutover() -> Result<()> {
+    moves_die_at(&[
+        "cutover.intent",
+        "cutover.fenced",
+        "cutover.caught_up",
+        "cutover.compared",
+        "cutover.switched",
+        "cutover.activated",
+    ])
+}
+
+/// The driver is stopped between the intent and the fence until its deadline has passed, wakes, rolls
+/// back, and dies there.
+#[test]
+fn killed_in_a_roll_back() -> Result<()> {
+    on_a_stage("cutover_timeout_ms = 500", |stage| {
+        let mut cast = writing(stage)?;
+        let points = ["roll_back.begin", "roll_back.recorded", "roll_back.activated"];
+        let ways = [Server::Dedicated, Server::Shared];
+        for (point, to) in points.iter().zip(ways.into_iter().cycle()) {
+            let work = Work::Start { to: to.name(), more: &[] };
+            let points = format!("cutover.intent=stop,{point}=kill");
+            cast.start_driver(DRIVER, &points, &work)?;
+            cast.of(DRIVER)?.sleeps()?;
+            // The deadline is the state that is waited for.
+            std::thread::sleep(std::time::Duration::from_millis(500));
+            cast.of(DRIVER)?.wake()?;
+            cast.of(DRIVER)?.dies()?;
+            cast.bury()?;
+            stage.check(Moment::Between)?;
+            heir_goes_on(&mut cast, stage, "migrated").with_context(|| format!("after {point}"))?;
+        }
+        finish(stage, cast, Server::Dedicated)
+    })
+}
+
+/// A migration that waits for an operator is aborted; its driver, which cleans up, dies there, and the
+/// process that aborts goes on.
+#[test]
+fn killed_while_cleaning_up_after_an_abort() -> Result<()> {
+    on_a_stage("", |stage| {
+        let mut cast = writing(stage)?;
+        for point in ["abort.dropped", "purge.chunk"] {
+            let manual = Work::Start { to: "dedicated", more: &["--cutover", "manual"] };
+            cast.start_driver(DRIVER, &format!("{point}=kill"), &manual)?;
+            wait_for("dual_write", || {
+                let last = stage.migrations()?.pop();
+                Ok(last.filter(|last| last.phase == "dual_write").map(drop))
+            })?;
+            let id = hex(&stage.last()?.id);
+            stage.run(&["migration", "abort", &id, "--purge-target"])?;
+            cast.of(DRIVER)?.dies()?;
+            cast.bury()?;
+            stage.check(Moment::Between)?;
+            ensure!(stage.last()?.phase == "rolled_back", "it is {}", stage.last()?.phase);
+            cast.wait_for_acks(&[APP], 10)?;
+        }
+        finish(stage, cast, Server::Shared)
+    })
+}
+
+/// The driver dies as it begins to keep the window and as it closes it; the tenant can move again.
+#[test]
+fn killed_in_the_rollback_window() -> Result<()> {
+    on_a_stage("", |stage| {
+        let mut cast = writing(stage)?;
+        let points = ["window.adopted", "window.closed", "window.dropped"];
+        let ways = [Server::Dedicated, Server::Shared];
+        for (point, to) in points.iter().zip(ways.into_iter().cycle()) {
+            let more = ["--rollback-window", "1s", "--keep-window"];
+            let work = Work::Start { to: to.name(), more: &more };
+            dies(&mut cast, stage, &format!("{point}=kill"), &work)
+                .and_then(|()| heir_goes_on(&mut cast, stage, "migrated"))
+                .with_context(|| format!("to {} with a death at {point}", to.name()))?;
+        }
+        finish(stage, cast, Server::Dedicated)
+    })
+}
+
+#[test]
+fn killed_on_the_way_to_a_store_and_in_the_purge_of_an_old_source() -> Result<()> {
+    on_a_stage("", |stage| {
+        let mut cast = Cast::new(stage, LOAD);
+        cast.start_app(APP, "router.routed=kill")?;
+        cast.of(APP)?.dies()?;
+        cast.kill(APP)?;
+        stage.check(Moment::Between)?;
+        cast.start_app(APP, "")?;
+        cast.writes(APP)?;
+        cast.start_driver(DRIVER, "", &Work::Start { to: "dedicated", more: &[] })?;
+        cast.of(DRIVER)?.succeeds()?;
+        cast.bury()?;
+        let purge = ["tenant", "purge", "--tenant", TENANT, "--store", "shared"];
+        let dead = stage.run_with_failpoint("purge.chunk=kill", &purge)?;
+        ensure!(!dead, "it came to a good end");
+        stage.check(Moment::Between)?;
+        stage.run(&purge)?;
+        cast.wait_for_acks(&[APP], 10)?;
+        finish(stage, cast, Server::Dedicated)
+    })
+}
