@@ -6,6 +6,72 @@ use rehome_ports::LedgerStore;
 use crate::child::Other;
 use crate::kit::{activate, append, audited, fill, folder, open, store, tenant};
 
+/// How the end of a write-ahead log can be after the power was lost.
+#[derive(Clone, Copy, Debug)]
+enum Tear {
+    /// Nothing comes after this place.
+    Cut(usize),
+    /// The byte there is another.
+    Flipped(usize),
+    /// From there on all is zero, as in blocks that were given to the file and never written.
+    Zeroed(usize),
+}
+
+impl Tear {
+    fn place(self) -> usize {
+        let (Self::Cut(place) | Self::Flipped(place) | Self::Zeroed(place)) = self;
+        place
+    }
+
+    fn of(self, mut log: Vec<u8>) -> Vec<u8> {
+        match self {
+            Self::Cut(place) => log.truncate(place),
+            Self::Flipped(place) => log[place] ^= 0x40,
+            Self::Zeroed(place) => log[place..].fill(0),
+        }
+        log
+    }
+}
+
+/// What was committed before the tear is there, what is after it is gone as a whole, and the store goes on.
+#[tokio::test]
+async fn a_torn_write_ahead_log_loses_nothing_that_was_committed_before_the_tear() {
+    const COMMITS: u64 = 25;
+    let folder = folder();
+    let (path, log) = (folder.path().join("store.db"), folder.path().join("store.db-wal"));
+    let first = store(&path).await;
+    activate(&first, tenant(1)).await;
+    // Where each commit ends in the log.
+    let mut ends = vec![std::fs::read(&log).unwrap().len()];
+    for n in 1..=COMMITS {
+        fill(&first, tenant(1), n, n).await;
+        ends.push(std::fs::read(&log).unwrap().len());
+    }
+    assert!(ends.windows(2).all(|pair| pair[0] < pair[1]), "the log was begun anew: {ends:?}");
+    // As a process that is killed leaves it.
+    let (database, whole) = (std::fs::read(&path).unwrap(), std::fs::read(&log).unwrap());
+
+    let last = *ends.last().unwrap();
+    let places = [ends[0] + 1, ends[5] - 1, ends[12] + 40, last - 4_000, last - 1];
+    let tears = places.iter().flat_map(|&at| [Tear::Cut(at), Tear::Flipped(at), Tear::Zeroed(at)]);
+    for tear in tears.chain([Tear::Cut(last)]) {
+        let torn = folder.path().join("torn");
+        std::fs::create_dir(&torn).unwrap();
+        let path = torn.join("store.db");
+        std::fs::write(&path, &database).unwrap();
+        std::fs::write(torn.join("store.db-wal"), tear.of(whole.clone())).unwrap();
+
+        let committed = ends.iter().skip(1).filter(|&&end| end <= tear.place()).count() as u64;
+        let store = open(&path, false).await.unwrap();
+        let left = audited(&store, tenant(1)).await.len() as u64;
+        assert_eq!(left, committed, "{tear:?}");
+        fill(&store, tenant(1), left + 1, left + 1).await;
+        assert_eq!(audited(&store, tenant(1)).await.len() as u64, left + 1, "{tear:?}");
+        store.close().await;
+        std::fs::remove_dir_all(&torn).unwrap();
+    }
+}
+
 #[tokio::test]
 async fn what_was_acknowledged_is_there_after_a_kill() {
     let folder = folder();
