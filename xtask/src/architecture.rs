@@ -43,7 +43,9 @@ impl Room {
             "crates/cli" => Self::Cli,
             "sim/model" => Self::Model,
             // It runs the engine whole, and nothing that users get is built on it.
-            "sim/simulator" | "xtask" | "tests" | "tests/cluster" | "tests/monitor" => Self::Outside,
+            "sim/simulator" | "xtask" | "tests" | "tests/cluster" | "tests/monitor" => {
+                Self::Outside
+            }
             _ if folder.starts_with("crates/adapters/") => Self::Adapter,
             _ => return None,
         })

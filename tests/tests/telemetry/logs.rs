@@ -86,7 +86,7 @@ pub(crate) fn check_queries(lines: &[Value]) -> Result<()> {
 
     let page = page("logs.md")?.replace("12345678-1234-1234-1234-123456789abc", TENANT);
     let about = |line: &Value| line["logger"] == LOGGER;
-    let wanted: [(&str, fn(&Value) -> bool); 3] = [
+    let wanted: [(&str, Query); 3] = [
         ("All events of a tenant", |line| line["tenant_id"] == TENANT),
         ("Errors of migrations", |line| line["level"] == "ERROR"),
         ("Cutovers", |line| {
@@ -109,6 +109,9 @@ pub(crate) fn check_queries(lines: &[Value]) -> Result<()> {
     }
     Ok(())
 }
+
+/// What a query finds, said once more.
+type Query = fn(&Value) -> bool;
 
 #[test]
 fn lines_for_people_hold_the_same_on_one_line_each() -> Result<()> {

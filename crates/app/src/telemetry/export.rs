@@ -181,7 +181,7 @@ impl Work {
             match ended.spans(&*self.control).await {
                 Ok(spans) => return spans,
                 Err(error) => {
-                    tracing::debug!(%error, "a migration's log is not there for its spans")
+                    tracing::debug!(%error, "a migration's log is not there for its spans");
                 }
             }
             if tokio::time::timeout(GATHER, self.stop.cancelled()).await.is_ok() {

@@ -104,7 +104,9 @@ impl Observer for Spans {
     fn hear(&self, signal: &Signal<'_>) {
         match *signal {
             Signal::Taken { migration, log, taken_over: true } => {
-                phases::of_last_tenure(migration, log).into_iter().for_each(|span| self.send(span));
+                for span in phases::of_last_tenure(migration, log) {
+                    self.send(span);
+                }
             }
             Signal::Recorded { migration, fact, actor, .. } if phases::ends_a_phase(fact) => {
                 let (migration, fact) = (migration.clone(), fact.clone());

@@ -155,7 +155,9 @@ impl SpanSink for Kept {
 fn heard(ratio: f64, signals: &[Signal<'_>]) -> Vec<Span> {
     let (kept, clock) = (Arc::new(Kept::default()), Arc::new(ManualClock::new(at(100))));
     let spans = Spans::new(clock, Arc::clone(&kept) as Arc<dyn SpanSink>, ratio);
-    signals.iter().for_each(|signal| spans.hear(signal));
+    for signal in signals {
+        spans.hear(signal);
+    }
     let told = std::mem::take(&mut *kept.0.lock().unwrap());
     told.into_iter()
         .map(|told| match told {
@@ -253,7 +255,7 @@ impl tracing::Subscriber for Listener {
             fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
                 match field.name() {
                     "message" => self.0 = format!("{value:?} {}", self.0),
-                    name => self.0 += &format!("{name}={value:?} "),
+                    name => self.0 = format!("{}{name}={value:?} ", self.0),
                 }
             }
         }
