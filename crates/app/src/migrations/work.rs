@@ -152,10 +152,12 @@ impl Deployment {
         let mut last = first.clone();
         loop {
             tokio::time::sleep(LEASE_POLL).await;
+            // Taken before the look, which may be slow: what it sees is from after this.
+            let waited = since.elapsed().as_millis();
             let Some(now) = control.lease_holder(id).await? else { return Ok(None) };
             let renewed = now.remaining_ms > last.remaining_ms || now.holder != last.holder;
             // Beyond its time it can only have been renewed between two looks.
-            if renewed || since.elapsed().as_millis() > u128::from(first.remaining_ms) {
+            if renewed || waited > u128::from(first.remaining_ms) {
                 return Ok(Some(now.holder));
             }
             last = now;
