@@ -14,7 +14,7 @@ use rehome_ports::{
 
 use crate::call::{Ask, Caller};
 use crate::fate::Place;
-use crate::mutant;
+use crate::mutant::Broken;
 
 pub(crate) struct SimulatedControl {
     pub(crate) caller: Caller,
@@ -36,6 +36,10 @@ impl SimulatedControl {
     {
         let ask = Ask { place: Place::Control, op, with, tell };
         self.caller.call(ask, inner(Arc::clone(&self.inner))).await
+    }
+
+    fn broken(&self) -> Arc<Broken> {
+        Arc::clone(&self.caller.stage.broken)
     }
 
     fn name(&self, id: MigrationId) -> String {
@@ -82,9 +86,12 @@ impl ControlPlane for SimulatedControl {
     }
 
     async fn route(&self, tenant: TenantId) -> Result<Option<Route>, ControlError> {
-        let inner = |plane: Arc<MemoryControlPlane>| async move { plane.route(tenant).await };
+        let (broken, process) = (self.broken(), self.caller.process);
         let tell = |found: &Option<Route>| found.as_ref().map_or_else(|| "none".to_owned(), route);
-        self.call("route", String::new(), tell, inner).await
+        self.call("route", String::new(), tell, move |plane| async move {
+            broken.route(&plane, process, tenant).await
+        })
+        .await
     }
 
     async fn routes(
@@ -116,8 +123,11 @@ impl ControlPlane for SimulatedControl {
         let rev = change.rev.map_or_else(String::new, |rev| format!(" on rev {rev}"));
         let with = format!("of {}{rev}", self.name(change.migration));
         let tell = |recorded: &Recorded| route(&recorded.route);
-        self.call(change.fact.name(), with, tell, |plane| async move { plane.record(change).await })
-            .await
+        let broken = self.broken();
+        self.call(change.fact.name(), with, tell, |plane| async move {
+            broken.record(&plane, change).await
+        })
+        .await
     }
 
     async fn recover(
@@ -160,8 +170,9 @@ impl ControlPlane for SimulatedControl {
 
     async fn lease(&self, request: &LeaseRequest) -> Result<Lease, ControlError> {
         let (request, with) = (request.clone(), self.name(request.migration));
-        let inner = |plane: Arc<MemoryControlPlane>| async move { plane.lease(&request).await };
-        self.call("lease", with, lease, inner).await
+        let broken = self.broken();
+        self.call("lease", with, lease, |plane| async move { broken.lease(&plane, &request).await })
+            .await
     }
 
     async fn lease_holder(&self, id: MigrationId) -> Result<Option<ActiveLease>, ControlError> {
@@ -218,9 +229,9 @@ impl ControlPlane for SimulatedControl {
         name: &str,
         seq: u64,
     ) -> Result<(), ControlError> {
-        let (name, mutant) = (name.to_owned(), self.caller.stage.mutant);
+        let (name, broken) = (name.to_owned(), self.broken());
         self.call("set_checkpoint", seq.to_string(), done, |plane| async move {
-            plane.set_checkpoint(tenant, &name, mutant::checkpoint(mutant, seq)).await
+            plane.set_checkpoint(tenant, &name, broken.checkpoint(seq)).await
         })
         .await
     }

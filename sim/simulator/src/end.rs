@@ -13,6 +13,7 @@ use rehome_ports::memory::MemoryStore;
 use rehome_ports::{BatchLimit, ControlPlane as _, EventStore as _, Feed, LedgerStore as _};
 
 use crate::clients::{append, ids};
+use crate::fate::LATE_MS_MAX;
 use crate::operator::last_migration;
 use crate::process::Process;
 use crate::stage::{Stage, store_id};
@@ -22,7 +23,7 @@ const LONE_WRITER: u64 = 99;
 /// How long the one that is alone has: any cutover's deadline, and any lease.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Calls of the dead are on their way for no longer than this.
-const SETTLED: Duration = Duration::from_secs(5);
+const SETTLED: Duration = Duration::from_millis(LATE_MS_MAX + 1_000);
 const ALL: BatchLimit = BatchLimit { events: usize::MAX, bytes: usize::MAX };
 
 /// Ends the run and holds its end against what everybody was told.

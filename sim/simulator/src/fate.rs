@@ -77,12 +77,17 @@ impl Fate {
         }
     }
 
-    /// Drawn for a call. `scale`, in percent: how rough the run is; `favourite`: the step that is
-    /// befallen more often than not.
-    pub(crate) fn draw(mut dice: Dice, call: &CallId, scale: u64, favourite: &str) -> Option<Self> {
+    /// Drawn for a call. `scale`, in percent: how rough the run is.
+    pub(crate) fn draw(
+        mut dice: Dice,
+        call: &CallId,
+        scale: u64,
+        favourite: &Favourite,
+    ) -> Option<Self> {
+        let is_favourite = favourite.steps.contains(&call.op);
         // What moves the protocol on is rare, and befallen often; what is asked all the time is not.
         let chance = match call.op {
-            op if op == favourite => 550,
+            _ if is_favourite => 550,
             "fence" | "switched" | "cutover_rolled_back" | "create_route" => 250,
             _ if is_step(call) => 110,
             _ => 6,
@@ -90,21 +95,49 @@ impl Fate {
         if !dice.permille(chance * scale / 100) {
             return None;
         }
-        let long = dice.between(50, 1_500);
-        Some(match dice.throw() % 16 {
-            0..3 => Self::Refused,
-            3..6 => Self::Lost,
-            6..9 => Self::Late(long),
+        let manner = favourite.manner.filter(|_| is_favourite);
+        let long = dice.between(50, if manner.is_some() { LATE_MS_MAX } else { 1_500 });
+        let drawn = dice.throw() % 16;
+        Some(match manner.unwrap_or(drawn) {
+            0..LOST => Self::Refused,
+            LOST..LATE => Self::Lost,
+            LATE..9 => Self::Late(long),
             9..11 => Self::KilledBefore,
             11..13 => Self::KilledAfter,
-            13 => Self::AsleepBefore(long),
+            ASLEEP_BEFORE => Self::AsleepBefore(long),
             _ => Self::AsleepAfter(long),
         })
     }
 }
 
+/// The steps that are befallen more often than not in a run.
+#[derive(Clone, Copy, Debug)]
+pub struct Favourite {
+    /// Operations, or facts to be recorded.
+    pub(crate) steps: [&'static str; 2],
+    /// By what, in sixteenths as [`Fate::draw`] reads them; `None`: by anything.
+    pub(crate) manner: Option<u64>,
+}
+
+impl Favourite {
+    /// Drawn for a run; in half of them it is one thing that befalls the steps again and again.
+    pub(crate) fn draw(dice: Dice) -> Self {
+        let manners = [None, None, None, Some(LOST), Some(LATE), Some(ASLEEP_BEFORE)];
+        let manner = dice.of("manner").pick(&manners);
+        let mut steps = dice.of("favourite");
+        Self { steps: [steps.pick(&STEPS), steps.pick(&STEPS)], manner }
+    }
+}
+
+/// Longest that a call is on its way, or its process asleep over it, in milliseconds.
+pub(crate) const LATE_MS_MAX: u64 = 4_000;
+
+const LOST: u64 = 3;
+const LATE: u64 = 6;
+const ASLEEP_BEFORE: u64 = 13;
+
 /// The steps that a run may have as its favourite.
-pub(crate) const STEPS: [&str; 16] = [
+const STEPS: [&str; 16] = [
     "create_route",
     "mark_created",
     "started",

@@ -36,6 +36,7 @@ mod shrink;
 mod stage;
 mod store;
 mod trace;
+mod watch;
 
 pub use run::{Outcome, run, run_with};
 pub use shrink::{Shrunk, shrink};

@@ -8,7 +8,9 @@ use rehome_domain::migration::{CutoverPolicy, MirrorAck, Options};
 use rehome_domain::verification::Level;
 
 use crate::dice::Dice;
+use crate::fate::Favourite;
 pub use crate::fate::{CallId, Fate, Place};
+use crate::mutant::Mutant;
 
 /// How many processes serve clients and drive migrations.
 pub(crate) const PROCESSES: usize = 3;
@@ -24,6 +26,8 @@ pub struct Plan {
     pub actions: Vec<(u64, Action)>,
     /// What befalls calls.
     pub faults: Faults,
+    /// Which of them more often than others.
+    pub favourite: Favourite,
 }
 
 /// Which calls something befalls.
@@ -94,7 +98,38 @@ impl Plan {
             at += dice.between(60, 600);
             actions.push((at, Action::draw(&mut dice)));
         }
-        Self { seed, actions, faults: Faults::Drawn }
+        let favourite = Favourite::draw(Dice::new(seed));
+        Self { seed, actions, faults: Faults::Drawn, favourite }
+    }
+
+    /// The run of this seed in which more befalls the steps at which the mutant would show.
+    pub fn against(mutant: Mutant, seed: u64) -> Self {
+        let mut plan = Self::new(seed);
+        if let Some(steps) = mutant.favourite() {
+            plan.favourite.steps = steps;
+        }
+        if mutant == Mutant::RevisionIgnored { plan.switched_late() } else { plan }
+    }
+
+    /// The run of this seed with one migration whose first switch comes late, and the fence of its
+    /// second cutover too. How late is drawn: the switch has to arrive before the second cutover's fence.
+    fn switched_late(self) -> Self {
+        let mut dice = Dice::new(self.seed).of("switched late");
+        let options = Options { cutover_timeout_ms: 60, ..Options::default() };
+        let mut late = BTreeMap::new();
+        for process in 1..=PROCESSES {
+            let mut call = |place, op, nth, ms| {
+                late.insert(CallId { process, place, op, nth }, Fate::Late(ms));
+            };
+            call(Place::Control, "switched", 1, dice.between(60, 500));
+            call(Place::A, "fence", 2, dice.between(20, 50));
+        }
+        let start = (20, Action::Start { by: 1, options });
+        Self {
+            actions: vec![start, (2_000, Action::Resume(1))],
+            faults: Faults::Only(late),
+            ..self
+        }
     }
 
     /// When the last action is done.

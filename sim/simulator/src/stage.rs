@@ -15,11 +15,12 @@ use uuid::Uuid;
 use crate::book::Book;
 use crate::coverage::Coverage;
 use crate::dice::Dice;
-use crate::fate::{CallId, Fate, Place, STEPS};
-use crate::mutant::Mutant;
+use crate::fate::{CallId, Fate, Place};
+use crate::mutant::{Broken, Mutant};
 use crate::plan::{BEGINNING, Faults, Plan};
 use crate::process::Process;
 use crate::trace::Trace;
+use crate::watch::Seen;
 
 /// Calls after which a run is taken to go round in circles.
 const CALLS_MAX: u64 = 400_000;
@@ -36,7 +37,9 @@ impl Clock for VirtualClock {
 
 pub(crate) struct Stage {
     pub(crate) plan: Plan,
-    pub(crate) mutant: Option<Mutant>,
+    pub(crate) broken: Arc<Broken>,
+    /// The highest epochs of the ledgers.
+    pub(crate) epochs: Seen,
     pub(crate) dice: Dice,
     pub(crate) tenant: TenantId,
     pub(crate) clock: Arc<dyn Clock>,
@@ -70,7 +73,8 @@ impl Stage {
         Arc::new(Self {
             dice: Dice::new(plan.seed),
             plan,
-            mutant,
+            broken: Arc::new(Broken::new(mutant)),
+            epochs: Seen::default(),
             tenant: TenantId::new(Uuid::from_u128(0x7e)),
             a: Arc::new(MemoryStore::new(store_id("a"), Arc::clone(&clock))),
             b: Arc::new(MemoryStore::new(store_id("b"), Arc::clone(&clock))),
@@ -111,6 +115,15 @@ impl Stage {
         self.book(|book| book.violated(what));
     }
 
+    /// The same for what goes on being so: it is told the first time.
+    pub(crate) fn violated_once(&self, what: String) {
+        self.book(|book| {
+            if !book.violations().contains(&what) {
+                book.violated(what);
+            }
+        });
+    }
+
     /// The next call of its kind.
     pub(crate) fn number(&self, process: usize, place: Place, op: &'static str) -> CallId {
         if self.calls.fetch_add(1, Ordering::Relaxed) == CALLS_MAX {
@@ -134,8 +147,7 @@ impl Stage {
         }
         let fate = match &self.plan.faults {
             Faults::Drawn => {
-                let favourite = self.dice.of("favourite").pick(&STEPS);
-                Fate::draw(self.of_call(call), &call, self.plan.roughness(), favourite)
+                Fate::draw(self.of_call(call), &call, self.plan.roughness(), &self.plan.favourite)
             }
             Faults::Only(fates) => fates.get(&call).copied(),
         }?;

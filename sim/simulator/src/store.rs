@@ -17,7 +17,8 @@ use rehome_ports::{
 
 use crate::call::{Ask, Caller, event_name};
 use crate::fate::Place;
-use crate::mutant;
+use crate::mutant::Broken;
+use crate::watch;
 
 pub(crate) struct SimulatedStore {
     pub(crate) caller: Caller,
@@ -37,7 +38,17 @@ impl SimulatedStore {
         F: Future<Output = Result<T, StoreError>> + Send + 'static,
     {
         let ask = Ask { place: self.place, op, with, tell };
-        self.caller.call(ask, inner(Arc::clone(&self.inner))).await
+        let (stage, inner) = (Arc::clone(&self.caller.stage), inner(Arc::clone(&self.inner)));
+        let watched = async move {
+            let answer = inner.await;
+            watch::look(&stage).await;
+            answer
+        };
+        self.caller.call(ask, watched).await
+    }
+
+    fn broken(&self) -> Arc<Broken> {
+        Arc::clone(&self.caller.stage.broken)
     }
 }
 
@@ -85,10 +96,10 @@ impl LedgerStore for SimulatedStore {
         let firsts = appends.iter().filter_map(|append| append.events.first());
         let names: Vec<_> = firsts.map(|event| event_name(event.id)).collect();
         let with = format!("@{epoch} {}", names.join(" "));
-        let (appends, mutant) = (appends.to_vec(), self.caller.stage.mutant);
+        let (appends, broken) = (appends.to_vec(), self.broken());
         let tell = |told: &Vec<AppendOutcome>| outcomes(told);
         self.call("append", with, tell, |store| async move {
-            mutant::append(mutant, &store, tenant, epoch, appends).await
+            broken.append(&store, tenant, epoch, appends).await
         })
         .await
     }
@@ -101,45 +112,54 @@ impl LedgerStore for SimulatedStore {
         events: &[Event],
     ) -> Result<Head, StoreError> {
         let with = format!("@{m} at {} by {}", previous.seq, events.len());
-        let (events, mutant) = (events.to_vec(), self.caller.stage.mutant);
+        let (events, broken) = (events.to_vec(), self.broken());
         self.call("extend", with, head, |store| async move {
-            mutant::extend(mutant, &store, tenant, m, previous, &events).await
+            broken.extend(&store, tenant, m, previous, &events).await
         })
         .await
     }
 
     async fn fence(&self, tenant: TenantId, from: Epoch, to: Epoch) -> Result<Head, StoreError> {
-        let mutant = self.caller.stage.mutant;
+        let broken = self.broken();
         self.call("fence", format!("{from} -> {to}"), head, |store| async move {
-            mutant::fence(mutant, &store, tenant, from, to).await
+            broken.fence(&store, tenant, from, to).await
         })
         .await
     }
 
     async fn activate(&self, tenant: TenantId, route: Activation) -> Result<Ledger, StoreError> {
         let with = format!("@{} base {}", route.epoch, route.base);
-        let inner =
-            move |store: Arc<MemoryStore>| async move { store.activate(tenant, route).await };
-        self.call("activate", with, ledger, inner).await
+        let broken = self.broken();
+        self.call("activate", with, ledger, |store| async move {
+            broken.activate(&store, tenant, route).await
+        })
+        .await
     }
 
     async fn adopt(&self, tenant: TenantId, m: Epoch, at: Head) -> Result<Ledger, StoreError> {
         let with = format!("@{m} at {}", at.seq);
-        let inner = |store: Arc<MemoryStore>| async move { store.adopt(tenant, m, at).await };
-        self.call("adopt", with, ledger, inner).await
+        let broken = self.broken();
+        self.call("adopt", with, ledger, |store| async move {
+            broken.adopt(&store, tenant, m, at).await
+        })
+        .await
     }
 
     async fn drop_replica(&self, tenant: TenantId, m: Epoch) -> Result<Ledger, StoreError> {
-        let inner = |store: Arc<MemoryStore>| async move { store.drop_replica(tenant, m).await };
-        self.call("drop_replica", format!("@{m}"), ledger, inner).await
+        let broken = self.broken();
+        self.call("drop_replica", format!("@{m}"), ledger, |store| async move {
+            broken.drop_replica(&store, tenant, m).await
+        })
+        .await
     }
 
     async fn purge(&self, tenant: TenantId, k: Epoch, chunk: u32) -> Result<Ledger, StoreError> {
         // Smaller chunks than the engine's: there has to be a middle to die in.
-        let chunk = chunk.min(10);
-        let inner =
-            move |store: Arc<MemoryStore>| async move { store.purge(tenant, k, chunk).await };
-        self.call("purge", format!("@{k}"), ledger, inner).await
+        let (chunk, broken) = (chunk.min(10), self.broken());
+        self.call("purge", format!("@{k}"), ledger, |store| async move {
+            broken.purge(&store, tenant, k, chunk).await
+        })
+        .await
     }
 
     async fn read_feed(
@@ -148,10 +168,11 @@ impl LedgerStore for SimulatedStore {
         after_seq: u64,
         limit: BatchLimit,
     ) -> Result<Feed, StoreError> {
-        let inner = move |store: Arc<MemoryStore>| async move {
-            store.read_feed(tenant, after_seq, limit).await
-        };
-        self.call("read_feed", format!("after {after_seq}"), feed, inner).await
+        let broken = self.broken();
+        self.call("read_feed", format!("after {after_seq}"), feed, |store| async move {
+            Ok(broken.feed(&store, store.read_feed(tenant, after_seq, limit).await?))
+        })
+        .await
     }
 
     async fn read_stream(
@@ -174,7 +195,7 @@ impl LedgerStore for SimulatedStore {
             {
                 stage.cover("a read of a store that was left");
             }
-            Ok(mutant::slice(stage.mutant, slice))
+            Ok(stage.broken.slice(&store, slice))
         })
         .await
     }
