@@ -96,7 +96,8 @@ impl Fate {
             return None;
         }
         let manner = favourite.manner.filter(|_| is_favourite);
-        let long = dice.between(50, if manner.is_some() { LATE_MS_MAX } else { 1_500 });
+        let very = manner.is_some() || dice.permille(300);
+        let long = dice.between(50, if very { LATE_MS_MAX } else { 1_500 });
         let drawn = dice.throw() % 16;
         Some(match manner.unwrap_or(drawn) {
             0..LOST => Self::Refused,

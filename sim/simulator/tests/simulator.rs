@@ -11,9 +11,9 @@ use rehome_simulator::{run, run_with, shrink};
 /// Seeds of one `cargo test`; `cargo xtask simulate --seeds N` plays more.
 const SEEDS: u64 = 200;
 /// Seeds that are played when the first ones have not come to every state yet.
-const SEEDS_MAX: u64 = 400;
+const SEEDS_MAX: u64 = 600;
 /// Seeds within which every mutant has to be found.
-const MUTANT_SEEDS: u64 = 300;
+const MUTANT_SEEDS: u64 = 120;
 /// Seeds within which what is not broken has to be found to be so.
 const HARMLESS_SEEDS: u64 = 40;
 
