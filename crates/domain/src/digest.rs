@@ -10,7 +10,9 @@ use std::str::FromStr;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::event::Event;
+use crate::event::{Event, Json, NewEvent};
+use crate::ids::EventId;
+use crate::stream::StreamName;
 
 /// A SHA-256 over a history up to some event.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -41,23 +43,62 @@ pub fn chain(previous: &Digest, event: &Event) -> Digest {
     let mut hash = Sha256::new();
     hash.update(previous.0);
     hash.update(event.seq.to_be_bytes());
-    update_text(&mut hash, event.stream.stream_type());
-    update_text(&mut hash, event.stream.stream_id());
+    stream_part(&event.stream, |bytes| hash.update(bytes));
     hash.update(event.version.to_be_bytes());
-    hash.update(event.id.as_bytes());
-    update_text(&mut hash, &event.event_type);
+    kind_part(event.id, &event.event_type, |bytes| hash.update(bytes));
     hash.update(event.occurred_at.micros().to_be_bytes());
     hash.update(event.recorded_at.micros().to_be_bytes());
-    hash.update(Sha256::digest(event.data.as_str()));
-    hash.update(Sha256::digest(event.metadata.as_str()));
+    hash.update(payload_part(&event.data, &event.metadata));
     Digest(hash.finalize().into())
 }
 
-fn update_text(hash: &mut Sha256, text: &str) {
-    let bytes =
-        u32::try_from(text.len()).expect("names and types are at most a few thousand bytes");
-    hash.update(bytes.to_be_bytes());
-    hash.update(text.as_bytes());
+/// What [`chain`] takes of an event that has no number yet, for a store that numbers and chains where
+/// its rows are: `digest(n) = SHA-256(digest(n-1) ‖ seq ‖ stream ‖ version ‖ kind ‖ occurred_at ‖
+/// recorded_at ‖ payload)`, numbers as 8 bytes with the most significant first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parts {
+    /// The stream's type and id, each after its length.
+    pub stream: Vec<u8>,
+    /// The event's id, and its type after its length.
+    pub kind: Vec<u8>,
+    /// The hashes of data and metadata.
+    pub payload: [u8; 64],
+}
+
+impl Parts {
+    /// The parts of an event that is to be appended to a stream.
+    pub fn of(stream: &StreamName, event: &NewEvent) -> Self {
+        let (mut of_stream, mut kind) = (Vec::new(), Vec::new());
+        stream_part(stream, |bytes| of_stream.extend_from_slice(bytes));
+        kind_part(event.id, &event.event_type, |bytes| kind.extend_from_slice(bytes));
+        Self { stream: of_stream, kind, payload: payload_part(&event.data, &event.metadata) }
+    }
+}
+
+fn stream_part(stream: &StreamName, mut put: impl FnMut(&[u8])) {
+    put(&length(stream.stream_type()));
+    put(stream.stream_type().as_bytes());
+    put(&length(stream.stream_id()));
+    put(stream.stream_id().as_bytes());
+}
+
+fn kind_part(id: EventId, event_type: &str, mut put: impl FnMut(&[u8])) {
+    put(id.as_bytes());
+    put(&length(event_type));
+    put(event_type.as_bytes());
+}
+
+fn payload_part(data: &Json, metadata: &Json) -> [u8; 64] {
+    let mut hashes = [0; 64];
+    hashes[..32].copy_from_slice(&Sha256::digest(data.as_str()));
+    hashes[32..].copy_from_slice(&Sha256::digest(metadata.as_str()));
+    hashes
+}
+
+fn length(text: &str) -> [u8; 4] {
+    u32::try_from(text.len())
+        .expect("names and types are at most a few thousand bytes")
+        .to_be_bytes()
 }
 
 /// SHA-256 of several parts one after the other; for chains over other records than events.

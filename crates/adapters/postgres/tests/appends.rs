@@ -13,7 +13,7 @@ use rehome_ports::memory::MemoryStore;
 use rehome_ports::{BatchLimit, LedgerStore};
 use rehome_postgres::{PgStore, PgStoreOptions};
 
-const BATCHES: u64 = 400;
+const BATCHES: u64 = 600;
 /// Few, so that retries, repeated ids and conflicts are as common as what is taken.
 const IDS: u64 = 600;
 const STREAMS: [(&str, &str); 5] =
@@ -126,23 +126,35 @@ async fn random_appends_end_as_the_domain_says() {
 
     let mut sent: Vec<Append> = Vec::new();
     let (mut taken, mut refused) = (0, 0);
+    // Of those that go their own way, a single event each.
+    let mut ones = [0, 0];
     for _ in 0..BATCHES {
         let tenant = tenant(1 + u64::from(dice.one_in(8)));
         let mut batch: Vec<Append> = Vec::new();
-        for _ in 0..dice.below(6) {
+        let one = dice.one_in(2);
+        for _ in 0..if one { 1 } else { dice.below(6) } {
             // Also one that is twice in the batch.
             let from = if dice.one_in(2) { &batch } else { &sent };
-            let append = dice.append(from);
+            let mut append = dice.append(from);
+            if one {
+                append.events.truncate(1);
+            }
             batch.push(append);
         }
         let theirs = server.append(tenant, Epoch(1), &batch).await.expect("an answer");
         let ours = oracle.append(tenant, Epoch(1), &batch).await.expect("an answer");
         assert_eq!(theirs, ours, "{batch:?}");
+        if let ([append], [outcome]) = (batch.as_slice(), ours.as_slice())
+            && append.events.len() == 1
+        {
+            ones[usize::from(outcome.is_ok())] += 1;
+        }
         taken += ours.iter().filter(|outcome| outcome.is_ok()).count();
         refused += ours.iter().filter(|outcome| outcome.is_err()).count();
         sent.extend(batch);
     }
     assert!(taken > 100 && refused > 100, "{taken} taken, {refused} refused");
+    assert!(ones.iter().all(|&some| some > 40), "of single events refused and taken: {ones:?}");
 
     for n in [1, 2] {
         let all = BatchLimit { events: usize::MAX, bytes: usize::MAX };

@@ -1,8 +1,8 @@
 //! The chain: nothing can be changed without its digest changing.
 
 use proptest::prelude::*;
-use rehome_domain::digest::{Digest, chain, sha256};
-use rehome_domain::event::{Event, EventType, Json, Timestamp};
+use rehome_domain::digest::{Digest, Parts, chain, sha256};
+use rehome_domain::event::{Event, EventType, Json, NewEvent, Timestamp};
 use rehome_domain::ids::EventId;
 use rehome_domain::stream::StreamName;
 
@@ -58,6 +58,32 @@ proptest! {
         let previous = Digest::new(previous);
         let same = content(&changed) == content(&event);
         prop_assert_eq!(chain(&previous, &changed) == chain(&previous, &event), same);
+    }
+
+    #[test]
+    fn a_store_that_numbers_and_chains_by_itself_comes_to_the_same_digest(
+        event in event(), previous in any::<[u8; 32]>(),
+    ) {
+        let new = NewEvent {
+            id: event.id,
+            event_type: event.event_type.clone(),
+            occurred_at: Some(event.occurred_at),
+            recorded_at: None,
+            data: event.data.clone(),
+            metadata: event.metadata.clone(),
+        };
+        let parts = Parts::of(&event.stream, &new);
+        let numbers = [
+            event.seq.to_be_bytes(),
+            event.version.to_be_bytes(),
+            event.occurred_at.micros().to_be_bytes(),
+            event.recorded_at.micros().to_be_bytes(),
+        ];
+        let by_hand = sha256(&[
+            &previous, &numbers[0], &parts.stream, &numbers[1], &parts.kind, &numbers[2],
+            &numbers[3], &parts.payload,
+        ]);
+        prop_assert_eq!(by_hand, chain(&Digest::new(previous), &event));
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //! is not is judged here, by the domain, on what the server found.
 
 use rehome_domain::append::{Append, AppendConflict, Appended, Decision, decide};
-use rehome_domain::event::{Event, Timestamp};
+use rehome_domain::digest::Parts;
+use rehome_domain::event::{Event, NewEvent, Timestamp};
 use rehome_domain::ids::{Epoch, TenantId};
 use rehome_domain::ledger::{Head, Ledger};
 use rehome_domain::stream::ExpectedVersion;
@@ -11,14 +12,18 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
-use super::{Answer, holder};
+use super::Answer;
 use crate::error::ServerError;
 use crate::rows::{self, Read};
-use crate::server::Server;
+use crate::server::{Client, LOCK_MS, Param, Server};
 
 const APPEND: &str = "SELECT o_append, o_outcome, o_seq, o_stream_type, o_stream_id, o_version, \
      o_event_id, o_event_type, o_occurred_at, o_recorded_at, o_data, o_metadata, o_digest, o_role, \
      o_epoch FROM {schema}.append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
+const APPEND_ONE: &str = "SELECT o_append, o_outcome, o_seq, o_stream_type, o_stream_id, o_version, \
+     o_event_id, o_event_type, o_occurred_at, o_recorded_at, o_data, o_metadata, o_digest, o_role, \
+     o_epoch FROM {schema}.append_one($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, \
+     $15)";
 
 /// The appends as the server takes them: one array per column.
 #[derive(Default)]
@@ -72,31 +77,14 @@ pub(super) async fn append(
     epoch: Epoch,
     appends: &[Append],
 ) -> Answer<Vec<AppendOutcome>> {
-    let columns = Columns::of(appends)?;
-    let epoch_sent = rows::int(epoch.0).unwrap_or(i64::MAX);
-    let rows = {
-        let mut client = server.client().await?;
-        client
-            .write(
-                APPEND,
-                &[
-                    (&tenant.uuid(), Type::UUID),
-                    (&epoch_sent, Type::INT8),
-                    (&holder::APPEND_WAITS_MS, Type::INT4),
-                    (&columns.stream_types, Type::TEXT_ARRAY),
-                    (&columns.stream_ids, Type::TEXT_ARRAY),
-                    (&columns.expected, Type::INT8_ARRAY),
-                    (&columns.counts, Type::INT4_ARRAY),
-                    (&columns.ids, Type::UUID_ARRAY),
-                    (&columns.types, Type::TEXT_ARRAY),
-                    (&columns.occurred, Type::INT8_ARRAY),
-                    (&columns.recorded, Type::INT8_ARRAY),
-                    (&columns.data, Type::TEXT_ARRAY),
-                    (&columns.metadata, Type::TEXT_ARRAY),
-                ],
-            )
-            .await?
+    let mut client = server.client().await?;
+    let rows = match appends {
+        [append] if append.events.len() == 1 && client.has_our_settings() => {
+            send_one(&mut client, tenant, epoch, append, &append.events[0]).await?
+        }
+        _ => send(&mut client, tenant, epoch, appends).await?,
     };
+    drop(client);
     let mut rows = rows.iter().peekable();
     match rows.peek() {
         None => Ledger::ABSENT.check_append(epoch)?,
@@ -123,6 +111,63 @@ pub(super) async fn append(
         outcomes.push(judge(append, &known, rows::count(row, VERSION)?)?);
     }
     Ok(outcomes)
+}
+
+async fn send(
+    client: &mut Client,
+    tenant: TenantId,
+    epoch: Epoch,
+    appends: &[Append],
+) -> Answer<Vec<Row>> {
+    let columns = Columns::of(appends)?;
+    let epoch = rows::int(epoch.0).unwrap_or(i64::MAX);
+    let params: [Param<'_>; 13] = [
+        (&tenant.uuid(), Type::UUID),
+        (&epoch, Type::INT8),
+        (&LOCK_MS, Type::INT4),
+        (&columns.stream_types, Type::TEXT_ARRAY),
+        (&columns.stream_ids, Type::TEXT_ARRAY),
+        (&columns.expected, Type::INT8_ARRAY),
+        (&columns.counts, Type::INT4_ARRAY),
+        (&columns.ids, Type::UUID_ARRAY),
+        (&columns.types, Type::TEXT_ARRAY),
+        (&columns.occurred, Type::INT8_ARRAY),
+        (&columns.recorded, Type::INT8_ARRAY),
+        (&columns.data, Type::TEXT_ARRAY),
+        (&columns.metadata, Type::TEXT_ARRAY),
+    ];
+    Ok(client.write(APPEND, &params).await?)
+}
+
+/// One event, as most appends are.
+async fn send_one(
+    client: &mut Client,
+    tenant: TenantId,
+    epoch: Epoch,
+    append: &Append,
+    event: &NewEvent,
+) -> Answer<Vec<Row>> {
+    let parts = Parts::of(&append.stream, event);
+    let epoch = rows::int(epoch.0).unwrap_or(i64::MAX);
+    let event_type: &str = &event.event_type;
+    let params: [Param<'_>; 15] = [
+        (&tenant.uuid(), Type::UUID),
+        (&epoch, Type::INT8),
+        (&LOCK_MS, Type::INT4),
+        (&append.stream.stream_type(), Type::TEXT),
+        (&append.stream.stream_id(), Type::TEXT),
+        (&expected(append.expected), Type::INT8),
+        (&event.id.uuid(), Type::UUID),
+        (&event_type, Type::TEXT),
+        (&event.occurred_at.map(Timestamp::micros), Type::INT8),
+        (&event.recorded_at.map(Timestamp::micros), Type::INT8),
+        (&event.data.as_str(), Type::TEXT),
+        (&event.metadata.as_str(), Type::TEXT),
+        (&parts.stream, Type::BYTEA),
+        (&parts.kind, Type::BYTEA),
+        (&parts.payload.as_slice(), Type::BYTEA),
+    ];
+    Ok(client.write(APPEND_ONE, &params).await?)
 }
 
 // Columns of the answer.

@@ -18,8 +18,6 @@ use crate::server::Server;
 /// How long one attempt at a row waits for its lock, in milliseconds. Short, because the appends that
 /// come later stand in the queue behind it.
 pub(super) const LOOK_AFTER_MS: i32 = 100;
-/// How long an append waits: all who can stand before it are ended by others or end by themselves.
-pub(super) const APPEND_WAITS_MS: i32 = 5_000;
 /// How long a holder may wait for its client without a byte.
 const STILL_FOR: Duration = Duration::from_millis(700);
 /// How long to wait for the row at all.

@@ -45,6 +45,7 @@ impl Kind {
             Self::Store => &[
                 include_str!("store/tables.sql"),
                 include_str!("store/append.sql"),
+                include_str!("store/append_one.sql"),
                 include_str!("store/replica.sql"),
                 include_str!("store/ledger.sql"),
             ],
@@ -59,14 +60,18 @@ impl Kind {
     /// The format that this code writes, and the newest that it reads.
     const fn format(self) -> i32 {
         match self {
-            Self::Store => 1,
-            Self::ControlPlane => 2,
+            Self::Store | Self::ControlPlane => 2,
         }
     }
 
     /// The scripts that bring a part of an older format to this code's.
     const fn upgrades(self, from: u32) -> &'static [&'static str] {
         match (self, from) {
+            (Self::Store, 1) => &[
+                include_str!("store/format_2.sql"),
+                include_str!("store/append.sql"),
+                include_str!("store/append_one.sql"),
+            ],
             (Self::ControlPlane, 1) => &[include_str!("control/memos.sql")],
             _ => &[],
         }
@@ -151,7 +156,8 @@ pub(crate) async fn upgrade(
         for script in kind.upgrades(found.format) {
             tx.batch(script).await?;
         }
-        // A control plane of format 2 can hold facts that readers of format 1 do not know.
+        // A control plane of format 2 can hold facts that readers of format 1 do not know; who writes a
+        // store calls functions of its format.
         tx.query(
             "UPDATE {schema}.meta SET format = $2, oldest_reader = $2, oldest_writer = $2 \
              WHERE kind = $1",
@@ -167,6 +173,8 @@ pub(crate) async fn upgrade(
 /// Of those that make or upgrade something in the schema, one at a time.
 async fn lock(tx: &mut Transaction<'_>, schema: &str) -> Result<(), ServerError> {
     let key = format!("rehome schema {schema}");
+    // To upgrade what is large may take longer than locks are waited for otherwise.
+    tx.batch("SET LOCAL lock_timeout = 0").await?;
     tx.query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", &[(&key, Type::TEXT)])
         .await?;
     Ok(())

@@ -45,6 +45,11 @@ impl Client {
         template.replace("{schema}", &self.schema)
     }
 
+    /// Whether the settings of the connection are ours: behind a pooler they are somebody's.
+    pub(crate) fn has_our_settings(&self) -> bool {
+        !self.unnamed
+    }
+
     /// One statement that changes nothing.
     pub(crate) async fn read(
         &mut self,

@@ -25,6 +25,7 @@ use deadpool_postgres::Pool;
 use rehome_ports::{Fault, FaultKind};
 
 pub(crate) use client::{Client, Param, Transaction};
+pub(crate) use pool::LOCK_MS;
 pub use url::{InvalidUrl, PostgresUrl};
 
 use crate::error::ServerError;

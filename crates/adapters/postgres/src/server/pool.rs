@@ -50,14 +50,20 @@ fn with_password(url: &PostgresUrl) -> Result<Config, ServerError> {
     Ok(config)
 }
 
-/// What our transactions rest on, whatever the server, the database or the role have as theirs; and
-/// that the server gives a statement up before we do, so that its end is known.
+/// How long a statement waits for a lock, unless it says otherwise, in milliseconds. Of appends: all
+/// who can stand before one are ended by others or end by themselves.
+pub(crate) const LOCK_MS: i32 = 5_000;
+
+/// What our transactions rest on, whatever the server, the database or the role have as theirs; that
+/// what is looked up by an index stays so while a table is small and grows; and that the server gives a
+/// statement up before we do, so that its end is known.
 fn with_settings(config: &mut Config, options: PostgresOptions) {
     let given = config.get_options().map(|given| format!("{given} ")).unwrap_or_default();
     let statement = options.answer_within.saturating_sub(Duration::from_secs(1));
     let (statement, idle) = (statement.as_millis(), options.answer_within.as_millis());
     config.options(format!(
-        "{given}-c default_transaction_isolation=read\\ committed -c statement_timeout={statement} \
+        "{given}-c default_transaction_isolation=read\\ committed -c enable_seqscan=off \
+         -c lock_timeout={LOCK_MS} -c statement_timeout={statement} \
          -c idle_in_transaction_session_timeout={idle}"
     ));
 }
