@@ -19,8 +19,8 @@ use crate::site::{SHARED, Site};
 
 const ROUNDS: usize = 5;
 
-/// p50 of one writer of that of the INSERT, and throughput of eight writers of that of one; medians
-/// of five periods each, in turns.
+/// p50 of one writer of that of the INSERT, and throughput of eight writers of that of one, of
+/// appends of a single event; medians of five periods each, in turns.
 pub(super) async fn ratios(source: &Database, folder: &Path, sizes: &Sizes) -> Result<Vec<Line>> {
     let site = Site::open(folder, &[SHARED]).await?;
     let wanted = tenants(1, sizes.large / 100, 12);
@@ -34,7 +34,8 @@ pub(super) async fn ratios(source: &Database, folder: &Path, sizes: &Sizes) -> R
             let load = site.load(wanted[0].tenant, writers, None)?;
             tokio::time::sleep(sizes.period).await;
             let record = load.stop(Duration::from_secs(10)).await;
-            seen.push(Latencies::of(record.appends().filter_map(Sent::latency).collect()));
+            let singles = record.appends().filter(|sent| sent.events == 1);
+            seen.push(Latencies::of(singles.filter_map(Sent::latency).collect()));
         }
     }
     site.close().await;
