@@ -7,9 +7,9 @@ mod world;
 
 use std::time::Duration;
 
-use rehome_domain::event::Json;
+use rehome_domain::event::{Json, Timestamp};
 use rehome_domain::ledger::Role;
-use rehome_domain::migration::{MirrorAck, OldSource, Options, Phase, State};
+use rehome_domain::migration::{CutoverPolicy, MirrorAck, OldSource, Options, Phase, State};
 use rehome_domain::stream::ExpectedVersion;
 use rehome_domain::verification::{Level, ViolationType};
 use rehome_engine::Subscription;
@@ -83,6 +83,40 @@ async fn a_window_that_is_over_is_closed_and_the_old_source_fenced() {
     assert_eq!(process.operations.purge(tenant, &store_id("a")).await.unwrap(), 50);
     assert_eq!(world.ledgers(tenant).await.0.role, Role::Absent);
     world.check(tenant, &Acked::default()).await;
+}
+
+/// An hour in seconds, by which a host's clock is off.
+const HOUR: i64 = 3_600;
+
+#[tokio::test(start_paused = true)]
+async fn a_window_is_as_long_as_promised_whatever_the_drivers_clock_says() {
+    for by_s in [-HOUR, HOUR] {
+        let world = World::new();
+        let tenant = world.tenant_with(1, 50).await;
+        let process = world.skewed_process("p1", by_s);
+        let options = Options { rollback_window_ms: 60_000, ..auto() };
+        let id = process.start(tenant, "b", options).await;
+        let ended = process.supervisor.run(id, |_| false).await.unwrap().migration;
+        let completed = ended.completed_at.expect("it was switched");
+        let closed = world.control.log(id, 0, 1_000).await.unwrap().pop().expect("a log").at;
+        let kept_ms = (closed.micros() - completed.micros()) / 1_000;
+        assert!((60_000..65_000).contains(&kept_ms), "{by_s} s off: kept for {kept_ms} ms");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cutover_is_at_its_moment_whatever_the_drivers_clock_says() {
+    for by_s in [-HOUR, HOUR] {
+        let world = World::new();
+        let tenant = world.tenant_with(1, 50).await;
+        let process = world.skewed_process("p1", by_s);
+        let moment = world.control.now().await.unwrap().micros() + 20_000_000;
+        let cutover = CutoverPolicy::At(Timestamp::from_micros(moment));
+        let id = process.start(tenant, "b", Options { cutover, ..auto() }).await;
+        let ended = process.drive_to_end(id).await;
+        let late_ms = (ended.completed_at.expect("it was switched").micros() - moment) / 1_000;
+        assert!((0..5_000).contains(&late_ms), "{by_s} s off: {late_ms} ms late");
+    }
 }
 
 #[tokio::test(start_paused = true)]

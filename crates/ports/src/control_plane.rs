@@ -217,6 +217,10 @@ pub trait ControlPlane: Send + Sync {
         actor: &str,
     ) -> Result<Route, ControlError>;
 
+    /// The time by which entries of the log are dated. Clocks of hosts differ; what an operator was
+    /// promised (a window, a moment for the cutover) is kept by this one.
+    async fn now(&self) -> Result<Timestamp, ControlError>;
+
     /// One migration.
     async fn migration(&self, id: MigrationId) -> Result<Migration, ControlError>;
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use rehome_domain::event::Timestamp;
 use rehome_domain::ids::{Epoch, MigrationId, StoreId, TenantId};
 use rehome_domain::migration::Migration;
 use rehome_domain::route::Route;
@@ -144,6 +145,11 @@ impl ControlPlane for SimulatedControl {
             plane.recover(tenant, rev, &store, n, base, &actor).await
         })
         .await
+    }
+
+    async fn now(&self) -> Result<Timestamp, ControlError> {
+        let inner = |plane: Arc<MemoryControlPlane>| async move { plane.now().await };
+        self.call("now", String::new(), done, inner).await
     }
 
     async fn migration(&self, id: MigrationId) -> Result<Migration, ControlError> {

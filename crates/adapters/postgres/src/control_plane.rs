@@ -68,7 +68,7 @@ impl PgControlPlane {
     }
 
     /// The time by the clock that was given.
-    fn now(&self) -> Option<Timestamp> {
+    fn told(&self) -> Option<Timestamp> {
         self.clock.as_ref().map(|clock| clock.now())
     }
 
@@ -82,7 +82,7 @@ impl PgControlPlane {
 
     async fn try_record(&self, change: &Change) -> Answer<Recorded> {
         let mut client = self.client().await?;
-        record::record(&mut client, change, self.now(), self.notices.channel()).await
+        record::record(&mut client, change, self.told(), self.notices.channel()).await
     }
 
     async fn try_recover(
@@ -99,7 +99,7 @@ impl PgControlPlane {
             let actor = actor.to_owned();
             let change = Change { tenant, migration, rev: Some(rev), fact, actor };
             let channel = self.notices.channel();
-            return Ok(record::record(&mut client, &change, self.now(), channel).await?.route);
+            return Ok(record::record(&mut client, &change, self.told(), channel).await?.route);
         }
         let mut to = migration::recovered(route.clone(), store, n, base);
         to.rev += 1;
@@ -184,6 +184,10 @@ impl ControlPlane for PgControlPlane {
         self.answer(self.try_recover((tenant, rev), (store, n, base), actor).await)
     }
 
+    async fn now(&self) -> Result<Timestamp, ControlError> {
+        ask!(self, now(self.told()))
+    }
+
     async fn migration(&self, id: MigrationId) -> Result<Migration, ControlError> {
         ask!(self, migration(id))
     }
@@ -202,11 +206,11 @@ impl ControlPlane for PgControlPlane {
     }
 
     async fn lease(&self, request: &LeaseRequest) -> Result<Lease, ControlError> {
-        ask!(self, lease(request, self.now()))
+        ask!(self, lease(request, self.told()))
     }
 
     async fn lease_holder(&self, id: MigrationId) -> Result<Option<ActiveLease>, ControlError> {
-        ask!(self, lease_holder(id, self.now()))
+        ask!(self, lease_holder(id, self.told()))
     }
 
     async fn release(&self, id: MigrationId, holder: &str) -> Result<(), ControlError> {

@@ -218,6 +218,10 @@ impl ControlPlane for SqliteControlPlane {
         self.write(move |tx| recover(tx, (tenant, rev), fact, actor, clock.now())).await
     }
 
+    async fn now(&self) -> Result<Timestamp, ControlError> {
+        Ok(self.clock.now())
+    }
+
     async fn migration(&self, id: MigrationId) -> Result<Migration, ControlError> {
         self.read(move |tx| known_migration(tx, id)).await
     }

@@ -20,7 +20,7 @@ pub struct Observation<'a> {
     pub target_healthy: bool,
     /// After a cutover that was rolled back, whether it is time to try again.
     pub retry_due: bool,
-    /// The driver's wall clock.
+    /// The control plane's wall clock.
     pub now: Timestamp,
 }
 

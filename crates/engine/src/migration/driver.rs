@@ -6,6 +6,7 @@ use rehome_domain::migration::{Command, Fact, Migration, Observation, Phase, Sta
 use rehome_ports::{Class, ControlError};
 use tokio::time::Instant;
 
+use super::control_time::ControlTime;
 use super::steps::{Context, CutoverEnd, DualWrite, StepError, Window};
 use crate::Engine;
 use crate::config::Backoff;
@@ -23,6 +24,7 @@ pub(crate) struct Driver {
     dual_write: Option<DualWrite>,
     window: Option<Window>,
     retry_at: Option<Instant>,
+    time: ControlTime,
     /// The row as it was last read.
     seen: Option<Migration>,
     /// Before the migration's row was last read.
@@ -39,6 +41,7 @@ impl Driver {
             dual_write: None,
             window: None,
             retry_at: None,
+            time: ControlTime::default(),
             seen: None,
             looked,
         }
@@ -158,7 +161,7 @@ impl Driver {
                 && mirror.failures == 0
                 && mirror.ended.is_none(),
             retry_due: self.retry_at.is_none_or(|at| Instant::now() >= at),
-            now: self.engine.clock.now(),
+            now: self.time.now(&*self.engine.control).await?,
         }))
     }
 

@@ -1,6 +1,7 @@
 //! Driving migrations: what operators ask for, who works on it, and the work.
 
 mod caretaker;
+mod control_time;
 mod driver;
 mod operations;
 mod plan;

@@ -36,6 +36,18 @@ impl Clock for VirtualClock {
     }
 }
 
+/// The wall clock of a host that is off.
+struct SkewedClock {
+    clock: Arc<dyn Clock>,
+    by_s: i64,
+}
+
+impl Clock for SkewedClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(self.clock.now().micros() + self.by_s * 1_000_000)
+    }
+}
+
 pub struct World {
     pub a: Arc<MemoryStore>,
     pub b: Arc<MemoryStore>,
@@ -87,18 +99,25 @@ impl World {
 
     /// A process of the deployment.
     pub fn process(&self, name: &str) -> Process {
-        self.process_that(name, FaultyControlPlane::new)
+        self.process_that(name, FaultyControlPlane::new, &self.clock)
+    }
+
+    /// A process on a host whose clock is so many seconds ahead.
+    pub fn skewed_process(&self, name: &str, by_s: i64) -> Process {
+        let clock: Arc<dyn Clock> = Arc::new(SkewedClock { clock: Arc::clone(&self.clock), by_s });
+        self.process_that(name, FaultyControlPlane::new, &clock)
     }
 
     /// A process that is told nothing of what others do to routes.
     pub fn deaf_process(&self, name: &str) -> Process {
-        self.process_that(name, FaultyControlPlane::deaf)
+        self.process_that(name, FaultyControlPlane::deaf, &self.clock)
     }
 
     fn process_that(
         &self,
         name: &str,
         plane: fn(Arc<dyn ControlPlane>, Arc<Script>) -> FaultyControlPlane,
+        clock: &Arc<dyn Clock>,
     ) -> Process {
         let (a, b, control) = (Script::new(), Script::new(), Script::new());
         let stores: [Arc<dyn LedgerStore>; 2] = [
@@ -106,11 +125,11 @@ impl World {
             Arc::new(FaultyStore::new(self.b.clone(), Arc::clone(&b))),
         ];
         let plane = plane(self.control.clone(), Arc::clone(&control));
-        let metrics = Metrics::new(Arc::clone(&self.clock), RETENTION);
+        let metrics = Metrics::new(Arc::clone(clock), RETENTION);
         let engine = Engine::watched(
             Arc::new(plane),
             Stores::new(stores, store_id("a")).unwrap(),
-            Arc::clone(&self.clock),
+            Arc::clone(clock),
             config(),
             Observers::new([metrics.observer()]),
         );

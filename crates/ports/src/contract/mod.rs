@@ -164,6 +164,7 @@ macro_rules! control_plane_contract {
                 the_unknown_is_refused,
                 a_migration_of_another_tenant_is_not_touched,
                 a_migration_that_is_over_does_not_touch_the_next_one,
+                the_log_is_dated_by_the_control_planes_time,
                 the_log_is_a_hash_chain,
                 the_log_is_read_in_pages,
                 what_people_write_is_kept_verbatim,

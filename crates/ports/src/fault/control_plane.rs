@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use rehome_domain::event::Timestamp;
 use rehome_domain::ids::{Epoch, MigrationId, StoreId, TenantId};
 use rehome_domain::migration::Migration;
 use rehome_domain::route::Route;
@@ -92,6 +93,10 @@ impl ControlPlane for FaultyControlPlane {
     ) -> Result<Route, ControlError> {
         let inner = self.inner.recover(tenant, rev, store, n, base, actor);
         self.run(ControlOp::Recover, inner).await
+    }
+
+    async fn now(&self) -> Result<Timestamp, ControlError> {
+        self.run(ControlOp::Now, self.inner.now()).await
     }
 
     async fn migration(&self, id: MigrationId) -> Result<Migration, ControlError> {

@@ -48,6 +48,8 @@ pub enum ControlOp {
     Record,
     /// `recover`
     Recover,
+    /// `now`
+    Now,
     /// `migration`
     Migration,
     /// `migrations`

@@ -241,6 +241,10 @@ impl ControlPlane for MemoryControlPlane {
         Ok(route)
     }
 
+    async fn now(&self) -> Result<Timestamp, ControlError> {
+        Ok(self.clock.now())
+    }
+
     async fn migration(&self, id: MigrationId) -> Result<Migration, ControlError> {
         Ok(lock(&self.rows).rows(id)?.migration.clone())
     }

@@ -1,6 +1,7 @@
 //! Records: the compare-and-set, the refusals, the log.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rehome_domain::ids::Epoch;
 use rehome_domain::migration::{
@@ -253,6 +254,21 @@ pub async fn a_migration_that_is_over_does_not_touch_the_next_one(
     subject.live(first, [Fact::ReplicaDropped, Fact::Purged { events: 3 }]).await;
     assert_eq!(subject.route().await, route);
     assert_eq!(route.migration, Some((second, Phase::DualWrite)));
+}
+
+pub async fn the_log_is_dated_by_the_control_planes_time(
+    control: Control,
+    clock: Arc<ManualClock>,
+) {
+    let subject = Subject::new(&control, &clock, 1).await;
+    let before = control.now().await.expect("the time");
+    let id = subject.start(1, Options::default()).await;
+    let after = control.now().await.expect("the time");
+    let at = subject.log(id).await[0].at;
+    assert!(before <= at && at <= after, "{before:?} {at:?} {after:?}");
+    clock.advance(Duration::from_secs(7));
+    let later = control.now().await.expect("the time");
+    assert_eq!(later.micros(), after.micros() + 7_000_000);
 }
 
 pub async fn the_log_is_a_hash_chain(control: Control, clock: Arc<ManualClock>) {

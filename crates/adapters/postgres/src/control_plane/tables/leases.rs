@@ -5,9 +5,10 @@ use rehome_domain::ids::MigrationId;
 use rehome_ports::{ActiveLease, Lease, LeaseRequest};
 use tokio_postgres::types::Type;
 
-use super::{TRIES, of_known};
+use super::{TRIES, first, of_known};
 use crate::control_plane::rows::int;
 use crate::control_plane::{Answer, busy, text};
+use crate::error::ServerError;
 use crate::server::{Client, Param};
 
 /// Longest lease: beyond it nobody lives, and times stay in range.
@@ -56,6 +57,14 @@ pub(crate) async fn lease(
         }
     }
     Err(busy().into())
+}
+
+/// The time by which leases run out and the log is dated.
+pub(crate) async fn now(client: &mut Client, told: Option<Timestamp>) -> Answer<Timestamp> {
+    let params: [Param<'_>; 1] = [(&told.map(Timestamp::micros), Type::INT8)];
+    let found = client.read("SELECT coalesce($1, {schema}.now_us())", &params).await?;
+    let now = first(&found, |columns| Ok(Timestamp::from_micros(columns.next()?)))?;
+    Ok(now.ok_or_else(|| ServerError::corrupt("no answer about the time"))?)
 }
 
 pub(crate) async fn lease_holder(
