@@ -143,6 +143,8 @@ pub enum Change {
     Resumed,
     /// [`Fact::Failed`].
     Failed,
+    /// [`Fact::Acknowledged`].
+    Acknowledged,
     /// [`Fact::Aborted`].
     Aborted {
         /// Whether to remove what was copied.
@@ -155,6 +157,7 @@ impl Change {
     pub fn fact(self) -> Fact {
         match self {
             Self::CopyStarted => Fact::CopyStarted,
+            Self::Acknowledged => Fact::Acknowledged,
             Self::CopyCompleted => Fact::CopyCompleted { events: 0 },
             Self::CutoverStarted => Fact::CutoverStarted { deadline_ms: 0 },
             Self::Switched(head) => Fact::Switched { head },

@@ -10,7 +10,8 @@ use crate::names::{NOW, Site, migration_id, tenant};
 use crate::rule::Rule;
 
 /// What the control plane holds about the tenant. Leases are not modelled: nobody waits for one, as
-/// if each ran out at once. Nor are logs: the domain's tests fold them.
+/// if each ran out at once. Nor are logs: the domain's tests fold them. Nor are marks and memos, from which
+/// nobody decides what to ask a store for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Control {
     /// The route row.

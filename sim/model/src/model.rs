@@ -90,7 +90,7 @@ pub const PROPERTIES: [&str; 7] = [
     "4 versions and conflicts are those of one store",
     "5 a subscriber sees every event once, in order",
     "6 no read misses what was acknowledged",
-    "7 a process that is alone finishes",
+    "7 always: a lone coordinator, and a lone router, finishes from here",
 ];
 
 impl Protocol {
@@ -188,6 +188,7 @@ impl Protocol {
             (left.pauses, Change::Paused),
             (self.bounds.left.pauses, Change::Resumed),
             (left.fails, Change::Failed),
+            (self.bounds.left.fails, Change::Acknowledged),
             (left.closes, Change::WindowClosed),
         ];
         actions.extend(

@@ -40,8 +40,8 @@ fn without_any_of_its_rules_the_protocol_violates_a_property() {
 
 #[test]
 fn each_run_has_its_own_name() {
-    let mut names: Vec<_> =
-        scenarios::SMALL.iter().chain(scenarios::LARGE).map(|run| run.name).collect();
+    let runs = [scenarios::SMALL, scenarios::LARGE, scenarios::DEEP].into_iter().flatten();
+    let mut names: Vec<_> = runs.map(|run| run.name).collect();
     names.sort_unstable();
     let all = names.len();
     names.dedup();
