@@ -17,18 +17,21 @@ use rehome_api::duration::Millis;
 use rehome_api::ndjson;
 use rehome_api::time::Time;
 use rehome_domain::append::Append;
-use rehome_domain::event::{EventType, Json, NewEvent};
-use rehome_domain::ids::{Epoch, EventId, StoreId, TenantId};
+use rehome_domain::event::{EventType, Json, NewEvent, Timestamp};
+use rehome_domain::ids::{Epoch, EventId, MigrationId, StoreId, TenantId};
 use rehome_domain::ledger::Activation;
+use rehome_domain::migration::{Fact, Options};
 use rehome_domain::stream::{ExpectedVersion, StreamName};
 use rehome_ports::clock::SystemClock;
 use rehome_ports::json::{self, JsonLimits};
 use rehome_ports::record::{
     read_fact, read_options, read_state, write_fact, write_options, write_state,
 };
-use rehome_ports::{BatchLimit, LedgerStore};
+use rehome_ports::{
+    BatchLimit, Change, ControlPlane as _, LeaseRequest, LedgerStore, Marks, Memo, Migrations,
+};
 use rehome_postgres::PostgresUrl;
-use rehome_sqlite::{SqliteStore, SqliteStoreOptions};
+use rehome_sqlite::{SqliteControlPlane, SqliteStore, SqliteStoreOptions};
 
 /// Longest that any one input may take, on a machine that does other things as well.
 const IN_TIME: Duration = Duration::from_secs(5);
@@ -317,6 +320,126 @@ fn value() -> impl Strategy<Value = rusqlite::types::Value> {
     ]
 }
 
+/// Where a value that makes no sense is put, and whether it could be.
+struct Plant {
+    outsider: rusqlite::Connection,
+    sql: String,
+    keep: rusqlite::types::Value,
+}
+
+impl Plant {
+    /// Puts the value into the last row of the table, past all checks; `None`: of a type that the table
+    /// cannot have at all.
+    fn put(
+        path: &std::path::Path,
+        (table, column): (&str, &str),
+        value: &rusqlite::types::Value,
+    ) -> Option<Self> {
+        let outsider = rusqlite::Connection::open(path).unwrap();
+        outsider.execute_batch("PRAGMA ignore_check_constraints = ON").unwrap();
+        let (order, key) = match table {
+            "ledger" | "events" | "streams" => ("rowid", "rowid"),
+            "routes" | "checkpoints" => ("tenant", "tenant"),
+            "migrations" => ("id", "id"),
+            // The last entry of a log, or a row beside one.
+            "log" => ("entry", "entry"),
+            _ => ("migration", "migration"),
+        };
+        let read = format!("SELECT {column} FROM {table} ORDER BY {order} DESC LIMIT 1");
+        let keep = outsider.query_row(&read, [], |row| row.get(0)).unwrap();
+        let sql = format!(
+            "UPDATE {table} SET {column} = ?1 WHERE {key} = (SELECT max({order}) FROM {table})"
+        );
+        outsider.execute(&sql, [value]).is_ok().then_some(Self { outsider, sql, keep })
+    }
+
+    fn take_back(self) {
+        self.outsider.execute(&self.sql, [&self.keep]).unwrap();
+    }
+}
+
+/// The same of a control plane: routes, migrations, logs, leases, marks, memos, checkpoints.
+#[test]
+fn rows_of_a_control_plane_that_make_no_sense_are_refused() {
+    const ID: MigrationId = MigrationId::new(uuid::Uuid::from_u128(5));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("control.db");
+    let tenant = TenantId::new(uuid::Uuid::from_u128(TENANT));
+    let open = || SqliteControlPlane::open(path.clone(), true, Arc::new(SystemClock));
+    let change = |rev, fact| {
+        let actor = "a test".to_owned();
+        Change { tenant, migration: ID, rev: Some(rev), fact, actor }
+    };
+    runtime.block_on(async {
+        let plane = open().await.unwrap();
+        let route = plane.create_route(tenant, &"a".parse().unwrap()).await.unwrap();
+        let route = plane.mark_created(tenant, route.epoch).await.unwrap();
+        let options = Options::default();
+        let started = Fact::Started { migration: ID, target: "b".parse().unwrap(), options };
+        let route = plane.record(change(route.rev, started)).await.unwrap().route;
+        plane.record(change(route.rev, Fact::CopyStarted)).await.unwrap();
+        let lease = LeaseRequest { migration: ID, holder: "me".to_owned(), ttl_ms: 3_600_000 };
+        plane.lease(&lease).await.unwrap();
+        plane.set_marks(ID, &Marks::default()).await.unwrap();
+        let memo = Memo { at: Timestamp::from_micros(1), text: "{}".to_owned() };
+        plane.set_memo(ID, "a", &memo).await.unwrap();
+        plane.set_checkpoint(tenant, "all", 7).await.unwrap();
+        plane.close().await;
+    });
+    let places = proptest::sample::select(vec![
+        ("routes", "rev"),
+        ("routes", "store"),
+        ("routes", "epoch"),
+        ("routes", "n"),
+        ("routes", "base"),
+        ("routes", "migration"),
+        ("routes", "phase"),
+        ("migrations", "source"),
+        ("migrations", "m"),
+        ("migrations", "phase"),
+        ("migrations", "state"),
+        ("migrations", "options"),
+        ("migrations", "cutover_attempts"),
+        ("migrations", "created_at"),
+        ("log", "at"),
+        ("log", "fact"),
+        ("log", "hash"),
+        ("leases", "expires_at"),
+        ("marks", "copy_rate"),
+        ("marks", "read_back_seq"),
+        ("memos", "at"),
+        ("memos", "text"),
+        ("checkpoints", "seq"),
+    ]);
+    let ended = runner(200).run(&(places, value()), |(place, value)| {
+        let Some(planted) = Plant::put(&path, place, &value) else { return Ok(()) };
+        runtime.block_on(async {
+            let plane = open().await.unwrap();
+            drop(plane.route(tenant).await);
+            drop(plane.routes(None, 10).await);
+            drop(plane.migration(ID).await);
+            let which = Migrations { limit: 10, ..Migrations::default() };
+            drop(plane.migrations(which).await);
+            drop(plane.log(ID, 0, 10).await);
+            drop(plane.lease_holder(ID).await);
+            drop(plane.marks(ID).await);
+            drop(plane.memo(ID, "a").await);
+            drop(plane.checkpoint(tenant, "all").await);
+            // Judged by what is there, and refused: nothing begins twice.
+            let options = Options::default();
+            let again = Fact::Started { migration: ID, target: "b".parse().unwrap(), options };
+            assert!(plane.record(change(0, again)).await.is_err());
+            plane.close().await;
+        });
+        planted.take_back();
+        Ok(())
+    });
+    if let Err(failed) = ended {
+        panic!("{failed}");
+    }
+}
+
 /// Rows that no rehome has written are told of as what they are; reading them never ends a process.
 #[test]
 fn rows_of_a_store_that_make_no_sense_are_refused() {
@@ -357,24 +480,7 @@ fn rows_of_a_store_that_make_no_sense_are_refused() {
         ("streams", "version"),
     ]);
     let ended = runner(120).run(&(places, value()), |((table, column), value)| {
-        let outsider = rusqlite::Connection::open(&path).unwrap();
-        outsider.execute_batch("PRAGMA ignore_check_constraints = ON; SAVEPOINT plant").unwrap();
-        let plant = format!(
-            "UPDATE {table} SET {column} = ?1 WHERE rowid = (SELECT max(rowid) FROM {table})"
-        );
-        let keep: rusqlite::types::Value = outsider
-            .query_row(
-                &format!("SELECT {column} FROM {table} ORDER BY rowid DESC LIMIT 1"),
-                [],
-                |row| row.get(0),
-            )
-            .unwrap();
-        let planted = outsider.execute(&plant, [&value]).is_ok();
-        outsider.execute_batch("RELEASE plant").unwrap();
-        if !planted {
-            // Of a type that the table cannot have at all.
-            return Ok(());
-        }
+        let Some(planted) = Plant::put(&path, (table, column), &value) else { return Ok(()) };
         runtime.block_on(async {
             let store = store(&path).await;
             let limit = BatchLimit { events: 100, bytes: 1 << 20 };
@@ -388,7 +494,7 @@ fn rows_of_a_store_that_make_no_sense_are_refused() {
             drop(store.append(tenant, Epoch(1), &[]).await);
             store.close().await;
         });
-        outsider.execute(&plant, [&keep]).unwrap();
+        planted.take_back();
         Ok(())
     });
     if let Err(failed) = ended {

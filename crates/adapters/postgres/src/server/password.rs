@@ -88,6 +88,9 @@ fn fields(line: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prop_assert_eq;
+    use proptest::test_runner::{Config, TestRunner};
+
     use super::find_line;
 
     const FILE: &str = "# a comment\n\
@@ -97,6 +100,29 @@ mod tests {
         \\:\\:1:5432:*:u:v6\n\
         too:short\n\
         *:*:*:*:last";
+
+    /// Whatever the fields are: a line that is written by the rules gives its password back, and a file of
+    /// anything gives an answer.
+    #[test]
+    fn any_password_is_found_as_it_was_written_and_any_file_is_read() {
+        let written = |field: &str| field.replace('\\', "\\\\").replace(':', "\\:");
+        let field = || "[^\r\n]{0,12}";
+        let fields = (field(), field(), field(), field(), field(), ".{0,60}");
+        let config = Config { failure_persistence: None, ..Config::default() };
+        let ended = TestRunner::new(config).run(&fields, |(h, p, d, u, password, noise)| {
+            let wanted = [h.as_str(), &p, &d, &u];
+            let line = wanted.map(written).join(":") + ":" + &written(&password);
+            let is_comment = line.starts_with('#');
+            let found = find_line(&line, &wanted);
+            prop_assert_eq!(found, (!is_comment).then(|| password.clone()));
+            // What is around it neither hides it nor is found for it, unless it fits too.
+            drop(find_line(&noise, &wanted));
+            let file = format!("too:short\n{line}\n{noise}");
+            prop_assert_eq!(is_comment || find_line(&file, &wanted) == Some(password), true);
+            Ok(())
+        });
+        assert_eq!(ended, Ok(()));
+    }
 
     #[test]
     fn the_first_line_that_fits_has_the_password() {
