@@ -160,6 +160,8 @@ fn sqlite_kind(error: ffi::Error, message: Option<&str>) -> FaultKind {
         | ErrorCode::DatabaseLocked
         | ErrorCode::FileLockingProtocolFailed => FaultKind::Locked,
         ErrorCode::DiskFull => FaultKind::Full,
+        // The index of the write-ahead log is a file too, and is made longer when it is opened.
+        _ if error.extended_code == ffi::SQLITE_IOERR_SHMSIZE => FaultKind::Full,
         ErrorCode::ReadOnly => FaultKind::ReadOnly,
         ErrorCode::NotADatabase => FaultKind::Foreign("it is not a SQLite database".to_owned()),
         ErrorCode::CannotOpen

@@ -1,10 +1,12 @@
 //! What is left after a process ended without saying so.
 
-use rehome_domain::ids::Epoch;
-use rehome_ports::LedgerStore;
+use rehome_domain::ids::{Epoch, MigrationId};
+use rehome_domain::migration::{Fact, Options};
+use rehome_ports::{Change, ControlPlane as _, LedgerStore};
+use uuid::Uuid;
 
 use crate::child::Other;
-use crate::kit::{activate, append, audited, fill, folder, open, store, tenant};
+use crate::kit::{activate, append, audited, fill, folder, open, open_control, store, tenant};
 
 /// How the end of a write-ahead log can be after the power was lost.
 #[derive(Clone, Copy, Debug)]
@@ -68,6 +70,61 @@ async fn a_torn_write_ahead_log_loses_nothing_that_was_committed_before_the_tear
         fill(&store, tenant(1), left + 1, left + 1).await;
         assert_eq!(audited(&store, tenant(1)).await.len() as u64, left + 1, "{tear:?}");
         store.close().await;
+        std::fs::remove_dir_all(&torn).unwrap();
+    }
+}
+
+/// The same of a control plane: each fact that was recorded before the tear is there with the route that it
+/// made, and none that came after it.
+#[tokio::test]
+async fn a_torn_log_of_a_control_plane_keeps_routes_and_facts_together() {
+    const MIGRATION: MigrationId = MigrationId::new(Uuid::from_u128(5));
+    let folder = folder();
+    let (path, log) = (folder.path().join("control.db"), folder.path().join("control.db-wal"));
+    let plane = open_control(&path, true).await.unwrap();
+    let route = plane.create_route(tenant(1), &"a".parse().unwrap()).await.unwrap();
+    let route = plane.mark_created(tenant(1), route.epoch).await.unwrap();
+    let change = |rev, fact| Change {
+        tenant: tenant(1),
+        migration: MIGRATION,
+        rev: Some(rev),
+        fact,
+        actor: "a test".to_owned(),
+    };
+    let started = Fact::Started {
+        migration: MIGRATION,
+        target: "b".parse().unwrap(),
+        options: Options::default(),
+    };
+    let mut rev = plane.record(change(route.rev, started)).await.unwrap().route.rev;
+    // Where each fact ends in the log, and the revision that it made.
+    let mut ends = vec![(std::fs::read(&log).unwrap().len(), rev)];
+    for fact in [Fact::CopyStarted, Fact::Paused, Fact::Resumed, Fact::Paused, Fact::Resumed] {
+        rev = plane.record(change(rev, fact)).await.unwrap().route.rev;
+        ends.push((std::fs::read(&log).unwrap().len(), rev));
+    }
+    assert!(ends.windows(2).all(|pair| pair[0].0 < pair[1].0), "the log was begun anew: {ends:?}");
+    let (database, whole) = (std::fs::read(&path).unwrap(), std::fs::read(&log).unwrap());
+
+    let places = ends.windows(2).flat_map(|pair| [pair[0].0 + 1, pair[1].0 - 1]);
+    for tear in places.flat_map(|at| [Tear::Cut(at), Tear::Flipped(at), Tear::Zeroed(at)]) {
+        let torn = folder.path().join("torn");
+        std::fs::create_dir(&torn).unwrap();
+        let path = torn.join("control.db");
+        std::fs::write(&path, &database).unwrap();
+        std::fs::write(torn.join("control.db-wal"), tear.of(whole.clone())).unwrap();
+
+        let kept = ends.iter().filter(|(end, _)| *end <= tear.place()).count();
+        let plane = open_control(&path, false).await.unwrap();
+        let route = plane.route(tenant(1)).await.unwrap().unwrap();
+        assert_eq!(route.rev, ends[kept - 1].1, "{tear:?}");
+        assert_eq!(plane.log(MIGRATION, 0, 100).await.unwrap().len(), kept, "{tear:?}");
+        let migration = plane.migration(MIGRATION).await.unwrap();
+        assert_eq!(Some((MIGRATION, migration.state.phase())), route.migration, "{tear:?}");
+        // It goes on from there.
+        let aborted = change(route.rev, Fact::Aborted { purge: false });
+        assert_eq!(plane.record(aborted).await.unwrap().route.rev, route.rev + 1);
+        plane.close().await;
         std::fs::remove_dir_all(&torn).unwrap();
     }
 }
