@@ -154,6 +154,21 @@ impl Cluster {
         Ok(run(&mut psql)?.trim_end().to_owned())
     }
 
+    /// Writes all of `database` to `file`, as backups are made.
+    pub fn dump(&self, database: &str, file: &Path) -> Result<()> {
+        let mut dump = Command::new(self.programs.join("pg_dump"));
+        dump.args(["--clean", "--if-exists", "--dbname", &self.administrator_url(database)]);
+        run(dump.arg("--file").arg(file)).map(drop)
+    }
+
+    /// Makes `database` again what it was when it was dumped.
+    pub fn restore(&self, database: &str, file: &Path) -> Result<()> {
+        let mut psql = Command::new(self.programs.join("psql"));
+        psql.args(["--no-psqlrc", "--quiet", "--single-transaction", "--set", "ON_ERROR_STOP=1"])
+            .args(["--dbname", &self.administrator_url(database)]);
+        run(psql.arg("--file").arg(file)).map(drop)
+    }
+
     /// A number that no other database of this server has.
     pub(crate) fn next_database(&self) -> u64 {
         self.databases.fetch_add(1, Ordering::Relaxed) + 1

@@ -169,6 +169,16 @@ impl<'a> Stage<'a> {
         self.server(server).sql(self.databases[&server].name(), statements)
     }
 
+    /// Backs the deployment's database there up to a file.
+    pub fn dump(&self, server: Server, file: &Path) -> Result<()> {
+        self.server(server).dump(self.databases[&server].name(), file)
+    }
+
+    /// Makes the deployment's database there again what it was when it was backed up.
+    pub fn restore(&self, server: Server, file: &Path) -> Result<()> {
+        self.server(server).restore(self.databases[&server].name(), file)
+    }
+
     /// A session of somebody else's in that database: it runs what it is told.
     pub fn session(&self, server: Server) -> Result<Process> {
         let mut psql = Command::new(self.server(server).programs().join("psql"));

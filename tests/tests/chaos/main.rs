@@ -5,6 +5,7 @@
 //! | `scripted` | a tenant there and back under a script from a printed seed; `cargo xtask chaos` plays for longer |
 //! | `killed` | kill -9 at each failpoint; another process goes on |
 //! | `named` | schedules that are worth a name |
+//! | `restored` | databases that are again what they were when they were backed up |
 //! | `outages` | servers and connections that go and come back |
 //! | `planted` | the checker finds what is planted |
 //!
@@ -17,6 +18,7 @@ mod killed;
 mod named;
 mod outages;
 mod planted;
+mod restored;
 mod scripted;
 
 use std::sync::{Mutex, OnceLock, PoisonError};

@@ -1,8 +1,8 @@
 //! Servers and connections that go and come back. Nobody helps: the processes that were running when
 //! it began are those that are running when it is over.
 
-use anyhow::{Context as _, Result};
-use rehome_cluster::Direction;
+use anyhow::{Context as _, Result, ensure};
+use rehome_cluster::{Direction, Proxy};
 use rehome_tests::chaos::{Cast, Server, Servers, Stage, Who, Work};
 use rehome_tests::process::wait_for;
 
@@ -150,6 +150,53 @@ fn an_append_whose_answer_is_lost_is_there_once() -> Result<()> {
             cast.wait_for_acks(&APPS, 10)?;
         }
         finish(stage, cast, Server::Shared)
+    })
+}
+
+/// The plan of a start asks the target. One that is away, or takes connections and says nothing, is told
+/// of, and nothing has begun anywhere.
+#[test]
+fn a_start_whose_target_does_not_answer_is_refused_and_leaves_nothing() -> Result<()> {
+    let refuse = |proxy: &Proxy| proxy.refuse();
+    let stall = |proxy: &Proxy| {
+        proxy.stall(Direction::Down);
+        Ok(())
+    };
+    let faults: [&dyn Fn(&Proxy) -> Result<()>; 2] = [&refuse, &stall];
+    on_a_stage("", |stage| {
+        let mut cast = writing(stage)?;
+        for fault in faults {
+            fault(stage.proxy(DRIVER, Server::Dedicated))?;
+            cast.start_driver(DRIVER, "", &TO_DEDICATED)?;
+            let status = cast.of(DRIVER)?.end()?;
+            let said = cast.of(DRIVER)?.complained()?;
+            ensure!(!status.success() && said.contains("dedicated"), "{status}: {said}");
+            ensure!(stage.migrations()?.is_empty(), "it began");
+            ensure!(stage.sql(Server::Dedicated, "SELECT count(*) FROM rehome.ledger")? == "0");
+            stage.mend_proxies()?;
+        }
+        cast.start_driver(DRIVER, "", &TO_DEDICATED)?;
+        comes_through(stage, cast)
+    })
+}
+
+/// The migration began, and whoever began it is not told. It must be one migration, and go on.
+#[test]
+fn a_start_whose_answer_is_lost_has_begun_once() -> Result<()> {
+    on_a_stage("", |stage| {
+        let mut cast = writing(stage)?;
+        stage.proxy(DRIVER, Server::Control).lose_reply(b"\"started\"")?;
+        cast.start_driver(DRIVER, "", &TO_DEDICATED)?;
+        wait_for("a lost answer", || {
+            Ok(stage.proxy(DRIVER, Server::Control).sprung()?.then_some(()))
+        })?;
+        if !cast.of(DRIVER)?.end()?.success() {
+            let said = cast.of(DRIVER)?.complained()?;
+            ensure!(stage.migrations()?.len() == 1, "there is no migration: {said}");
+            cast.start_driver(DRIVER, "", &Work::Resume)?;
+        }
+        ensure!(stage.migrations()?.len() == 1, "it began twice");
+        comes_through(stage, cast)
     })
 }
 
