@@ -309,6 +309,7 @@ impl Work {
             let extended = self.replica.extend(&feed.events).await;
             self.tell(feed.events.len() as u64, began, &extended);
             extended?;
+            crate::failpoint::hit("mirror.extended");
         }
         let (source_seq, target_seq) = (feed.ledger.head.seq, self.replica.head.seq);
         self.shared.change(|status| {

@@ -93,6 +93,8 @@ impl Servers {
 /// A deployment with a history in its default store, and what was sent to it.
 pub struct Stage<'a> {
     servers: &'a Servers,
+    /// Whether the tenant had a history before.
+    imported: bool,
     databases: BTreeMap<Server, Database>,
     proxies: BTreeMap<(Who, Server), Proxy>,
     folder: TempDir,
@@ -113,6 +115,11 @@ impl<'a> Stage<'a> {
     /// Makes a deployment on the servers and imports the history. `migration` are lines for
     /// `[migration]` of its configuration, beside ours.
     pub fn new(servers: &'a Servers, migration: &str) -> Result<Self> {
+        Self::make(servers, migration, &history::lines()?)
+    }
+
+    /// Imports these lines: all of the history, or nothing.
+    fn make(servers: &'a Servers, migration: &str, lines: &str) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("rehome-chaos-").tempdir()?;
         let database = |server: Server| Ok((server, servers.database(server)?));
         let databases: BTreeMap<_, _> =
@@ -125,12 +132,13 @@ impl<'a> Stage<'a> {
         }
         let records = RefCell::default();
         let programs = programs()?;
-        let stage = Self { servers, databases, proxies, folder, programs, records };
+        let imported = !lines.is_empty();
+        let stage = Self { servers, imported, databases, proxies, folder, programs, records };
         for who in Who::ALL.into_iter().map(Some).chain([None]) {
             fs::write(stage.config(who), stage.configuration(who, migration)?)?;
         }
         let events = stage.path().join("history.ndjson");
-        fs::write(&events, history::lines()?)?;
+        fs::write(&events, lines)?;
         let mut import = stage.command(None, "");
         let import = import.args(["import", "--store", Server::Shared.name()]).arg(&events);
         let import = import.output()?;
@@ -146,7 +154,16 @@ impl<'a> Stage<'a> {
         migration: &str,
         play: impl FnOnce(&Stage<'_>) -> Result<T>,
     ) -> Result<T> {
-        let stage = Stage::new(servers, migration)?;
+        Stage::new(servers, migration)?.play(play)
+    }
+
+    /// The same where the tenant does not exist yet.
+    pub fn bare<T>(servers: &Servers, play: impl FnOnce(&Stage<'_>) -> Result<T>) -> Result<T> {
+        Stage::make(servers, "", "")?.play(play)
+    }
+
+    fn play<T>(self, play: impl FnOnce(&Stage<'_>) -> Result<T>) -> Result<T> {
+        let stage = self;
         let played = play(&stage);
         played.map_err(|error| {
             let kept = stage.folder.keep();
@@ -302,7 +319,7 @@ impl<'a> Stage<'a> {
     /// All that is known to have been sent and seen, as the records have it now.
     pub fn known(&self) -> Result<Known> {
         let records = self.records.borrow();
-        let mut known = history::known()?;
+        let mut known = if self.imported { history::known()? } else { Known::default() };
         for (_, load) in records.loads.iter().filter(|(_, load)| load.exists()) {
             known.add_load(load)?;
         }

@@ -9,7 +9,7 @@ use rehome_tests::history::TENANT;
 use rehome_tests::process::wait_for;
 
 use crate::named::{LOAD, finish};
-use crate::on_a_stage;
+use crate::{on_a_bare_stage, on_a_stage};
 
 const APP: Who = Who::App(0);
 const DRIVER: Who = Who::Driver(0);
@@ -60,7 +60,39 @@ fn moves_die_at(points: &[&str]) -> Result<()> {
 #[test]
 fn killed_before_the_cutover() -> Result<()> {
     // The way back has next to nothing to copy: the death in the copy is on the way there.
-    moves_die_at(&["copy.extended", "prepare.adopted", "copy.completed", "cutover.ready"])
+    moves_die_at(&[
+        "copy.extended",
+        "start.recorded",
+        "prepare.adopted",
+        "copy.completed",
+        "mirror.extended",
+        "cutover.ready",
+    ])
+}
+
+/// Whoever writes first to a tenant dies while the tenant is made; another makes it, and it can move.
+#[test]
+fn killed_in_the_creation_of_a_tenant() -> Result<()> {
+    for point in ["create.routed", "create.activated", "create.completed"] {
+        let played = on_a_bare_stage(|stage| {
+            let mut cast = Cast::new(stage, LOAD);
+            cast.start_app(APP, &format!("{point}=kill"))?;
+            cast.of(APP)?.dies()?;
+            cast.kill(APP)?;
+            stage.check(Moment::Between)?;
+            cast.start_app(APP, "")?;
+            cast.writes(APP)?;
+            cast.wait_for_acks(&[APP], 10)?;
+            stage.check(Moment::Between)?;
+            cast.start_driver(DRIVER, "", &Work::Start { to: "dedicated", more: &[] })?;
+            cast.of(DRIVER)?.succeeds()?;
+            cast.bury()?;
+            cast.wait_for_acks(&[APP], 10)?;
+            finish(stage, cast, Server::Dedicated)
+        });
+        played.with_context(|| format!("killed at {point}"))?;
+    }
+    Ok(())
 }
 
 #[test]
@@ -106,6 +138,16 @@ fn killed_in_a_roll_back() -> Result<()> {
 fn killed_while_cleaning_up_after_an_abort() -> Result<()> {
     on_a_stage("", |stage| {
         let mut cast = writing(stage)?;
+        // Its driver is dead already; who aborts dies before anything is cleaned up.
+        let start = Work::Start { to: "dedicated", more: &[] };
+        dies(&mut cast, stage, "prepare.adopted=kill", &start)?;
+        let id = hex(&stage.last()?.id);
+        let abort = ["migration", "abort", &id, "--purge-target"];
+        ensure!(!stage.run_with_failpoint("abort.recorded=kill", &abort)?, "it came to a good end");
+        stage.check(Moment::Between)?;
+        ensure!(stage.last()?.phase == "rolled_back", "it is {}", stage.last()?.phase);
+        stage.run(&["migration", "resume", &id, "--keep-window"])?;
+
         for point in ["abort.dropped", "purge.chunk"] {
             let manual = Work::Start { to: "dedicated", more: &["--cutover", "manual"] };
             cast.start_driver(DRIVER, &format!("{point}=kill"), &manual)?;

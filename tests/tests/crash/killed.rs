@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use crate::site::{DEDICATED, Free, SHARED, Site, TENANT, on_a_site, on_a_site_until_free};
+use crate::site::{
+    DEDICATED, Free, SHARED, Site, TENANT, on_a_bare_site, on_a_site, on_a_site_until_free,
+};
 use rehome_tests::process::Process;
 
 /// Writers of a run, and their events per second.
@@ -27,6 +29,35 @@ fn heir_migrates(site: &Site, load: Process) -> Result<()> {
     site.finish(DEDICATED).map(drop)
 }
 
+/// Whoever writes first to a tenant dies while the tenant is made; others make it, and it can move.
+fn creation_dies_at(point: &str) -> Result<()> {
+    on_a_bare_site(|site| {
+        site.load(&format!("{point}=kill"), WRITERS, RATE)?.dies()?;
+        site.check_between()?;
+        let load = write(site)?;
+        site.check_between()?;
+        site.start("", &[])?.succeeds()?;
+        site.wait_for_acks(20)?;
+        load.ends_well()?;
+        site.finish(DEDICATED).map(drop)
+    })
+}
+
+#[test]
+fn killed_after_the_row_of_a_new_tenant_was_made() -> Result<()> {
+    creation_dies_at("create.routed")
+}
+
+#[test]
+fn killed_after_the_store_of_a_new_tenant_was_activated() -> Result<()> {
+    creation_dies_at("create.activated")
+}
+
+#[test]
+fn killed_after_a_creation_was_complete() -> Result<()> {
+    creation_dies_at("create.completed")
+}
+
 /// The driver of a migration dies there.
 fn migration_dies_at(point: &str) -> Result<()> {
     on_a_site(|site| {
@@ -35,6 +66,11 @@ fn migration_dies_at(point: &str) -> Result<()> {
         site.check_between()?;
         heir_migrates(site, load)
     })
+}
+
+#[test]
+fn killed_after_the_start_was_recorded() -> Result<()> {
+    migration_dies_at("start.recorded")
 }
 
 #[test]
@@ -50,6 +86,11 @@ fn killed_after_a_part_was_copied() -> Result<()> {
 #[test]
 fn killed_before_the_end_of_the_copy_was_recorded() -> Result<()> {
     migration_dies_at("copy.completed")
+}
+
+#[test]
+fn killed_after_a_part_was_mirrored() -> Result<()> {
+    migration_dies_at("mirror.extended")
 }
 
 #[test]
@@ -205,6 +246,25 @@ fn abort_dies_at(point: &str, purge: bool) -> Result<()> {
         load.ends_well()?;
         site.finish(SHARED)?;
         // What was left there, or nothing, is no obstacle for the next one.
+        site.start("", &[])?.succeeds()?;
+        site.finish(DEDICATED).map(drop)
+    })
+}
+
+/// The process that aborts dies before it cleans up, with the driver dead as well.
+#[test]
+fn killed_after_an_abort_was_recorded() -> Result<()> {
+    on_a_site(|site| {
+        let load = write(site)?;
+        site.start("prepare.adopted=kill", &[])?.dies()?;
+        let id = site.last_id()?;
+        let abort = ["migration", "abort", &id, "--purge-target"];
+        site.spawn("abort.recorded=kill", &abort)?.dies()?;
+        site.check_between()?;
+        ensure!(site.last()?.phase == "rolled_back", "it is {}", site.last()?.phase);
+        site.on_last("resume", &["--keep-window"])?;
+        load.ends_well()?;
+        site.finish(SHARED)?;
         site.start("", &[])?.succeeds()?;
         site.finish(DEDICATED).map(drop)
     })

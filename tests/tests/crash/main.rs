@@ -9,6 +9,7 @@
 //! | `points` | the list of failpoints, and that it is whole |
 //! | `killed` | kill -9 at each of them; another process goes on |
 //! | `asleep` | stopped there, overtaken, woken: what comes late is refused |
+//! | `full` | a disk without room under the target, and under the source |
 //! | `random` | kill -9 of drivers and writers at times drawn from a printed seed |
 //! | `together` | several processes steer and write at once |
 //! | `planted` | the checker finds each kind of violation that is planted |
@@ -19,6 +20,7 @@
 #![cfg(target_os = "linux")]
 
 mod asleep;
+mod full;
 mod killed;
 mod planted;
 mod points;

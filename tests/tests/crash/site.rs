@@ -48,7 +48,29 @@ type Content = Vec<(OsString, Vec<u8>)>;
 
 /// Plays `scenario` on a site of its own, which is kept if it fails.
 pub(crate) fn on_a_site(scenario: impl FnOnce(&Site) -> Result<()>) -> Result<()> {
-    let site = Site::new()?;
+    play(Site::new()?, scenario)
+}
+
+/// The same with one store on a small disk.
+pub(crate) fn on_a_small_disk(
+    small: &str,
+    mib: u32,
+    scenario: impl FnOnce(&Site) -> Result<()>,
+) -> Result<()> {
+    play(Site::on_small_disk(small, mib)?, |site| {
+        let played = scenario(site);
+        // So that the folder can be removed; the namespace goes anyway.
+        let _ = Command::new("umount").arg("--lazy").arg(site.path().join("small")).status();
+        played
+    })
+}
+
+/// The same on a site where the tenant does not exist yet.
+pub(crate) fn on_a_bare_site(scenario: impl FnOnce(&Site) -> Result<()>) -> Result<()> {
+    play(Site::bare()?, scenario)
+}
+
+fn play(site: Site, scenario: impl FnOnce(&Site) -> Result<()>) -> Result<()> {
     let played = scenario(&site);
     played.map_err(|error| {
         let kept = site.folder.keep();
@@ -82,6 +104,8 @@ pub(crate) enum Free {
 /// A deployment, and what was sent to it.
 pub(crate) struct Site {
     folder: TempDir,
+    /// Whether the tenant had a history before.
+    imported: bool,
     records: RefCell<Vec<PathBuf>>,
     processes: Cell<u32>,
 }
@@ -96,7 +120,63 @@ impl Site {
         for (name, bytes) in template {
             fs::write(folder.path().join(name), bytes)?;
         }
-        Ok(Self { folder, records: RefCell::default(), processes: Cell::new(0) })
+        Ok(Self::with(folder, true))
+    }
+
+    /// A site whose store `small` is on a disk of its own, of so many MiB. Only in a namespace of
+    /// one's own, where a file system can be mounted.
+    pub(crate) fn on_small_disk(small: &str, mib: u32) -> Result<Self> {
+        let site = Self::new()?;
+        let disk = site.path().join("small");
+        fs::create_dir(&disk)?;
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &format!("size={mib}m"), "tmpfs"]).arg(&disk);
+        ensure!(mount.status()?.success(), "no file system could be mounted");
+        let (from, to) = (site.file(small), disk.join(format!("{small}.db")));
+        if from.exists() {
+            fs::copy(&from, &to)?;
+            fs::remove_file(&from)?;
+        }
+        // The checker and everybody else find it where it was.
+        std::os::unix::fs::symlink(&to, &from)?;
+        let config = CONFIG.replace(&format!("{small}.db"), &format!("small/{small}.db"));
+        fs::write(site.path().join("rehome.toml"), config)?;
+        if !to.exists() {
+            site.run(&["store", "check", small])?;
+        }
+        Ok(site)
+    }
+
+    /// Fills the small disk to its last byte.
+    pub(crate) fn fill_small_disk(&self) -> Result<()> {
+        let mut ballast = fs::File::create(self.path().join("small/ballast"))?;
+        let full = std::io::copy(&mut std::io::repeat(0), &mut ballast);
+        let full = full.map(drop).map_err(|error| error.kind());
+        ensure!(full == Err(std::io::ErrorKind::StorageFull), "the disk took all: {full:?}");
+        Ok(())
+    }
+
+    /// Makes room again.
+    pub(crate) fn clear_small_disk(&self) -> Result<()> {
+        Ok(fs::remove_file(self.path().join("small/ballast"))?)
+    }
+
+    /// A site with stores and a control plane, and no tenant.
+    fn bare() -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("rehome-crash-").tempdir()?;
+        fs::write(folder.path().join("rehome.toml"), CONFIG)?;
+        fs::write(folder.path().join("nothing.ndjson"), "")?;
+        let site = Self::with(folder, false);
+        // An import makes what is not there.
+        let nothing = site.path().join("nothing.ndjson");
+        let nothing = nothing.to_str().context("a path in UTF-8")?;
+        site.run(&["import", "--store", SHARED, nothing])?;
+        site.run(&["store", "check", DEDICATED])?;
+        Ok(site)
+    }
+
+    fn with(folder: TempDir, imported: bool) -> Self {
+        Self { folder, imported, records: RefCell::default(), processes: Cell::new(0) }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -162,7 +242,11 @@ impl Site {
 
     /// Everything that is known to have been sent, as the records have it now.
     pub(crate) fn known(&self) -> Result<Known> {
-        known(&self.records())
+        let mut known = if self.imported { history::known()? } else { Known::default() };
+        for record in self.records() {
+            known.add_load(&record)?;
+        }
+        Ok(known)
     }
 
     /// The writers' records.
@@ -225,7 +309,8 @@ impl Site {
         load.ends_well()?;
         let report = self.check(Moment::End)?;
         ensure!(report.authority == authority, "the tenant lives in {}", report.authority);
-        ensure!(report.acked > IMPORTED, "nobody wrote");
+        let imported = if self.imported { IMPORTED } else { 0 };
+        ensure!(report.acked > imported, "nobody wrote");
         Ok(report)
     }
 }

@@ -141,7 +141,9 @@ impl Operations {
             self.close_window(&seen.route).await?;
         }
         let fact = Fact::Started { migration: id, target: target.clone(), options };
-        Ok(self.decide(tenant, id, fact).await?.migration)
+        let started = self.decide(tenant, id, fact).await?.migration;
+        crate::failpoint::hit("start.recorded");
+        Ok(started)
     }
 
     /// Stops the work; writes go to the source.
@@ -191,7 +193,9 @@ impl Operations {
     /// Gives the migration up. The clean-up of the target is the driver's. Refused in a cutover:
     /// see [`Operations::end_cutover`].
     pub async fn abort(&self, id: MigrationId, purge: bool) -> Result<Migration, OperationError> {
-        self.fact(id, Fact::Aborted { purge }).await
+        let aborted = self.fact(id, Fact::Aborted { purge }).await?;
+        crate::failpoint::hit("abort.recorded");
+        Ok(aborted)
     }
 
     /// Says that an operator has seen the migration's failure. A repeat is no change.

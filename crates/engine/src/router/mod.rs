@@ -280,7 +280,9 @@ impl Inner {
         };
         self.stores.get(&route.store)?.activate(route.tenant, activation).await?;
         if !route.created {
+            crate::failpoint::hit("create.activated");
             let route = self.control.mark_created(route.tenant, route.epoch).await?;
+            crate::failpoint::hit("create.completed");
             self.observe(route);
         }
         Ok(())

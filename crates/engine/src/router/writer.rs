@@ -403,6 +403,7 @@ impl Group<'_> {
         }
         let store = self.inner.stores.default_id();
         let route = self.inner.control.create_route(self.tenant, store).await?;
+        crate::failpoint::hit("create.routed");
         Ok(self.inner.observe(route))
     }
 
