@@ -163,10 +163,15 @@ impl<'a> Cast<'a> {
         }
         for process in self.running.values_mut() {
             wait_for("the last writer", || {
-                if let Some(status) = process.ended()? {
-                    bail!("it ended with {status}: {}", process.complained()?);
+                // Without anybody who looks on it has ended by then.
+                let ended = process.ended()?;
+                if process.said()?.lines().count() >= 2 {
+                    return Ok(Some(()));
                 }
-                Ok((process.said()?.lines().count() >= 2).then_some(()))
+                match ended {
+                    Some(status) => bail!("it ended with {status}: {}", process.complained()?),
+                    None => Ok(None),
+                }
             })?;
         }
         for process in self.running.into_values() {

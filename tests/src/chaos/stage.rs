@@ -292,8 +292,12 @@ impl<'a> Stage<'a> {
         );
         let mut command = self.program("rehome-load");
         command.arg("--config").arg(self.config(Some(who))).args(["--tenant", TENANT]);
-        command.arg("--record").arg(&record).arg("--seen").arg(&seen).arg("--reads").arg(&reads);
-        command.args(["--subscriber", &watcher]);
+        command.arg("--record").arg(&record);
+        // Who looks on at a tenant that does not exist yet is told so, and ends.
+        if self.imported {
+            command.arg("--seen").arg(&seen).arg("--reads").arg(&reads);
+            command.args(["--subscriber", &watcher]);
+        }
         command.args(["--writers", &load.writers.to_string(), "--rate", &load.rate.to_string()]);
         command.env("REHOME_FAILPOINT", failpoint);
         let mut records = self.records.borrow_mut();
