@@ -10,6 +10,7 @@ mod probe;
 mod requests;
 mod verify;
 mod work;
+mod worker;
 
 pub use plan::{EstimateRequest, estimate};
 pub(crate) use requests::is_window_open;

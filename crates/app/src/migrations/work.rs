@@ -4,17 +4,15 @@ use std::time::Duration;
 
 use rehome_domain::ids::MigrationId;
 use rehome_domain::migration::{Cleanup, Migration, Phase, State, Working};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::worker::worker;
 use crate::deployment::Deployment;
 use crate::error::AppError;
 
 /// How long a stopped driver has to come to a good place; then it is left where it is, which is
 /// safe, but the lease has to run out by itself.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
-/// How often a lease is looked at.
-const LEASE_POLL: Duration = Duration::from_millis(50);
 
 /// When there is no need to go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,22 +144,7 @@ impl Deployment {
     /// The process that works on the migration, if one does. A lease that is held by a process
     /// that died is told from others by not being renewed, which takes as long as it runs.
     pub async fn worker(&self, id: MigrationId) -> Result<Option<String>, AppError> {
-        let control = self.engine().control();
-        let Some(first) = control.lease_holder(id).await? else { return Ok(None) };
-        let since = Instant::now();
-        let mut last = first.clone();
-        loop {
-            tokio::time::sleep(LEASE_POLL).await;
-            // Taken before the look, which may be slow: what it sees is from after this.
-            let waited = since.elapsed().as_millis();
-            let Some(now) = control.lease_holder(id).await? else { return Ok(None) };
-            let renewed = now.remaining_ms > last.remaining_ms || now.holder != last.holder;
-            // Beyond its time it can only have been renewed between two looks.
-            if renewed || waited > u128::from(first.remaining_ms) {
-                return Ok(Some(now.holder));
-            }
-            last = now;
-        }
+        Ok(worker(&**self.engine().control(), id).await?)
     }
 }
 
