@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::duration::Millis;
 use crate::migration::{LogEntry, Migration, OptionsPatch};
 
 /// A migration to be started.
@@ -181,6 +182,57 @@ pub struct EstimateRequest {
     /// Written by the tenant per second meanwhile.
     #[serde(default)]
     pub write_rate_per_second: Option<f64>,
+}
+
+/// A tenant to be looked at, for how long its migration would take.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProbeRequest {
+    /// Whose history.
+    pub tenant_id: Uuid,
+    /// To which store.
+    #[schema(example = "dedicated")]
+    pub target_store: String,
+    /// Copied per second, instead of what earlier migrations tell.
+    #[serde(default)]
+    pub copy_rate_per_second: Option<f64>,
+    /// Lag, in events, when mirroring begins.
+    #[serde(default)]
+    pub dual_write_lag_events: Option<u64>,
+    /// Seconds of pause.
+    #[serde(default)]
+    pub cutover_pause_seconds: Option<f64>,
+    /// Factor on the sum.
+    #[serde(default)]
+    pub buffer_factor: Option<f64>,
+    /// Written by the tenant per second, instead of what is seen.
+    #[serde(default)]
+    pub write_rate_per_second: Option<f64>,
+}
+
+/// A baseline to be taken.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BaselineRequest {
+    /// How long to watch: 1s to 1h; 10s if it is not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<Millis>,
+}
+
+/// A baseline that is being taken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TakingBaseline {
+    /// Of which migration.
+    pub migration_id: Uuid,
+    /// `running`.
+    pub state: String,
+}
+
+/// Who works on a migration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Worker {
+    /// The process, by its lease; `null`: nobody.
+    pub holder: Option<String>,
 }
 
 /// A copy to be removed that a tenant left behind.

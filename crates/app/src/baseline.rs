@@ -44,6 +44,12 @@ impl Latency {
     }
 }
 
+/// No baseline was taken of the migration.
+pub fn baseline_missing(id: MigrationId) -> AppError {
+    let message = "no baseline was taken; `rehome migration baseline ID` takes one";
+    AppError::new(Kind::NotFound, "no_baseline", message).migration(id)
+}
+
 impl Deployment {
     /// Watches the tenant of a migration for `window` and keeps what was seen as its baseline. Refused
     /// once the migration is over: what can then be seen is no normal operation before it.

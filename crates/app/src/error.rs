@@ -3,10 +3,11 @@
 //! At this edge errors are for people and programs: a sentence that says what happened, to which
 //! tenant and what to do next, and a stable word. The cause is kept below.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 
-use rehome_api::{ErrorBody, ImportReport};
+use rehome_api::{ErrorBody, ImportReport, Problem};
 use rehome_domain::estimate::InvalidInput;
 use rehome_domain::ids::{InvalidStoreId, MigrationId, TenantId};
 use rehome_domain::migration::{Phase, Refusal};
@@ -53,7 +54,7 @@ pub struct AppError(Box<Inner>);
 #[derive(Debug)]
 struct Inner {
     kind: Kind,
-    code: &'static str,
+    code: Cow<'static, str>,
     message: String,
     tenant: Option<TenantId>,
     migration: Option<MigrationId>,
@@ -68,7 +69,7 @@ impl AppError {
     pub fn new(kind: Kind, code: &'static str, message: impl Into<String>) -> Self {
         Self(Box::new(Inner {
             kind,
-            code,
+            code: Cow::Borrowed(code),
             message: message.into(),
             tenant: None,
             migration: None,
@@ -89,6 +90,30 @@ impl AppError {
         Self::new(Kind::Failed, code, message)
     }
 
+    /// What a server answered, as it would have been said here. An error of the server's own names the
+    /// request, which its log tells more of.
+    pub fn told(problem: &Problem) -> Self {
+        let kind = match (problem.status, problem.code()) {
+            (_, "violated") => Kind::Violated,
+            (400 | 401 | 413, _) => Kind::Usage,
+            (404, _) => Kind::NotFound,
+            (403 | 409 | 412 | 422, _) => Kind::Refused,
+            _ => Kind::Failed,
+        };
+        let mut message = problem.detail.clone();
+        if problem.status == 500
+            && let Some(id) = &problem.request_id
+        {
+            message += &format!(" (request {id} in its log)");
+        }
+        let mut this = Self::new(kind, "", message);
+        this.0.code = Cow::Owned(problem.code().to_owned());
+        this.0.tenant = problem.tenant_id.map(TenantId::new);
+        this.0.migration = problem.migration_id.map(MigrationId::new);
+        this.0.state = problem.state.as_deref().and_then(Phase::parse);
+        this
+    }
+
     fn caused_by(
         kind: Kind,
         code: &'static str,
@@ -105,8 +130,8 @@ impl AppError {
     }
 
     /// The stable word.
-    pub fn code(&self) -> &'static str {
-        self.0.code
+    pub fn code(&self) -> &str {
+        &self.0.code
     }
 
     /// Whose history it is about, unless that is known already.
@@ -156,7 +181,7 @@ impl AppError {
     pub fn body(&self) -> ErrorBody {
         let inner = &self.0;
         ErrorBody {
-            kind: inner.code.to_owned(),
+            kind: inner.code.to_string(),
             message: self.to_string(),
             exit_code: inner.kind.exit_code(),
             tenant_id: inner.tenant.map(TenantId::uuid),

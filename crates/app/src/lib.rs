@@ -36,6 +36,7 @@ mod tenants;
 pub mod tokens;
 pub mod transfer;
 
+pub use baseline::baseline_missing;
 pub use config::Config;
 pub use deployment::{Access, Deployment};
 pub use error::{AppError, Kind};

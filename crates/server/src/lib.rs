@@ -107,6 +107,7 @@ impl Server {
             state.deployment.watch_migrations(stop),
         );
         state.verifications.close().await;
+        state.baselines.close().await;
     }
 }
 

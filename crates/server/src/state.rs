@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rehome_api::{Baseline, Verification};
 use rehome_app::config::ServerLimits;
+use rehome_app::migrations::VerifyRequest;
 use rehome_app::{CancellationToken, Deployment};
 use tokio::sync::{Semaphore, watch};
 use uuid::Uuid;
 
-use crate::admin::Verifications;
+use crate::admin::Tasks;
 use crate::auth::Tokens;
 
 /// Longest that a request may take, unless appends may wait longer for a cutover.
@@ -29,7 +31,8 @@ pub(crate) struct State {
     pub(crate) bodies: Arc<Semaphore>,
     /// Room for followers.
     pub(crate) followers: Arc<Semaphore>,
-    pub(crate) verifications: Verifications,
+    pub(crate) verifications: Tasks<VerifyRequest, Verification>,
+    pub(crate) baselines: Tasks<Duration, Baseline>,
     /// Cancelled when the server stops: those who follow are sent home.
     pub(crate) stopping: CancellationToken,
 }
@@ -49,7 +52,8 @@ impl State {
             request_within: patience.max(REQUEST_WITHIN),
             bodies: Arc::new(Semaphore::new(limits.bodies_bytes_max as usize / PIECE_BYTES)),
             followers: Arc::new(Semaphore::new(limits.followers_max as usize)),
-            verifications: Verifications::default(),
+            verifications: Tasks::new("verifying", "verification"),
+            baselines: Tasks::new("taking_baseline", "baseline"),
             stopping: CancellationToken::new(),
             deployment,
         }

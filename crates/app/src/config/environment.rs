@@ -4,6 +4,7 @@ use std::path::Path;
 
 use rehome_domain::ids::StoreId;
 
+use super::client::ClientDraft;
 use super::server::ServerDraft;
 use super::telemetry::TelemetryDraft;
 use super::{
@@ -16,11 +17,12 @@ const MIGRATION: &str = "REHOME_MIGRATION_";
 const THRESHOLDS: &str = "REHOME_MONITORING_THRESHOLDS_";
 const TELEMETRY: &str = "REHOME_TELEMETRY_";
 const SERVER: &str = "REHOME_SERVER_";
+const CLIENT: &str = "REHOME_CLIENT_";
 const MONITORING: &str = "REHOME_MONITORING_";
 
 /// The variables that name a part of the configuration, in the order of their names.
 pub(super) fn ours(variables: impl IntoIterator<Item = (String, String)>) -> Vec<(String, String)> {
-    let prefixes = [CONTROL_PLANE, STORES, MIGRATION, TELEMETRY, SERVER, MONITORING];
+    let prefixes = [CONTROL_PLANE, STORES, MIGRATION, TELEMETRY, SERVER, CLIENT, MONITORING];
     let mut ours: Vec<_> = variables
         .into_iter()
         .filter(|(name, _)| prefixes.iter().any(|prefix| name.starts_with(prefix)))
@@ -52,6 +54,9 @@ pub(super) fn apply(
         } else if let Some(key) = name.strip_prefix(SERVER) {
             let key = ServerDraft::key(&key.to_ascii_lowercase());
             draft.server.set(key.ok_or_else(|| unknown(&set))?, &set, Path::new(""))?;
+        } else if let Some(key) = name.strip_prefix(CLIENT) {
+            let key = ClientDraft::key(&key.to_ascii_lowercase());
+            draft.client.set(key.ok_or_else(|| unknown(&set))?, &set, Path::new(""))?;
         } else if let Some(key) = name.strip_prefix(MONITORING) {
             let key = MonitoringConfig::key(&key.to_ascii_lowercase());
             draft.monitoring.set(key.ok_or_else(|| unknown(&set))?, &set)?;

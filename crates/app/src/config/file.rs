@@ -6,6 +6,7 @@ use rehome_domain::ids::StoreId;
 use toml::de::DeTable;
 
 use super::alerts;
+use super::client::ClientDraft;
 use super::server::{self, ServerDraft};
 use super::table::{Source, Table};
 use super::telemetry::TelemetryDraft;
@@ -45,6 +46,9 @@ pub(super) fn read(path: &Path, text: &str) -> Result<Draft, ConfigError> {
     }
     if let Some(table) = root.table("server")? {
         draft.server = ServerDraft::read(table, folder)?;
+    }
+    if let Some(table) = root.table("client")? {
+        draft.client = ClientDraft::read(table, folder)?;
     }
     if let Some(table) = root.table("auth")? {
         draft.tokens = server::tokens(table)?;

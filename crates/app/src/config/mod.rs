@@ -28,6 +28,8 @@
 //! | `REHOME_MONITORING_RUNBOOK_URL` | `monitoring.runbook_url` |
 //! | `REHOME_MONITORING_THRESHOLDS_<KEY>` | `monitoring.thresholds.<key>` |
 //! | `REHOME_TELEMETRY_<KEY>` | `telemetry.<key>`, for example `REHOME_TELEMETRY_LOG` |
+//! | `REHOME_CLIENT_<KEY>` | `client.<key>`; `REHOME_SERVER` is `client.url` too, and goes before it |
+//! | `REHOME_TOKEN` | the token itself, instead of `client.token_file` |
 //! | `REHOME_SERVER_<KEY>` | `server.bind`, `server.tls_cert`, `server.tls_key` |
 //! | `REHOME_MONITORING_<KEY>` | `monitoring.<key>`, for example `REHOME_MONITORING_PROMETHEUS_URL` |
 //!
@@ -38,6 +40,7 @@
 
 mod alerts;
 mod check;
+mod client;
 mod environment;
 mod file;
 mod migration;
@@ -56,9 +59,11 @@ use rehome_domain::ids::StoreId;
 use rehome_engine::metrics::RETENTION;
 
 use crate::tokens::Token;
+use client::ClientDraft;
 use server::ServerDraft;
 use telemetry::TelemetryDraft;
 
+pub use client::{ClientConfig, ServerUrl, TokenText};
 pub use migration::MigrationDefaults;
 pub use monitoring::MonitoringConfig;
 pub use server::{DEFAULT_PORT, ServerConfig, ServerLimits, TlsFiles};
@@ -164,6 +169,8 @@ pub(crate) enum Place {
     Variable(String),
     /// The environment as a whole.
     Environment,
+    /// An argument of the command.
+    Argument(&'static str),
 }
 
 impl Place {
@@ -173,6 +180,7 @@ impl Place {
             Self::File(path) => path.display().to_string(),
             Self::Variable(name) => format!("environment variable {name}"),
             Self::Environment => "environment".to_owned(),
+            Self::Argument(name) => (*name).to_owned(),
         };
         ConfigError::Invalid { place, problem: problem.into() }
     }
@@ -193,6 +201,7 @@ pub(crate) struct Draft {
     pub(crate) migration: MigrationDefaults,
     telemetry: TelemetryDraft,
     pub(crate) server: ServerDraft,
+    pub(crate) client: ClientDraft,
     pub(crate) tokens: Vec<Token>,
     pub(crate) monitoring: MonitoringConfig,
     pub(crate) alerts: rehome_monitoring::Settings,
@@ -208,11 +217,7 @@ pub(crate) struct StoreDraft {
 impl Config {
     /// Reads `file`, or `./rehome.toml` if there is one, and then the environment.
     pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
-        let variables = std::env::vars_os().filter_map(|(name, value)| {
-            // What is no Unicode can name no key of ours.
-            Some((name.into_string().ok()?, value.into_string().ok()?))
-        });
-        Self::load_from(file, variables)
+        Self::load_from(file, unicode_variables())
     }
 
     /// The same with the variables given.
@@ -220,24 +225,7 @@ impl Config {
         file: Option<&Path>,
         variables: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
-        let variables = environment::ours(variables);
-        let path = file.unwrap_or(Path::new(DEFAULT_FILE));
-        let mut draft = Draft::default();
-        let whole = match std::fs::read_to_string(path) {
-            Ok(text) => {
-                draft = file::read(path, &text)?;
-                Place::File(path.to_owned())
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                if file.is_some() || variables.is_empty() {
-                    return Err(ConfigError::NoFile(path.to_owned()));
-                }
-                Place::Environment
-            }
-            Err(source) => return Err(ConfigError::Unreadable { path: path.to_owned(), source }),
-        };
-        let may_add = whole == Place::Environment;
-        environment::apply(&mut draft, &variables, may_add)?;
+        let (draft, whole) = draft(file, variables)?;
         check::whole(draft, &whole)
     }
 
@@ -262,4 +250,36 @@ impl Config {
             alerts: rehome_monitoring::Settings::default(),
         })
     }
+}
+
+/// The environment; what is no Unicode can name no key of ours.
+fn unicode_variables() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
+/// What the file says, and then the environment; and where it comes from as a whole.
+fn draft(
+    file: Option<&Path>,
+    variables: impl IntoIterator<Item = (String, String)>,
+) -> Result<(Draft, Place), ConfigError> {
+    let variables = environment::ours(variables);
+    let path = file.unwrap_or(Path::new(DEFAULT_FILE));
+    let mut draft = Draft::default();
+    let whole = match std::fs::read_to_string(path) {
+        Ok(text) => {
+            draft = file::read(path, &text)?;
+            Place::File(path.to_owned())
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            if file.is_some() || variables.is_empty() {
+                return Err(ConfigError::NoFile(path.to_owned()));
+            }
+            Place::Environment
+        }
+        Err(source) => return Err(ConfigError::Unreadable { path: path.to_owned(), source }),
+    };
+    let may_add = whole == Place::Environment;
+    environment::apply(&mut draft, &variables, may_add)?;
+    Ok((draft, whole))
 }

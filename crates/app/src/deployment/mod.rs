@@ -37,6 +37,8 @@ use lazy_store::{Common, Identities, LazyStore};
 
 /// Longest name and reason in a log.
 const ACTOR_CHARS_MAX: usize = 300;
+/// Most characters of a reason.
+pub const REASON_CHARS_MAX: usize = 200;
 
 /// Whether files, schemas and tables may be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -226,6 +228,12 @@ impl Deployment {
         Self { actor: actor.into(), ..self.clone() }
     }
 
+    /// The same in the name of whoever runs this process, with the reason that was given.
+    pub fn because(&self, why: Option<&str>) -> Result<Self, AppError> {
+        check_reason(why)?;
+        Ok(self.acting_as(&self.actor, why))
+    }
+
     /// In whose name operators' facts are recorded.
     pub(crate) fn actor(&self) -> &str {
         &self.actor
@@ -285,6 +293,17 @@ impl Deployment {
     pub async fn close(self) {
         self.engine.shutdown().await;
     }
+}
+
+/// Refuses a reason that would not be shown as it was given.
+pub fn check_reason(why: Option<&str>) -> Result<(), AppError> {
+    let fits =
+        |why: &str| why.chars().count() <= REASON_CHARS_MAX && !why.chars().any(char::is_control);
+    if why.map(str::trim).is_none_or(fits) {
+        return Ok(());
+    }
+    let message = format!("a reason is one line of at most {REASON_CHARS_MAX} characters");
+    Err(AppError::new(Kind::Usage, "bad_reason", message))
 }
 
 /// The store of that name is not in the configuration.

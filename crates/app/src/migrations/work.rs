@@ -115,12 +115,32 @@ impl Deployment {
         }
     }
 
+    /// Whether the goal is reached, whoever works on it; and if it is, whether as it was meant to be.
+    pub async fn outcome(
+        &self,
+        id: MigrationId,
+        goal: Goal,
+    ) -> Result<Option<Result<(), AppError>>, AppError> {
+        let migration = self.engine().control().migration(id).await?;
+        if !goal.reached(&migration) {
+            return Ok(None);
+        }
+        let worked = Worked { migration, here: false, stopped: false };
+        Ok(Some(worked.verdict(goal)))
+    }
+
     /// Cleans up the target of an aborted migration, or waits for the process that does.
     pub async fn clean_up(
         &self,
         id: MigrationId,
         stop: &CancellationToken,
     ) -> Result<Worked, AppError> {
+        self.can_clean_up(id).await?;
+        self.work(id, Goal::NothingLeft, stop).await
+    }
+
+    /// Refuses when the target of an aborted migration cannot be cleaned up now.
+    pub async fn can_clean_up(&self, id: MigrationId) -> Result<(), AppError> {
         let migration = self.engine().control().migration(id).await?;
         let target = self.store(&migration.target).map_err(AppError::from);
         let answers = match target {
@@ -138,7 +158,7 @@ impl Deployment {
                 .tenant(migration.tenant)
                 .state(migration.state.phase()));
         }
-        self.work(id, Goal::NothingLeft, stop).await
+        Ok(())
     }
 
     /// The process that works on the migration, if one does. A lease that is held by a process

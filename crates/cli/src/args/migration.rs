@@ -15,6 +15,7 @@ pub(crate) enum MigrationCommand {
     ///
     /// The migration runs in this process until the tenant lives in the target, or an operator
     /// has to act. Ctrl-C stops the work and not the tenant: `migration resume` goes on with it.
+    /// Through a server it runs there, and the command ends when it was started unless it is to wait.
     #[command(after_help = "\
 Examples:
   rehome migration start --tenant 824a8fcf-0c14-513f-bd3a-4c35d1078706 --to dedicated
@@ -40,28 +41,28 @@ Examples:
     /// Show what happened to a migration.
     Log(Look),
     /// Stop the work; writes go on at the source.
-    Pause(OneMigration),
+    Pause(Changing),
     /// Go on with a paused migration, or with one whose process has died.
     Resume {
         /// Which.
         #[command(flatten)]
-        migration: OneMigration,
+        migration: Changing,
         /// Once migrated, keep the old source level until the rollback window ends.
         #[arg(long)]
         keep_window: bool,
     },
     /// Work on every migration that nobody works on, until stopped.
     ///
-    /// For a process that lives long, beside others like it: it takes over from processes that died
+    /// For a process that lives long, beside others like it, and without a server, which does the same: it takes over from processes that died
     /// or hang. What is paused or failed is left to operators.
     Drive,
     /// Ask for the cutover, and wait for it.
-    Cutover(OneMigration),
+    Cutover(Changing),
     /// Give a migration up before its cutover; the tenant stays where it is.
     Abort {
         /// Which.
         #[command(flatten)]
-        migration: OneMigration,
+        migration: Changing,
         /// Remove what was copied to the target.
         #[arg(long)]
         purge_target: bool,
@@ -70,7 +71,7 @@ Examples:
     ///
     /// Health checks and alerts then no longer tell of it. The tenant stays where it is; `migration
     /// abort` cleans up, also without this.
-    Acknowledge(OneMigration),
+    Acknowledge(Changing),
     /// Take, or take again, the baseline that a migration is compared with afterwards.
     ///
     /// Events per second from the ledger over the window, and the latency of appends as far as this
@@ -97,7 +98,7 @@ Example:
     Tune {
         /// Which.
         #[command(flatten)]
-        migration: OneMigration,
+        migration: Changing,
         /// What to change.
         #[command(flatten)]
         options: Box<OptionFlags>,
@@ -106,7 +107,7 @@ Example:
     Return {
         /// The migration that brought it here.
         #[command(flatten)]
-        migration: OneMigration,
+        migration: Changing,
         /// How to go back.
         #[command(flatten)]
         goal: Goal,
@@ -128,6 +129,9 @@ pub(crate) struct Start {
     /// How far to go.
     #[command(flatten)]
     pub(crate) goal: Goal,
+    /// Why.
+    #[command(flatten)]
+    pub(crate) why: Reason,
     /// What to run with.
     #[command(flatten)]
     pub(crate) options: OptionFlags,
@@ -136,7 +140,8 @@ pub(crate) struct Start {
 /// How far a command goes.
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct Goal {
-    /// Wait for the end. A migration that runs in this process is always waited for.
+    /// Wait for the end. A migration that runs in this process is always waited for; one that a server
+    /// works on, with this only.
     #[arg(long)]
     pub(crate) wait: bool,
     /// Once migrated, keep the old source level until the rollback window ends.
@@ -152,6 +157,32 @@ pub(crate) struct OneMigration {
     pub(crate) id: MigrationId,
 }
 
+/// A migration that is changed, by its id, and why.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Changing {
+    /// The migration.
+    #[arg(value_name = "ID")]
+    pub(crate) id: MigrationId,
+    /// Why.
+    #[command(flatten)]
+    pub(crate) why: Reason,
+}
+
+/// Why something is done.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Reason {
+    /// Why, in one line; it stands in the migration's log beside who did it.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+}
+
+impl Reason {
+    /// The reason, if one was given.
+    pub(crate) fn why(&self) -> Option<&str> {
+        self.reason.as_deref()
+    }
+}
+
 /// `rehome migration log ...`
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct Look {
@@ -164,7 +195,7 @@ pub(crate) struct Look {
 }
 
 /// `rehome migration verify ...`
-#[derive(Clone, Copy, Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct Verify {
     /// The migration.
     #[arg(value_name = "ID")]
@@ -181,6 +212,9 @@ pub(crate) struct Verify {
     /// Read at most so many events per second; 0: no limit.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) rate_max: u32,
+    /// Why.
+    #[command(flatten)]
+    pub(crate) why: Reason,
 }
 
 fn phase(text: &str) -> Result<Phase, String> {

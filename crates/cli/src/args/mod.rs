@@ -12,7 +12,9 @@ use rehome_domain::ids::{MigrationId, StoreId, TenantId};
 use rehome_monitoring::Settings;
 
 use crate::commands::QuickstartArgs;
-pub(crate) use migration::{Goal, Look, MigrationCommand, OneMigration, Start, Verify};
+pub(crate) use migration::{
+    Changing, Goal, Look, MigrationCommand, OneMigration, Reason, Start, Verify,
+};
 
 /// Zero-downtime live migration of a tenant between event stores.
 #[derive(Debug, Parser)]
@@ -24,11 +26,19 @@ Examples:
   rehome import --store shared events.ndjson.gz
   rehome plan --tenant 824a8fcf-0c14-513f-bd3a-4c35d1078706 --to dedicated
   rehome migration start --tenant 824a8fcf-0c14-513f-bd3a-4c35d1078706 --to dedicated
-  rehome migration list")]
+  rehome migration list
+  REHOME_TOKEN=... rehome --server https://rehome.example:7411 migration list")]
 pub(crate) struct Args {
     /// The configuration file [default: ./rehome.toml, then REHOME_* of the environment].
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
+    /// Act through this server, instead of on the stores [default: REHOME_SERVER, then client.url of the
+    /// configuration]. Its token comes from REHOME_TOKEN or client.token_file.
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) server: Option<String>,
+    /// Act on the stores themselves, also where a server is configured.
+    #[arg(long, global = true, conflicts_with = "server")]
+    pub(crate) local: bool,
     /// Print JSON: one document, or one per line for what goes on.
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -201,6 +211,9 @@ Examples:
         /// Raise the control plane to what was found.
         #[arg(long)]
         yes: bool,
+        /// Why.
+        #[command(flatten)]
+        why: Reason,
     },
     /// What Prometheus, Alertmanager and Grafana need to watch migrations.
     #[command(subcommand)]
@@ -369,6 +382,9 @@ pub(crate) enum TenantCommand {
         /// Give up the return that the rollback window holds open.
         #[arg(long)]
         close_window: bool,
+        /// Why.
+        #[command(flatten)]
+        why: Reason,
     },
 }
 

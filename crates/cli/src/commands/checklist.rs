@@ -1,19 +1,19 @@
 //! `rehome checklist`
 
 use rehome_api::{Checklist, ChecklistPhase, ItemStatus};
-use rehome_app::{AppError, Config};
+use rehome_app::AppError;
 use rehome_domain::ids::MigrationId;
 
-use super::open;
+use crate::operate::Reach;
 use crate::output::{Out, table};
 
 pub(super) async fn run(
     out: Out,
-    config: &Config,
+    reach: &Reach,
     phase: ChecklistPhase,
     id: Option<MigrationId>,
 ) -> Result<(), AppError> {
-    let deployment = open(config).await?;
+    let deployment = reach.open(out).await?;
     let checklist = Box::pin(deployment.checklist(phase, id)).await?;
     deployment.close().await;
     out.show(&checklist, words)?;

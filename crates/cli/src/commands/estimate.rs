@@ -2,28 +2,28 @@
 
 use rehome_api::{Estimate, Probe};
 use rehome_app::migrations::{EstimateRequest, estimate};
-use rehome_app::{AppError, Config, Kind};
+use rehome_app::{AppError, Kind};
 
-use super::open;
 use crate::args;
+use crate::operate::Reach;
 use crate::output::{Out, count};
 
 /// From numbers alone.
-pub(super) fn from_numbers(out: Out, events: u64, asked: &args::Estimate) -> Result<(), AppError> {
-    out.show(&estimate(&request(events, asked))?, words)
+pub(super) fn from_numbers(out: Out, asked: &args::Estimate) -> Result<(), AppError> {
+    out.show(&estimate(&request(asked))?, words)
 }
 
 /// By a look at the tenant.
 pub(super) async fn by_probe(
     out: Out,
-    config: &Config,
+    reach: &Reach,
     asked: &args::Estimate,
 ) -> Result<(), AppError> {
     let (Some(tenant), Some(to)) = (asked.tenant, &asked.to) else {
         return Err(AppError::new(Kind::Usage, "bad_usage", "which tenant, and to which store?"));
     };
-    let deployment = open(config).await?;
-    let probe = deployment.probe(tenant, to, &request(0, asked)).await?;
+    let deployment = reach.open(out).await?;
+    let probe = deployment.probe(tenant, to, &request(asked)).await?;
     deployment.close().await;
     out.show(&probe, probe_words)?;
     if probe.converges {
@@ -32,9 +32,9 @@ pub(super) async fn by_probe(
     Err(AppError::new(Kind::Failed, "never_catches_up", probe.remarks.join("\n")).tenant(tenant))
 }
 
-fn request(events: u64, asked: &args::Estimate) -> EstimateRequest {
+fn request(asked: &args::Estimate) -> EstimateRequest {
     EstimateRequest {
-        events,
+        events: asked.events.unwrap_or(0),
         copy_rate: asked.rate,
         write_rate: asked.write_rate,
         lag_events: asked.lag,

@@ -1,14 +1,14 @@
 //! `rehome health`
 
 use rehome_api::{HealthReport, HealthStatus};
-use rehome_app::{AppError, Config};
+use rehome_app::AppError;
 
-use super::open;
+use crate::operate::Reach;
 use crate::output::{Out, count};
 
-pub(super) async fn run(out: Out, config: &Config) -> Result<(), AppError> {
-    let deployment = open(config).await?;
-    let report = deployment.health().await;
+pub(super) async fn run(out: Out, reach: &Reach) -> Result<(), AppError> {
+    let deployment = reach.open(out).await?;
+    let report = deployment.health().await?;
     deployment.close().await;
     out.show(&report, words)?;
     if report.status == HealthStatus::Unhealthy {

@@ -4,73 +4,74 @@ use std::time::Duration;
 
 use rehome_api::{Baseline, LogEntry, Migration, OptionsPatch, Verification};
 use rehome_app::migrations::{Goal, Resumed, StartRequest, VerifyRequest};
-use rehome_app::{AppError, Config, Deployment, Kind};
+use rehome_app::{AppError, Kind};
 use rehome_domain::ids::MigrationId;
 
-use super::drive::{drive, drive_all, watched};
-use super::open;
-use crate::args::{self, Look, MigrationCommand, OneMigration};
+use crate::args::{self, Changing, Look, MigrationCommand, OneMigration};
+use crate::operate::{Operate, Reach, drive_all, open};
 use crate::output::{Out, View, count, details, line, list, table};
 
-/// How often a migration is looked at while it is watched.
+/// How often a log is looked at that is followed.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 pub(super) async fn run(
     out: Out,
-    config: &Config,
+    reach: &Reach,
     command: MigrationCommand,
 ) -> Result<(), AppError> {
-    let deployment = open(config).await?;
-    let done = dispatch(out, &deployment, command).await;
+    if matches!(command, MigrationCommand::Drive) {
+        let config = reach.stores("migration drive", "a server works on migrations by itself")?;
+        let deployment = open(config).await?;
+        drive_all(out, &deployment).await;
+        deployment.close().await;
+        return Ok(());
+    }
+    let deployment = reach.open(out).await?;
+    let done = dispatch(out, &*deployment, command).await;
     deployment.close().await;
     done
 }
 
 async fn dispatch(
     out: Out,
-    deployment: &Deployment,
+    deployment: &dyn Operate,
     command: MigrationCommand,
 ) -> Result<(), AppError> {
     match command {
         MigrationCommand::Start(start) => {
-            let args::Start { tenant, to, goal, options } = *start;
+            let args::Start { tenant, to, goal, why, options } = *start;
             let request = StartRequest { tenant, target: to, options: options.patch()? };
-            let id = deployment.start(&request, None).await?.id;
-            out.remark(format!("migration {id} started"));
-            migrate(out, deployment, id, goal).await
+            let started = deployment.start(&request, why.why()).await?;
+            out.remark(format!("migration {} started", started.id));
+            begun(out, deployment, &started, goal).await
         }
         MigrationCommand::List { state, tenant, limit } => {
-            out.show(&deployment.migrations(tenant, state, None, limit).await?, |found| list(found))
+            out.show(&deployment.migrations(tenant, state, limit).await?, |found| list(found))
         }
         MigrationCommand::Show(OneMigration { id }) => show(out, deployment, id).await,
         MigrationCommand::Watch(OneMigration { id }) => watch(out, deployment, id).await,
         MigrationCommand::Log(look) => log(out, deployment, look).await,
-        MigrationCommand::Pause(OneMigration { id }) => {
-            deployment.pause(id).await?;
+        MigrationCommand::Pause(Changing { id, why }) => {
+            deployment.pause(id, why.why()).await?;
             end(out, &deployment.migration(id).await?)
         }
         MigrationCommand::Resume { migration, keep_window } => {
-            resume(out, deployment, migration.id, keep_window).await
+            resume(out, deployment, &migration, keep_window).await
         }
-        MigrationCommand::Drive => {
-            drive_all(out, deployment).await;
-            Ok(())
+        // Done above: no server does it.
+        MigrationCommand::Drive => Ok(()),
+        MigrationCommand::Cutover(migration) => cutover(out, deployment, &migration).await,
+        MigrationCommand::Abort { migration: Changing { id, why }, purge_target } => {
+            deployment.abort(id, purge_target, why.why()).await?;
+            end(out, &deployment.clean_up(id).await?)
         }
-        MigrationCommand::Cutover(OneMigration { id }) => cutover(out, deployment, id).await,
-        MigrationCommand::Abort { migration, purge_target } => {
-            abort(out, deployment, migration.id, purge_target).await
-        }
-        MigrationCommand::Acknowledge(OneMigration { id }) => {
-            deployment.acknowledge(id).await?;
+        MigrationCommand::Acknowledge(Changing { id, why }) => {
+            deployment.acknowledge(id, why.why()).await?;
             end(out, &deployment.migration(id).await?)
         }
         MigrationCommand::Baseline { migration: OneMigration { id }, window, show } => {
             let baseline = if show {
-                let kept = deployment.baseline(id).await?;
-                kept.ok_or_else(|| {
-                    let message = "no baseline was taken; `rehome migration baseline ID` takes one";
-                    AppError::new(Kind::NotFound, "no_baseline", message).migration(id)
-                })?
+                deployment.baseline(id).await?
             } else {
                 deployment.take_baseline(id, Duration::from_millis(window.0)).await?
             };
@@ -78,47 +79,67 @@ async fn dispatch(
         }
         MigrationCommand::Verify(verify) => verification(out, deployment, verify).await,
         MigrationCommand::Tune { migration, options } => {
-            tune(out, deployment, migration.id, &options.patch()?).await
+            tune(out, deployment, &migration, &options.patch()?).await
         }
-        MigrationCommand::Return { migration, goal, options } => {
-            let back = deployment.start_return(migration.id, &options.patch()?, None).await?;
-            out.remark(format!("migration {} back to \"{}\" started", back.id, back.target));
-            migrate(out, deployment, back.id, goal).await
+        MigrationCommand::Return { migration: Changing { id, why }, goal, options } => {
+            let back = deployment.start_return(id, &options.patch()?, why.why()).await?;
+            out.remark(format!("migration {} back to \"{}\" started", back.id, back.target_store));
+            begun(out, deployment, &back, goal).await
         }
     }
+}
+
+/// Waits for what was started, unless a server works on it and nobody wants to wait.
+async fn begun(
+    out: Out,
+    deployment: &dyn Operate,
+    started: &Migration,
+    goal: args::Goal,
+) -> Result<(), AppError> {
+    let id = MigrationId::new(started.id);
+    if deployment.is_remote() && !(goal.wait || goal.keep_window) {
+        out.remark(format!("the server works on it; `rehome migration watch {id}` shows how"));
+        return end(out, started);
+    }
+    migrate(out, deployment, id, goal).await
 }
 
 /// Works on it until the tenant lives in the target, and longer if that is asked for.
 async fn migrate(
     out: Out,
-    deployment: &Deployment,
+    deployment: &dyn Operate,
     id: MigrationId,
     goal: args::Goal,
 ) -> Result<(), AppError> {
-    let migrated = drive(out, deployment, id, Goal::Migrated).await?;
-    let window = deployment.migration_options(id).await?.rollback_window;
+    let migrated = deployment.reach(id, Goal::Migrated).await?;
+    let window = deployment.options(id).await?.rollback_window;
     if window.0 == 0 {
         return end(out, &migrated);
     }
     if goal.keep_window {
         out.remark(format!("migrated; keeping the old source level for {window}"));
-        let over = drive(out, deployment, id, Goal::NothingLeft).await?;
+        let over = deployment.reach(id, Goal::NothingLeft).await?;
         return end(out, &over);
     }
+    let keeps = if deployment.is_remote() {
+        "the server keeps the old source level".to_owned()
+    } else {
+        format!("`rehome migration resume {id} --keep-window` keeps the old source level")
+    };
     out.remark(format!(
-        "`rehome migration return {id}` moves the tenant back within {window}; until then \
-         `rehome migration resume {id} --keep-window` keeps the old source level"
+        "`rehome migration return {id}` moves the tenant back within {window}; until then {keeps}"
     ));
     end(out, &migrated)
 }
 
 async fn resume(
     out: Out,
-    deployment: &Deployment,
-    id: MigrationId,
+    deployment: &dyn Operate,
+    migration: &Changing,
     keep_window: bool,
 ) -> Result<(), AppError> {
-    match deployment.resume(id, keep_window).await? {
+    let id = migration.id;
+    match deployment.resume(id, keep_window, migration.why.why()).await? {
         Resumed::ByAnother(holder) => {
             out.remark(format!("resumed; {holder} goes on with it"));
             end(out, &deployment.migration(id).await?)
@@ -127,7 +148,7 @@ async fn resume(
             out.remark(format!("nobody works on migration {id}; this process goes on with it"));
             let state = deployment.migration(id).await?.state;
             if matches!(state.as_str(), "migrated" | "rolled_back") {
-                let over = drive(out, deployment, id, Goal::NothingLeft).await?;
+                let over = deployment.reach(id, Goal::NothingLeft).await?;
                 return end(out, &over);
             }
             migrate(out, deployment, id, args::Goal { wait: true, keep_window }).await
@@ -135,31 +156,16 @@ async fn resume(
     }
 }
 
-async fn cutover(out: Out, deployment: &Deployment, id: MigrationId) -> Result<(), AppError> {
-    let asked = deployment.request_cutover(id).await?;
+async fn cutover(out: Out, deployment: &dyn Operate, migration: &Changing) -> Result<(), AppError> {
+    let goal = deployment.cutover(migration.id, migration.why.why()).await?;
     out.remark("cutover asked for");
-    let goal = Goal::CutOver { attempts: asked.cutover_attempts };
-    end(out, &drive(out, deployment, id, goal).await?)
+    end(out, &deployment.reach(migration.id, goal).await?)
 }
 
-async fn abort(
-    out: Out,
-    deployment: &Deployment,
-    id: MigrationId,
-    purge: bool,
-) -> Result<(), AppError> {
-    deployment.abort(id, purge).await?;
-    let worked = watched(out, deployment, id, |deployment, stop| async move {
-        deployment.clean_up(id, &stop).await
-    });
-    worked.await?.verdict(Goal::NothingLeft)?;
-    end(out, &deployment.migration(id).await?)
-}
-
-async fn show(out: Out, deployment: &Deployment, id: MigrationId) -> Result<(), AppError> {
+async fn show(out: Out, deployment: &dyn Operate, id: MigrationId) -> Result<(), AppError> {
     let migration = deployment.migration(id).await?;
-    let options = deployment.migration_options(id).await?;
-    let worker = deployment.lease(id).await?;
+    let options = deployment.options(id).await?;
+    let worker = deployment.worker(id).await?;
     out.show(&migration, |migration| details(migration, Some(&options), worker.as_deref()))
 }
 
@@ -168,29 +174,27 @@ fn end(out: Out, migration: &Migration) -> Result<(), AppError> {
     out.show(migration, |migration| details(migration, None, None))
 }
 
-async fn watch(out: Out, deployment: &Deployment, id: MigrationId) -> Result<(), AppError> {
+async fn watch(out: Out, deployment: &dyn Operate, id: MigrationId) -> Result<(), AppError> {
     if out.is_json() {
         let mut written = Ok(());
-        deployment
-            .watch(id, LOOK_EVERY, |migration| {
-                written = line(migration);
-                written.is_ok()
-            })
-            .await?;
+        let mut write = |migration: &Migration| {
+            written = line(migration);
+            written.is_ok()
+        };
+        deployment.watch(id, &mut write).await?;
         return written;
     }
     let mut view = View::new(out);
-    let last = deployment
-        .watch(id, LOOK_EVERY, |migration| {
-            view.show(migration);
-            true
-        })
-        .await?;
+    let mut show = |migration: &Migration| {
+        view.show(migration);
+        true
+    };
+    let last = deployment.watch(id, &mut show).await?;
     drop(view);
     end(out, &last)
 }
 
-async fn log(out: Out, deployment: &Deployment, look: Look) -> Result<(), AppError> {
+async fn log(out: Out, deployment: &dyn Operate, look: Look) -> Result<(), AppError> {
     let Look { id, follow } = look;
     let mut after = 0;
     loop {
@@ -229,15 +233,15 @@ fn entry_words(entry: &LogEntry) -> String {
 
 async fn tune(
     out: Out,
-    deployment: &Deployment,
-    id: MigrationId,
+    deployment: &dyn Operate,
+    migration: &Changing,
     patch: &OptionsPatch,
 ) -> Result<(), AppError> {
     if patch.is_empty() {
         let message = "nothing to change was named; see `rehome migration tune --help`";
         return Err(AppError::new(Kind::Usage, "bad_usage", message));
     }
-    let options = deployment.tune(id, patch).await?;
+    let options = deployment.tune(migration.id, patch, migration.why.why()).await?;
     out.show(&options, |options| {
         let document = serde_json::to_value(options).unwrap_or_default();
         let rows = document.as_object().into_iter().flatten().map(|(name, value)| {
@@ -271,12 +275,12 @@ fn baseline_words(baseline: &Baseline) -> String {
 
 async fn verification(
     out: Out,
-    deployment: &Deployment,
+    deployment: &dyn Operate,
     args: args::Verify,
 ) -> Result<(), AppError> {
-    let args::Verify { id, level, sample, after_seq, rate_max } = args;
+    let args::Verify { id, level, sample, after_seq, rate_max, why } = args;
     let request = VerifyRequest { level, sample, after_seq, rate_max };
-    let report = deployment.verify(id, request).await?;
+    let report = deployment.verify(id, request, why.why()).await?;
     out.show(&report, words)?;
     if report.ok {
         return Ok(());

@@ -1,7 +1,6 @@
 //! One file per group of commands: asks `rehome_app`, shows what it answers.
 
 mod checklist;
-mod drive;
 mod estimate;
 mod health;
 mod migration;
@@ -14,12 +13,15 @@ mod tenant;
 mod token;
 mod transfer;
 
-use rehome_app::config::LogFormat;
+use std::path::PathBuf;
+
+use rehome_app::config::{ClientConfig, LogFormat};
 use rehome_app::telemetry::begin_lines;
-use rehome_app::{Access, AppError, Config, Deployment};
+use rehome_app::{AppError, Config};
 use rehome_domain::ids::{StoreId, TenantId};
 
 use crate::args::{Args, Command, LogForm};
+use crate::operate::{Reach, not_by_a_server};
 use crate::output::{Out, table};
 pub(crate) use quickstart::QuickstartArgs;
 
@@ -27,43 +29,82 @@ pub(crate) use quickstart::QuickstartArgs;
 pub(crate) async fn run(args: Args, out: &Out) -> Result<(), AppError> {
     let out = *out;
     let log_level = args.log_level();
-    let Args { config, log, command, .. } = args;
-    if let Command::Estimate(asked) = &command
-        && let Some(events) = asked.events
+    let Args { config: file, server, local, log, command, .. } = args;
+    if let Some((name, why)) = alone(&command)
+        && server.is_some()
     {
-        return estimate::from_numbers(out, events, asked);
+        return Err(not_by_a_server(name, why));
     }
-    if let Command::Token(command) = command {
-        return token::run(out, command);
-    }
-    if let Command::Monitoring(command) = command {
-        return monitoring::run(out, config.as_deref(), command);
-    }
-    if let Command::Quickstart(args) = &command {
-        begin_lines(log_level, log_format(log, out, LogFormat::Pretty));
-        return quickstart::run(out, args, config.as_deref()).await;
-    }
-    let file = config;
-    let config = Config::load(file.as_deref())?;
-    begin_lines(log_level, log_format(log, out, config.log));
+    let begin = |configured| begin_lines(log_level, log_format(log, out, configured));
     match command {
-        Command::Import { store, file } => transfer::import(out, &config, store, file).await,
+        Command::Estimate(asked) if asked.events.is_some() => {
+            return estimate::from_numbers(out, &asked);
+        }
+        Command::Token(command) => return token::run(out, command),
+        Command::Monitoring(command) => return monitoring::run(out, file.as_deref(), command),
+        Command::Quickstart(args) => {
+            begin(LogFormat::Pretty);
+            return quickstart::run(out, &args, file.as_deref()).await;
+        }
+        Command::Serve(args) => {
+            let config = Config::load(file.as_deref())?;
+            begin(config.log);
+            return serve::run(out, config, file.as_deref(), args).await;
+        }
+        command => {
+            let reach = reach(file, server.as_deref(), local)?;
+            begin(match &reach {
+                Reach::Stores(config) => config.log,
+                Reach::Server(config) => config.log,
+            });
+            through(out, &reach, command).await
+        }
+    }
+}
+
+/// What never acts through a server, and why; a server that is configured is in nobody's way there.
+fn alone(command: &Command) -> Option<(&'static str, &'static str)> {
+    Some(match command {
+        Command::Token(_) => ("token create", "a token is made here and shown once"),
+        Command::Monitoring(_) => ("monitoring export", "it writes files here"),
+        Command::Quickstart(_) => ("quickstart", "it makes stores of its own here"),
+        Command::Serve(_) => ("serve", "it is the server"),
+        _ => return None,
+    })
+}
+
+/// The server that is named, or else the stores.
+fn reach(file: Option<PathBuf>, server: Option<&str>, local: bool) -> Result<Reach, AppError> {
+    let file = file.as_deref();
+    if !local {
+        let client = ClientConfig::load(file, server)?;
+        if client.server.is_some() {
+            return Ok(Reach::Server(Box::new(client)));
+        }
+    }
+    Ok(Reach::Stores(Box::new(Config::load(file)?)))
+}
+
+async fn through(out: Out, reach: &Reach, command: Command) -> Result<(), AppError> {
+    match command {
+        Command::Import { store, file } => transfer::import(out, reach, store, file).await,
         Command::Export { store, tenant, file } => {
-            transfer::export(out, &config, store, tenant, file).await
+            transfer::export(out, reach, store, tenant, file).await
         }
-        Command::Serve(args) => serve::run(out, config, file.as_deref(), args).await,
-        Command::Store(command) => store::run(out, &config, command).await,
-        Command::Plan { tenant, to } => plan(out, &config, tenant, &to).await,
-        Command::Checklist { phase, id } => checklist::run(out, &config, phase, id).await,
-        Command::Estimate(asked) => estimate::by_probe(out, &config, &asked).await,
-        Command::Health => health::run(out, &config).await,
-        Command::Migration(command) => migration::run(out, &config, command).await,
-        Command::Tenant(command) => tenant::run(out, &config, command).await,
-        Command::Recover { tenant, store, yes } => {
-            recover::run(out, &config, tenant, store, yes).await
+        Command::Store(command) => store::run(out, reach, command).await,
+        Command::Plan { tenant, to } => plan(out, reach, tenant, &to).await,
+        Command::Checklist { phase, id } => checklist::run(out, reach, phase, id).await,
+        Command::Estimate(asked) => estimate::by_probe(out, reach, &asked).await,
+        Command::Health => health::run(out, reach).await,
+        Command::Migration(command) => migration::run(out, reach, command).await,
+        Command::Tenant(command) => tenant::run(out, reach, command).await,
+        Command::Recover { tenant, store, yes, why } => {
+            recover::run(out, reach, tenant, store, yes, why.why()).await
         }
-        // Need no configuration; done above.
-        Command::Monitoring(_) | Command::Quickstart(_) | Command::Token(_) => Ok(()),
+        // Done already.
+        Command::Monitoring(_) | Command::Quickstart(_) | Command::Token(_) | Command::Serve(_) => {
+            Ok(())
+        }
     }
 }
 
@@ -77,18 +118,8 @@ fn log_format(said: Option<LogForm>, out: Out, configured: LogFormat) -> LogForm
     }
 }
 
-/// Opens what is there.
-async fn open(config: &Config) -> Result<Deployment, AppError> {
-    Deployment::open(config, Access::Existing).await
-}
-
-async fn plan(
-    out: Out,
-    config: &Config,
-    tenant: TenantId,
-    target: &StoreId,
-) -> Result<(), AppError> {
-    let deployment = open(config).await?;
+async fn plan(out: Out, reach: &Reach, tenant: TenantId, target: &StoreId) -> Result<(), AppError> {
+    let deployment = reach.open(out).await?;
     let plan = deployment.plan(tenant, target).await?;
     out.show(&plan, |plan| {
         let rows = plan.findings.iter().map(|finding| {

@@ -1,21 +1,22 @@
 //! `rehome recover`
 
 use rehome_api::Recovery;
-use rehome_app::{AppError, Config, Kind, RecoverRequest};
+use rehome_app::{AppError, Kind, RecoverRequest};
 use rehome_domain::ids::{StoreId, TenantId};
 
-use super::open;
+use crate::operate::Reach;
 use crate::output::{Out, count, table};
 
 pub(super) async fn run(
     out: Out,
-    config: &Config,
+    reach: &Reach,
     tenant: Option<TenantId>,
     store: Option<StoreId>,
     yes: bool,
+    why: Option<&str>,
 ) -> Result<(), AppError> {
-    let deployment = open(config).await?;
-    let found = deployment.recover(&RecoverRequest { tenant, store, apply: yes }).await?;
+    let deployment = reach.open(out).await?;
+    let found = deployment.recover(&RecoverRequest { tenant, store, apply: yes }, why).await?;
     deployment.close().await;
     out.show(&found, |found| {
         if found.is_empty() {

@@ -6,8 +6,8 @@ use rehome_app::{Access, AppError, CancellationToken, Config, Deployment};
 use rehome_server::{Handle, Server};
 use serde::Serialize;
 
-use super::drive::{Signals, Task, stop_on_signal};
 use crate::args;
+use crate::operate::{Signals, Task, stop_on_signal};
 use crate::output::{Out, line};
 
 /// That the server listens, for programs.

@@ -3,16 +3,16 @@
 use std::fmt::Write as _;
 
 use rehome_api::StoreCheck;
-use rehome_app::{AppError, Config, Deployment};
+use rehome_app::{AppError, Deployment};
 
-use super::open;
 use crate::args::StoreCommand;
+use crate::operate::Reach;
 use crate::output::{Out, count, table};
 
-pub(super) async fn run(out: Out, config: &Config, command: StoreCommand) -> Result<(), AppError> {
+pub(super) async fn run(out: Out, reach: &Reach, command: StoreCommand) -> Result<(), AppError> {
     match command {
         StoreCommand::Check { id } => {
-            let deployment = open(config).await?;
+            let deployment = reach.open(out).await?;
             let report = deployment.check_stores(id.as_ref()).await?;
             deployment.close().await;
             out.show(&report, |report| {
@@ -32,6 +32,8 @@ pub(super) async fn run(out: Out, config: &Config, command: StoreCommand) -> Res
             }
         }
         StoreCommand::Create { id } => {
+            let why = "it makes the store's file, or its schema";
+            let config = reach.stores("store create", why)?;
             let deployment = Deployment::create_store(config, &id).await?;
             let report = deployment.check_stores(Some(&id)).await?;
             deployment.close().await;

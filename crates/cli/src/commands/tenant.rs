@@ -3,26 +3,26 @@
 use std::fmt::Write as _;
 
 use rehome_api::Tenant;
-use rehome_app::{AppError, Config, Kind};
+use rehome_app::{AppError, Kind};
 use rehome_domain::ids::TenantId;
 
-use super::open;
 use crate::args::TenantCommand;
+use crate::operate::Reach;
 use crate::output::{Out, count, table};
 
-pub(super) async fn run(out: Out, config: &Config, command: TenantCommand) -> Result<(), AppError> {
+pub(super) async fn run(out: Out, reach: &Reach, command: TenantCommand) -> Result<(), AppError> {
     match command {
         TenantCommand::Show { id, tenant } => {
             let tenant = one(id, tenant)?;
-            let deployment = open(config).await?;
+            let deployment = reach.open(out).await?;
             let found = deployment.tenant(tenant).await?;
             deployment.close().await;
             out.show(&found, words)
         }
-        TenantCommand::Purge { id, tenant, store, close_window } => {
+        TenantCommand::Purge { id, tenant, store, close_window, why } => {
             let tenant = one(id, tenant)?;
-            let deployment = open(config).await?;
-            let purged = deployment.purge_tenant(tenant, &store, close_window).await?;
+            let deployment = reach.open(out).await?;
+            let purged = deployment.purge(tenant, &store, close_window, why.why()).await?;
             deployment.close().await;
             out.show(&purged, |purged| {
                 let events = count(purged.events_purged);

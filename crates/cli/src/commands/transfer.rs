@@ -2,19 +2,21 @@
 
 use std::path::PathBuf;
 
+use rehome_app::AppError;
 use rehome_app::transfer::{self, ExportRequest, ImportRequest, Input, Output};
-use rehome_app::{AppError, Config};
 use rehome_domain::ids::{StoreId, TenantId};
 
-use super::open;
+use crate::operate::{Reach, open};
 use crate::output::{Counter, Out, count, table};
 
 pub(super) async fn import(
     out: Out,
-    config: &Config,
+    reach: &Reach,
     store: Option<StoreId>,
     file: PathBuf,
 ) -> Result<(), AppError> {
+    let config =
+        reach.stores("import", "it writes a file of this machine into the stores themselves")?;
     let request = ImportRequest { input: Input::new(file), store };
     let mut counter = Counter::new(out, "imported");
     let report = transfer::import(config, &request, |report| {
@@ -42,11 +44,13 @@ pub(super) async fn import(
 
 pub(super) async fn export(
     out: Out,
-    config: &Config,
+    reach: &Reach,
     store: Option<StoreId>,
     tenant: TenantId,
     file: PathBuf,
 ) -> Result<(), AppError> {
+    let config =
+        reach.stores("export", "it reads the stores themselves into a file of this machine")?;
     let deployment = open(config).await?;
     let request = ExportRequest { tenant, store, output: Output::new(Some(file)) };
     let mut counter = Counter::new(out, "exported");

@@ -15,7 +15,11 @@ mod processes;
 mod real_input;
 mod recovery;
 mod refusals;
+mod remote;
+mod remote_failures;
 mod serve;
+#[allow(unreachable_pub, reason = "shared by the files of this test")]
+mod serving;
 mod transfer;
 mod usage;
 mod writers;

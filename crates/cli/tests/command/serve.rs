@@ -1,61 +1,11 @@
 //! `rehome serve` and `rehome token`, as a process.
 
-use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
-use serde_json::Value;
 use uuid::Uuid;
 
-use crate::kit::{DEADLINE, Place, Running, wait_for};
-
-/// A server as a process, and where it listens.
-struct Serving {
-    process: Running,
-    address: String,
-}
-
-impl Serving {
-    fn start(place: &Place) -> Self {
-        let mut command = place.command(["serve", "--json"]);
-        command.env("REHOME_SERVER_BIND", "127.0.0.1:0");
-        let (process, line) = Running::announced(command);
-        let document: Value = serde_json::from_str(&line).unwrap();
-        assert_eq!(document["event"], "listening");
-        let address = document["address"].as_str().unwrap().to_owned();
-        assert_eq!(document["url"], format!("http://{address}"));
-        Self { process, address }
-    }
-
-    /// Status and body of the answer.
-    fn ask(&self, method: &str, path: &str, token: Option<&str>, body: &str) -> (u16, Value) {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
-        stream.set_read_timeout(Some(DEADLINE)).unwrap();
-        let token = token.map_or(String::new(), |t| format!("Authorization: Bearer {t}\r\n"));
-        let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{token}\
-             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-            self.address,
-            body.len()
-        );
-        stream.write_all(head.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        (status, serde_json::from_str(body).unwrap_or(Value::Null))
-    }
-
-    fn stop(self) {
-        self.process.signal("TERM");
-        let ended = self.process.ends();
-        assert_eq!(ended.code, 0, "{}", ended.stderr);
-        // What happened may be told; nothing went wrong.
-        for line in ended.stderr.lines() {
-            let told: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"));
-            assert_eq!(told["level"], "INFO", "{line}");
-        }
-    }
-}
+use crate::kit::{Place, Running, wait_for};
+use crate::serving::Serving;
 
 #[test]
 fn a_new_deployment_is_served_until_it_is_told_to_stop() {

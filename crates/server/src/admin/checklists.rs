@@ -28,9 +28,27 @@ pub(crate) async fn checklist(
     InPath((id, phase)): InPath<(Uuid, String)>,
 ) -> Answer {
     caller.may_view()?;
-    let phase = ChecklistPhase::parse(&phase).ok_or_else(|| {
+    evaluated(&state, &phase, Some(MigrationId::new(id))).await
+}
+
+/// A checklist before a migration was started
+///
+/// Of the deployment alone; only `before` is of no migration.
+#[utoipa::path(get, path = "/v1/checklists/{phase}", tag = "migrations",
+    params(("phase" = ChecklistPhase, Path, description = "`before`.")),
+    responses((status = 200, description = "What was found.", body = Checklist), Problems))]
+pub(crate) async fn checklist_of_none(
+    State(state): State<Arc<Shared>>,
+    caller: Caller,
+    InPath(phase): InPath<String>,
+) -> Answer {
+    caller.may_view()?;
+    evaluated(&state, &phase, None).await
+}
+
+async fn evaluated(state: &Shared, phase: &str, id: Option<MigrationId>) -> Answer {
+    let phase = ChecklistPhase::parse(phase).ok_or_else(|| {
         Problem::bad_request("bad_path", "the checklists are before, during, cutover and after")
     })?;
-    let id = Some(MigrationId::new(id));
     json(StatusCode::OK, &Box::pin(state.deployment.checklist(phase, id)).await?)
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use rehome_api::admin::{EstimateRequest, PlanRequest};
-use rehome_api::{Estimate, Plan};
+use rehome_api::admin::{EstimateRequest, PlanRequest, ProbeRequest};
+use rehome_api::{Estimate, Plan, Probe};
 use rehome_app::migrations;
 use rehome_domain::ids::TenantId;
 
@@ -48,4 +48,30 @@ pub(crate) async fn estimate(caller: Caller, body: JsonBody) -> Answer {
         buffer_factor: said.buffer_factor,
     };
     json(StatusCode::OK, &migrations::estimate(&request)?)
+}
+
+/// How long a migration would take, by a look
+///
+/// At a sample of the tenant's history, at how fast it grows, and at how fast earlier migrations into
+/// that store went. Writes nothing anywhere.
+#[utoipa::path(post, path = "/v1/probes", tag = "migrations", request_body = ProbeRequest,
+    responses((status = 200, description = "What was seen, and what follows.", body = Probe), Problems))]
+pub(crate) async fn probe(
+    State(state): State<Arc<Shared>>,
+    caller: Caller,
+    body: JsonBody,
+) -> Answer {
+    caller.may_view()?;
+    let said: ProbeRequest = body.document()?;
+    let target = store_id(&said.target_store)?;
+    let request = migrations::EstimateRequest {
+        events: 0,
+        copy_rate: said.copy_rate_per_second,
+        write_rate: said.write_rate_per_second,
+        lag_events: said.dual_write_lag_events,
+        pause_seconds: said.cutover_pause_seconds,
+        buffer_factor: said.buffer_factor,
+    };
+    let tenant = TenantId::new(said.tenant_id);
+    json(StatusCode::OK, &state.deployment.probe(tenant, &target, &request).await?)
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use rehome_api::admin::{LogPage, MigrationPage};
+use rehome_api::admin::{LogPage, MigrationPage, Worker};
 use rehome_domain::ids::{MigrationId, TenantId};
 use rehome_domain::migration::Phase;
 use serde::Deserialize;
@@ -116,4 +116,22 @@ pub(crate) async fn log(
     let entries = state.deployment.log(MigrationId::new(id), after).await?;
     let next_after = entries.last().map_or(after, |last| last.index);
     json(StatusCode::OK, &LogPage { entries, next_after })
+}
+
+/// Who works on a migration
+///
+/// By its lease, which the process that works on it renews.
+#[utoipa::path(get, path = "/v1/migrations/{migration}/worker", tag = "migrations",
+    params(("migration" = Uuid, Path, description = "Which.")),
+    responses((status = 200, description = "The process, or nobody.", body = Worker), Problems))]
+pub(crate) async fn worker(
+    State(state): State<Arc<Shared>>,
+    caller: Caller,
+    InPath(id): InPath<Uuid>,
+) -> Answer {
+    caller.may_view()?;
+    let id = MigrationId::new(id);
+    // Who is not known is told so; of nobody's lease nothing is known either.
+    state.deployment.migration_options(id).await?;
+    json(StatusCode::OK, &Worker { holder: state.deployment.lease(id).await? })
 }

@@ -1,11 +1,13 @@
 //! Operators: everything that the command can do, by the same use cases.
 
 mod actions;
+mod baselines;
 mod checklists;
 mod estimates;
 mod look;
 mod start;
 mod stores;
+mod tasks;
 mod tenants;
 mod verify;
 mod watch;
@@ -13,6 +15,7 @@ mod watch;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use rehome_app::Deployment;
+use rehome_app::deployment::{REASON_CHARS_MAX, check_reason};
 use rehome_domain::ids::{MigrationId, StoreId};
 
 use crate::answer::{Answer, Problem, json};
@@ -24,27 +27,24 @@ pub(crate) use actions::{
     __path_abort, __path_acknowledge, __path_cutover, __path_options, __path_pause, __path_resume,
     __path_tune, abort, acknowledge, cutover, options, pause, resume, tune,
 };
-pub(crate) use checklists::{__path_checklist, checklist};
-pub(crate) use estimates::{__path_estimate, __path_plan, estimate, plan};
-pub(crate) use look::{__path_list, __path_log, __path_show, list, log, show};
+pub(crate) use baselines::{__path_baseline, __path_take_baseline, baseline, take_baseline};
+pub(crate) use checklists::{
+    __path_checklist, __path_checklist_of_none, checklist, checklist_of_none,
+};
+pub(crate) use estimates::{__path_estimate, __path_plan, __path_probe, estimate, plan, probe};
+pub(crate) use look::{
+    __path_list, __path_log, __path_show, __path_worker, list, log, show, worker,
+};
 pub(crate) use start::{__path_start, __path_start_return, start, start_return};
 pub(crate) use stores::{__path_store, __path_stores, store, stores};
+pub(crate) use tasks::Tasks;
 pub(crate) use tenants::{__path_purge, __path_recover, purge, recover};
-pub(crate) use verify::{__path_verify, Verifications, verify};
+pub(crate) use verify::{__path_verify, verify};
 pub(crate) use watch::{__path_watch, watch};
-
-/// Most characters of a reason.
-const REASON_CHARS_MAX: usize = 200;
 
 /// The deployment, acting for the caller.
 fn acting(state: &State, caller: &Caller, reason: Option<&str>) -> Result<Deployment, Problem> {
-    let reason = reason.map(str::trim);
-    if reason.is_some_and(|reason| {
-        reason.chars().count() > REASON_CHARS_MAX || reason.chars().any(char::is_control)
-    }) {
-        let detail = format!("a reason is one line of at most {REASON_CHARS_MAX} characters");
-        return Err(Problem::bad_request("bad_reason", detail).limit(REASON_CHARS_MAX as u64));
-    }
+    check_reason(reason).map_err(|error| Problem::from(error).limit(REASON_CHARS_MAX as u64))?;
     Ok(state.deployment.acting_as(caller.name(), reason))
 }
 

@@ -95,10 +95,15 @@ fn reused(error: AppError) -> Problem {
 }
 
 fn key(caller: &Caller, headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Problem> {
+    Ok(key_text(headers)?.map(|key| IdempotencyKey::new(caller.name(), key)))
+}
+
+/// The idempotency key as it was sent.
+pub(super) fn key_text(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     let Some(key) = take::text(headers, "idempotency-key")? else { return Ok(None) };
     if key.is_empty() || key.len() > KEY_BYTES_MAX {
         let detail = format!("Idempotency-Key must be 1 to {KEY_BYTES_MAX} bytes");
         return Err(Problem::bad_request("bad_header", detail).limit(KEY_BYTES_MAX as u64));
     }
-    Ok(Some(IdempotencyKey::new(caller.name(), key)))
+    Ok(Some(key))
 }

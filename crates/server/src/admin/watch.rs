@@ -5,70 +5,139 @@ use std::time::Duration;
 
 use axum::extract::State;
 use rehome_api::Migration;
-use rehome_app::Deployment;
+use rehome_app::migrations::Goal;
+use rehome_app::{AppError, Deployment};
 use rehome_domain::ids::MigrationId;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
-use crate::answer::{Answer, Problems};
+use crate::answer::{Answer, Problem, Problems};
 use crate::auth::Caller;
 use crate::follow::{self, Source};
 use crate::state::State as Shared;
-use crate::take::InPath;
+use crate::take::{InPath, InQuery};
 
 /// How often it is looked at.
 const EVERY: Duration = Duration::from_millis(250);
 
+/// How far to watch.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct HowFar {
+    /// `migrated`: until the tenant lives in the target, or the migration came to another end.
+    /// `cut_over`: until the cutover that was asked for was done or rolled back. `cleaned_up`: until the
+    /// target of an aborted migration is. `nothing_left`: also until its rollback window is over.
+    #[param(inline)]
+    until: Option<Until>,
+}
+
+/// See [`HowFar::until`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Until {
+    Migrated,
+    CutOver,
+    CleanedUp,
+    NothingLeft,
+}
+
+impl Until {
+    const fn goal(self) -> Goal {
+        match self {
+            Self::Migrated => Goal::Migrated,
+            // Whoever asked for the cutover watches after that: it stays asked for until it begins.
+            Self::CutOver => Goal::CutOver { attempts: 0 },
+            Self::CleanedUp | Self::NothingLeft => Goal::NothingLeft,
+        }
+    }
+}
+
 /// Watch a migration
 ///
-/// Server-sent events: the migration at once, and again whenever it has changed, until its end. The
-/// last event is named `end`.
+/// Server-sent events: the migration at once, and again whenever it has changed, until its end, or as far
+/// as `until` says. The last event is named `end`; or, with `until`, `problem` when it was reached in
+/// another way than it was meant to be: its `data` is a problem document.
 #[utoipa::path(get, path = "/v1/migrations/{migration}/watch", tag = "migrations",
-    params(("migration" = Uuid, Path, description = "Which.")),
+    params(("migration" = Uuid, Path, description = "Which."), HowFar),
     responses((status = 200, description = "As it goes on; each `data` is a migration.",
         content((String = "text/event-stream"))), Problems))]
 pub(crate) async fn watch(
     State(state): State<Arc<Shared>>,
     caller: Caller,
     InPath(id): InPath<Uuid>,
+    InQuery(HowFar { until }): InQuery<HowFar>,
 ) -> Answer {
     caller.may_view()?;
     let id = MigrationId::new(id);
     let room = follow::room(&state)?;
     // Who is not known is told so by a status, and not by a stream that ends.
-    let first = state.deployment.migration(id).await?;
+    state.deployment.migration(id).await?;
+    if until == Some(Until::CleanedUp) {
+        state.deployment.can_clean_up(id).await?;
+    }
+    let goal = until.map(Until::goal);
     let watched =
-        Watched { deployment: state.deployment.clone(), id, next: Some(first), last: None };
+        Watched { deployment: state.deployment.clone(), id, goal, last: None, over: false };
     Ok(follow::answer(&state, caller, room, watched))
 }
 
 struct Watched {
     deployment: Deployment,
     id: MigrationId,
-    next: Option<Migration>,
+    goal: Option<Goal>,
     last: Option<Migration>,
+    over: bool,
 }
 
 impl Source for Watched {
     async fn next(&mut self) -> Option<Vec<u8>> {
+        if self.over {
+            return None;
+        }
         loop {
-            if self.next.is_none() {
-                if self.last.as_ref().is_some_and(is_over) {
-                    return None;
-                }
+            if self.last.is_some() {
                 tokio::time::sleep(EVERY).await;
-                // A look that fails is made again; the stream says nothing meanwhile.
-                self.next = self.deployment.migration(self.id).await.ok();
             }
-            let Some(now) = self.next.take() else { continue };
-            if self.last.as_ref() == Some(&now) {
-                continue;
+            // A look that fails is made again; the stream says nothing meanwhile.
+            if let Ok((now, outcome)) = self.look().await {
+                self.over = outcome.is_some();
+                if self.over || self.last.as_ref() != Some(&now) {
+                    let piece = match &outcome {
+                        Some(Err(problem)) => piece("problem", problem.document()),
+                        Some(Ok(())) => piece("end", &now),
+                        None => piece("message", &now),
+                    };
+                    self.last = Some(now);
+                    return piece;
+                }
             }
-            let document = serde_json::to_string(&now).ok()?;
-            let name = if is_over(&now) { "event: end\n" } else { "" };
-            self.last = Some(now);
-            return Some(format!("{name}data: {document}\n\n").into_bytes());
         }
     }
+}
+
+impl Watched {
+    /// How it is, and how it ended if it did. What came of it is looked at first: what is shown is then
+    /// not from before it.
+    async fn look(&self) -> Result<(Migration, Option<Result<(), Problem>>), AppError> {
+        let outcome = match self.goal {
+            Some(goal) => self.deployment.outcome(self.id, goal).await?,
+            None => None,
+        };
+        let now = self.deployment.migration(self.id).await?;
+        let outcome = match self.goal {
+            None => is_over(&now).then_some(Ok(())),
+            Some(_) => outcome.map(|reached| reached.map_err(Problem::from)),
+        };
+        Ok((now, outcome))
+    }
+}
+
+fn piece(name: &str, document: &impl Serialize) -> Option<Vec<u8>> {
+    let document = serde_json::to_string(document).ok()?;
+    // What has no name is a message.
+    let name = if name == "message" { String::new() } else { format!("event: {name}\n") };
+    Some(format!("{name}data: {document}\n\n").into_bytes())
 }
 
 fn is_over(migration: &Migration) -> bool {

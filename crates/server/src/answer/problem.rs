@@ -77,6 +77,11 @@ impl Problem {
         self.with(|document| document.limit = Some(limit))
     }
 
+    /// As it is told inside of an answer.
+    pub(crate) fn document(&self) -> &Document {
+        &self.0.document
+    }
+
     /// As it is written, with the request's id.
     pub(super) fn write(self, request_id: &str) -> Response {
         let Inner { status, mut document, headers } = *self.0;

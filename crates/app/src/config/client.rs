@@ -1,0 +1,380 @@
+//! `[client]`: the server that a command acts through, and how it reaches it.
+//!
+//! ```toml
+//! [client]
+//! url = "https://rehome.example:7411"
+//! token_file = "operator.token"      # relative to this file; REHOME_TOKEN overrides it
+//! ca_file = "our-ca.pem"             # who vouches for the server, instead of those the system knows
+//! retry_for = "30s"                  # how long a server that does not answer is asked again
+//! ```
+//!
+//! A file may have this section alone: whoever acts through a server needs to know no store.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use hyper::Uri;
+use rehome_api::duration::Millis;
+
+use super::table::Table;
+use super::{ConfigError, Draft, LogFormat, Place, Set};
+
+/// How long a server that does not answer is asked again, unless it is said otherwise.
+const RETRY_FOR: Duration = Duration::from_secs(30);
+/// Most bytes of a token.
+const TOKEN_BYTES_MAX: usize = 1_024;
+
+/// How a command reaches a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientConfig {
+    /// The server; `None`: commands act on the stores and the control plane themselves.
+    pub server: Option<ServerUrl>,
+    /// Who asks.
+    pub token: Option<TokenText>,
+    /// The certificates (PEM) that vouch for the server, instead of those that the system knows.
+    pub ca_file: Option<PathBuf>,
+    /// How long a server that does not answer is asked again.
+    pub retry_for: Duration,
+    /// How log lines look.
+    pub log: LogFormat,
+}
+
+/// The text of a token. Never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TokenText(String);
+
+impl TokenText {
+    fn parse(text: &str) -> Result<Self, &'static str> {
+        let text = text.trim();
+        let printable = text.bytes().all(|b| b.is_ascii_graphic());
+        if text.is_empty() || !printable || text.len() > TOKEN_BYTES_MAX {
+            return Err("holds no token, which is one word");
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The text, for a header and nothing else.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for TokenText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenText(..)")
+    }
+}
+
+/// Where a server is: `http://HOST:PORT/PREFIX` or `https://`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerUrl {
+    secure: bool,
+    host: String,
+    port: u16,
+    prefix: String,
+}
+
+impl ServerUrl {
+    /// Reads a url. The message never repeats it: somebody may have put a password there.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        const WANTED: &str = "must be a url like \"https://rehome.example:7411\"";
+        let uri: Uri = text.parse().map_err(|_| WANTED)?;
+        let secure = match uri.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
+            _ => return Err(WANTED),
+        };
+        if uri.query().is_some() || text.contains('#') {
+            return Err("must be a url without \"?\" and \"#\"");
+        }
+        let authority = uri.authority().ok_or(WANTED)?;
+        if authority.as_str().contains('@') {
+            return Err("must be a url without a user; the token comes from REHOME_TOKEN or \
+                        client.token_file");
+        }
+        if authority.host().is_empty() {
+            return Err(WANTED);
+        }
+        Ok(Self {
+            secure,
+            host: authority.host().to_owned(),
+            port: authority.port_u16().unwrap_or(if secure { 443 } else { 80 }),
+            prefix: uri.path().trim_end_matches('/').to_owned(),
+        })
+    }
+
+    /// Whether it is reached by TLS.
+    pub fn is_secure(&self) -> bool {
+        self.secure
+    }
+
+    /// Host and port, as a `Host` header has them.
+    pub fn authority(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
+
+    /// The name or address to connect to.
+    pub fn host(&self) -> &str {
+        // An IPv6 address is in brackets in a url and nowhere else.
+        self.host.trim_start_matches('[').trim_end_matches(']')
+    }
+
+    /// The port to connect to.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// What paths begin with there; without a slash at its end.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// Whether it is this machine, by its address.
+    fn is_here(&self) -> bool {
+        let host = self.host();
+        host.eq_ignore_ascii_case("localhost")
+            || host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
+    }
+}
+
+impl fmt::Display for ServerUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.secure { "https" } else { "http" };
+        write!(f, "{scheme}://{}:{}{}", self.host, self.port, self.prefix)
+    }
+}
+
+/// `[client]` before it was looked at as a whole.
+#[derive(Debug, Default)]
+pub(crate) struct ClientDraft {
+    server: Option<Set<ServerUrl>>,
+    token_file: Option<Set<PathBuf>>,
+    ca_file: Option<PathBuf>,
+    retry_for: Option<Duration>,
+    without_tls: bool,
+}
+
+impl ClientDraft {
+    const KEYS: [&'static str; 4] = ["url", "token_file", "ca_file", "retry_for"];
+
+    pub(super) fn read(mut table: Table<'_>, folder: &Path) -> Result<Self, ConfigError> {
+        let mut draft = Self::default();
+        for key in Self::KEYS {
+            if let Some(set) = table.text(key)? {
+                draft.set(key, &set, folder)?;
+            }
+        }
+        draft.without_tls = table.flag("without_tls")?.is_some_and(|set| set.value);
+        table.end()?;
+        Ok(draft)
+    }
+
+    /// The keys that the environment may set.
+    pub(super) fn key(name: &str) -> Option<&'static str> {
+        Self::KEYS.into_iter().find(|key| *key == name)
+    }
+
+    /// Sets one of them from its text, wherever it comes from.
+    pub(super) fn set(
+        &mut self,
+        key: &str,
+        set: &Set<String>,
+        folder: &Path,
+    ) -> Result<(), ConfigError> {
+        let refuse = |problem: &str| set.place.refuse(format!("client.{key} {problem}"));
+        let path = || folder.join(&set.value);
+        match key {
+            "url" => {
+                let value = ServerUrl::parse(&set.value).map_err(refuse)?;
+                self.server = Some(Set { value, place: set.place.clone() });
+            }
+            "token_file" => {
+                self.token_file = Some(Set { value: path(), place: set.place.clone() });
+            }
+            "ca_file" => self.ca_file = Some(path()),
+            _ => {
+                let millis: Millis =
+                    set.value.parse().map_err(|problem| refuse(&format!(": {problem}")))?;
+                self.retry_for = Some(Duration::from_millis(millis.0));
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at it as a whole. The token is read now, and only where it will be sent.
+    fn whole(
+        self,
+        said: Option<Set<ServerUrl>>,
+        token: Option<&str>,
+        log: LogFormat,
+    ) -> Result<ClientConfig, ConfigError> {
+        let Some(server) = said.or(self.server) else {
+            return Ok(ClientConfig { log, ..ClientConfig::default() });
+        };
+        let token = match (token, &self.token_file) {
+            (Some(text), _) => Some(
+                TokenText::parse(text)
+                    .map_err(|problem| Place::Variable(TOKEN.to_owned()).refuse(problem))?,
+            ),
+            (None, Some(Set { value: path, place })) => {
+                let text = std::fs::read_to_string(path).map_err(|error| {
+                    let path = path.display();
+                    place.refuse(format!("client.token_file: {path} cannot be read: {error}"))
+                })?;
+                let token = TokenText::parse(&text);
+                Some(token.map_err(|problem| {
+                    place.refuse(format!("client.token_file: {} {problem}", path.display()))
+                })?)
+            }
+            (None, None) => None,
+        };
+        let Set { value: server, place } = server;
+        if token.is_some() && !server.secure && !server.is_here() && !self.without_tls {
+            return Err(place.refuse(
+                "the token could be read on the way to this server: use https://, or, where the \
+                 way is safe, set client.without_tls = true",
+            ));
+        }
+        Ok(ClientConfig {
+            server: Some(server),
+            token,
+            ca_file: self.ca_file,
+            retry_for: self.retry_for.unwrap_or(RETRY_FOR),
+            log,
+        })
+    }
+}
+
+impl Default for ClientConfig {
+    fn default() -> Self {
+        Self {
+            server: None,
+            token: None,
+            ca_file: None,
+            retry_for: RETRY_FOR,
+            log: LogFormat::default(),
+        }
+    }
+}
+
+/// The variable that names the server, like `--server`.
+const SERVER: &str = "REHOME_SERVER";
+/// The variable that holds the token.
+const TOKEN: &str = "REHOME_TOKEN";
+
+impl ClientConfig {
+    /// Which server, and how: by `said` on the command line, or else by `REHOME_SERVER`, or else by
+    /// `[client]` of `file`, or `./rehome.toml` if there is one. The rest of a configuration may be
+    /// missing, and is not looked at as a whole.
+    pub fn load(file: Option<&Path>, said: Option<&str>) -> Result<Self, ConfigError> {
+        Self::load_from(file, said, super::unicode_variables())
+    }
+
+    /// The same with the variables given.
+    pub fn load_from(
+        file: Option<&Path>,
+        said: Option<&str>,
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let variables: Vec<_> = variables.into_iter().collect();
+        let value = |name: &str| {
+            let found = variables.iter().find(|(other, _)| other == name);
+            found.map(|(_, value)| value.clone()).filter(|value| !value.is_empty())
+        };
+        let by_flag = said.map(|text| (text.to_owned(), Place::Argument("--server")));
+        let by_variable = || Some((value(SERVER)?, Place::Variable(SERVER.to_owned())));
+        let said = by_flag.or_else(by_variable).map(|(text, place)| {
+            let value = ServerUrl::parse(&text).map_err(|problem| place.refuse(problem))?;
+            Ok(Set { value, place })
+        });
+        let token = value(TOKEN);
+        let (draft, _) = match super::draft(file, variables) {
+            Ok(draft) => draft,
+            Err(ConfigError::NoFile(_)) if file.is_none() => (Draft::default(), Place::Environment),
+            Err(error) => return Err(error),
+        };
+        draft.client.whole(said.transpose()?, token.as_deref(), draft.telemetry.log)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(
+        text: &str,
+        said: Option<&str>,
+        variables: &[(&str, &str)],
+    ) -> Result<ClientConfig, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rehome.toml");
+        std::fs::write(&path, text).unwrap();
+        std::fs::write(folder.path().join("t"), "rehome_hunter2\n").unwrap();
+        std::fs::write(folder.path().join("empty"), "\n").unwrap();
+        let variables = variables.iter().map(|(name, value)| (name.to_string(), value.to_string()));
+        ClientConfig::load_from(Some(&path), said, variables).map_err(|error| error.to_string())
+    }
+
+    const FILE: &str =
+        "[client]\nurl = \"https://a.example\"\ntoken_file = \"t\"\nretry_for = \"5s\"\n";
+
+    #[test]
+    fn the_section_is_enough() {
+        let client = load(FILE, None, &[]).unwrap();
+        assert_eq!(client.server.as_ref().unwrap().to_string(), "https://a.example:443");
+        assert_eq!(client.token.as_ref().unwrap().expose(), "rehome_hunter2");
+        assert_eq!(client.retry_for, Duration::from_secs(5));
+        assert!(!format!("{client:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn what_is_said_is_before_the_environment_and_that_before_the_file() {
+        let server = |said, variables: &[_]| {
+            load(FILE, said, variables).unwrap().server.unwrap().host().to_owned()
+        };
+        assert_eq!(server(None, &[]), "a.example");
+        assert_eq!(server(None, &[("REHOME_CLIENT_URL", "https://b.example")]), "b.example");
+        let both = [("REHOME_CLIENT_URL", "https://b.example"), (SERVER, "https://c.example")];
+        assert_eq!(server(None, &both), "c.example");
+        assert_eq!(server(Some("https://d.example"), &both), "d.example");
+        let token = load(FILE, None, &[(TOKEN, "rehome_x")]).unwrap().token.unwrap();
+        assert_eq!(token.expose(), "rehome_x");
+    }
+
+    #[test]
+    fn without_a_server_nothing_else_is_looked_at() {
+        assert_eq!(load("", None, &[(TOKEN, " ")]).unwrap(), ClientConfig::default());
+        let none = ClientConfig::load_from(None, None, []).unwrap();
+        assert_eq!(none.server, None);
+    }
+
+    #[test]
+    fn a_token_does_not_go_in_the_clear_but_to_this_machine() {
+        let token = [(TOKEN, "rehome_hunter2")];
+        for here in ["http://localhost:1", "http://127.0.0.1:1", "http://[::1]:1", "https://x:1"] {
+            assert!(load("", Some(here), &token).is_ok(), "{here}");
+        }
+        let refused = load("", Some("http://x.example:1"), &token).unwrap_err();
+        assert!(refused.contains("https://") && refused.contains("--server"), "{refused}");
+        assert!(load("", Some("http://x.example:1"), &[]).is_ok());
+        let told = "[client]\nwithout_tls = true\n";
+        assert!(load(told, Some("http://x.example:1"), &token).is_ok());
+    }
+
+    #[test]
+    fn what_is_no_url_and_no_token_is_refused_without_repeating_it() {
+        for bad in ["", "hunter2", "ftp://hunter2", "https://u:hunter2@h", "http://h/?hunter2"] {
+            let problem = load("", Some(bad), &[]).unwrap_err();
+            assert!(problem.contains("--server") && !problem.contains("hunter2"), "{problem}");
+        }
+        let problem = load(FILE, None, &[(TOKEN, "hunter2 hunter2")]).unwrap_err();
+        assert!(problem.contains(TOKEN) && !problem.contains("hunter2"), "{problem}");
+        let problem = load(&FILE.replace("\"t\"", "\"empty\""), None, &[]).unwrap_err();
+        assert!(problem.contains("rehome.toml:3") && problem.contains("no token"), "{problem}");
+        let problem = load(&FILE.replace("\"t\"", "\"gone\""), None, &[]).unwrap_err();
+        assert!(problem.contains("cannot be read"), "{problem}");
+        assert!(load("[client]\ntoken = \"x\"", None, &[]).unwrap_err().contains("client.token"));
+    }
+}

@@ -1,0 +1,311 @@
+//! Operators' wishes done by this process.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rehome_api::{
+    Baseline, Checklist, ChecklistPhase, HealthReport, LogEntry, Migration, Options, OptionsPatch,
+    Plan, Probe, Recovery, StoreCheckReport, Tenant, TenantPurge, Verification,
+};
+use rehome_app::migrations::{EstimateRequest, Goal, Resumed, StartRequest, VerifyRequest, Worked};
+use rehome_app::{
+    Access, AppError, CancellationToken, Config, Deployment, RecoverRequest, baseline_missing,
+};
+use rehome_domain::ids::{MigrationId, StoreId, TenantId};
+use rehome_domain::migration::Phase;
+use tokio::task::JoinHandle;
+
+use super::{Operate, Seen, Why};
+use crate::output::{Out, View};
+
+/// How often a migration is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// Opens what is there.
+pub(crate) async fn open(config: &Config) -> Result<Deployment, AppError> {
+    Deployment::open(config, Access::Existing).await
+}
+
+/// The deployment itself.
+pub(super) struct Local {
+    out: Out,
+    deployment: Deployment,
+}
+
+impl Local {
+    pub(super) fn new(out: Out, deployment: Deployment) -> Self {
+        Self { out, deployment }
+    }
+
+    fn because(&self, why: Why<'_>) -> Result<Deployment, AppError> {
+        self.deployment.because(why)
+    }
+}
+
+#[async_trait]
+impl Operate for Local {
+    fn is_remote(&self) -> bool {
+        false
+    }
+
+    async fn start(&self, request: &StartRequest, why: Why<'_>) -> Result<Migration, AppError> {
+        let started = self.because(why)?.start(request, None).await?;
+        self.migration(started.id).await
+    }
+
+    async fn start_return(
+        &self,
+        id: MigrationId,
+        options: &OptionsPatch,
+        why: Why<'_>,
+    ) -> Result<Migration, AppError> {
+        let back = self.because(why)?.start_return(id, options, None).await?;
+        self.migration(back.id).await
+    }
+
+    async fn migrations(
+        &self,
+        tenant: Option<TenantId>,
+        state: Option<Phase>,
+        limit: usize,
+    ) -> Result<Vec<Migration>, AppError> {
+        self.deployment.migrations(tenant, state, None, limit).await
+    }
+
+    async fn migration(&self, id: MigrationId) -> Result<Migration, AppError> {
+        self.deployment.migration(id).await
+    }
+
+    async fn options(&self, id: MigrationId) -> Result<Options, AppError> {
+        self.deployment.migration_options(id).await
+    }
+
+    async fn worker(&self, id: MigrationId) -> Result<Option<String>, AppError> {
+        self.deployment.lease(id).await
+    }
+
+    async fn log(&self, id: MigrationId, after: u64) -> Result<Vec<LogEntry>, AppError> {
+        self.deployment.log(id, after).await
+    }
+
+    async fn watch(&self, id: MigrationId, seen: Seen<'_>) -> Result<Migration, AppError> {
+        self.deployment.watch(id, LOOK_EVERY, seen).await
+    }
+
+    async fn reach(&self, id: MigrationId, goal: Goal) -> Result<Migration, AppError> {
+        let worked = watched(self.out, &self.deployment, id, |deployment, stop| async move {
+            deployment.work(id, goal, &stop).await
+        });
+        worked.await?.verdict(goal)?;
+        self.migration(id).await
+    }
+
+    async fn clean_up(&self, id: MigrationId) -> Result<Migration, AppError> {
+        let worked = watched(self.out, &self.deployment, id, |deployment, stop| async move {
+            deployment.clean_up(id, &stop).await
+        });
+        worked.await?.verdict(Goal::NothingLeft)?;
+        self.migration(id).await
+    }
+
+    async fn pause(&self, id: MigrationId, why: Why<'_>) -> Result<(), AppError> {
+        self.because(why)?.pause(id).await.map(drop)
+    }
+
+    async fn resume(
+        &self,
+        id: MigrationId,
+        keep_window: bool,
+        why: Why<'_>,
+    ) -> Result<Resumed, AppError> {
+        self.because(why)?.resume(id, keep_window).await
+    }
+
+    async fn cutover(&self, id: MigrationId, why: Why<'_>) -> Result<Goal, AppError> {
+        let asked = self.because(why)?.request_cutover(id).await?;
+        Ok(Goal::CutOver { attempts: asked.cutover_attempts })
+    }
+
+    async fn abort(&self, id: MigrationId, purge: bool, why: Why<'_>) -> Result<(), AppError> {
+        self.because(why)?.abort(id, purge).await.map(drop)
+    }
+
+    async fn acknowledge(&self, id: MigrationId, why: Why<'_>) -> Result<(), AppError> {
+        self.because(why)?.acknowledge(id).await.map(drop)
+    }
+
+    async fn tune(
+        &self,
+        id: MigrationId,
+        patch: &OptionsPatch,
+        why: Why<'_>,
+    ) -> Result<Options, AppError> {
+        self.because(why)?.tune(id, patch).await
+    }
+
+    async fn verify(
+        &self,
+        id: MigrationId,
+        request: VerifyRequest,
+        why: Why<'_>,
+    ) -> Result<Verification, AppError> {
+        self.because(why)?.verify(id, request).await
+    }
+
+    async fn take_baseline(&self, id: MigrationId, window: Duration) -> Result<Baseline, AppError> {
+        self.deployment.take_baseline(id, window).await
+    }
+
+    async fn baseline(&self, id: MigrationId) -> Result<Baseline, AppError> {
+        self.deployment.baseline(id).await?.ok_or_else(|| baseline_missing(id))
+    }
+
+    async fn plan(&self, tenant: TenantId, target: &StoreId) -> Result<Plan, AppError> {
+        self.deployment.plan(tenant, target).await
+    }
+
+    async fn probe(
+        &self,
+        tenant: TenantId,
+        target: &StoreId,
+        told: &EstimateRequest,
+    ) -> Result<Probe, AppError> {
+        self.deployment.probe(tenant, target, told).await
+    }
+
+    async fn health(&self) -> Result<HealthReport, AppError> {
+        Ok(self.deployment.health().await)
+    }
+
+    async fn checklist(
+        &self,
+        phase: ChecklistPhase,
+        id: Option<MigrationId>,
+    ) -> Result<Checklist, AppError> {
+        Box::pin(self.deployment.checklist(phase, id)).await
+    }
+
+    async fn check_stores(&self, id: Option<&StoreId>) -> Result<StoreCheckReport, AppError> {
+        self.deployment.check_stores(id).await
+    }
+
+    async fn tenant(&self, tenant: TenantId) -> Result<Tenant, AppError> {
+        self.deployment.tenant(tenant).await
+    }
+
+    async fn purge(
+        &self,
+        tenant: TenantId,
+        store: &StoreId,
+        close_window: bool,
+        why: Why<'_>,
+    ) -> Result<TenantPurge, AppError> {
+        self.because(why)?.purge_tenant(tenant, store, close_window).await
+    }
+
+    async fn recover(
+        &self,
+        request: &RecoverRequest,
+        why: Why<'_>,
+    ) -> Result<Vec<Recovery>, AppError> {
+        self.because(why)?.recover(request).await
+    }
+
+    async fn close(self: Box<Self>) {
+        self.deployment.close().await;
+    }
+}
+
+/// Works on whatever nobody works on, until Ctrl-C.
+pub(crate) async fn drive_all(out: Out, deployment: &Deployment) {
+    let stop = CancellationToken::new();
+    let signals = Task(tokio::spawn(stop_on_signal(out, stop.clone(), Signals::listen())));
+    out.remark("working on every migration that nobody works on; Ctrl-C ends it");
+    deployment.work_on_all(&stop).await;
+    drop(signals);
+}
+
+/// Runs `work` with progress beside it, and a stop on Ctrl-C.
+async fn watched<F>(
+    out: Out,
+    deployment: &Deployment,
+    id: MigrationId,
+    work: impl FnOnce(Deployment, CancellationToken) -> F,
+) -> Result<Worked, AppError>
+where
+    F: Future<Output = Result<Worked, AppError>>,
+{
+    let stop = CancellationToken::new();
+    let signals = Task(tokio::spawn(stop_on_signal(out, stop.clone(), Signals::listen())));
+    let view = Task(tokio::spawn(view(out, deployment.clone(), id)));
+    let worked = work(deployment.clone(), stop).await;
+    drop((signals, view));
+    worked
+}
+
+/// A task that ends with its owner.
+pub(crate) struct Task(pub(crate) JoinHandle<()>);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+async fn view(out: Out, deployment: Deployment, id: MigrationId) {
+    let mut view = View::new(out);
+    loop {
+        // A look that fails is no failure of the work; the next one may do better.
+        if let Ok(migration) = deployment.migration(id).await {
+            view.show(&migration);
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// The first signal asks the work to stop, the second ends the process.
+pub(crate) async fn stop_on_signal(out: Out, stop: CancellationToken, mut signals: Signals) {
+    signals.next().await;
+    out.remark("stopping; again to leave at once (which is safe too)");
+    stop.cancel();
+    signals.next().await;
+    std::process::exit(1);
+}
+
+/// Ctrl-C, and SIGTERM where there is one: heard from when this is made, not from when it is first
+/// waited on, so that a signal that comes early ends nothing in the middle.
+pub(crate) struct Signals {
+    #[cfg(unix)]
+    unix: Option<[tokio::signal::unix::Signal; 2]>,
+}
+
+impl Signals {
+    #[cfg(unix)]
+    /// Hears from here on.
+    pub(crate) fn listen() -> Self {
+        use tokio::signal::unix::{SignalKind, signal};
+        let interrupt = signal(SignalKind::interrupt()).ok();
+        let terminate = signal(SignalKind::terminate()).ok();
+        Self { unix: interrupt.zip(terminate).map(Into::into) }
+    }
+
+    #[cfg(not(unix))]
+    pub(crate) fn listen() -> Self {
+        Self {}
+    }
+
+    /// Waits for the next one.
+    pub(crate) async fn next(&mut self) {
+        #[cfg(unix)]
+        if let Some([interrupt, terminate]) = &mut self.unix {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            return;
+        }
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}

@@ -1,0 +1,375 @@
+//! Operators' wishes done by a server, over HTTP.
+//!
+//! `http` sends one request, `ask` asks until there is an answer, `change` sees to it that what is asked
+//! twice is done once, `events` follows. Which path is which wish stands here.
+
+mod ask;
+mod change;
+mod events;
+mod http;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use hyper::Method;
+use hyper::header::{HeaderName, HeaderValue};
+use rehome_api::admin::{
+    Abort, BaselineRequest, LogPage, MigrationPage, MigrationStart, PlanRequest, ProbeRequest,
+    Purge, Reason, RecoverRequest as RecoverBody, Resume, Return, Tuning, Verify, Worker,
+};
+use rehome_api::duration::Millis;
+use rehome_api::{
+    Baseline, Checklist, ChecklistPhase, HealthReport, LogEntry, Migration, Options, OptionsPatch,
+    Plan, Probe, Recovery, StoreCheckReport, Tenant, TenantPurge, Verification,
+};
+use rehome_app::config::{ClientConfig, ServerUrl};
+use rehome_app::deployment::check_reason;
+use rehome_app::migrations::{EstimateRequest, Goal, Resumed, StartRequest, VerifyRequest};
+use rehome_app::{AppError, CancellationToken, Kind, RecoverRequest};
+use rehome_domain::ids::{MigrationId, StoreId, TenantId};
+use rehome_domain::migration::Phase;
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::{Operate, Seen, Signals, Why};
+use crate::output::{Out, View};
+use change::Change;
+use http::{Ask, Http};
+
+/// Most migrations that a server tells at once.
+const PAGE: usize = 200;
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// A server.
+pub(super) struct Remote {
+    out: Out,
+    http: Http,
+    url: ServerUrl,
+    retry_for: Duration,
+}
+
+impl Remote {
+    pub(super) fn new(out: Out, config: &ClientConfig) -> Result<Self, AppError> {
+        let url = config.server.clone().ok_or_else(|| {
+            AppError::new(Kind::Usage, "bad_usage", "no server is named; see --server")
+        })?;
+        let http = Http::new(&url, config)?;
+        Ok(Self { out, http, url, retry_for: config.retry_for })
+    }
+
+    /// Sends what begins something, with a key so that it begins once.
+    async fn begin_once(
+        &self,
+        path: String,
+        body: &(impl Serialize + Sync),
+    ) -> Result<Migration, AppError> {
+        self.document(Ask::send(Method::POST, path, body)?.header(IDEMPOTENCY_KEY, &key()?)).await
+    }
+
+    /// Sends what may take long, again and again until it is over.
+    async fn until_over<T: serde::de::DeserializeOwned>(
+        &self,
+        path: String,
+        body: &(impl Serialize + Sync),
+    ) -> Result<T, AppError> {
+        let ask = Ask::send(Method::POST, path, body)?.header(IDEMPOTENCY_KEY, &key()?);
+        loop {
+            let reply = self.ask(&ask).await.result?;
+            if reply.status != hyper::StatusCode::ACCEPTED {
+                return self.read(&reply);
+            }
+        }
+    }
+
+    async fn send<T: serde::de::DeserializeOwned>(
+        &self,
+        path: String,
+        body: &(impl Serialize + Sync),
+    ) -> Result<T, AppError> {
+        self.document(Ask::send(Method::POST, path, body)?).await
+    }
+
+    async fn act(
+        &self,
+        id: MigrationId,
+        what: &str,
+        event: &str,
+        body: impl Serialize + Sync,
+    ) -> Result<(), AppError> {
+        self.change(id, Change { method: Method::POST, what, body, event }).await
+    }
+
+    /// Shows how it goes on until the server says that this was reached. Ctrl-C ends the looking only.
+    async fn shown_until(&self, id: MigrationId, until: &str) -> Result<Migration, AppError> {
+        let mut view = View::new(self.out);
+        let stop = CancellationToken::new();
+        let mut signals = Signals::listen();
+        let followed = self.follow(id, Some(until), |migration| {
+            view.show(migration);
+            !stop.is_cancelled()
+        });
+        let reached = tokio::select! {
+            reached = followed => reached,
+            () = signals.next() => {
+                let message = format!(
+                    "no longer watched; the server goes on with it, and `rehome migration watch {id}` \
+                     shows how"
+                );
+                Err(AppError::failed("stopped", message).migration(id))
+            }
+        };
+        drop(view);
+        reached
+    }
+}
+
+fn key() -> Result<HeaderValue, AppError> {
+    let key = Uuid::new_v4().to_string();
+    HeaderValue::from_str(&key).map_err(|error| AppError::failed("bad_key", error.to_string()))
+}
+
+fn said(why: Why<'_>) -> Result<Option<String>, AppError> {
+    check_reason(why)?;
+    Ok(why.map(str::to_owned))
+}
+
+fn reason(why: Why<'_>) -> Result<Reason, AppError> {
+    Ok(Reason { reason: said(why)? })
+}
+
+#[async_trait]
+impl Operate for Remote {
+    fn is_remote(&self) -> bool {
+        true
+    }
+
+    async fn start(&self, request: &StartRequest, why: Why<'_>) -> Result<Migration, AppError> {
+        let body = MigrationStart {
+            tenant_id: request.tenant.uuid(),
+            target_store: request.target.to_string(),
+            options: request.options.clone(),
+            reason: said(why)?,
+        };
+        self.begin_once("/v1/migrations".to_owned(), &body).await
+    }
+
+    async fn start_return(
+        &self,
+        id: MigrationId,
+        options: &OptionsPatch,
+        why: Why<'_>,
+    ) -> Result<Migration, AppError> {
+        let body = Return { options: options.clone(), reason: said(why)? };
+        self.begin_once(format!("/v1/migrations/{id}/return"), &body).await
+    }
+
+    async fn migrations(
+        &self,
+        tenant: Option<TenantId>,
+        state: Option<Phase>,
+        limit: usize,
+    ) -> Result<Vec<Migration>, AppError> {
+        let mut which = String::new();
+        if let Some(tenant) = tenant {
+            which += &format!("&tenant={tenant}");
+        }
+        if let Some(state) = state {
+            which += &format!("&state={state}");
+        }
+        let mut found: Vec<Migration> = Vec::new();
+        let mut cursor = String::new();
+        while found.len() < limit {
+            let part = (limit - found.len()).min(PAGE);
+            let path = format!("/v1/migrations?limit={part}{which}{cursor}");
+            let page: MigrationPage = self.document(Ask::get(path)).await?;
+            found.extend(page.migrations);
+            let Some(next) = page.next_cursor else { break };
+            cursor = format!("&cursor={next}");
+        }
+        Ok(found)
+    }
+
+    async fn migration(&self, id: MigrationId) -> Result<Migration, AppError> {
+        self.document(Ask::get(format!("/v1/migrations/{id}"))).await
+    }
+
+    async fn options(&self, id: MigrationId) -> Result<Options, AppError> {
+        self.document(Ask::get(format!("/v1/migrations/{id}/options"))).await
+    }
+
+    async fn worker(&self, id: MigrationId) -> Result<Option<String>, AppError> {
+        let worker = self.document::<Worker>(Ask::get(format!("/v1/migrations/{id}/worker")));
+        Ok(worker.await?.holder)
+    }
+
+    async fn log(&self, id: MigrationId, after: u64) -> Result<Vec<LogEntry>, AppError> {
+        let path = format!("/v1/migrations/{id}/log?after={after}");
+        Ok(self.document::<LogPage>(Ask::get(path)).await?.entries)
+    }
+
+    async fn watch(&self, id: MigrationId, seen: Seen<'_>) -> Result<Migration, AppError> {
+        self.follow(id, None, seen).await
+    }
+
+    async fn reach(&self, id: MigrationId, goal: Goal) -> Result<Migration, AppError> {
+        let until = match goal {
+            Goal::Migrated => "migrated",
+            Goal::CutOver { .. } => "cut_over",
+            Goal::NothingLeft => "nothing_left",
+        };
+        self.shown_until(id, until).await
+    }
+
+    async fn clean_up(&self, id: MigrationId) -> Result<Migration, AppError> {
+        self.shown_until(id, "cleaned_up").await
+    }
+
+    async fn pause(&self, id: MigrationId, why: Why<'_>) -> Result<(), AppError> {
+        self.act(id, "pause", "paused", reason(why)?).await
+    }
+
+    async fn resume(
+        &self,
+        id: MigrationId,
+        keep_window: bool,
+        why: Why<'_>,
+    ) -> Result<Resumed, AppError> {
+        let body = Resume { keep_window, reason: said(why)? };
+        self.act(id, "resume", "resumed", body).await?;
+        Ok(Resumed::ByAnother("the server".to_owned()))
+    }
+
+    async fn cutover(&self, id: MigrationId, why: Why<'_>) -> Result<Goal, AppError> {
+        self.act(id, "cutover", "cutover_requested", reason(why)?).await?;
+        // The server knows which one it is: until it begins it stays asked for.
+        Ok(Goal::CutOver { attempts: 0 })
+    }
+
+    async fn abort(&self, id: MigrationId, purge: bool, why: Why<'_>) -> Result<(), AppError> {
+        let body = Abort { purge_target: purge, reason: said(why)? };
+        self.act(id, "abort", "aborted", body).await
+    }
+
+    async fn acknowledge(&self, id: MigrationId, why: Why<'_>) -> Result<(), AppError> {
+        self.act(id, "acknowledge", "acknowledged", reason(why)?).await
+    }
+
+    async fn tune(
+        &self,
+        id: MigrationId,
+        patch: &OptionsPatch,
+        why: Why<'_>,
+    ) -> Result<Options, AppError> {
+        let body = Tuning { options: patch.clone(), reason: said(why)? };
+        let change = Change { method: Method::PATCH, what: "options", body, event: "tuned" };
+        self.change(id, change).await?;
+        self.options(id).await
+    }
+
+    async fn verify(
+        &self,
+        id: MigrationId,
+        request: VerifyRequest,
+        why: Why<'_>,
+    ) -> Result<Verification, AppError> {
+        let VerifyRequest { level, sample, after_seq, rate_max } = request;
+        let body = Verify {
+            level: Some(level.as_str().to_owned()),
+            sample: Some(sample),
+            after_seq,
+            rate_max,
+            reason: said(why)?,
+        };
+        self.until_over(format!("/v1/migrations/{id}/verify"), &body).await
+    }
+
+    async fn take_baseline(&self, id: MigrationId, window: Duration) -> Result<Baseline, AppError> {
+        let millis = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
+        let body = BaselineRequest { window: Some(Millis(millis)) };
+        self.until_over(format!("/v1/migrations/{id}/baseline"), &body).await
+    }
+
+    async fn baseline(&self, id: MigrationId) -> Result<Baseline, AppError> {
+        self.document(Ask::get(format!("/v1/migrations/{id}/baseline"))).await
+    }
+
+    async fn plan(&self, tenant: TenantId, target: &StoreId) -> Result<Plan, AppError> {
+        let body = PlanRequest { tenant_id: tenant.uuid(), target_store: target.to_string() };
+        self.send("/v1/plans".to_owned(), &body).await
+    }
+
+    async fn probe(
+        &self,
+        tenant: TenantId,
+        target: &StoreId,
+        told: &EstimateRequest,
+    ) -> Result<Probe, AppError> {
+        let body = ProbeRequest {
+            tenant_id: tenant.uuid(),
+            target_store: target.to_string(),
+            copy_rate_per_second: told.copy_rate,
+            dual_write_lag_events: told.lag_events,
+            cutover_pause_seconds: told.pause_seconds,
+            buffer_factor: told.buffer_factor,
+            write_rate_per_second: told.write_rate,
+        };
+        self.send("/v1/probes".to_owned(), &body).await
+    }
+
+    async fn health(&self) -> Result<HealthReport, AppError> {
+        self.document(Ask::get("/health/migration").also(hyper::StatusCode::SERVICE_UNAVAILABLE))
+            .await
+    }
+
+    async fn checklist(
+        &self,
+        phase: ChecklistPhase,
+        id: Option<MigrationId>,
+    ) -> Result<Checklist, AppError> {
+        let phase = phase.as_str();
+        let path = match id {
+            Some(id) => format!("/v1/migrations/{id}/checklists/{phase}"),
+            None => format!("/v1/checklists/{phase}"),
+        };
+        self.document(Ask::get(path)).await
+    }
+
+    async fn check_stores(&self, id: Option<&StoreId>) -> Result<StoreCheckReport, AppError> {
+        let path = match id {
+            Some(id) => format!("/v1/stores/{id}"),
+            None => "/v1/stores".to_owned(),
+        };
+        self.document(Ask::get(path)).await
+    }
+
+    async fn tenant(&self, tenant: TenantId) -> Result<Tenant, AppError> {
+        self.document(Ask::get(format!("/v1/tenants/{tenant}"))).await
+    }
+
+    async fn purge(
+        &self,
+        tenant: TenantId,
+        store: &StoreId,
+        close_window: bool,
+        why: Why<'_>,
+    ) -> Result<TenantPurge, AppError> {
+        let body = Purge { store: store.to_string(), close_window, reason: said(why)? };
+        self.send(format!("/v1/tenants/{tenant}/purge"), &body).await
+    }
+
+    async fn recover(
+        &self,
+        request: &RecoverRequest,
+        why: Why<'_>,
+    ) -> Result<Vec<Recovery>, AppError> {
+        let body = RecoverBody {
+            tenant_id: request.tenant.map(TenantId::uuid),
+            store: request.store.as_ref().map(StoreId::to_string),
+            apply: request.apply,
+            reason: said(why)?,
+        };
+        self.send("/v1/recoveries".to_owned(), &body).await
+    }
+
+    async fn close(self: Box<Self>) {}
+}
