@@ -157,6 +157,8 @@ impl Operate for Local {
     }
 
     async fn baseline(&self, id: MigrationId) -> Result<Baseline, AppError> {
+        // Of a migration that nobody knows, that is what is said.
+        self.deployment.migration_options(id).await?;
         self.deployment.baseline(id).await?.ok_or_else(|| baseline_missing(id))
     }
 

@@ -28,14 +28,14 @@ pub(super) struct Asked {
 
 /// How long there was no answer, and how often it was asked.
 pub(super) struct Patience {
-    since: Instant,
+    /// When there was none for the first time.
+    since: Option<Instant>,
     wait: Duration,
-    told: bool,
 }
 
 impl Patience {
     pub(super) fn new() -> Self {
-        Self { since: Instant::now(), wait: WAIT, told: false }
+        Self { since: None, wait: WAIT }
     }
 }
 
@@ -168,7 +168,9 @@ impl Remote {
         lost: bool,
     ) -> Result<(), AppError> {
         let wait = patience.wait.max(after);
-        if patience.since.elapsed() + wait > self.retry_for {
+        let first = patience.since.is_none();
+        let since = *patience.since.get_or_insert_with(Instant::now);
+        if since.elapsed() + wait > self.retry_for {
             let then = if lost {
                 "; whether it did what was asked is not known: look, then say it again"
             } else {
@@ -176,8 +178,7 @@ impl Remote {
             };
             return Err(self.unreachable(why, then));
         }
-        if !patience.told {
-            patience.told = true;
+        if first {
             let seconds = self.retry_for.as_secs();
             let remark = format!("the server at {}: {why}; trying again for {seconds} s", self.url);
             self.out.remark(remark);

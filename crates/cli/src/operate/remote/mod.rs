@@ -25,7 +25,7 @@ use rehome_api::{
 use rehome_app::config::{ClientConfig, ServerUrl};
 use rehome_app::deployment::check_reason;
 use rehome_app::migrations::{EstimateRequest, Goal, Resumed, StartRequest, VerifyRequest};
-use rehome_app::{AppError, CancellationToken, Kind, RecoverRequest};
+use rehome_app::{AppError, Kind, RecoverRequest};
 use rehome_domain::ids::{MigrationId, StoreId, TenantId};
 use rehome_domain::migration::Phase;
 use serde::Serialize;
@@ -102,11 +102,10 @@ impl Remote {
     /// Shows how it goes on until the server says that this was reached. Ctrl-C ends the looking only.
     async fn shown_until(&self, id: MigrationId, until: &str) -> Result<Migration, AppError> {
         let mut view = View::new(self.out);
-        let stop = CancellationToken::new();
         let mut signals = Signals::listen();
         let followed = self.follow(id, Some(until), |migration| {
             view.show(migration);
-            !stop.is_cancelled()
+            true
         });
         let reached = tokio::select! {
             reached = followed => reached,
