@@ -100,12 +100,12 @@ impl AppError {
             (403 | 409 | 412 | 422, _) => Kind::Refused,
             _ => Kind::Failed,
         };
-        let mut message = problem.detail.clone();
-        if problem.status == 500
-            && let Some(id) = &problem.request_id
-        {
-            message += &format!(" (request {id} in its log)");
-        }
+        let message = match &problem.request_id {
+            Some(id) if problem.status == 500 => {
+                format!("{} (request {id} in its log)", problem.detail)
+            }
+            _ => problem.detail.clone(),
+        };
         let mut this = Self::new(kind, "", message);
         this.0.code = Cow::Owned(problem.code().to_owned());
         this.0.tenant = problem.tenant_id.map(TenantId::new);

@@ -13,7 +13,7 @@ mod tenant;
 mod token;
 mod transfer;
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use rehome_app::config::{ClientConfig, LogFormat};
 use rehome_app::telemetry::begin_lines;
@@ -37,22 +37,20 @@ pub(crate) async fn run(args: Args, out: &Out) -> Result<(), AppError> {
     }
     let begin = |configured| begin_lines(log_level, log_format(log, out, configured));
     match command {
-        Command::Estimate(asked) if asked.events.is_some() => {
-            return estimate::from_numbers(out, &asked);
-        }
-        Command::Token(command) => return token::run(out, command),
-        Command::Monitoring(command) => return monitoring::run(out, file.as_deref(), command),
+        Command::Estimate(asked) if asked.events.is_some() => estimate::from_numbers(out, &asked),
+        Command::Token(command) => token::run(out, command),
+        Command::Monitoring(command) => monitoring::run(out, file.as_deref(), command),
         Command::Quickstart(args) => {
             begin(LogFormat::Pretty);
-            return quickstart::run(out, &args, file.as_deref()).await;
+            quickstart::run(out, &args, file.as_deref()).await
         }
         Command::Serve(args) => {
             let config = Config::load(file.as_deref())?;
             begin(config.log);
-            return serve::run(out, config, file.as_deref(), args).await;
+            serve::run(out, config, file.as_deref(), args).await
         }
         command => {
-            let reach = reach(file, server.as_deref(), local)?;
+            let reach = reach(file.as_deref(), server.as_deref(), local)?;
             begin(match &reach {
                 Reach::Stores(config) => config.log,
                 Reach::Server(config) => config.log,
@@ -74,8 +72,7 @@ fn alone(command: &Command) -> Option<(&'static str, &'static str)> {
 }
 
 /// The server that is named, or else the stores.
-fn reach(file: Option<PathBuf>, server: Option<&str>, local: bool) -> Result<Reach, AppError> {
-    let file = file.as_deref();
+fn reach(file: Option<&Path>, server: Option<&str>, local: bool) -> Result<Reach, AppError> {
     if !local {
         let client = ClientConfig::load(file, server)?;
         if client.server.is_some() {

@@ -1,6 +1,6 @@
 //! Commands that act through a server: what they print and how they end is what they would without one.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::kit::{CONFIG, Ended, Place, Running, lines, wait_for};
@@ -71,14 +71,11 @@ fn without_ids(text: &str) -> String {
 fn alike(document: &Value) -> Value {
     match document {
         Value::Object(fields) => {
-            Value::Object(Map::from_iter(fields.iter().map(|(name, value)| {
-                let value = if MEASURED.contains(&name.as_str()) {
-                    json!("measured")
-                } else {
-                    alike(value)
-                };
-                (name.clone(), value)
-            })))
+            let fields = fields.iter().map(|(name, value)| {
+                let measured = MEASURED.contains(&name.as_str());
+                (name.clone(), if measured { json!("measured") } else { alike(value) })
+            });
+            Value::Object(fields.collect())
         }
         Value::Array(items) => items.iter().map(alike).collect(),
         Value::String(text) if text.len() == 64 => json!("a hash"),
@@ -172,7 +169,10 @@ fn a_whole_migration_is_told_the_same_through_a_server() {
     }
     assert_eq!(remote.len(), local.len());
     let said: Vec<_> = remote.iter().filter_map(|told| told["reason"].as_str()).collect();
-    assert_eq!(said, ["a noisy neighbour: bulk", "slowly", "lunch", "now"]);
+    // A return closes the window and lets the old replica go.
+    let back = ["a mistake"; 2];
+    assert_eq!(said[..4], ["a noisy neighbour: bulk", "slowly", "lunch", "now"]);
+    assert_eq!(said[4..], back);
     serving.stop();
     assert_eq!([&here, &there].map(|place| place.history(tenant).lines().count()), [300; 2]);
 }
@@ -229,6 +229,33 @@ fn an_abort_is_waited_for_until_the_target_is_clean() {
     assert_eq!(aborted["state"], "rolled_back");
     assert_eq!(place.count("dedicated.db", "SELECT count(*) FROM events"), 0);
     serving.stop();
+}
+
+#[test]
+fn an_end_that_was_not_meant_is_an_error_in_the_same_words() {
+    let end = |with_server: bool| {
+        let (place, tenant) = Place::with_tenant(20);
+        let serving = with_server.then(|| Serving::start(&place));
+        let way = Way { place: &place, server: serving.as_ref() };
+        let tenant = tenant.to_string();
+        let mut start = place.command(["migration", "start", "--tenant", &tenant, "--wait"]);
+        start.args(["--to", "dedicated", "--cutover", "manual", "--json"]);
+        if let Some(serving) = &serving {
+            start.args(["--server", &serving.url]);
+        }
+        let waiting = Running::start(start);
+        let id = place.migration_of(tenant.parse().unwrap());
+        until(&way, &id, "dual_write");
+        way.json(["migration", "abort", &id]);
+        let error = waiting.ends().error(1);
+        assert_eq!(error["type"], "aborted");
+        assert_eq!(error["migration_id"], id);
+        if let Some(serving) = serving {
+            serving.stop();
+        }
+        alike(&error)
+    };
+    assert_eq!(end(true), end(false));
 }
 
 #[test]

@@ -51,7 +51,9 @@ fn a_token_says_who_it_was_and_what_it_may_and_is_never_shown() {
             command.env("REHOME_TOKEN", token);
         }
         let ended = ended(command);
-        shown.lock().unwrap().push_str(&format!("{}{}", ended.stdout, ended.stderr));
+        let mut shown = shown.lock().unwrap();
+        shown.push_str(&ended.stdout);
+        shown.push_str(&ended.stderr);
         ended
     };
     let start =

@@ -68,11 +68,9 @@ pub(crate) async fn take_baseline(
     let deployment = acting(&state, &caller, None)?;
     let work = || async move { deployment.take_baseline(id, window).await.map_err(Problem::from) };
     let asked = (window, key.as_deref());
-    match state.baselines.ask(id, asked, &state.stopping, work).await? {
-        Some(taken) => json(StatusCode::OK, &taken),
-        None => {
-            let running = TakingBaseline { migration_id: id.uuid(), state: "running".to_owned() };
-            json(StatusCode::ACCEPTED, &running)
-        }
+    if let Some(taken) = state.baselines.ask(id, asked, &state.stopping, work).await? {
+        return json(StatusCode::OK, &taken);
     }
+    let running = TakingBaseline { migration_id: id.uuid(), state: "running".to_owned() };
+    json(StatusCode::ACCEPTED, &running)
 }

@@ -29,7 +29,7 @@ pub(crate) struct Tasks<R, T> {
     /// The word of the problem when another goes on, and what that is.
     busy: (&'static str, &'static str),
     entries: Mutex<HashMap<MigrationId, Entry<R, T>>>,
-    tasks: TaskTracker,
+    under_way: TaskTracker,
 }
 
 struct Entry<R, T> {
@@ -52,7 +52,7 @@ where
 {
     /// None yet; `word` is the problem's when another `what` goes on.
     pub(crate) fn new(word: &'static str, what: &'static str) -> Self {
-        Self { busy: (word, what), entries: Mutex::default(), tasks: TaskTracker::new() }
+        Self { busy: (word, what), entries: Mutex::default(), under_way: TaskTracker::new() }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<MigrationId, Entry<R, T>>> {
@@ -119,7 +119,7 @@ where
         let entry = Entry { request, key, outcome: outcome.clone(), begun: Instant::now() };
         entries.insert(id, entry);
         let (stopping, work) = (stopping.clone(), work());
-        self.tasks.spawn(async move {
+        self.under_way.spawn(async move {
             tokio::select! {
                 found = work => drop(tell.send_replace(Some(found))),
                 () = stopping.cancelled() => {}
@@ -130,7 +130,7 @@ where
 
     /// Waits until all have ended; they do when the server stops.
     pub(crate) async fn close(&self) {
-        self.tasks.close();
-        self.tasks.wait().await;
+        self.under_way.close();
+        self.under_way.wait().await;
     }
 }

@@ -48,13 +48,11 @@ pub(crate) async fn verify(
     let deployment = acting(&state, &caller, said.reason.as_deref())?;
     let work = || async move { deployment.verify(id, request).await.map_err(Problem::from) };
     let asked = (request, key.as_deref());
-    match state.verifications.ask(id, asked, &state.stopping, work).await? {
-        Some(found) => json(StatusCode::OK, &found),
-        None => {
-            let running = Verifying { migration_id: id.uuid(), state: "running".to_owned() };
-            json(StatusCode::ACCEPTED, &running)
-        }
+    if let Some(found) = state.verifications.ask(id, asked, &state.stopping, work).await? {
+        return json(StatusCode::OK, &found);
     }
+    let running = Verifying { migration_id: id.uuid(), state: "running".to_owned() };
+    json(StatusCode::ACCEPTED, &running)
 }
 
 fn request(said: &Verify) -> Result<VerifyRequest, Problem> {

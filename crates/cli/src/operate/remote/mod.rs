@@ -168,18 +168,13 @@ impl Operate for Remote {
         state: Option<Phase>,
         limit: usize,
     ) -> Result<Vec<Migration>, AppError> {
-        let mut which = String::new();
-        if let Some(tenant) = tenant {
-            which += &format!("&tenant={tenant}");
-        }
-        if let Some(state) = state {
-            which += &format!("&state={state}");
-        }
+        let tenant = tenant.map(|tenant| format!("&tenant={tenant}")).unwrap_or_default();
+        let state = state.map(|state| format!("&state={state}")).unwrap_or_default();
         let mut found: Vec<Migration> = Vec::new();
         let mut cursor = String::new();
         while found.len() < limit {
             let part = (limit - found.len()).min(PAGE);
-            let path = format!("/v1/migrations?limit={part}{which}{cursor}");
+            let path = format!("/v1/migrations?limit={part}{tenant}{state}{cursor}");
             let page: MigrationPage = self.document(Ask::get(path)).await?;
             found.extend(page.migrations);
             let Some(next) = page.next_cursor else { break };
