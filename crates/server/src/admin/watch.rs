@@ -127,7 +127,8 @@ impl Watched {
         let now = self.deployment.migration(self.id).await?;
         let outcome = match self.goal {
             None => is_over(&now).then_some(Ok(())),
-            Some(_) => outcome.map(|reached| reached.map_err(Problem::from)),
+            // The request did not fail: that is what it asks about.
+            Some(_) => outcome.map(|reached| reached.map_err(|error| Problem::of(&error))),
         };
         Ok((now, outcome))
     }

@@ -103,14 +103,11 @@ impl IntoResponse for Problem {
     }
 }
 
-impl From<AppError> for Problem {
-    fn from(error: AppError) -> Self {
-        let body = error.body();
+impl Problem {
+    /// What a use case says instead.
+    pub(crate) fn of(error: &AppError) -> Self {
+        let ErrorBody { message, tenant_id, migration_id, state, .. } = error.body();
         let status = status(error.kind(), error.code());
-        if status.is_server_error() {
-            tracing::warn!(code = error.code(), %error, "a request failed");
-        }
-        let ErrorBody { message, tenant_id, migration_id, state, .. } = body;
         let problem = if status == StatusCode::SERVICE_UNAVAILABLE {
             Self::retry(status, error.code(), message, 1)
         } else {
@@ -121,6 +118,15 @@ impl From<AppError> for Problem {
             document.migration_id = migration_id;
             document.state = state;
         })
+    }
+}
+
+impl From<AppError> for Problem {
+    fn from(error: AppError) -> Self {
+        if status(error.kind(), error.code()).is_server_error() {
+            tracing::warn!(code = error.code(), %error, "a request failed");
+        }
+        Self::of(&error)
     }
 }
 
