@@ -143,6 +143,27 @@ async fn a_target_that_is_down_is_counted_and_so_is_its_return() {
     drop(drive);
 }
 
+/// The read-back goes on in memory; what fails is to keep how far it came.
+#[tokio::test(start_paused = true)]
+async fn marks_that_cannot_be_kept_in_dual_write_are_told() {
+    let world = World::new();
+    let tenant = world.tenant_with(1, 50).await;
+    let (process, acked) = (world.process("p1"), Acked::default());
+    let id = process.start(tenant, "b", manual()).await;
+    let drive = process.drive(id);
+    world.reached(tenant, Phase::DualWrite).await;
+    for_a_while().await;
+    assert_eq!(Scrape::of(&process).value("migration_retries_total", &[]), 0.0);
+    process.control.refuse(ControlOp::SetMarks, 3);
+    let writers = process.writers(tenant, 1, &acked);
+    tokio::time::sleep(std::time::Duration::from_secs(30)).await;
+    writers.stop().await;
+    assert_eq!(Scrape::of(&process).value("migration_retries_total", &[]), 3.0);
+    process.operations.request_cutover(id).await.unwrap();
+    drive.await.unwrap().unwrap();
+    world.check(tenant, &acked).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_cutover_that_times_out_is_told_once_and_writers_are_told_to_wait() {
     let world = World::new();

@@ -155,7 +155,11 @@ impl Audit {
                     backoff = Backoff::new(&config);
                     config.driver_poll
                 }
-                Err(error) if error.class() == Class::Retry => backoff.next(),
+                Err(error) if error.class() == Class::Retry => {
+                    let (migration, error) = (self.context.migration.id, error.to_string());
+                    self.context.engine.tell(&Signal::Retrying { migration, error: &error });
+                    backoff.next()
+                }
                 Err(error) => return Err(error),
             };
             tokio::select! {
