@@ -7,6 +7,7 @@ mod architecture;
 mod bench;
 mod chaos;
 mod dependencies;
+mod dist;
 mod leftovers;
 mod metadata;
 mod prove;
@@ -54,6 +55,7 @@ const COMMANDS: &[Command] = &[
         "break processes and servers while a tenant moves; --seed N, --minutes M",
         WithArgs(chaos::run),
     ),
+    ("dist", "a release binary, stripped and packed with a checksum", Plain(dist::run)),
     (
         "setup",
         "install the tools and fetch the dependencies; after it no network is needed",

@@ -1,0 +1,94 @@
+//! `dist`: what is handed to whoever installs rehome. A stripped release binary with what belongs to
+//! it, packed, with a checksum; in `target/dist`.
+//!
+//! It is linked statically where the target for musl and its C compiler are installed. Elsewhere it is
+//! linked with the C library of this machine, and the command says with what.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::step::{cargo, root, run as run_command};
+
+/// What is packed beside the binary, from the root.
+const WITH: [&str; 5] = ["LICENSE", "README.md", "CHANGELOG.md", "docs", "packaging"];
+
+pub(crate) fn run() -> Result<()> {
+    let target = target()?;
+    let mut build = cargo("build --release --locked --package rehome --target");
+    build.arg(&target);
+    run_command(build)?;
+    let built = built_in().join(&target).join("release/rehome");
+
+    let name = format!("rehome-{}-{target}", env!("CARGO_PKG_VERSION"));
+    let dist = root().join("target/dist");
+    let folder = dist.join(&name);
+    if folder.exists() {
+        fs::remove_dir_all(&folder)?;
+    }
+    fs::create_dir_all(&folder)?;
+    let binary = folder.join("rehome");
+    answer(Command::new("strip").arg("-o").arg(&binary).arg(&built))?;
+    for part in WITH {
+        answer(Command::new("cp").arg("-R").arg(root().join(part)).arg(&folder))?;
+    }
+
+    let archive = format!("{name}.tar.gz");
+    // The same files make the same archive, whoever packs them and when.
+    let same = ["--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--mtime=@0"];
+    let mut tar = Command::new("tar");
+    tar.current_dir(&dist).env("GZIP", "-n").args(same).args(["-czf", &archive, &name]);
+    answer(&mut tar)?;
+    let sum = answer(Command::new("sha256sum").current_dir(&dist).arg(&archive))?;
+    fs::write(dist.join(format!("{archive}.sha256")), &sum)?;
+
+    println!("{}", answer(Command::new(&binary).arg("--version"))?.trim());
+    println!("{} bytes, {}", fs::metadata(&binary)?.len(), linked(&binary)?);
+    print!("{sum}");
+    println!("{}", dist.join(archive).display());
+    Ok(())
+}
+
+/// The target for musl if all that it needs is there, else this machine's.
+fn target() -> Result<String> {
+    let version = answer(Command::new("rustc").args(["--version", "--verbose"]))?;
+    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
+    let host = host.context("rustc does not say what it builds for")?;
+    let musl = host.replace("-gnu", "-musl");
+    let library =
+        answer(Command::new("rustc").args(["--print", "target-libdir", "--target", &musl]));
+    let has_library = library.is_ok_and(|folder| Path::new(folder.trim()).is_dir());
+    // The bundled SQLite is C.
+    let has_compiler = Command::new("musl-gcc").arg("--version").output().is_ok();
+    Ok(if has_library && has_compiler { musl } else { host.to_owned() })
+}
+
+/// Where cargo builds.
+fn built_in() -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
+/// What the binary is linked with, as the loader finds it.
+fn linked(binary: &Path) -> Result<String> {
+    let output = Command::new("ldd").arg(binary).output().context("ldd cannot be started")?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    // Of a static one it says so, one way or the other, and may fail.
+    let is_static = said.contains("statically linked") || !output.status.success();
+    Ok(if is_static {
+        "linked statically".to_owned()
+    } else {
+        format!("linked with\n{}", said.trim_end())
+    })
+}
+
+/// What a program says that must succeed.
+fn answer(command: &mut Command) -> Result<String> {
+    let name = command.get_program().display().to_string();
+    let output = command.output().with_context(|| format!("{name} cannot be started"))?;
+    let complained = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{name}: {}", complained.trim());
+    String::from_utf8(output.stdout).with_context(|| format!("{name} says no text"))
+}
