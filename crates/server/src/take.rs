@@ -34,7 +34,12 @@ impl JsonBody {
 
     /// A document that holds nothing of a customer's.
     pub(crate) fn document<T: DeserializeOwned>(&self) -> Result<T, Problem> {
-        serde_json::from_str(self.text()?)
+        let text = self.text()?;
+        // A list would be taken for the fields of the document, in their order.
+        if text.trim_start().starts_with('[') {
+            return Err(Problem::bad_request("bad_body", "the body: an object, and not a list"));
+        }
+        serde_json::from_str(text)
             .map_err(|error| Problem::bad_request("bad_body", format!("the body: {error}")))
     }
 

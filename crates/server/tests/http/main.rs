@@ -6,8 +6,10 @@ mod console;
 mod documents;
 mod events;
 mod follow;
+mod fuzz;
 mod hostile;
 #[allow(unreachable_pub, reason = "shared by the files of this test")]
 mod kit;
 mod migrations;
+mod refusals;
 mod tokens;
