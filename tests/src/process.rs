@@ -42,6 +42,11 @@ impl Process {
         Ok(Self { child, out, err })
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it wrote to its standard output so far.
     pub fn said(&self) -> Result<String> {
         Ok(fs::read_to_string(&self.out)?)

@@ -1,0 +1,63 @@
+//! One of two servers is killed -9 while a tenant moves: clients at the balancer see connections that
+//! break, and nothing else that is not documented.
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::http::ask;
+use crate::site::Site;
+use crate::together::{Stage, site, to_dedicated};
+
+/// The first server gets the migration, dies where it is told to, and the second one goes on.
+fn dies_at(point: &str) -> Result<()> {
+    // The target is a file: the servers share a machine here, and stores may be of both kinds. Writers
+    // wait for less than it takes until another server goes on.
+    let (site, places) = site(None, "write_pause_timeout_ms = 300\n")?;
+    site.with(|site: &Site| {
+        let (mut first, one) = site.serve("first", &format!("{point}=kill"))?;
+        let (second, other) = site.serve("second", "")?;
+        let stage = Stage::new(site, &places, [one, other], true)?;
+        stage.play(|| {
+            stage.goes_on()?;
+            // The server that it is started at works on it.
+            let body = to_dedicated();
+            let started = ask(one, "POST", "/v1/migrations", &[], Some(&body))?;
+            let migration = started.body["id"].as_str().context("its id")?;
+            stage.wait_for(migration, "dual_write")?;
+            stage.cut_over(migration)?;
+            stage.wait_for(migration, "migrated")?;
+            stage.goes_on()
+        })?;
+        first.dies()?;
+        let again = stage.clients.again();
+        for told in ["a broken connection", "writes_paused"] {
+            ensure!(again.contains_key(told), "nobody was told: {told}; {again:?}");
+        }
+        Stage::ends(second)
+    })
+}
+
+#[test]
+fn a_server_is_killed_between_the_fence_and_the_switch() -> Result<()> {
+    dies_at("cutover.fenced")
+}
+
+#[test]
+fn a_server_is_killed_when_the_cutover_has_been_asked_for() -> Result<()> {
+    let (site, places) = site(None, "")?;
+    site.with(|site: &Site| {
+        let (mut first, one) = site.serve("first", "")?;
+        let (second, other) = site.serve("second", "")?;
+        let stage = Stage::new(site, &places, [one, other], true)?;
+        stage.play(|| {
+            stage.goes_on()?;
+            let migration = stage.start("/v1/migrations", &to_dedicated())?;
+            stage.wait_for(&migration, "dual_write")?;
+            stage.cut_over(&migration)?;
+            first.kill()?;
+            stage.goes_on()?;
+            stage.wait_for(&migration, "migrated")?;
+            stage.goes_on()
+        })?;
+        Stage::ends(second)
+    })
+}
