@@ -8,6 +8,7 @@ mod child;
 mod copy;
 mod disk;
 mod dual_write;
+mod gateway;
 mod held;
 mod lock;
 mod memory;
@@ -40,8 +41,8 @@ struct Args {
     /// Where to make the data; by default a temporary folder.
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
-    /// Only these parts: copy, lock, memory, pause, dual_write, watched, resources, and on PostgreSQL
-    /// pg_copy, pg_append, pg_dual_write, pg_pause, pg_memory, pg_resources.
+    /// Only these parts: copy, lock, memory, pause, dual_write, watched, resources, gateway, and on
+    /// PostgreSQL pg_copy, pg_append, pg_dual_write, pg_pause, pg_memory, pg_resources, pg_gateway.
     #[arg(long, value_name = "PART")]
     only: Vec<String>,
     /// For the program itself: a task for a process of its own.
@@ -69,7 +70,8 @@ impl Sizes {
 }
 
 /// The parts on SQLite; those on PostgreSQL are [`postgres::PARTS`].
-const PARTS: [&str; 7] = ["copy", "lock", "memory", "pause", "dual_write", "watched", "resources"];
+const PARTS: [&str; 8] =
+    ["copy", "lock", "memory", "pause", "dual_write", "watched", "resources", "gateway"];
 /// What a pause may take, in milliseconds.
 const PAUSES: pause::Bounds = pause::Bounds { max: 50.0, median: None, processes: &[1, 2] };
 const MIRRORED: dual_write::Bounds =
@@ -144,6 +146,7 @@ async fn run_part(part: &str, folder: &Path, sizes: &Sizes) -> Result<Vec<Line>>
         "dual_write" => dual_write::ratios(folder, sizes, &MIRRORED).await,
         "resources" => resources::table(folder, sizes).await,
         "watched" => watched::costs(folder, sizes).await,
+        "gateway" => gateway::numbers(folder, sizes).await,
         _ => postgres::run(part, folder, sizes).await,
     }
 }
@@ -152,6 +155,7 @@ async fn run_child(task: &[String]) -> Result<bool> {
     let words: Vec<&str> = task.iter().map(String::as_str).collect();
     match words[..] {
         ["copy", folder, tenant] => memory::child(folder.as_ref(), tenant.parse()?).await?,
+        ["serve", folder] => gateway::serve(folder.as_ref()).await?,
         ["write", folder, tenant] => lock::write(folder.as_ref(), tenant.parse()?).await?,
         ["resources", folder, tenant, period] => {
             let period = Duration::from_millis(period.parse()?);

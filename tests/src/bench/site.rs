@@ -44,21 +44,16 @@ impl Site {
     /// Opens the folder's stores, making those that are not there.
     pub(crate) async fn open(folder: &Path, stores: &[&str]) -> Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let servers = std::fs::read_to_string(folder.join(SERVERS)).ok();
-        let url = |name: &str| {
-            let lines = servers.as_deref().unwrap_or_default().lines();
-            let mut named = lines.filter_map(|line| line.split_once(' '));
-            named.find(|(known, _)| *known == name).map(|(_, url)| url)
-        };
+        let url = |name: &str| server(folder, name);
         let control: Arc<dyn ControlPlane> = match url(CONTROL) {
-            Some(url) => server_control(url).await?,
+            Some(url) => server_control(&url).await?,
             None => Arc::new(file_control(folder, Arc::clone(&clock)).await?),
         };
         let mut opened: Vec<Arc<dyn LedgerStore>> = Vec::new();
         for name in stores {
             let deployment = control.deployment().to_owned();
             let store: Arc<dyn LedgerStore> = if let Some(url) = url(name) {
-                Arc::new(server_store(name, url, deployment).await?)
+                Arc::new(server_store(name, &url, deployment).await?)
             } else {
                 let options = options(name, file(folder, name), deployment)?;
                 Arc::new(SqliteStore::open(options).await?)
@@ -224,6 +219,13 @@ async fn server_control(url: &str) -> Result<Arc<dyn ControlPlane>> {
 async fn server_store(name: &str, url: &str, deployment: String) -> Result<PgStore> {
     let (id, url, clock) = (id(name)?, url.parse()?, Arc::new(SystemClock));
     Ok(PgStore::open(PgStoreOptions { id, url, deployment, create: true, clock }).await?)
+}
+
+/// The URL of a folder's store or control plane on a server; nothing if it is a file.
+pub(crate) fn server(folder: &Path, name: &str) -> Option<String> {
+    let servers = std::fs::read_to_string(folder.join(SERVERS)).ok()?;
+    let mut named = servers.lines().filter_map(|line| line.split_once(' '));
+    named.find(|(known, _)| *known == name).map(|(_, url)| url.to_owned())
 }
 
 /// Has [`Site::open`] go to servers for all of `urls`, names and URLs.

@@ -12,11 +12,18 @@ use rehome_cluster::{Cluster, Database, Options};
 use super::Sizes;
 use super::report::Line;
 use super::site::{self, CONTROL, DEDICATED, SHARED};
-use super::{dual_write, memory, pause, resources};
+use super::{dual_write, gateway, memory, pause, resources};
 
 /// The parts that need PostgreSQL.
-pub(crate) const PARTS: [&str; 6] =
-    ["pg_copy", "pg_append", "pg_dual_write", "pg_pause", "pg_memory", "pg_resources"];
+pub(crate) const PARTS: [&str; 7] = [
+    "pg_copy",
+    "pg_append",
+    "pg_dual_write",
+    "pg_pause",
+    "pg_memory",
+    "pg_resources",
+    "pg_gateway",
+];
 
 /// What a pause may take, in milliseconds.
 const PAUSES: pause::Bounds = pause::Bounds { max: 100.0, median: Some(30.0), processes: &[2] };
@@ -69,6 +76,7 @@ pub(crate) async fn run(part: &str, folder: &Path, sizes: &Sizes) -> Result<Vec<
     match part {
         "pg_append" => append::ratios(&source, folder, sizes).await,
         "pg_resources" => resources::table(folder, sizes).await,
+        "pg_gateway" => gateway::numbers(folder, sizes).await,
         "pg_dual_write" => dual_write::ratios(folder, sizes, &MIRRORED).await,
         _ => pause::pauses(folder, sizes, &PAUSES).await,
     }
