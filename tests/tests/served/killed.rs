@@ -2,27 +2,31 @@
 //! break, and nothing else that is not documented.
 
 use anyhow::{Context as _, Result, ensure};
+use rehome_tests::process::wait_for;
 
 use crate::http::ask;
 use crate::site::Site;
 use crate::together::{Stage, site, to_dedicated};
 
-/// The first server gets the migration, dies where it is told to, and the second one goes on.
+/// The first server has the migration, dies where it is told to, and the second one goes on.
 fn dies_at(point: &str) -> Result<()> {
     // The target is a file: the servers share a machine here, and stores may be of both kinds. Writers
     // wait for less than it takes until another server goes on.
-    let (site, places) = site(None, "write_pause_timeout_ms = 300\n")?;
+    let waits = "lease_ttl_ms = 5000\nwrite_pause_timeout_ms = 300\n";
+    let (site, places) = site(None, waits)?;
     site.with(|site: &Site| {
         let (mut first, one) = site.serve("first", &format!("{point}=kill"))?;
+        // While it is alone, so that it is the one that has it.
+        let started = ask(one, "POST", "/v1/migrations", &[], Some(&to_dedicated()))?;
+        let migration = started.body["id"].as_str().with_context(|| format!("{started:?}"))?;
+        wait_for("dual_write", || {
+            let found = ask(one, "GET", &format!("/v1/migrations/{migration}"), &[], None)?;
+            Ok((found.body["state"] == "dual_write").then_some(()))
+        })?;
         let (second, other) = site.serve("second", "")?;
         let stage = Stage::new(site, &places, [one, other], true)?;
         stage.play(|| {
             stage.goes_on()?;
-            // The server that it is started at works on it.
-            let body = to_dedicated();
-            let started = ask(one, "POST", "/v1/migrations", &[], Some(&body))?;
-            let migration = started.body["id"].as_str().context("its id")?;
-            stage.wait_for(migration, "dual_write")?;
             stage.cut_over(migration)?;
             stage.wait_for(migration, "migrated")?;
             stage.goes_on()
@@ -43,7 +47,7 @@ fn a_server_is_killed_between_the_fence_and_the_switch() -> Result<()> {
 
 #[test]
 fn a_server_is_killed_when_the_cutover_has_been_asked_for() -> Result<()> {
-    let (site, places) = site(None, "")?;
+    let (site, places) = site(None, "lease_ttl_ms = 1000\n")?;
     site.with(|site: &Site| {
         let (mut first, one) = site.serve("first", "")?;
         let (second, other) = site.serve("second", "")?;

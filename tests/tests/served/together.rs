@@ -35,7 +35,7 @@ pub(crate) fn on_server(database: &Database) -> (Place, String) {
 }
 
 /// A site with both stores, and what the checker looks at. `target` is where `dedicated` is, or it is a
-/// file; `migration` are more lines for that section of the configuration.
+/// file; `migration` are lines for that section of the configuration, beside ours.
 pub(crate) fn site(target: Option<&Database>, migration: &str) -> Result<(Site, Places)> {
     let databases = [(); 2].map(|()| rehome_cluster::shared().database());
     let [control, shared] = databases;
@@ -46,7 +46,7 @@ pub(crate) fn site(target: Option<&Database>, migration: &str) -> Result<(Site, 
         "[control_plane]\nurl = \"{control_url}\"\n\
          [[stores]]\nid = \"shared\"\nurl = \"{shared_url}\"\ndefault = true\n\
          [[stores]]\nid = \"dedicated\"\nurl = \"{target_url}\"\n\
-         [migration]\nlease_ttl_ms = 1000\nbatch_events = 200\nlag_events_max = 200\n{migration}"
+         [migration]\nbatch_events = 200\nlag_events_max = 200\n{migration}"
     );
     let site = Site::with_history(&config, "shared")?;
     let dedicated = match target {
@@ -187,7 +187,7 @@ pub(crate) fn to_dedicated() -> Value {
 #[test]
 fn a_tenant_moves_and_returns_and_its_clients_are_at_two_servers() -> Result<()> {
     let database = rehome_cluster::shared().database()?;
-    let (site, places) = site(Some(&database), "")?;
+    let (site, places) = site(Some(&database), "lease_ttl_ms = 1000\n")?;
     site.with(|site| {
         let (first, one) = site.serve("first", "")?;
         let (second, other) = site.serve("second", "")?;
