@@ -41,7 +41,7 @@ pub(crate) struct Clients {
     done: AtomicBool,
     /// The position at which followers are done; 0 while it is not known.
     last: AtomicU64,
-    acked: [AtomicU64; WRITERS as usize],
+    acked: Vec<AtomicU64>,
     /// How often which answer was not the last one.
     again: Mutex<BTreeMap<String, u64>>,
 }
@@ -58,7 +58,7 @@ impl Clients {
             folder: folder.to_owned(),
             done: AtomicBool::new(false),
             last: AtomicU64::new(0),
-            acked: Default::default(),
+            acked: (0..WRITERS).map(|_| AtomicU64::new(0)).collect(),
             again: Mutex::default(),
         }
     }

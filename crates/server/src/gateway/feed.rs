@@ -62,6 +62,12 @@ pub(crate) async fn feed(
     let engine = state.deployment.engine();
     let after = part.after_seq.unwrap_or(0);
     let limit = page(part.limit)?;
+    let last = match take::text(&headers, "last-event-id")? {
+        None => None,
+        Some(id) => Some(id.parse().map_err(|_| {
+            Problem::bad_request("bad_header", "Last-Event-ID must be a position, or not be there")
+        })?),
+    };
     if !follow::is_wanted(&headers) {
         let limit = BatchLimit::events(limit);
         let found = engine.router().read_feed(tenant, after, limit).await?;
@@ -69,16 +75,10 @@ pub(crate) async fn feed(
         let body = events::page(tenant, &found, ("next_after_seq", next))?;
         return Ok(json_bytes(StatusCode::OK, body));
     }
-    let after = match take::text(&headers, "last-event-id")? {
-        None => after,
-        Some(id) => id.parse().map_err(|_| {
-            Problem::bad_request("bad_header", "Last-Event-ID must be a position, or not be there")
-        })?,
-    };
     let room = follow::room(&state)?;
     // Who is not known is told so by a status, and not by a stream that ends.
     engine.router().head(tenant).await?;
-    let follower = Follower::new(engine, tenant, after);
+    let follower = Follower::new(engine, tenant, last.unwrap_or(after));
     Ok(follow::answer(&state, caller, room, Feed { tenant, follower }))
 }
 
