@@ -112,16 +112,17 @@ fn what_hostile_clients_took_is_given_back() -> Result<()> {
         })?;
         harm("connections closed on one side", &|| {
             for stream in hold(address, append(1_000).as_bytes())? {
-                stream.shutdown(Shutdown::Write)?;
+                // One that has been left already is as good.
+                let _ = stream.shutdown(Shutdown::Write);
                 is_left(stream)?;
             }
             Ok(())
         })?;
         harm("bodies that are too large", &|| {
             for mut stream in hold(address, append(1 << 30).as_bytes())? {
-                // Not all of it is taken.
+                // Not all of it is taken, and a server that has said no may be gone already.
                 let _ = stream.write_all(&vec![b' '; 64 << 10]);
-                stream.shutdown(Shutdown::Write)?;
+                let _ = stream.shutdown(Shutdown::Write);
                 is_left(stream)?;
             }
             Ok(())
