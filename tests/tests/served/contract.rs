@@ -72,7 +72,8 @@ fn holds(site: &Site, url: &str, role: &str, more: &[&str]) -> Result<u64> {
     };
     let said = run.said()?;
     ensure!(status.success(), "{role}: {status}\n{said}\n{}", run.complained()?);
-    let generated = said.split(" generated").next().and_then(|text| text.split_whitespace().last());
+    let generated =
+        said.split(" generated, ").next().and_then(|text| text.split_whitespace().last());
     generated.and_then(|count| count.parse().ok()).with_context(|| format!("{role}: {said}"))
 }
 
