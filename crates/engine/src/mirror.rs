@@ -292,8 +292,11 @@ impl Work {
             let began = Instant::now();
             let refreshed = self.replica.refresh().await;
             if refreshed.is_err() {
-                // A probe for the next event.
+                // A probe for the next event; the lag grows meanwhile.
                 self.tell(1, began, &refreshed);
+                if let Ok(source) = self.source.ledger(self.replica.tenant).await {
+                    self.progress(source.head.seq);
+                }
             }
             refreshed?;
         }
@@ -308,6 +311,9 @@ impl Work {
             let began = Instant::now();
             let extended = self.replica.extend(&feed.events).await;
             self.tell(feed.events.len() as u64, began, &extended);
+            if extended.is_err() {
+                self.progress(feed.ledger.head.seq);
+            }
             extended?;
             crate::failpoint::hit("mirror.extended");
         }
@@ -318,14 +324,19 @@ impl Work {
             *status = now;
             moved
         });
+        self.progress(source_seq);
+        Ok(feed.events.len())
+    }
+
+    /// Tells how far the replica is behind.
+    fn progress(&self, source_seq: u64) {
         self.observers.tell(&Signal::Progress {
             migration: &self.migration,
             way: self.way,
             source_seq,
-            target_seq,
+            target_seq: self.replica.head.seq,
             read_back_seq: None,
         });
-        Ok(feed.events.len())
     }
 
     fn tell(&self, events: u64, began: Instant, extended: &Result<(), StoreError>) {

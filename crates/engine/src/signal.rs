@@ -151,7 +151,7 @@ pub enum Signal<'a> {
         /// How long it took.
         took: Duration,
     },
-    /// The read-back found what is not the source's history.
+    /// The read-back, or the comparison of a cutover, found what is not the source's history.
     Violated {
         /// Whose.
         migration: &'a Migration,

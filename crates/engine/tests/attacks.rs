@@ -349,7 +349,14 @@ async fn a_target_whose_ledger_has_another_digest_is_not_switched_to() {
     fenced.open();
     compare.reached().await;
     world.b.tamper(tenant, |rows| rows.ledger.head.digest = Digest::EMPTY);
+    // It is told where it was found, before anything else finds it.
+    let rolled_back = process.control.gate_before(Op::record("cutover_rolled_back"));
     compare.open();
+    rolled_back.reached().await;
+    let told = process.violations();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("type=\"ledger\"") && told[0].ends_with(" 1.0"), "{told:?}");
+    rolled_back.open();
     for_a_while().await;
     let log = world.control.log(id, 0, 100).await.unwrap();
     assert!(log.iter().all(|entry| entry.fact.name() != "switched"));

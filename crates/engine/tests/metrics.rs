@@ -165,6 +165,30 @@ async fn marks_that_cannot_be_kept_in_dual_write_are_told() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_target_that_is_down_is_behind_by_what_was_appended_meanwhile() {
+    let world = World::new();
+    let tenant = world.tenant_with(1, 50).await;
+    let process = world.process("p1");
+    let id = process.start(tenant, "b", manual()).await;
+    let drive = process.drive(id);
+    world.reached(tenant, Phase::DualWrite).await;
+    for_a_while().await;
+    for op in [StoreOp::Extend, StoreOp::Ledger, StoreOp::ReadFeed] {
+        process.b.down_for(op);
+    }
+    for n in 1..=5 {
+        process.append(tenant, one(n, "s", ExpectedVersion::Any)).await.unwrap();
+    }
+    let seen = async {
+        while Scrape::of(&process).value("dual_write_sync_lag_events", &[]) != 5.0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), seen).await.expect("it is 5 events behind");
+    drop(drive);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_cutover_that_times_out_is_told_once_and_writers_are_told_to_wait() {
     let world = World::new();
     let tenant = world.tenant_with(1, 50).await;
@@ -226,6 +250,29 @@ async fn who_takes_over_tells_from_there_and_who_lost_it_is_silent() {
     assert!(silent.get("migration_state", &[]).is_none(), "{:#?}", silent.0);
     assert_eq!(silent.value("migration_lease_lost_total", &[]), 1.0);
     drop((first, second));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_takes_over_in_dual_write_tells_what_was_read_back_before() {
+    let world = World::new();
+    let tenant = world.tenant_with(1, 50).await;
+    let (one, two) = (world.process("one"), world.process("two"));
+    let id = one.start(tenant, "b", manual()).await;
+    let first = one.drive(id);
+    world.reached(tenant, Phase::DualWrite).await;
+    for_a_while().await;
+    let before = Scrape::of(&one);
+    assert_eq!(before.value("migration_read_back_lag_events", &[]), 0.0);
+    drop(first);
+    // Nothing is appended, so there is nothing more to read back.
+    let second = two.drive(id);
+    let told = async {
+        while Scrape::of(&two).get("migration_read_back_lag_events", &[]) != Some(0.0) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), told).await.expect("it is known from the marks");
+    drop(second);
 }
 
 #[tokio::test(start_paused = true)]

@@ -14,7 +14,7 @@ use rehome_domain::ids::{EventId, MigrationId, StoreId, TenantId};
 use rehome_domain::ledger::{Head, Ledger, follow_chain};
 use rehome_domain::migration::{Migration, Options, Phase, State};
 use rehome_domain::stream::{ExpectedVersion, StreamName};
-use rehome_engine::metrics::{Metrics, RETENTION};
+use rehome_engine::metrics::{Format, Metrics, RETENTION, Surroundings};
 use rehome_engine::migration::{Operations, Supervised, Supervisor};
 use rehome_engine::{Engine, EngineConfig, Observers, Stores};
 use rehome_ports::clock::Clock;
@@ -47,6 +47,9 @@ impl Clock for SkewedClock {
         Timestamp::from_micros(self.clock.now().micros() + self.by_s * 1_000_000)
     }
 }
+
+/// Somebody who drives.
+pub type Drive = AbortOnDropHandle<Result<Supervised, ControlError>>;
 
 pub struct World {
     pub a: Arc<MemoryStore>,
@@ -159,6 +162,11 @@ impl World {
         self.control.route(tenant).await.unwrap().and_then(|route| route.phase())
     }
 
+    /// The migration that the tenant's route names.
+    pub async fn migration(&self, tenant: TenantId) -> MigrationId {
+        self.control.route(tenant).await.unwrap().unwrap().migration.expect("it migrates").0
+    }
+
     /// Waits, in virtual time, until the tenant's migration is in this phase.
     pub async fn reached(&self, tenant: TenantId, phase: Phase) {
         let within = Duration::from_secs(120);
@@ -243,12 +251,21 @@ impl Process {
         self.engine.router().append(tenant, append).await
     }
 
+    /// The series of the violations that this process found, as a scrape has them.
+    pub fn violations(&self) -> Vec<String> {
+        let appends = self.engine.router().appends();
+        let told = self.metrics.render(Format::Text, appends, &Surroundings::default());
+        assert!(told.contains("verification_violations_total{"), "they are counted there");
+        let found = told.lines().filter(|line| line.contains("verification_violations_total{"));
+        found.filter(|line| !line.ends_with(" 0.0")).map(str::to_owned).collect()
+    }
+
     pub async fn start(&self, tenant: TenantId, to: &str, options: Options) -> MigrationId {
         self.operations.start(tenant, &store_id(to), options).await.unwrap().id
     }
 
     /// Drives in a task that ends when the handle is dropped: a process that dies.
-    pub fn drive(&self, id: MigrationId) -> AbortOnDropHandle<Result<Supervised, ControlError>> {
+    pub fn drive(&self, id: MigrationId) -> Drive {
         self.supervisor.spawn(id, migrated_or_done)
     }
 

@@ -16,13 +16,15 @@
 //! Step 6 and the roll back exclude each other because both are compare-and-sets on the revision
 //! that step 2 made. A driver that finds `cutover_paused` goes on at step 3 on the row it finds.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rehome_domain::ledger::Head;
 use rehome_domain::migration::{Fact, Phase, RollBackReason};
 use rehome_domain::route::Route;
-use rehome_ports::ControlError;
+use rehome_domain::verification::{Violation, ViolationType};
+use rehome_ports::{ControlError, StoreError};
 use tokio::time::Instant;
 
 use super::{Context, StepError};
@@ -143,9 +145,17 @@ impl Context {
         let read = read_back.catch_up(fenced.seq, self.limit()).await;
         read.map_err(|error| self.read_back_failed(error))?;
 
-        let target = self.target.ledger(tenant).await?.head; // 5
+        let ledger = self.target.ledger(tenant).await?; // 5
+        let target = ledger.head;
         if target != fenced || read_back.verified != fenced {
-            return Err(StepError::Violated(disagreement(fenced, target, read_back.verified)));
+            // Past the switch, or a roll back, both go on: that is no violation.
+            ledger.check_replica(self.migration.m).map_err(StoreError::from)?;
+            let found = disagreement(fenced, target, read_back.verified);
+            if self.source.ledger(tenant).await?.head == fenced {
+                let (migration, violation) = (&self.migration, &found);
+                self.engine.tell(&Signal::Violated { migration, violation });
+            }
+            return Err(StepError::Violated(found.detail));
         }
         let (source_seq, target_seq) = (fenced.seq, target.seq);
         self.engine.tell(&Signal::Progress {
@@ -219,10 +229,18 @@ impl Context {
     }
 }
 
-fn disagreement(fenced: Head, target: Head, read_back: Head) -> String {
-    format!(
+fn disagreement(fenced: Head, target: Head, read_back: Head) -> Violation {
+    let kind = match target.seq.cmp(&fenced.seq) {
+        Ordering::Less => ViolationType::Missing,
+        Ordering::Greater => ViolationType::Unexpected,
+        // What the rows say is what was read back.
+        Ordering::Equal if read_back == fenced => ViolationType::Ledger,
+        Ordering::Equal => ViolationType::Content,
+    };
+    let detail = format!(
         "the stores disagree at the cutover: source at {} ({}), target at {} ({}), read back to {} \
          ({})",
         fenced.seq, fenced.digest, target.seq, target.digest, read_back.seq, read_back.digest
-    )
+    );
+    Violation { kind, seq: Some(fenced.seq), stream: None, detail }
 }

@@ -61,6 +61,7 @@ impl DualWrite {
             options: tuned,
             marked: Instant::now(),
             marks,
+            told: None,
             status,
         };
         let auditor = tokio::spawn(auditor.run(cancel.clone()));
@@ -141,6 +142,9 @@ struct Audit {
     options: watch::Receiver<Options>,
     marks: Marks,
     marked: Instant,
+    /// Up to where the read-back is known to the observers; of what was read back before a
+    /// takeover they are told at its start.
+    told: Option<u64>,
     status: watch::Sender<Audited>,
 }
 
@@ -188,14 +192,19 @@ impl Audit {
                 verified = self.verify() => verified?,
             }
         }
-        if more {
+        let read_back_seq = Some(self.read_back.verified.seq);
+        if self.told != read_back_seq {
+            self.told = read_back_seq;
             let MirrorStatus { source_seq, target_seq, .. } = *self.mirrored.borrow();
+            // The mirror may not have looked yet.
+            let source_seq = source_seq.max(self.verify_from);
+            let (migration, way) = (&self.context.migration, Way::There);
             self.context.engine.tell(&Signal::Progress {
-                migration: &self.context.migration,
-                way: Way::There,
+                migration,
+                way,
                 source_seq,
                 target_seq,
-                read_back_seq: Some(self.read_back.verified.seq),
+                read_back_seq,
             });
         }
         self.status.send_replace(Audited {
