@@ -12,6 +12,7 @@ mod gateway;
 mod held;
 mod lock;
 mod memory;
+mod observed;
 mod pause;
 mod postgres;
 mod report;
@@ -160,6 +161,10 @@ async fn run_child(task: &[String]) -> Result<bool> {
         ["resources", folder, tenant, period] => {
             let period = Duration::from_millis(period.parse()?);
             resources::child(folder.as_ref(), tenant.parse()?, period).await?;
+        }
+        ["observe", folder, events, pairs, period] => {
+            let (pairs, period) = (pairs.parse()?, Duration::from_millis(period.parse()?));
+            observed::child(folder.as_ref(), events.parse()?, pairs, period).await?;
         }
         ["probe", file] => lock::probe(file.as_ref()).await?,
         ["watch", file, pid] => lock::watch(file.as_ref(), pid.parse()?).await?,

@@ -12,7 +12,8 @@ use rehome_domain::ids::{MigrationId, StoreId, TenantId};
 use rehome_domain::migration::{CutoverPolicy, Fact, Migration, Options, Phase, State};
 use rehome_engine::metrics::{Metrics, RETENTION};
 use rehome_engine::migration::{Operations, Supervised, Supervisor};
-use rehome_engine::{Engine, EngineConfig, Observers, Stores};
+use rehome_engine::telemetry::Logs;
+use rehome_engine::{Engine, EngineConfig, Observer, Observers, Stores};
 use rehome_ports::clock::{Clock, SystemClock};
 use rehome_ports::{ControlError, ControlPlane, EventStore, LedgerStore, LogEntry};
 use rehome_postgres::{PgControlPlane, PgStore, PgStoreOptions, PostgresOptions};
@@ -31,6 +32,17 @@ pub(crate) const CONTROL: &str = "control";
 /// Longest wait for anything.
 const PATIENCE: Duration = Duration::from_secs(300);
 
+/// Who listens to the engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Observed {
+    /// Nobody.
+    No,
+    /// The metrics.
+    Yes,
+    /// The metrics, and who writes log lines.
+    WithLines,
+}
+
 /// An engine over the files of one folder.
 pub(crate) struct Site {
     pub(crate) engine: Engine,
@@ -43,6 +55,15 @@ pub(crate) struct Site {
 impl Site {
     /// Opens the folder's stores, making those that are not there.
     pub(crate) async fn open(folder: &Path, stores: &[&str]) -> Result<Self> {
+        Self::open_observed(folder, stores, Observed::Yes).await
+    }
+
+    /// The same, with as much that listens to the engine.
+    pub(crate) async fn open_observed(
+        folder: &Path,
+        stores: &[&str],
+        observed: Observed,
+    ) -> Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let url = |name: &str| server(folder, name);
         let control: Arc<dyn ControlPlane> = match url(CONTROL) {
@@ -62,7 +83,14 @@ impl Site {
         }
         let stores = Stores::new(opened, id(SHARED)?)?;
         let metrics = Metrics::new(Arc::clone(&clock), RETENTION);
-        let observers = Observers::new([metrics.observer()]);
+        let observers = match observed {
+            Observed::No => Observers::default(),
+            Observed::Yes => Observers::new([metrics.observer()]),
+            Observed::WithLines => {
+                let lines: Arc<dyn Observer> = Arc::new(Logs::new(Arc::clone(&clock)));
+                Observers::new([metrics.observer(), lines])
+            }
+        };
         let engine = Engine::watched(control, stores, clock, EngineConfig::default(), observers);
         let name = format!("bench-{}", std::process::id());
         Ok(Self {
