@@ -97,8 +97,8 @@ impl Side {
         let tenant = wanted[0].tenant;
         let moving = site.start(tenant, DEDICATED, site::manual(), |_| false).await?;
         site.wait_until_ready(moving.id).await?;
-        let _scraping = (observed == Observed::WithLines).then(|| scrape(&site));
-        Ok(Self { site, tenant, moving, _scraping })
+        let scraping = (observed == Observed::WithLines).then(|| scrape(&site));
+        Ok(Self { site, tenant, moving, _scraping: scraping })
     }
 
     /// The median of the appends of eight writers for some time, in milliseconds. They begin anew
