@@ -31,6 +31,7 @@ use crate::error::{AppError, Kind};
 use crate::health::Health;
 use crate::history::History;
 use crate::measured::Measured;
+use crate::monitoring::{Firing, LastFiring};
 use crate::scrape::Reachable;
 use crate::telemetry::Traces;
 use lazy_store::{Common, Identities, LazyStore};
@@ -62,6 +63,7 @@ pub struct Deployment {
     clock: Arc<dyn Clock>,
     measured: Measured,
     health: Health,
+    firing: Arc<LastFiring>,
     traces: Option<Traces>,
     holder: Arc<str>,
     /// In whose name operators' facts are recorded.
@@ -129,6 +131,7 @@ impl Deployment {
             clock,
             measured,
             health: Health::default(),
+            firing: Arc::default(),
         })
     }
 
@@ -161,6 +164,11 @@ impl Deployment {
     /// Router, stores, control plane.
     pub fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// Which of our alerts fire, by the tools of `[monitoring]`; some seconds old at most.
+    pub async fn firing(&self) -> Firing {
+        self.firing.now(&self.config.monitoring.tools).await
     }
 
     /// What this process has counted.

@@ -7,6 +7,7 @@
 mod alertmanager;
 #[cfg(test)]
 pub(crate) mod fake;
+mod firing;
 mod grafana;
 mod http;
 mod logs;
@@ -16,6 +17,8 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use rehome_domain::ids::{MigrationId, TenantId};
 use serde_json::Value;
 
+pub(crate) use firing::LastFiring;
+pub use firing::{Firing, FiringAlert};
 pub use http::Endpoint;
 pub(crate) use logs::{LogQuery, LogStore};
 pub(crate) use prometheus::{Prometheus, Rule};

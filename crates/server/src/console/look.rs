@@ -30,8 +30,8 @@ pub(super) async fn overview(deployment: &Deployment) -> Result<Overview, AppErr
     };
     let more = migrations.len() > LISTED;
     migrations.truncate(LISTED);
-    let health = deployment.health().await;
-    Ok(Overview { migrations, more, stores: stores.collect(), health })
+    let (health, firing) = tokio::join!(deployment.health(), deployment.firing());
+    Ok(Overview { migrations, more, stores: stores.collect(), health, firing })
 }
 
 /// The checklists that apply: before the end, not the one of after it.

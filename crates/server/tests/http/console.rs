@@ -1,7 +1,9 @@
 //! The console without a browser: who sees what, and what is refused.
 
+use rehome_app::monitoring::Endpoint;
 use rehome_app::tokens::{Role, Token, TokenHash};
 use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use uuid::Uuid;
 
 use crate::kit::{Events, Reply, Request, Site};
@@ -207,5 +209,58 @@ async fn with_tokens_the_console_asks_for_one_and_a_viewer_sees_no_buttons() {
     // The cookie is no key to the API.
     let api = Request::new("GET", format!("/v1/tenants/{tenant}")).header("Cookie", &sessions[1]);
     site.ask(api).await.problem(401, "unauthorized");
+    site.ends().await;
+}
+
+/// An Alertmanager that holds one alert about this migration, and one of somebody else's.
+async fn alertmanager(migration: Uuid) -> (String, tokio::task::JoinHandle<()>) {
+    let alerts = serde_json::json!([
+        { "labels": { "alertname": "MigrationFailed", "migration_id": migration } },
+        { "labels": { "alertname": "DiskFull<script>" } },
+    ]);
+    let body = alerts.to_string();
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let tool = tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = [0; 4_096];
+            let _ = stream.read(&mut request).await;
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    });
+    (url, tool)
+}
+
+#[tokio::test]
+async fn the_overview_tells_which_alerts_fire() {
+    let quiet = Site::new().await;
+    let page = quiet.get("/").await;
+    assert!(page.text().contains("alertmanager_url"), "whom to ask: {}", page.text());
+    quiet.ends().await;
+
+    let migration = Uuid::new_v4();
+    let (url, tool) = alertmanager(migration).await;
+    let site = Site::with(|config| {
+        config.monitoring.tools.alertmanager = Some(Endpoint::parse(&url).unwrap());
+    })
+    .await;
+    let page = site.get("/").await;
+    assert!(page.text().contains("An alert fires"), "{}", page.text());
+    assert!(page.text().contains(&format!("href=\"/migrations/{migration}\"")));
+    assert!(!page.text().contains("DiskFull"), "it is not ours");
+    site.ends().await;
+    tool.abort();
+
+    let site = Site::with(|config| {
+        config.monitoring.tools.alertmanager = Some(Endpoint::parse(&url).unwrap());
+    })
+    .await;
+    let _ = tool.await;
+    let page = site.get("/").await;
+    assert!(page.text().contains("Nobody knows which alerts fire"), "{}", page.text());
     site.ends().await;
 }

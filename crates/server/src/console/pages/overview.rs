@@ -2,6 +2,8 @@
 
 use maud::{Markup, html};
 use rehome_api::{HealthReport, HealthStatus, Migration};
+use rehome_app::monitoring::{Firing, FiringAlert};
+use uuid::Uuid;
 
 use super::badge;
 use super::frame::{self, Viewer};
@@ -23,6 +25,7 @@ pub(in crate::console) struct Overview {
     pub(in crate::console) more: bool,
     pub(in crate::console) stores: Vec<Store>,
     pub(in crate::console) health: HealthReport,
+    pub(in crate::console) firing: Firing,
 }
 
 /// The page.
@@ -41,6 +44,7 @@ pub(in crate::console) fn pieces(
 ) -> Vec<(&'static str, Markup)> {
     vec![
         ("health", health(overview)),
+        ("alerts", alerts(&overview.firing)),
         ("migrations", migrations(overview, viewer)),
         ("stores", stores(overview)),
     ]
@@ -61,6 +65,52 @@ fn health(overview: &Overview) -> Markup {
             } @else {
                 ul class="plain" { @for detail in &health.details { li { (detail) } } }
             }
+        }
+    }
+}
+
+/// Nothing, where all is quiet: the page begins with what needs somebody.
+fn alerts(firing: &Firing) -> Markup {
+    let alerts = match firing {
+        Firing::Alerts(alerts) => alerts,
+        Firing::NotConfigured => {
+            return html! {
+                p class="soft" {
+                    "Alerts that fire are told here once " code { "[monitoring] prometheus_url" } " or "
+                    code { "alertmanager_url" } " says whom to ask."
+                }
+            };
+        }
+        Firing::Unknown(why) => {
+            return html! {
+                section class="notice warn" aria-labelledby="alerts-title" {
+                    h2 id="alerts-title" { "Nobody knows which alerts fire" }
+                    p { "Prometheus or Alertmanager was asked: " (why) }
+                }
+            };
+        }
+    };
+    html! {
+        @if alerts.is_empty() {
+            p class="soft" { "No alert fires." }
+        } @else {
+            section class="notice bad" aria-labelledby="alerts-title" {
+                h2 id="alerts-title" { @if alerts.len() == 1 { "An alert fires" } @else { (alerts.len()) " alerts fire" } }
+                ul class="plain" { @for alert in alerts { li { (alert_line(alert)) } } }
+                p class="soft" { "What to do: " code { "docs/monitoring/alerts.md" } ", by their names." }
+            }
+        }
+    }
+}
+
+fn alert_line(alert: &FiringAlert) -> Markup {
+    let migration = alert.migration_id.as_deref().and_then(|id| id.parse::<Uuid>().ok());
+    html! {
+        strong { (alert.name) }
+        @if let Some(id) = migration {
+            " about migration " a class="mono" href={ "/migrations/" (id) } { (words::short(&id.to_string())) "…" }
+        } @else if let Some(tenant) = &alert.tenant_id {
+            " about tenant " span class="mono" { (tenant) }
         }
     }
 }
