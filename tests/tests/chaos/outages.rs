@@ -157,12 +157,10 @@ fn an_append_whose_answer_is_lost_is_there_once() -> Result<()> {
 /// of, and nothing has begun anywhere.
 #[test]
 fn a_start_whose_target_does_not_answer_is_refused_and_leaves_nothing() -> Result<()> {
-    let refuse = |proxy: &Proxy| proxy.refuse();
-    let stall = |proxy: &Proxy| {
+    let faults: [fn(&Proxy) -> Result<()>; 2] = [Proxy::refuse, |proxy| {
         proxy.stall(Direction::Down);
         Ok(())
-    };
-    let faults: [&dyn Fn(&Proxy) -> Result<()>; 2] = [&refuse, &stall];
+    }];
     on_a_stage("", |stage| {
         let mut cast = writing(stage)?;
         for fault in faults {
