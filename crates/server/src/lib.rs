@@ -60,16 +60,22 @@ impl Server {
     pub async fn bind(deployment: Deployment) -> Result<Self, AppError> {
         let config = deployment.config().server.clone();
         admit(&config, !deployment.config().tokens.is_empty())?;
-        let acceptor = tls::acceptor(config.tls.as_ref())?;
-        let bound = async {
-            let listener = TcpListener::bind(config.bind).await?;
-            let address = listener.local_addr()?;
-            Ok((listener, address))
-        };
-        let (listener, address) = bound.await.map_err(|error: std::io::Error| {
+        let listener = TcpListener::bind(config.bind).await.map_err(|error| {
             let message = format!("cannot listen on {}: {error}", config.bind);
             AppError::failed("cannot_listen", message)
         })?;
+        Self::on(deployment, listener)
+    }
+
+    /// Takes a listener that is bound already, wherever the configuration would bind one. Refuses
+    /// an address as [`Server::bind`] does.
+    pub fn on(deployment: Deployment, listener: TcpListener) -> Result<Self, AppError> {
+        let address = listener.local_addr().map_err(|error| {
+            AppError::failed("cannot_listen", format!("the listener has no address: {error}"))
+        })?;
+        let config = ServerConfig { bind: address, ..deployment.config().server.clone() };
+        admit(&config, !deployment.config().tokens.is_empty())?;
+        let acceptor = tls::acceptor(config.tls.as_ref())?;
         let state = Arc::new(State::new(deployment));
         Ok(Self { listener, address, state, tls: watch::Sender::new(acceptor), config })
     }

@@ -38,8 +38,10 @@ pub const SOURCE: &str = "shared";
 /// The store to which one of them moves.
 pub const TARGET: &str = "dedicated";
 
+/// Most events per second of all writers that go on after the verdict.
+pub const SLOW_RATE: f64 = 20.0;
 /// How long a writer may take for its last append.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What to show.
 #[derive(Clone, Debug)]
@@ -178,8 +180,25 @@ impl Seen {
 /// Who is told of each step.
 pub type Tell<'a> = &'a (dyn Fn(Step) + Send + Sync);
 
-/// Does all of it.
+/// A quickstart that has its verdict, with its deployment open: the migration's charts are still
+/// there to be looked at.
+pub struct Stay {
+    /// What came out.
+    pub verdict: Verdict,
+    /// Where it happened.
+    pub deployment: Deployment,
+}
+
+/// Does all of it, and closes the deployment.
 pub async fn run(options: &QuickstartOptions, tell: Tell<'_>) -> Result<Verdict, AppError> {
+    let Stay { verdict, deployment } = stay(options, tell).await?;
+    deployment.close().await;
+    Ok(verdict)
+}
+
+/// Does all of it, and leaves the deployment open. Nobody writes any more, and nobody works on the
+/// migration.
+pub async fn stay(options: &QuickstartOptions, tell: Tell<'_>) -> Result<Stay, AppError> {
     options.check()?;
     // A file that is not there or no NDJSON is found before a folder is made.
     let input = match &options.input {
@@ -196,18 +215,7 @@ pub async fn run(options: &QuickstartOptions, tell: Tell<'_>) -> Result<Verdict,
     let moving = chosen(&tenants, options.tenant)?;
     tell(Step::Filled { took: tenants.took, tenants: tenants.all, moving: moving.tenant });
 
-    let router: Arc<dyn EventStore> = Arc::new(deployment.engine().router().clone());
-    let load = Load::start(
-        &router,
-        LoadOptions {
-            tenant: moving.tenant,
-            writers: options.writers,
-            rate: Some(options.rate),
-            seed: options.seed,
-            journal: None,
-        },
-    )
-    .map_err(|error| AppError::failed("writers", format!("the writers did not start: {error}")))?;
+    let load = writers(&deployment, options, moving.tenant, options.rate)?;
     watch(&load, options.watch, Stage::Before, tell).await;
 
     let mut journeys = Vec::new();
@@ -230,8 +238,34 @@ pub async fn run(options: &QuickstartOptions, tell: Tell<'_>) -> Result<Verdict,
     let verdict =
         verdict::judge(&deployment, &folder, options, moving, &journeys, &record, verification)
             .await?;
-    deployment.close().await;
-    Ok(verdict)
+    Ok(Stay { verdict, deployment })
+}
+
+impl Stay {
+    /// Writers go on where they were, slowly, so that there is something to see and to move.
+    pub fn write_slowly(&self, options: &QuickstartOptions) -> Result<Load, AppError> {
+        let tenant = TenantId::new(self.verdict.tenant_id);
+        writers(&self.deployment, options, tenant, options.rate.min(SLOW_RATE))
+    }
+}
+
+/// Writers that append through the router, so many events per second in all.
+fn writers(
+    deployment: &Deployment,
+    options: &QuickstartOptions,
+    tenant: TenantId,
+    rate: f64,
+) -> Result<Load, AppError> {
+    let router: Arc<dyn EventStore> = Arc::new(deployment.engine().router().clone());
+    let options = LoadOptions {
+        tenant,
+        writers: options.writers,
+        rate: Some(rate),
+        seed: options.seed,
+        journal: None,
+    };
+    Load::start(&router, options)
+        .map_err(|error| AppError::failed("writers", format!("the writers did not start: {error}")))
 }
 
 /// The tenant that moves.

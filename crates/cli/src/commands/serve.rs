@@ -12,10 +12,16 @@ use crate::output::{Out, line};
 
 /// That the server listens, for programs.
 #[derive(Serialize)]
-struct Listening {
+pub(super) struct Listening {
     event: &'static str,
     address: String,
     url: String,
+}
+
+impl Listening {
+    pub(super) fn of(server: &Server) -> Self {
+        Self { event: "listening", address: server.address().to_string(), url: server.url() }
+    }
 }
 
 pub(super) async fn run(
@@ -34,8 +40,7 @@ pub(super) async fn run(
         Config::load(file.as_deref()).map(|config| with_flags(config, args))
     })));
     if out.is_json() {
-        let (address, url) = (server.address().to_string(), server.url());
-        line(&Listening { event: "listening", address, url })?;
+        line(&Listening::of(&server))?;
     } else {
         out.remark(format!("listening on {}", server.url()));
     }

@@ -31,6 +31,11 @@ impl Out {
         self.json
     }
 
+    /// Whether nothing but errors is to be said.
+    pub(crate) const fn is_quiet(self) -> bool {
+        self.quiet
+    }
+
     /// Shows a document: as JSON, or as people read it.
     pub(crate) fn show<T: Serialize>(
         self,

@@ -257,9 +257,15 @@ impl Running {
 
     /// Starts a command and waits for its first line on stdout; answers both.
     #[track_caller]
-    pub fn announced(mut command: Command) -> (Self, String) {
+    pub fn announced(command: Command) -> (Self, String) {
+        Self::announced_with(command, "")
+    }
+
+    /// The same for the first line on stdout that has this text.
+    #[track_caller]
+    pub fn announced_with(mut command: Command, text: &'static str) -> (Self, String) {
         let mut child = command.spawn().unwrap();
-        let (stdout, line) = first_line(child.stdout.take().unwrap());
+        let (stdout, line) = first_line(child.stdout.take().unwrap(), text);
         let stderr = drain(child.stderr.take());
         let this = Self { child, stdout: Some(stdout), stderr };
         (this, line.recv_timeout(DEADLINE).unwrap())
@@ -270,7 +276,7 @@ impl Running {
     pub fn announced_on_stderr(mut command: Command) -> (Self, String) {
         let mut child = command.spawn().unwrap();
         let stdout = drain(child.stdout.take());
-        let (stderr, line) = first_line(child.stderr.take().unwrap());
+        let (stderr, line) = first_line(child.stderr.take().unwrap(), "");
         let this = Self { child, stdout, stderr: Some(stderr) };
         (this, line.recv_timeout(DEADLINE).unwrap())
     }
@@ -312,16 +318,25 @@ fn drain(
     }))
 }
 
-/// The first line of an output, as soon as it is there; the thread answers all of it.
+/// The first line of an output that has this text, as soon as it is there; the thread answers the
+/// whole output.
 fn first_line(
     from: impl std::io::Read + Send + 'static,
+    text: &'static str,
 ) -> (std::thread::JoinHandle<Vec<u8>>, std::sync::mpsc::Receiver<String>) {
     let (send, line) = std::sync::mpsc::channel();
     let thread = std::thread::spawn(move || {
         let mut from = std::io::BufReader::new(from);
         let mut all = Vec::new();
-        let _ = from.read_until(b'\n', &mut all);
-        let _ = send.send(String::from_utf8_lossy(&all).into_owned());
+        let mut began = 0;
+        while from.read_until(b'\n', &mut all).is_ok_and(|bytes| bytes > 0) {
+            let line = String::from_utf8_lossy(&all[began..]);
+            if line.contains(text) {
+                let _ = send.send(line.into_owned());
+                break;
+            }
+            began = all.len();
+        }
         let _ = from.read_to_end(&mut all);
         all
     });

@@ -12,6 +12,7 @@ mod kit;
 mod migrations;
 mod monitoring;
 mod processes;
+mod quickstart;
 mod real_input;
 mod recovery;
 mod refusals;

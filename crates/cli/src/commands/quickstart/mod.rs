@@ -1,5 +1,6 @@
 //! `rehome quickstart`: see a tenant move.
 
+mod console;
 mod live;
 mod words;
 
@@ -15,8 +16,9 @@ use live::Live;
 /// See a tenant move while it is written to, on stores in a folder.
 ///
 /// Makes or imports events, lets writers write, migrates one tenant to another store, and checks
-/// afterwards that everything the writers were told is true. The files stay, for you to look at and
-/// go on with.
+/// afterwards that everything the writers were told is true. Then, on a terminal or with --port, serves
+/// the console of its stores until Ctrl-C, while the writers go on slowly. The files stay, for you to
+/// look at and go on with.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct QuickstartArgs {
     /// Tenants to make; each has a third of the events of the one before.
@@ -46,7 +48,12 @@ pub(crate) struct QuickstartArgs {
     /// Let the tenant return afterwards, within the rollback window.
     #[arg(long = "return")]
     there_and_back: bool,
-    /// Stop after the verdict; this version always does.
+    /// Serve the console on this port of 127.0.0.1 after the verdict, also without a terminal; 0: on
+    /// any free one [default: on a terminal, 7411 or the next free one].
+    #[arg(long, value_name = "PORT", conflicts_with = "exit")]
+    port: Option<u16>,
+    /// Stop after the verdict, also on a terminal. So it does without one, with --json and with
+    /// --quiet, unless --port is said.
     #[arg(long)]
     exit: bool,
 }
@@ -80,14 +87,23 @@ pub(super) async fn run(
         return Err(AppError::new(Kind::Usage, "bad_option", message));
     }
     let options = args.options();
+    // A port that is not to be had is found before the work.
+    let listener = console::listen(console::place(out, args)).await?;
     let live = Live::new(out, &options);
-    let told = quickstart::run(&options, &|step| live.hear(&step)).await;
+    let told = quickstart::stay(&options, &|step| live.hear(&step)).await;
     live.end();
-    let verdict = told?;
-    out.show(&verdict, words::say)?;
-    if verdict.ok {
-        return Ok(());
+    let stay = told?;
+    out.show(&stay.verdict, words::say)?;
+    if !stay.verdict.ok {
+        stay.deployment.close().await;
+        let message = "not everything that the writers were told is true; see the verdict";
+        return Err(AppError::new(Kind::Violated, "verdict", message));
     }
-    let message = "not everything that the writers were told is true; see the verdict";
-    Err(AppError::new(Kind::Violated, "verdict", message))
+    match listener {
+        Some(listener) => console::serve(out, &options, stay, listener).await,
+        None => {
+            stay.deployment.close().await;
+            Ok(())
+        }
+    }
 }

@@ -1,0 +1,137 @@
+//! After the verdict: the console, for whoever looks.
+
+use std::io::{self, IsTerminal as _};
+use std::net::Ipv4Addr;
+
+use rehome_app::quickstart::{PATIENCE, QuickstartOptions, SLOW_RATE, Stay};
+use rehome_app::{AppError, CancellationToken};
+use rehome_server::Server;
+use tokio::net::TcpListener;
+
+use super::QuickstartArgs;
+use crate::commands::serve::Listening;
+use crate::operate::{Signals, Task, stop_on_signal};
+use crate::output::{Out, count, line};
+
+/// The first port to try where none is said: that of `rehome serve`.
+const FIRST: u16 = 7411;
+/// The last one, before any free one will do.
+const LAST: u16 = 7430;
+
+/// Where the console is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Nowhere: nobody looks.
+    Nowhere,
+    /// On this port and no other; 0: any free one.
+    Port(u16),
+    /// On the usual port, or the next free one.
+    Usual,
+}
+
+/// Where the console is wanted: without a word about it only where somebody reads the address and
+/// can press Ctrl-C.
+pub(super) fn place(out: Out, args: &QuickstartArgs) -> Place {
+    let watched = io::stdout().is_terminal() && io::stdin().is_terminal();
+    match args.port {
+        Some(port) => Place::Port(port),
+        None if watched && !args.exit && !out.is_json() && !out.is_quiet() => Place::Usual,
+        None => Place::Nowhere,
+    }
+}
+
+/// Takes a port of the loopback address. Who connects before the verdict waits for it.
+pub(super) async fn listen(place: Place) -> Result<Option<TcpListener>, AppError> {
+    let ports = match place {
+        Place::Nowhere => return Ok(None),
+        Place::Port(port) => port..=port,
+        Place::Usual => FIRST..=LAST,
+    };
+    let mut bound = bind(*ports.start()).await;
+    for port in ports.skip(1) {
+        if bound.is_ok() {
+            break;
+        }
+        bound = bind(port).await;
+    }
+    if bound.is_err() && place == Place::Usual {
+        bound = bind(0).await;
+    }
+    bound.map(Some)
+}
+
+async fn bind(port: u16) -> Result<TcpListener, AppError> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(|error| {
+        let message = format!("cannot listen on {}:{port}: {error}", Ipv4Addr::LOCALHOST);
+        AppError::failed("cannot_listen", message)
+    })
+}
+
+/// Serves the console until Ctrl-C or SIGTERM, while the writers go on slowly.
+pub(super) async fn serve(
+    out: Out,
+    options: &QuickstartOptions,
+    stay: Stay,
+    listener: TcpListener,
+) -> Result<(), AppError> {
+    let server = Server::on(stay.deployment.clone(), listener)?;
+    let stop = CancellationToken::new();
+    let signals = Task(tokio::spawn(stop_on_signal(out, stop.clone(), Signals::listen())));
+    let load = stay.write_slowly(options)?;
+    if out.is_json() {
+        line(&Listening::of(&server))?;
+    } else {
+        say(out, options, &server.url(), &stay);
+    }
+    let writers = async {
+        stop.cancelled().await;
+        load.stop(PATIENCE).await.acked()
+    };
+    let ((), acked) = tokio::join!(server.run(&stop), writers);
+    drop(signals);
+    let folder = stay.verdict.directory.display();
+    out.remark(format!("stopped; {} more events were acknowledged; files: {folder}", count(acked)));
+    stay.deployment.close().await;
+    Ok(())
+}
+
+fn say(out: Out, options: &QuickstartOptions, url: &str, stay: &Stay) {
+    let verdict = &stay.verdict;
+    let moved = verdict.back.as_ref().map_or(&verdict.migration, |back| &back.migration);
+    out.remark(format!(
+        "\nThe console: {url}\n  \
+         the migration: {url}/migrations/{}\n  \
+         the {} writers go on at {} events/s: have the tenant return, or move another one\n  \
+         Ctrl-C stops it; the files stay",
+        moved.id,
+        options.writers,
+        options.rate.min(SLOW_RATE),
+    ));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_port_that_is_taken_is_refused_when_it_was_said() {
+        let taken = listen(Place::Port(0)).await.unwrap().unwrap();
+        let port = taken.local_addr().unwrap().port();
+        assert_ne!(port, 0);
+        assert_eq!(listen(Place::Port(port)).await.unwrap_err().code(), "cannot_listen");
+    }
+
+    #[tokio::test]
+    async fn the_next_port_is_taken_when_none_was_said() {
+        let first = listen(Place::Usual).await.unwrap().unwrap().local_addr().unwrap();
+        let held = listen(Place::Usual).await.unwrap().unwrap();
+        let next = listen(Place::Usual).await.unwrap().unwrap();
+        assert!(first.ip().is_loopback());
+        assert_ne!(held.local_addr().unwrap().port(), next.local_addr().unwrap().port());
+    }
+
+    #[tokio::test]
+    async fn nobody_who_looks_nothing_to_listen_on() {
+        assert!(listen(Place::Nowhere).await.unwrap().is_none());
+    }
+}

@@ -1,0 +1,76 @@
+//! `rehome quickstart`, as a process: when it ends, and the console that it serves.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+
+use serde_json::Value;
+
+use crate::kit::{DEADLINE, Place, Running};
+
+const SMALL: [&str; 11] = [
+    "quickstart",
+    "--tenants",
+    "1",
+    "--events",
+    "500",
+    "--writers",
+    "2",
+    "--rate",
+    "50",
+    "--dir",
+    "stores",
+];
+
+fn small<'a>(more: &'a [&'a str]) -> impl Iterator<Item = &'a str> {
+    SMALL.into_iter().chain(more.iter().copied())
+}
+
+/// The answer to a GET, as it came.
+fn get(address: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    let head = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn with_a_port_it_serves_the_console_until_ctrl_c() {
+    let place = Place::new();
+    let command = place.command(small(&["--port", "0", "--json"]));
+    let (process, line) = Running::announced_with(command, "\"listening\"");
+    let listening: Value = serde_json::from_str(&line).unwrap();
+    let address = listening["address"].as_str().unwrap().to_owned();
+    assert_eq!(listening["url"], format!("http://{address}"));
+    let migrations = place.json(["--config", "stores/rehome.toml", "migration", "list"]);
+    let id = migrations[0]["id"].as_str().unwrap().to_owned();
+    let overview = get(&address, "/");
+    assert!(overview.starts_with("HTTP/1.1 200 ") && overview.contains(&id), "{overview}");
+    let page = get(&address, &format!("/migrations/{id}"));
+    assert!(page.starts_with("HTTP/1.1 200 ") && page.contains("migrated"), "{page}");
+    process.signal("INT");
+    let said = process.ends().succeeds();
+    let verdict: Value = serde_json::from_str(said.lines().next().unwrap()).unwrap();
+    assert_eq!((&verdict["ok"], &verdict["migration"]["id"]), (&true.into(), &id.into()));
+    assert!(TcpStream::connect(address).is_err());
+    // The files stay, for other commands to go on with.
+    assert!(place.path("stores/dedicated.db").exists());
+}
+
+#[test]
+fn without_a_terminal_it_ends_after_the_verdict() {
+    let place = Place::new();
+    let ended = place.rehome(small(&[]));
+    assert!(!ended.stderr.contains("The console"), "{}", ended.stderr);
+    assert!(ended.succeeds().contains("acked"));
+}
+
+#[test]
+fn a_port_and_an_end_contradict_each_other() {
+    let place = Place::new();
+    let said = place.rehome(small(&["--port", "0", "--exit"])).fails(2);
+    assert!(said.contains("--exit") && said.contains("--port"), "{said}");
+    assert!(!place.path("stores").exists());
+}
