@@ -24,6 +24,8 @@ pub(crate) struct Client {
     schema: String,
     /// Behind a pooler that knows no named statements.
     unnamed: bool,
+    /// Its settings are known to be ours.
+    ours: bool,
     answer_within: Duration,
     /// Something was sent and its end has not been seen.
     busy: bool,
@@ -37,7 +39,14 @@ impl Client {
         options: PostgresOptions,
     ) -> Self {
         let answer_within = options.answer_within;
-        Self { connection: Some(connection), schema, unnamed, answer_within, busy: false }
+        let ours = false;
+        Self { connection: Some(connection), schema, unnamed, ours, answer_within, busy: false }
+    }
+
+    /// The same, where it is known whether its settings are ours.
+    pub(super) fn of_ours(mut self, ours: bool) -> Self {
+        self.ours = ours;
+        self
     }
 
     /// The statement of a template: `{schema}` becomes the quoted name of our schema.
@@ -47,7 +56,7 @@ impl Client {
 
     /// Whether the settings of the connection are ours: behind a pooler they are somebody's.
     pub(crate) fn has_our_settings(&self) -> bool {
-        !self.unnamed
+        self.ours
     }
 
     /// One statement that changes nothing.

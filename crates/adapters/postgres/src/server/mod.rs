@@ -69,6 +69,8 @@ pub(crate) struct Server {
     options: PostgresOptions,
     pool: Pool,
     tls: tls::Connector,
+    /// Whether its sessions have the settings that we ask for.
+    ours: bool,
     meta: Meta,
 }
 
@@ -97,8 +99,10 @@ impl Server {
             None => schema::make(&mut client, url.schema(), kind, deployment.as_deref()).await?,
         };
         meta.check_deployment(deployment.as_deref())?;
+        // Somebody in between may keep them from the server, and not be a pooler that we know of.
+        let ours = !url.is_pooled() && pool::has_our_settings(&mut client).await?;
         let schema = schema::quoted(url.schema());
-        Ok(Self { what, url, schema, options, pool, tls, meta })
+        Ok(Self { what, url, schema, options, pool, tls, ours, meta })
     }
 
     /// Whether the part is there.
@@ -129,7 +133,9 @@ impl Server {
     /// A connection of the pool.
     pub(crate) async fn client(&self) -> Result<Client, ServerError> {
         let connection = pool::get(&self.pool).await?;
-        Ok(Client::new(connection, self.schema.clone(), self.url.is_pooled(), self.options))
+        let client =
+            Client::new(connection, self.schema.clone(), self.url.is_pooled(), self.options);
+        Ok(client.of_ours(self.ours))
     }
 
     /// A connection of its own, past any pooler, for `LISTEN`.

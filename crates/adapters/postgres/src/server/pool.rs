@@ -7,11 +7,13 @@ use deadpool_postgres::{
 };
 use tokio_postgres::config::TargetSessionAttrs;
 use tokio_postgres::tls::MakeTlsConnect;
+use tokio_postgres::types::Type;
 use tokio_postgres::{Config, Connection, Socket};
 
 use super::tls::Connector;
-use super::{PostgresOptions, PostgresUrl, password};
+use super::{Client, PostgresOptions, PostgresUrl, password};
 use crate::error::ServerError;
+use crate::rows;
 
 /// A connection of its own, and what drives it and hears its notifications.
 pub(crate) type Listener =
@@ -66,6 +68,15 @@ fn with_settings(config: &mut Config, options: PostgresOptions) {
          -c lock_timeout={LOCK_MS} -c statement_timeout={statement} \
          -c idle_in_transaction_session_timeout={idle}"
     ));
+}
+
+/// Whether a session got what it was to have.
+pub(super) async fn has_our_settings(client: &mut Client) -> Result<bool, ServerError> {
+    let look = "SELECT count(*) FROM pg_catalog.pg_settings \
+                WHERE (name, setting) IN (('enable_seqscan', 'off'), ('lock_timeout', $1))";
+    let found = client.read(look, &[(&LOCK_MS.to_string(), Type::TEXT)]).await?;
+    let row = found.first().ok_or_else(|| ServerError::corrupt("no answer about settings"))?;
+    Ok(rows::get::<i64>(row, 0)? == 2)
 }
 
 pub(super) async fn get(pool: &Pool) -> Result<Object, ServerError> {
