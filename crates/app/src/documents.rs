@@ -44,7 +44,7 @@ pub(crate) fn log_entry(entry: &LogEntry) -> api::LogEntry {
     let written = record::write_fact(&entry.fact);
     let mut details: serde_json::Map<_, _> = serde_json::from_str(&written).unwrap_or_default();
     details.remove("fact");
-    if let Fact::Started { options, .. } | Fact::Tuned { options } = &entry.fact {
+    if let Fact::Started { options, .. } | Fact::Tuned { options, .. } = &entry.fact {
         let options = serde_json::to_value(crate::options::document(options));
         details.insert("options".to_owned(), options.unwrap_or_default());
     }

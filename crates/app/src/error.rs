@@ -283,6 +283,7 @@ impl From<Refusal> for AppError {
             Refusal::WindowOpen => "window_open",
             Refusal::AlreadyThere => "already_there",
             Refusal::NotCreated => "not_created",
+            Refusal::OptionsChanged => "changed_meanwhile",
         };
         let mut this = Self::caused_by(Kind::Refused, code, refusal);
         this.0.state = state;

@@ -14,7 +14,7 @@ use rehome_domain::stream::ExpectedVersion;
 use rehome_domain::verification::{Level, ViolationType};
 use rehome_engine::Subscription;
 use rehome_engine::verifier::{self, Request};
-use rehome_ports::fault::StoreOp;
+use rehome_ports::fault::{Op, StoreOp};
 use rehome_ports::{BatchLimit, ControlPlane, EventStore};
 use world::{Acked, World, auto, for_a_while, manual, one, store_id};
 
@@ -83,6 +83,26 @@ async fn a_window_that_is_over_is_closed_and_the_old_source_fenced() {
     assert_eq!(process.operations.purge(tenant, &store_id("a")).await.unwrap(), 50);
     assert_eq!(world.ledgers(tenant).await.0.role, Role::Absent);
     world.check(tenant, &Acked::default()).await;
+}
+
+/// Each reads the options before the other's change is there.
+#[tokio::test(start_paused = true)]
+async fn of_two_who_retune_at_once_neither_takes_back_what_the_other_changed() {
+    let world = World::new();
+    let tenant = world.tenant_with(1, 5).await;
+    let (slow, quick) = (world.process("slow"), world.process("quick"));
+    let id = slow.start(tenant, "b", auto()).await;
+    slow.control.slow(Op::record("tuned"), Duration::from_millis(500));
+    let tuned = slow.operations.tune(id, |options| Options { batch_events: 7, ..options });
+    let other = async {
+        for_a_while().await;
+        let change = |options| Options { cutover: CutoverPolicy::Manual, ..options };
+        quick.operations.tune(id, change).await.unwrap();
+    };
+    let (tuned, ()) = tokio::join!(tuned, other);
+    let options = tuned.unwrap().options;
+    assert_eq!((options.batch_events, options.cutover), (7, CutoverPolicy::Manual));
+    assert_eq!(world.control.migration(id).await.unwrap().options, options);
 }
 
 /// An hour in seconds, by which a host's clock is off.

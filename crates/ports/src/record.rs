@@ -50,26 +50,64 @@ pub fn log_hash(previous: &Digest, index: u64, at: Timestamp, actor: &str, fact:
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "fact", rename_all = "snake_case")]
 enum FactRecord {
-    Started { migration: String, target: String, options: OptionsRecord },
+    Started {
+        migration: String,
+        target: String,
+        options: OptionsRecord,
+    },
     CopyStarted,
-    CopyCompleted { events: u64 },
-    CutoverStarted { deadline_ms: u64 },
-    Switched { seq: u64, digest: String },
-    CutoverRolledBack { timed_out: bool, reason: String },
+    CopyCompleted {
+        events: u64,
+    },
+    CutoverStarted {
+        deadline_ms: u64,
+    },
+    Switched {
+        seq: u64,
+        digest: String,
+    },
+    CutoverRolledBack {
+        timed_out: bool,
+        reason: String,
+    },
     Paused,
     Resumed,
-    Failed { error: String },
-    Aborted { purge: bool },
+    Failed {
+        error: String,
+    },
+    Aborted {
+        purge: bool,
+    },
     WindowClosed,
-    Recovered { store: String, n: u64, base: u64 },
+    Recovered {
+        store: String,
+        n: u64,
+        base: u64,
+    },
     CutoverRequested,
-    LeaseTaken { holder: String },
-    TargetActivated { epoch: u64 },
-    ReadBack { seq: u64 },
-    Verified { level: String, seq: u64, violations: u64 },
+    LeaseTaken {
+        holder: String,
+    },
+    TargetActivated {
+        epoch: u64,
+    },
+    ReadBack {
+        seq: u64,
+    },
+    Verified {
+        level: String,
+        seq: u64,
+        violations: u64,
+    },
     ReplicaDropped,
-    Purged { events: u64 },
-    Tuned { options: OptionsRecord },
+    Purged {
+        events: u64,
+    },
+    Tuned {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        was: Option<OptionsRecord>,
+        options: OptionsRecord,
+    },
     Acknowledged,
 }
 
@@ -123,7 +161,9 @@ impl From<&Fact> for FactRecord {
             },
             Fact::ReplicaDropped => Self::ReplicaDropped,
             Fact::Purged { events } => Self::Purged { events: *events },
-            Fact::Tuned { options } => Self::Tuned { options: options.into() },
+            Fact::Tuned { was, options } => {
+                Self::Tuned { was: was.as_ref().map(Into::into), options: options.into() }
+            }
             Fact::Acknowledged => Self::Acknowledged,
         }
     }
@@ -172,7 +212,10 @@ impl TryFrom<FactRecord> for Fact {
             }
             FactRecord::ReplicaDropped => Self::ReplicaDropped,
             FactRecord::Purged { events } => Self::Purged { events },
-            FactRecord::Tuned { options } => Self::Tuned { options: options.try_into()? },
+            FactRecord::Tuned { was, options } => Self::Tuned {
+                was: was.map(TryInto::try_into).transpose()?,
+                options: options.try_into()?,
+            },
             FactRecord::Acknowledged => Self::Acknowledged,
         })
     }

@@ -101,7 +101,8 @@ fn fact() -> impl Strategy<Value = Fact> {
                 .prop_map(|(level, seq, violations)| Fact::Verified { level, seq, violations }),
             Just(Fact::ReplicaDropped),
             any::<u64>().prop_map(|events| Fact::Purged { events }),
-            options().prop_map(|options| Fact::Tuned { options }),
+            (prop::option::of(options()), options())
+                .prop_map(|(was, options)| Fact::Tuned { was, options }),
             Just(Fact::Acknowledged),
         ];
     prop_oneof![routing, notes]

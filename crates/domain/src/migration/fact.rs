@@ -103,6 +103,9 @@ pub enum Fact {
     },
     /// The options were changed.
     Tuned {
+        /// Those that the change was made of; `None`: whatever they were. So of two changes at once the
+        /// later one does not take back what the other changed.
+        was: Option<Options>,
         /// The new ones.
         options: Options,
     },

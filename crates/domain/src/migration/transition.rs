@@ -27,6 +27,9 @@ pub enum Refusal {
     /// The route already points to the target.
     #[error("the tenant's history is already in that store")]
     AlreadyThere,
+    /// The change was made of options that are no longer those.
+    #[error("its options were changed meanwhile; look, then say it again")]
+    OptionsChanged,
     /// The tenant was never written to.
     #[error("the tenant's creation is not complete")]
     NotCreated,
@@ -173,7 +176,10 @@ pub fn apply(
                 migration.completed_at = Some(at);
             }
         }
-        Fact::Tuned { options } => migration.options = *options,
+        Fact::Tuned { was: Some(was), .. } if *was != migration.options => {
+            return Err(Refusal::OptionsChanged);
+        }
+        Fact::Tuned { options, .. } => migration.options = *options,
         _ => {}
     }
     if fact.routes() {

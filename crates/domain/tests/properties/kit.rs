@@ -167,6 +167,6 @@ pub(crate) fn one_of_each() -> Vec<Fact> {
         Fact::Verified { level: Level::Hash, seq: 9, violations: 0 },
         Fact::ReplicaDropped,
         Fact::Purged { events: 3 },
-        Fact::Tuned { options: with_window() },
+        Fact::Tuned { was: None, options: with_window() },
     ]
 }

@@ -2,7 +2,9 @@
 
 use rehome_domain::ids::{MigrationId, StoreId, TenantId};
 use rehome_domain::ledger::Role;
-use rehome_domain::migration::{Fact, InvalidOption, Migration, OldSource, Options, Phase, State};
+use rehome_domain::migration::{
+    Fact, InvalidOption, Migration, OldSource, Options, Phase, Refusal, State,
+};
 use rehome_domain::route::Route;
 use rehome_ports::{Change, Class, ControlError, Recorded, StoreError};
 use tokio::time::Instant;
@@ -13,6 +15,9 @@ use super::steps::{self, Context, StepError};
 use crate::progress::{Progress, Status};
 use crate::router::RouteError;
 use crate::{Engine, UnknownStore};
+
+/// How often a retuning is made anew because others retune it at the same time.
+const TUNE_TRIES: u32 = 16;
 
 /// Why an operation was not done.
 #[derive(Debug, thiserror::Error)]
@@ -213,9 +218,16 @@ impl Operations {
         id: MigrationId,
         change: impl Fn(Options) -> Options,
     ) -> Result<Migration, OperationError> {
-        let migration = self.engine.control.migration(id).await?;
-        let options = change(migration.options).check()?;
-        Ok(self.note(&migration, Fact::Tuned { options }).await?.migration)
+        let mut tries = TUNE_TRIES;
+        loop {
+            let migration = self.engine.control.migration(id).await?;
+            let was = Some(migration.options);
+            let options = change(migration.options).check()?;
+            match self.note(&migration, Fact::Tuned { was, options }).await {
+                Err(ControlError::Refused(Refusal::OptionsChanged)) if tries > 1 => tries -= 1,
+                recorded => return Ok(recorded?.migration),
+            }
+        }
     }
 
     /// Moves the tenant back to where it came from, within the rollback window: a migration in the

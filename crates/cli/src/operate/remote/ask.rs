@@ -170,7 +170,7 @@ impl Remote {
         let wait = patience.wait.max(after);
         let first = patience.since.is_none();
         let since = *patience.since.get_or_insert_with(Instant::now);
-        if since.elapsed() + wait > self.retry_for {
+        if since.elapsed().saturating_add(wait) > self.retry_for {
             let then = if lost {
                 "; whether it did what was asked is not known: look, then say it again"
             } else {

@@ -340,8 +340,16 @@ pub async fn options_are_kept_and_retuned(control: Control, clock: Arc<ManualClo
     assert_eq!(control.migration(id).await.unwrap().options, other_options());
     for cutover in [CutoverPolicy::Manual, CutoverPolicy::Auto] {
         let options = Options { cutover, ..Options::default() };
-        let recorded = subject.live(id, [Fact::Tuned { options }]).await;
+        let was = Some(control.migration(id).await.unwrap().options);
+        let recorded = subject.live(id, [Fact::Tuned { was, options }]).await;
         assert_eq!(recorded.migration.options, options);
+        assert_eq!(control.migration(id).await.unwrap().options, options);
+        let log = subject.log(id).await;
+        assert_eq!(log.last().unwrap().fact, Fact::Tuned { was, options });
+        // What was made of options that are no longer those would take the change back.
+        let late = Fact::Tuned { was, options: other_options() };
+        let refused = subject.send(subject.change(id, late).await).await;
+        assert!(matches!(refused, Err(ControlError::Refused(Refusal::OptionsChanged))));
         assert_eq!(control.migration(id).await.unwrap().options, options);
     }
     assert_eq!(subject.route().await.n, Epoch(2), "a retuning hands out no epoch");

@@ -218,7 +218,7 @@ pub fn one_of_each() -> Vec<Fact> {
         Fact::Verified { level: Level::Hash, seq: 9, violations: 0 },
         Fact::ReplicaDropped,
         Fact::Purged { events: 3 },
-        Fact::Tuned { options: other_options() },
+        Fact::Tuned { was: None, options: other_options() },
         Fact::Acknowledged,
     ]
 }
