@@ -99,11 +99,10 @@ pub(super) async fn run(
         let message = "not everything that the writers were told is true; see the verdict";
         return Err(AppError::new(Kind::Violated, "verdict", message));
     }
-    match listener {
-        Some(listener) => console::serve(out, &options, stay, listener).await,
-        None => {
-            stay.deployment.close().await;
-            Ok(())
-        }
+    if let Some(listener) = listener {
+        console::serve(out, &options, stay, listener).await
+    } else {
+        stay.deployment.close().await;
+        Ok(())
     }
 }
