@@ -6,9 +6,11 @@
 
 use hyper::Method;
 use hyper::header::{ETAG, HeaderValue, IF_MATCH};
+use rehome_api::LogEntry;
 use rehome_app::{AppError, Kind};
 use rehome_domain::ids::MigrationId;
 use serde::Serialize;
+use serde_json::Value;
 
 use super::Remote;
 use super::http::Ask;
@@ -35,7 +37,10 @@ impl Remote {
         change: Change<'_, B>,
     ) -> Result<(), AppError> {
         let Change { method, what, body, event } = change;
-        let before = self.log_end(id, 0, event).await?.0;
+        let wanted = serde_json::to_value(&body)
+            .map_err(|error| AppError::failed("unwritable_request", error.to_string()))?;
+        let ours = |entry: &LogEntry| entry.event == event && says(entry, &wanted);
+        let before = self.log_end(id, 0, ours).await?.0;
         for _ in 0..TRIES {
             let path = format!("/v1/migrations/{id}/{what}");
             let seen = self.tag(id).await?;
@@ -43,7 +48,7 @@ impl Remote {
             let asked = self.ask(&ask).await;
             match asked.result {
                 Ok(_) => return Ok(()),
-                Err(_) if asked.lost && self.log_end(id, before, event).await?.1 => return Ok(()),
+                Err(_) if asked.lost && self.log_end(id, before, ours).await?.1 => return Ok(()),
                 Err(error) if error.code() == "changed_meanwhile" => {}
                 Err(error) => return Err(error),
             }
@@ -61,19 +66,65 @@ impl Remote {
         })
     }
 
-    /// The last entry of the log, and whether one of this name is behind `after`.
+    /// The last entry of the log, and whether one that is ours is behind `after`.
     async fn log_end(
         &self,
         id: MigrationId,
         mut after: u64,
-        event: &str,
+        ours: impl Fn(&LogEntry) -> bool,
     ) -> Result<(u64, bool), AppError> {
         let mut found = false;
         loop {
             let entries = self.log(id, after).await?;
             let Some(last) = entries.last() else { return Ok((after, found)) };
             after = last.index;
-            found |= entries.iter().any(|entry| entry.event == event);
+            found |= entries.iter().any(&ours);
         }
+    }
+}
+
+/// Whether an entry says what was asked for: with the same reason, of an abort the same about the
+/// target's copy, of a retuning the same options. Another operator's that says less is not ours.
+fn says(entry: &LogEntry, wanted: &Value) -> bool {
+    let options = entry.details.get("options");
+    wanted.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null()).all(
+        |(name, value)| match name.as_str() {
+            "reason" => entry.reason.as_deref() == value.as_str(),
+            "purge_target" => entry.details.get("purge") == Some(value),
+            option => options.is_none_or(|options| options.get(option) == Some(value)),
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn entry(reason: Option<&str>, details: &Value) -> LogEntry {
+        let entry = json!({
+            "index": 3, "at": "2026-01-01T00:00:00Z", "actor": "ada", "reason": reason,
+            "event": "tuned", "details": details, "hash": "",
+        });
+        serde_json::from_value(entry).unwrap()
+    }
+
+    #[test]
+    fn an_entry_is_ours_if_it_says_what_was_asked_for() {
+        let abort = json!({ "purge_target": true, "reason": "wrong store" });
+        assert!(says(&entry(Some("wrong store"), &json!({ "purge": true })), &abort));
+        assert!(!says(&entry(Some("wrong store"), &json!({ "purge": false })), &abort));
+        assert!(!says(&entry(None, &json!({ "purge": true })), &abort));
+
+        let tune = json!({ "batch_events": 7, "cutover": null });
+        let options = |batch| json!({ "options": { "batch_events": batch, "cutover": "auto" } });
+        assert!(says(&entry(None, &options(7)), &tune));
+        assert!(!says(&entry(None, &options(8)), &tune));
+
+        assert!(
+            says(&entry(Some("by another"), &json!({})), &json!({})),
+            "it is done all the same"
+        );
     }
 }
