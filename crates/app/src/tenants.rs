@@ -1,10 +1,9 @@
 //! One tenant: where it is, and what may be removed of it.
 
 use rehome_api as api;
-use rehome_domain::event::Timestamp;
 use rehome_domain::ids::{StoreId, TenantId};
 use rehome_domain::ledger::Role;
-use rehome_domain::migration::Migration;
+use rehome_domain::migration::window_is_over;
 use rehome_ports::ControlError;
 use tokio_util::sync::CancellationToken;
 
@@ -85,7 +84,8 @@ impl Deployment {
         let route = control.route(tenant).await?.ok_or(ControlError::UnknownTenant(tenant))?;
         if let Some((id, phase)) = route.migration.filter(|(_, phase)| phase.is_terminal()) {
             let migration = control.migration(id).await?;
-            let is_over = is_window_over(&migration, control.now().await?);
+            let is_over =
+                is_window_open(&migration) && window_is_over(&migration, control.now().await?);
             if route.window && route.store != *store && (close_window || is_over) {
                 self.operations().close_window(&route).await.map_err(|e| about(e.into()))?;
             } else if !route.window {
@@ -107,11 +107,4 @@ impl Deployment {
             events_purged: purged.map_err(|error| about(error.into()))?,
         })
     }
-}
-
-fn is_window_over(migration: &Migration, now: Timestamp) -> bool {
-    let Some(completed) = migration.completed_at else { return false };
-    let window = i64::try_from(migration.options.rollback_window_ms).unwrap_or(i64::MAX);
-    let end = completed.micros().saturating_add(window.saturating_mul(1_000));
-    is_window_open(migration) && now.micros() >= end
 }

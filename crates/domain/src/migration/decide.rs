@@ -68,7 +68,9 @@ pub fn decide(seen: &Observation<'_>) -> Command {
         State::Paused(_) => Command::Wait,
         State::Migrated { activated: false, .. } => Command::ActivateTarget,
         State::Migrated { old_source, .. } => match old_source {
-            OldSource::Window { .. } if seen.window_is_over() => Command::CloseWindow,
+            OldSource::Window { .. } if window_is_over(seen.migration, seen.now) => {
+                Command::CloseWindow
+            }
             OldSource::Window { .. } => Command::KeepWindow,
             OldSource::Closing { .. } => Command::DropOldReplica,
             OldSource::Fenced { .. } | OldSource::Purged => Command::Done,
@@ -98,12 +100,11 @@ impl Observation<'_> {
             && self.source_seq.saturating_sub(self.target_seq) <= bound
             && self.source_seq.saturating_sub(self.read_back_seq) <= bound
     }
+}
 
-    /// The time to return is over.
-    pub fn window_is_over(&self) -> bool {
-        let Some(completed) = self.migration.completed_at else { return false };
-        let window_ms =
-            i64::try_from(self.migration.options.rollback_window_ms).unwrap_or(i64::MAX);
-        self.now.micros() >= completed.micros().saturating_add(window_ms.saturating_mul(1_000))
-    }
+/// The time to return is over; `now` is the control plane's.
+pub fn window_is_over(migration: &Migration, now: Timestamp) -> bool {
+    let Some(completed) = migration.completed_at else { return false };
+    let window_ms = i64::try_from(migration.options.rollback_window_ms).unwrap_or(i64::MAX);
+    now.micros() >= completed.micros().saturating_add(window_ms.saturating_mul(1_000))
 }

@@ -18,7 +18,7 @@ mod state;
 mod timeline;
 mod transition;
 
-pub use decide::{Command, Observation, decide};
+pub use decide::{Command, Observation, decide, window_is_over};
 pub use fact::{Fact, RollBackReason};
 pub use options::{CutoverPolicy, InvalidOption, MirrorAck, Options};
 pub use state::{Cleanup, Migration, OldSource, Phase, State, Working};
