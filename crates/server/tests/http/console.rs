@@ -251,6 +251,7 @@ async fn the_overview_tells_which_alerts_fire() {
     let page = site.get("/").await;
     assert!(page.text().contains("An alert fires"), "{}", page.text());
     assert!(page.text().contains(&format!("href=\"/migrations/{migration}\"")));
+    assert!(!page.text().contains("All is well"), "an alert says otherwise");
     assert!(!page.text().contains("DiskFull"), "it is not ours");
     site.ends().await;
     tool.abort();

@@ -52,7 +52,9 @@ pub(in crate::console) fn pieces(
 
 fn health(overview: &Overview) -> Markup {
     let health = &overview.health;
+    let alerts = matches!(&overview.firing, Firing::Alerts(alerts) if !alerts.is_empty());
     let (class, title) = match health.status {
+        HealthStatus::Healthy if alerts => ("notice", "This server finds nothing wrong"),
         HealthStatus::Healthy => ("notice good", "All is well"),
         HealthStatus::Degraded => ("notice warn", "Somebody should look"),
         HealthStatus::Unhealthy => ("notice bad", "Somebody has to act"),
@@ -61,7 +63,7 @@ fn health(overview: &Overview) -> Markup {
         section class=(class) aria-labelledby="health-title" {
             h2 id="health-title" { (title) }
             @if health.details.is_empty() {
-                p { "Stores and control plane answer, and nothing needs you." }
+                p { "Stores and control plane answer" @if !alerts { ", and nothing needs you" } "." }
             } @else {
                 ul class="plain" { @for detail in &health.details { li { (detail) } } }
             }
