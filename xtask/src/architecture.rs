@@ -41,7 +41,7 @@ impl Room {
             "crates/app" => Self::App,
             "crates/server" => Self::Server,
             "crates/cli" => Self::Cli,
-            "sim/model" => Self::Model,
+            "sim/model" | "sim/guard" => Self::Model,
             // It runs the engine whole, and nothing that users get is built on it.
             "sim/simulator" | "xtask" | "tests" | "tests/cluster" | "tests/monitor" => {
                 Self::Outside

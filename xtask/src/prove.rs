@@ -1,16 +1,21 @@
-//! `prove`: the model of the protocol, within larger bounds than the tests have.
+//! `prove`: the models of the protocol and of the guard, within larger bounds than the tests have.
 //!
-//! The checking is a program of its own, built for release.
+//! The checking is done by programs of their own, built for release.
 
 use anyhow::{Result, bail};
 
 use crate::step::cargo;
 
+/// Packages and their programs: the protocol, and the guard on tables that are not ours.
+const MODELS: [(&str, &str); 2] =
+    [("rehome-model", "rehome-prove"), ("rehome-guard-model", "rehome-prove-guard")];
+
 pub(crate) fn run(args: &[String]) -> Result<()> {
-    let mut prove =
-        cargo("run --release --quiet --locked --package rehome-model --bin rehome-prove --");
-    if !prove.args(args).status()?.success() {
-        bail!("prove: see above");
+    for (package, program) in MODELS {
+        let run = format!("run --release --quiet --locked --package {package} --bin {program} --");
+        if !cargo(&run).args(args).status()?.success() {
+            bail!("prove: see above");
+        }
     }
     Ok(())
 }
