@@ -1,5 +1,7 @@
 //! The port of the control plane: routes, migrations and their logs, leases, marks, checkpoints.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use rehome_domain::digest::Digest;
 use rehome_domain::event::Timestamp;
@@ -240,6 +242,9 @@ pub trait ControlPlane: Send + Sync {
 
     /// Who holds the lease now, if anybody does.
     async fn lease_holder(&self, id: MigrationId) -> Result<Option<ActiveLease>, ControlError>;
+
+    /// All leases that have not run out, by migration: one question, however many migrations there are.
+    async fn leases(&self) -> Result<BTreeMap<MigrationId, ActiveLease>, ControlError>;
 
     /// Gives the lease up, if it is `holder`'s.
     async fn release(&self, id: MigrationId, holder: &str) -> Result<(), ControlError>;

@@ -1,5 +1,6 @@
 //! The control plane as one process reaches it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -185,6 +186,11 @@ impl ControlPlane for SimulatedControl {
         let inner =
             move |plane: Arc<MemoryControlPlane>| async move { plane.lease_holder(id).await };
         self.call("lease_holder", self.name(id), done, inner).await
+    }
+
+    async fn leases(&self) -> Result<BTreeMap<MigrationId, ActiveLease>, ControlError> {
+        let inner = |plane: Arc<MemoryControlPlane>| async move { plane.leases().await };
+        self.call("leases", String::new(), done, inner).await
     }
 
     async fn release(&self, id: MigrationId, holder: &str) -> Result<(), ControlError> {

@@ -10,6 +10,7 @@ mod rows;
 mod tables;
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -211,6 +212,10 @@ impl ControlPlane for PgControlPlane {
 
     async fn lease_holder(&self, id: MigrationId) -> Result<Option<ActiveLease>, ControlError> {
         ask!(self, lease_holder(id, self.told()))
+    }
+
+    async fn leases(&self) -> Result<BTreeMap<MigrationId, ActiveLease>, ControlError> {
+        ask!(self, leases(self.told()))
     }
 
     async fn release(&self, id: MigrationId, holder: &str) -> Result<(), ControlError> {

@@ -4,6 +4,7 @@
 mod log;
 mod tables;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -255,6 +256,11 @@ impl ControlPlane for SqliteControlPlane {
             Ok(tables::lease(tx, id)?.and_then(|lease| lease.active(clock.now())))
         })
         .await
+    }
+
+    async fn leases(&self) -> Result<BTreeMap<MigrationId, ActiveLease>, ControlError> {
+        let clock = Arc::clone(&self.clock);
+        self.read(move |tx| Ok(tables::leases(tx, clock.now())?)).await
     }
 
     async fn release(&self, id: MigrationId, holder: &str) -> Result<(), ControlError> {

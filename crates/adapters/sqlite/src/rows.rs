@@ -105,7 +105,7 @@ pub(crate) fn tenant(row: &Row<'_>, column: usize) -> Read<TenantId> {
     blob(row, column, "a tenant id that is not 16 bytes long", TenantId::from_slice)
 }
 
-fn migration_id(row: &Row<'_>, column: usize) -> Read<MigrationId> {
+pub(crate) fn migration_id(row: &Row<'_>, column: usize) -> Read<MigrationId> {
     blob(row, column, "a migration id that is not 16 bytes long", MigrationId::from_slice)
 }
 

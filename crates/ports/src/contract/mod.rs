@@ -196,6 +196,7 @@ macro_rules! control_plane_contract {
                 a_lease_is_released_by_its_holder_only,
                 one_of_many_takes_a_lease,
                 leases_of_migrations_are_independent,
+                the_leases_that_are_held_are_answered_together,
             ],
             marks: [
                 marks_are_empty_at_first,

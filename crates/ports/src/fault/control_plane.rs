@@ -1,5 +1,6 @@
 //! A control plane with scripted faults.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -122,6 +123,10 @@ impl ControlPlane for FaultyControlPlane {
 
     async fn lease_holder(&self, id: MigrationId) -> Result<Option<ActiveLease>, ControlError> {
         self.run(ControlOp::LeaseHolder, self.inner.lease_holder(id)).await
+    }
+
+    async fn leases(&self) -> Result<BTreeMap<MigrationId, ActiveLease>, ControlError> {
+        self.run(ControlOp::Leases, self.inner.leases()).await
     }
 
     async fn release(&self, id: MigrationId, holder: &str) -> Result<(), ControlError> {

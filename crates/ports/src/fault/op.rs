@@ -60,6 +60,8 @@ pub enum ControlOp {
     Lease,
     /// `lease_holder`
     LeaseHolder,
+    /// `leases`
+    Leases,
     /// `release`
     Release,
     /// `marks`

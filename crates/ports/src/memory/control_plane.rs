@@ -295,6 +295,13 @@ impl ControlPlane for MemoryControlPlane {
         Ok(lock(&self.rows).rows(id)?.lease.as_ref().and_then(|lease| lease.active(now)))
     }
 
+    async fn leases(&self) -> Result<BTreeMap<MigrationId, ActiveLease>, ControlError> {
+        let now = self.clock.now();
+        let rows = lock(&self.rows);
+        let active = |rows: &MigrationRows| rows.lease.as_ref().and_then(|lease| lease.active(now));
+        Ok(rows.migrations.iter().filter_map(|(id, rows)| Some((*id, active(rows)?))).collect())
+    }
+
     async fn release(&self, id: MigrationId, holder: &str) -> Result<(), ControlError> {
         let mut rows = lock(&self.rows);
         rows.rows_mut(id)?.lease.take_if(|lease| lease.holder == holder);

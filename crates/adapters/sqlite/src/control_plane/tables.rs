@@ -1,5 +1,7 @@
 //! The statements on the control plane's tables.
 
+use std::collections::BTreeMap;
+
 use rehome_domain::event::Timestamp;
 use rehome_domain::ids::{MigrationId, TenantId};
 use rehome_domain::migration::{Migration, Phase};
@@ -170,6 +172,25 @@ pub(super) fn lease(tx: &Transaction<'_>, id: MigrationId) -> Done<Option<LeaseR
         let expires_at = Timestamp::from_micros(row.get(1)?);
         Ok(LeaseRow { holder: row.get(0)?, expires_at })
     })
+}
+
+/// All that have not run out.
+pub(super) fn leases(
+    tx: &Transaction<'_>,
+    now: Timestamp,
+) -> Done<BTreeMap<MigrationId, ActiveLease>> {
+    let sql = "SELECT migration, holder, expires_at FROM leases WHERE expires_at > ?1";
+    let mut statement = tx.prepare_cached(sql)?;
+    let mut found = statement.query([now.micros()])?;
+    let mut leases = BTreeMap::new();
+    while let Some(row) = found.next()? {
+        let lease =
+            LeaseRow { holder: row.get(1)?, expires_at: Timestamp::from_micros(row.get(2)?) };
+        if let Some(lease) = lease.active(now) {
+            leases.insert(rows::migration_id(row, 0)?, lease);
+        }
+    }
+    Ok(leases)
 }
 
 pub(super) fn put_lease(

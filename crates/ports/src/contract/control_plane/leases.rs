@@ -120,3 +120,22 @@ pub async fn leases_of_migrations_are_independent(control: Control, clock: Arc<M
     control.release(one, "driver").await.unwrap();
     assert_eq!(control.lease_holder(two).await.unwrap(), Some(active("other", TTL_MS)));
 }
+
+pub async fn the_leases_that_are_held_are_answered_together(
+    control: Control,
+    clock: Arc<ManualClock>,
+) {
+    let (_, one) = migration(&control, &clock).await;
+    let two = Subject::new(&control, &clock, 2).await.start(2, Options::default()).await;
+    assert!(control.leases().await.unwrap().is_empty());
+    ask(&control, one, "driver").await;
+    pass(&clock, 4_000);
+    ask(&control, two, "other").await;
+    let both = [(one, active("driver", TTL_MS - 4_000)), (two, active("other", TTL_MS))];
+    assert_eq!(control.leases().await.unwrap(), both.into());
+    // The first runs out, and the second is given up.
+    pass(&clock, TTL_MS - 4_000);
+    assert_eq!(control.leases().await.unwrap(), [(two, active("other", 4_000))].into());
+    control.release(two, "other").await.unwrap();
+    assert!(control.leases().await.unwrap().is_empty());
+}

@@ -1,11 +1,13 @@
 //! Leases. They run by the server's clock.
 
+use std::collections::BTreeMap;
+
 use rehome_domain::event::Timestamp;
 use rehome_domain::ids::MigrationId;
 use rehome_ports::{ActiveLease, Lease, LeaseRequest};
 use tokio_postgres::types::Type;
 
-use super::{TRIES, first, of_known};
+use super::{TRIES, all, first, of_known};
 use crate::control_plane::rows::int;
 use crate::control_plane::{Answer, busy, text};
 use crate::error::ServerError;
@@ -79,6 +81,23 @@ pub(crate) async fn lease_holder(
         [(&id.uuid(), Type::UUID), (&now.map(Timestamp::micros), Type::INT8)];
     let found = client.read(sql, &params).await?;
     of_known(id, &found, |columns| Ok(active(columns.next()?, columns.next()?)))
+}
+
+/// All that have not run out.
+pub(crate) async fn leases(
+    client: &mut Client,
+    now: Option<Timestamp>,
+) -> Answer<BTreeMap<MigrationId, ActiveLease>> {
+    let sql = "WITH clock AS MATERIALIZED (SELECT coalesce($1, {schema}.now_us()) AS now) \
+               SELECT l.migration, l.holder, l.expires_at - clock.now \
+               FROM clock JOIN {schema}.leases AS l ON l.expires_at > clock.now";
+    let params: [Param<'_>; 1] = [(&now.map(Timestamp::micros), Type::INT8)];
+    let found = client.read(sql, &params).await?;
+    let rows = all(&found, |columns| {
+        let id = MigrationId::new(columns.next()?);
+        Ok(active(columns.next()?, columns.next()?).map(|lease| (id, lease)))
+    })?;
+    Ok(rows.into_iter().flatten().collect())
 }
 
 pub(crate) async fn release(client: &mut Client, id: MigrationId, holder: &str) -> Answer<()> {
