@@ -44,7 +44,7 @@ impl Ended {
             log.iter().rev().find(|entry| entry.fact == self.fact && entry.actor == self.actor);
         let Some(index) = mine.map(|entry| entry.index) else { return Ok(Vec::new()) };
         let spans = phases(&self.migration, &log).into_iter();
-        Ok(spans.filter(|phase| phase.ended_by == index).map(|phase| phase.span).collect())
+        Ok(spans.filter(|phase| phase.ended_by == index).flat_map(PhaseSpan::all).collect())
     }
 }
 
@@ -69,7 +69,7 @@ pub(super) fn of_last_tenure(migration: &Migration, log: &[LogEntry]) -> Vec<Spa
     let mut leases = log.iter().rev().filter(|entry| matches!(entry.fact, Fact::LeaseTaken { .. }));
     let Some(before) = leases.nth(1).map(|entry| entry.index) else { return Vec::new() };
     let spans = phases(migration, log).into_iter();
-    spans.filter(|phase| phase.ended_by > before).map(|phase| phase.span).collect()
+    spans.filter(|phase| phase.ended_by > before).flat_map(PhaseSpan::all).collect()
 }
 
 /// A phase that is over.
@@ -77,6 +77,28 @@ pub(super) struct PhaseSpan {
     pub(super) span: Span,
     /// The log entry that ended it.
     pub(super) ended_by: u64,
+    /// The id of the pause, if it is a cutover.
+    pause_id: [u8; 8],
+}
+
+impl PhaseSpan {
+    /// The span, and of a cutover also the pause within it, which is as long: writers wait from the intent
+    /// until a store takes writes again. Both are dated by the log, so neither sticks out of the other.
+    fn all(self) -> impl Iterator<Item = Span> {
+        let pause = (self.span.name == name::CUTOVER).then(|| self.pause());
+        std::iter::once(self.span).chain(pause)
+    }
+
+    fn pause(&self) -> Span {
+        let cutover = &self.span;
+        Span {
+            id: self.pause_id,
+            parent: Some(cutover.id),
+            name: name::PAUSE,
+            events: Vec::new(),
+            ..cutover.clone()
+        }
+    }
 }
 
 /// A phase that is not over yet.
@@ -125,6 +147,7 @@ pub(super) fn phases(migration: &Migration, log: &[LogEntry]) -> Vec<PhaseSpan> 
             }
             phases.push(PhaseSpan {
                 ended_by: entry.index,
+                pause_id: span_id(migration, name::PAUSE, ended.number),
                 span: ended.close(migration, entry.at, error),
             });
         }

@@ -86,8 +86,8 @@ impl Spans {
 
     fn part(&self, migration: &Migration, part: CutoverPart, took: Duration, error: Option<&str>) {
         let name = match part {
-            CutoverPart::Refused => return,
-            CutoverPart::Pause => name::PAUSE,
+            // The pause is made from the log, with its cutover.
+            CutoverPart::Refused | CutoverPart::Pause => return,
             CutoverPart::Verify => name::VERIFY,
             CutoverPart::Switch => name::SWITCH,
         };
