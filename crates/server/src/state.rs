@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::admin::Tasks;
 use crate::auth::Tokens;
+use crate::gateway::Refused;
 
 /// Longest that a request may take, unless appends may wait longer for a cutover.
 const REQUEST_WITHIN: Duration = Duration::from_secs(30);
@@ -33,6 +34,8 @@ pub(crate) struct State {
     pub(crate) followers: Arc<Semaphore>,
     pub(crate) verifications: Tasks<VerifyRequest, Verification>,
     pub(crate) baselines: Tasks<Duration, Baseline>,
+    /// What was written lately about appends that were not taken.
+    pub(crate) refused: Refused,
     /// Cancelled when the server stops: those who follow are sent home.
     pub(crate) stopping: CancellationToken,
 }
@@ -54,6 +57,7 @@ impl State {
             followers: Arc::new(Semaphore::new(limits.followers_max as usize)),
             verifications: Tasks::new("verifying", "verification"),
             baselines: Tasks::new("taking_baseline", "baseline"),
+            refused: Refused::default(),
             stopping: CancellationToken::new(),
             deployment,
         }

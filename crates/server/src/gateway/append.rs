@@ -1,5 +1,6 @@
 //! Appends.
 
+use std::error::Error as _;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -154,6 +155,11 @@ fn over(index: usize, field: &str, error: &JsonError) -> Problem {
     }
 }
 
+/// What is below an error, or the error itself.
+fn cause(error: &AppendError) -> String {
+    error.source().map_or_else(|| error.to_string(), ToString::to_string)
+}
+
 fn problem(state: &Shared, tenant: TenantId, error: AppendError) -> Problem {
     let text = error.to_string();
     let unavailable = |code| Problem::retry(StatusCode::SERVICE_UNAVAILABLE, code, text.clone(), 1);
@@ -169,12 +175,27 @@ fn problem(state: &Shared, tenant: TenantId, error: AppendError) -> Problem {
         AppendError::Conflict(AppendConflict::Empty) => Problem::bad_request("bad_append", text),
         AppendError::Invalid { index, reason } => over(index, "data or metadata", &reason),
         AppendError::WritesPaused { .. } => unavailable("writes_paused"),
-        AppendError::OutcomeUnknown { .. } => unavailable("outcome_unknown"),
+        AppendError::OutcomeUnknown { .. } => {
+            let why = cause(&error);
+            state.refused.note("outcome_unknown", tenant, |left_out| {
+                tracing::warn!(
+                    tenant_id = %tenant, error = why, left_out,
+                    "the outcome of an append is not known"
+                );
+            });
+            unavailable("outcome_unknown")
+        }
         AppendError::Busy if state.is_stopping() => Problem::stopping(),
         AppendError::Busy => Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_appends", text)
             .header(header::RETRY_AFTER, HeaderValue::from(1_u16)),
-        AppendError::Unavailable { source, .. } => {
-            tracing::warn!(tenant_id = %tenant, error = %source, "an append was not taken");
+        AppendError::Unavailable { .. } => {
+            let why = cause(&error);
+            state.refused.note("unavailable", tenant, |left_out| {
+                tracing::warn!(
+                    tenant_id = %tenant, error = why, left_out,
+                    "an append was not taken"
+                );
+            });
             unavailable("unavailable")
         }
     };

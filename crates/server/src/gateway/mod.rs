@@ -6,6 +6,7 @@ mod checkpoints;
 mod events;
 mod feed;
 mod read;
+mod refused;
 mod tenant;
 
 use axum::http::StatusCode;
@@ -20,6 +21,7 @@ pub(crate) use checkpoints::{
 };
 pub(crate) use feed::{__path_feed, feed};
 pub(crate) use read::{__path_read_of, __path_read_of_path, read_of, read_of_path};
+pub(crate) use refused::Refused;
 pub(crate) use tenant::{__path_tenant, tenant};
 
 /// Events of a page when the request does not say.
