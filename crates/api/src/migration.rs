@@ -36,6 +36,16 @@ pub struct Migration {
     pub eta_seconds: Option<f64>,
     /// Up to where the target was read back from its disk and found to be the source's.
     pub read_back_seq: Option<u64>,
+    /// When the source's length was read that these numbers are from; `null`: never.
+    pub source_last_seen_at: Option<Time>,
+    /// When the target's length was read that these numbers are from; `null`: never.
+    pub target_last_seen_at: Option<Time>,
+    /// Since when the source does not answer; `null`: it answers, or is not needed. Its last known length
+    /// counts meanwhile.
+    pub source_unanswered_since: Option<Time>,
+    /// Since when the target does not answer; `null`: it answers. Its last known length counts meanwhile: the
+    /// lag is what the source has more than that.
+    pub target_unanswered_since: Option<Time>,
     /// When it was asked for.
     pub created_at: Time,
     /// When the copy began.
@@ -44,6 +54,27 @@ pub struct Migration {
     pub completed_at: Option<Time>,
     /// Why it failed, or why its last cutover was rolled back.
     pub error: Option<String>,
+}
+
+impl Migration {
+    /// Whether it has changed since `before`: that it was merely looked at again is no change.
+    pub fn is_changed_from(&self, before: &Self) -> bool {
+        let seen = Self {
+            source_last_seen_at: before.source_last_seen_at,
+            target_last_seen_at: before.target_last_seen_at,
+            ..self.clone()
+        };
+        seen != *before
+    }
+
+    /// The stores that do not answer, and since when: what is shown of them is as last known.
+    pub fn unanswered(&self) -> Vec<(&str, Time)> {
+        let stores = [
+            (&self.source_store, self.source_unanswered_since),
+            (&self.target_store, self.target_unanswered_since),
+        ];
+        stores.into_iter().filter_map(|(store, since)| Some((store.as_str(), since?))).collect()
+    }
 }
 
 /// One entry of a migration's log.

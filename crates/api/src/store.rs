@@ -5,6 +5,7 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::migration::Migration;
+use crate::time::Time;
 
 /// What a look at the stores found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -28,6 +29,12 @@ pub struct StoreCheck {
     pub ok: bool,
     /// Whether it answers.
     pub reachable: bool,
+    /// Since when it does not answer; `null`: it answers. What else is said of it is then as last known.
+    #[serde(default)]
+    pub unanswered_since: Option<Time>,
+    /// When it last answered; `null`: never.
+    #[serde(default)]
+    pub last_seen_at: Option<Time>,
     /// The engine and its version.
     pub engine: Option<String>,
     /// The format of its tables.
@@ -67,6 +74,10 @@ pub struct TenantInStore {
     pub digest: String,
     /// Whether the route points here.
     pub authority: bool,
+    /// When the ledger was read; older than the answer where the store does not answer, `null` where it was
+    /// read for this answer.
+    #[serde(default)]
+    pub last_seen_at: Option<Time>,
 }
 
 /// One tenant: where it is, and what every store holds of it.

@@ -21,6 +21,9 @@ use crate::error::{AppError, Kind};
 const MEMO: &str = "baseline";
 /// The window of a rate that is told from the times of events.
 const LATELY: Duration = Duration::from_secs(60);
+/// An event that was recorded at most so long after it occurred was written when it happened; one that is
+/// older was imported or replayed. Buffers and queues of applications are emptied within this.
+const LIVE_WITHIN: Duration = Duration::from_secs(60);
 /// The last events that are looked at for it.
 const LAST_EVENTS: usize = 1_000;
 /// The window of a latency that is told without waiting.
@@ -73,7 +76,7 @@ impl Deployment {
             let (rate, appends) = self.watched(migration.tenant, window).await?;
             let latency = appends.as_ref().and_then(Latency::of);
             let latency = self.or_told_by_prometheus(migration.tenant, latency, window).await;
-            self.keep_baseline(&migration, rate, window, latency).await
+            self.keep_baseline(&migration, (rate, None), window, latency).await
         };
         taken.await.map_err(about)
     }
@@ -90,7 +93,15 @@ impl Deployment {
         let taken = async {
             let rate = self.rate_lately(tenant).await?;
             let latency = self.latency_lately(tenant, LATENCY_WINDOW).await;
-            self.keep_baseline(migration, rate, LATELY, latency).await
+            let remark = (rate.replayed > 0).then(|| {
+                format!(
+                    "{} events of the last minute were imported or replayed (recorded more than {} s after \
+                     they occurred) and do not count",
+                    rate.replayed,
+                    LIVE_WITHIN.as_secs()
+                )
+            });
+            self.keep_baseline(migration, (rate.events_per_s, remark), LATELY, latency).await
         };
         let problem = match tokio::time::timeout(AT_START_WITHIN, taken).await {
             Ok(Ok(_)) => return,
@@ -107,8 +118,7 @@ impl Deployment {
         window: Duration,
     ) -> Result<Latency, String> {
         let (now, appends) = (self.now(), self.engine().router().appends());
-        let micros = i64::try_from(window.as_micros()).unwrap_or(i64::MAX);
-        let from = rehome_domain::event::Timestamp::from_micros(now.micros() - micros);
+        let from = rehome_domain::event::Timestamp::from_micros(now.micros() - micros(window));
         let own = self.measured().appends().since(tenant, from, appends);
         self.or_told_by_prometheus(tenant, own.as_ref().and_then(Latency::of), window).await
     }
@@ -166,29 +176,34 @@ impl Deployment {
         Ok(self.store(&route.store)?.ledger(tenant).await?.head.seq)
     }
 
-    /// Events per second in the last minute, by the times at which the last events were recorded.
-    pub(crate) async fn rate_lately(&self, tenant: TenantId) -> Result<f64, AppError> {
+    /// What the tenant wrote in the last minute, by the times of the last events.
+    pub(crate) async fn rate_lately(&self, tenant: TenantId) -> Result<WriteRate, AppError> {
         let route = self.engine().control().route(tenant).await?;
         let route = route.ok_or(ControlError::UnknownTenant(tenant))?;
         let store = self.store(&route.store)?;
         let seq = store.ledger(tenant).await?.head.seq;
         let after = seq.saturating_sub(LAST_EVENTS as u64);
         let feed = store.read_feed(tenant, after, BatchLimit::events(LAST_EVENTS)).await?;
-        let times: Vec<_> = feed.events.iter().map(|event| event.recorded_at.micros()).collect();
-        Ok(rate_of(&times, self.now().micros()))
+        let times = feed.events.iter().map(|event| Times {
+            recorded: event.recorded_at.micros(),
+            occurred: event.occurred_at.micros(),
+        });
+        Ok(WriteRate::of(&times.collect::<Vec<_>>(), self.now().micros()))
     }
 
     async fn keep_baseline(
         &self,
         migration: &Migration,
-        rate: f64,
+        (rate, remark): (f64, Option<String>),
         window: Duration,
         latency: Result<Latency, String>,
     ) -> Result<Baseline, AppError> {
-        let (latency, remark) = match latency {
+        let (latency, unknown) = match latency {
             Ok(latency) => (Some(latency), None),
             Err(why) => (None, Some(format!("the append latency is not known: {why}"))),
         };
+        let remarks: Vec<_> = [unknown, remark].into_iter().flatten().collect();
+        let remark = (!remarks.is_empty()).then(|| remarks.join("; "));
         let at = self.now();
         let baseline = Baseline {
             taken_at: Time(at.micros()),
@@ -207,18 +222,49 @@ impl Deployment {
     }
 }
 
-/// Of the last events, by their times in microseconds: how many there were per second in the last
-/// minute; where all that were looked at lie in it, since the first of them.
-fn rate_of(times: &[i64], now: i64) -> f64 {
-    let from = now - i64::try_from(LATELY.as_micros()).unwrap_or(i64::MAX);
-    let lately = times.iter().filter(|at| **at > from).count();
-    match times.first() {
-        // There may be more before them in that minute.
-        Some(first) if lately == LAST_EVENTS && now > *first => {
-            lately as f64 / ((now - first) as f64 / 1e6)
-        }
-        _ => lately as f64 / LATELY.as_secs_f64(),
+/// The times of an event, in microseconds.
+#[derive(Clone, Copy)]
+struct Times {
+    recorded: i64,
+    occurred: i64,
+}
+
+impl Times {
+    /// It was written when it happened. What an import or a replay writes happened long before.
+    fn is_live(self) -> bool {
+        self.recorded.saturating_sub(self.occurred) <= micros(LIVE_WITHIN)
     }
+}
+
+/// What a tenant writes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct WriteRate {
+    /// Events per second.
+    pub(crate) events_per_s: f64,
+    /// Events of the last minute that an import or a replay wrote. They are no part of the rate.
+    pub(crate) replayed: usize,
+}
+
+impl WriteRate {
+    /// By the last events: how many were written per second in the last minute; where all that were looked
+    /// at lie in it, since the first of them.
+    fn of(times: &[Times], now: i64) -> Self {
+        let from = now - micros(LATELY);
+        let lately: Vec<_> = times.iter().filter(|times| times.recorded > from).collect();
+        let live = lately.iter().filter(|times| times.is_live()).count();
+        let seconds = match lately.first() {
+            // There may be more before them in that minute.
+            Some(first) if lately.len() == LAST_EVENTS && now > first.recorded => {
+                (now - first.recorded) as f64 / 1e6
+            }
+            _ => LATELY.as_secs_f64(),
+        };
+        Self { events_per_s: live as f64 / seconds, replayed: lately.len() - live }
+    }
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }
 
 /// To thousandths.
@@ -234,6 +280,13 @@ mod tests {
 
     fn is(rate: f64, expected: f64) {
         assert!((rate - expected).abs() < 1e-9, "{rate} is not {expected}");
+    }
+
+    fn rate_of(recorded: &[i64], now: i64) -> f64 {
+        let live = recorded.iter().map(|at| Times { recorded: *at, occurred: *at - 1_000 });
+        let rate = WriteRate::of(&live.collect::<Vec<_>>(), now);
+        assert_eq!(rate.replayed, 0);
+        rate.events_per_s
     }
 
     #[test]
@@ -256,5 +309,31 @@ mod tests {
         // A burst, and half a minute of silence since.
         let times: Vec<_> = times.iter().map(|at| at - 31_000_000).collect();
         is(rate_of(&times, NOW), 1_000.0 / 32.0);
+    }
+
+    #[test]
+    fn what_an_import_wrote_is_not_what_the_tenant_writes() {
+        // Recorded within the last seconds, and happened through the last years.
+        let imported = (0..990).map(|n| Times {
+            recorded: NOW - 2_000_000 + n * 1_000,
+            occurred: NOW - (n + 1) * 86_400_000_000,
+        });
+        let live = (0..10).map(|n| NOW - 1_000_000 + n * 100_000);
+        let live = live.map(|at| Times { recorded: at, occurred: at - 5_000_000 });
+        let imported: Vec<_> = imported.collect();
+        let rate = WriteRate::of(&imported, NOW);
+        assert_eq!(rate, WriteRate { events_per_s: 0.0, replayed: 990 });
+        let both: Vec<_> = imported.into_iter().chain(live).collect();
+        let rate = WriteRate::of(&both, NOW);
+        assert_eq!(rate.replayed, 990);
+        is(rate.events_per_s, 10.0 / 2.0);
+    }
+
+    #[test]
+    fn an_event_that_came_late_by_up_to_a_minute_is_live() {
+        let late = |by| Times { recorded: NOW, occurred: NOW - by };
+        assert!(late(60_000_000).is_live());
+        assert!(!late(60_000_001).is_live());
+        assert!(late(-3_600_000_000).is_live(), "a clock that is ahead");
     }
 }

@@ -10,8 +10,35 @@ use rehome_domain::verification::Violation;
 use rehome_engine::Progress;
 use rehome_ports::{LogEntry, record};
 
+use crate::store_watch::Sight;
+
+/// When the two stores were seen that a migration's numbers are from.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Ages {
+    pub(crate) source: Age,
+    pub(crate) target: Age,
+}
+
+/// When a store last answered, and since when it does not.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Age {
+    pub(crate) last_seen_at: Option<Timestamp>,
+    pub(crate) unanswered_since: Option<Timestamp>,
+}
+
+impl Age {
+    pub(crate) fn of<T>(sight: &Sight<T>) -> Self {
+        let unanswered_since = sight.unanswered.as_ref().map(|unanswered| unanswered.since);
+        Self { last_seen_at: sight.at(), unanswered_since }
+    }
+}
+
 /// A migration and how far it is; what is not known is `null`.
-pub(crate) fn migration(migration: &Migration, progress: Option<&Progress>) -> api::Migration {
+pub(crate) fn migration(
+    migration: &Migration,
+    progress: Option<&Progress>,
+    ages: Ages,
+) -> api::Migration {
     let time = |at: Timestamp| Time(at.micros());
     api::Migration {
         id: migration.id.uuid(),
@@ -26,6 +53,10 @@ pub(crate) fn migration(migration: &Migration, progress: Option<&Progress>) -> a
         rate_events_per_s: progress.map(|p| rounded(p.rate_events_per_s, 1)),
         eta_seconds: progress.and_then(Progress::eta_seconds).map(|eta| rounded(eta, 1)),
         read_back_seq: progress.map(|p| p.read_back_seq),
+        source_last_seen_at: ages.source.last_seen_at.map(time),
+        target_last_seen_at: ages.target.last_seen_at.map(time),
+        source_unanswered_since: ages.source.unanswered_since.map(time),
+        target_unanswered_since: ages.target.unanswered_since.map(time),
         created_at: time(migration.created_at),
         started_at: migration.started_at.map(time),
         completed_at: migration.completed_at.map(time),
@@ -98,5 +129,6 @@ pub(crate) fn tenant_in_store(
         seq: ledger.head.seq,
         digest: ledger.head.digest.to_string(),
         authority,
+        last_seen_at: None,
     }
 }

@@ -1,5 +1,6 @@
-//! The last minutes of each migration, for charts: looked at every few seconds by a process that serves,
-//! from the control plane and the ledgers, so also of a migration that another process drives. What only
+//! The last minutes of each migration, for charts: looked at every second by a process that serves,
+//! from the control plane and the ledgers, so also of a migration that another process drives. Of one that
+//! no server drives, the looks are also what the metrics of this process show. What only
 //! the process where it happens can know (how long appends take, what the mirror failed at) is told of
 //! this process alone.
 
@@ -7,25 +8,33 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rehome_api as api;
+use futures_util::{StreamExt as _, stream};
 use rehome_domain::event::Timestamp;
-use rehome_domain::ids::{MigrationId, TenantId};
-use rehome_domain::migration::Migration;
+use rehome_domain::ids::MigrationId;
+use rehome_domain::migration::{Fact, Migration, Phase};
 use rehome_engine::appends::Outcome;
+use rehome_engine::metrics::{Reached, Sighting};
 use rehome_engine::{Observer, Signal, Snapshot};
-use rehome_ports::Migrations;
-use rehome_ports::clock::{Clock, SystemClock};
+use rehome_ports::{ActiveLease, ControlError, Marks, Migrations};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::deployment::Deployment;
+use crate::deployment::{Deployment, is_server};
 use crate::error::AppError;
+use crate::migrations::Lengths;
 
 /// How often a look is taken.
 pub const EVERY: Duration = Duration::from_secs(1);
 /// Looks kept of one migration: the last ten minutes.
 const SAMPLES_MAX: usize = 600;
-/// Migrations looked at: the newest that are not over.
-const MIGRATIONS_MAX: usize = 50;
+/// Migrations read at once: the newest.
+const NEWEST: usize = 200;
+/// Every so many looks those that are not over are found by their phases, however old they are.
+const BY_PHASE_EVERY: u64 = 60;
+/// Migrations looked at side by side.
+const SIDE_BY_SIDE: usize = 32;
+/// A look that takes longer is given up: the control plane does not answer.
+const CONTROL_WITHIN: Duration = Duration::from_secs(5);
 /// A migration that ended is remembered for so long, in microseconds.
 const REMEMBERED_MICROS: i64 = 15 * 60 * 1_000_000;
 
@@ -63,6 +72,17 @@ struct Track {
     samples: VecDeque<Sample>,
     appends: Option<Snapshot>,
     failures: u64,
+    /// The phase that was last handed to the metrics, if this process exports the migration as it sees it
+    /// from outside.
+    exported: Option<Phase>,
+}
+
+/// What is kept from one look to the next.
+#[derive(Default)]
+struct Rounds {
+    number: u64,
+    /// Those that were not over.
+    open: Vec<MigrationId>,
 }
 
 impl History {
@@ -137,11 +157,13 @@ struct Look {
 }
 
 impl Deployment {
-    /// Looks at the migrations that are not over until `stop` is cancelled.
+    /// Looks at the migrations that are not over until `stop` is cancelled, for charts and for the metrics
+    /// of those that no server drives.
     pub async fn watch_migrations(&self, stop: &CancellationToken) {
+        let mut rounds = Rounds::default();
         while !stop.is_cancelled() {
             // A control plane that does not answer leaves a gap in the charts.
-            let _ = self.look_at_migrations().await;
+            let _ = timeout(CONTROL_WITHIN, self.look_at_migrations(&mut rounds)).await;
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = tokio::time::sleep(EVERY) => {}
@@ -149,43 +171,119 @@ impl Deployment {
         }
     }
 
-    async fn look_at_migrations(&self) -> Result<(), AppError> {
-        let which = Migrations { limit: MIGRATIONS_MAX, ..Migrations::default() };
-        let now = SystemClock.now();
-        let mut known = HashSet::new();
-        for migration in self.engine().control().migrations(which).await? {
-            let ended = migration.completed_at;
-            let over = ended.is_some_and(|at| now.micros() - at.micros() > REMEMBERED_MICROS);
-            if over {
-                continue;
-            }
-            known.insert(migration.id);
-            if ended.is_none()
-                && let Some(look) = self.look_at(&migration).await?
-            {
-                self.history().add(migration.id, &look);
-            }
-        }
+    /// Two questions to the control plane, and two to the stores for each migration that is at work.
+    async fn look_at_migrations(&self, rounds: &mut Rounds) -> Result<(), AppError> {
+        let now = self.now();
+        let (migrations, leases) =
+            tokio::try_join!(self.not_long_over(rounds, now), self.engine().control().leases())?;
+        let known: HashSet<_> = migrations.iter().map(|migration| migration.id).collect();
+        let looks: Vec<_> =
+            migrations.iter().map(|migration| self.look_at(migration, &leases)).collect();
+        stream::iter(looks).buffer_unordered(SIDE_BY_SIDE).collect::<Vec<_>>().await;
         self.history().lock().retain(|id, _| known.contains(id));
         Ok(())
     }
 
-    async fn look_at(&self, migration: &Migration) -> Result<Option<Look>, AppError> {
-        let told = self.describe(migration).await?;
-        Ok(self.look(&told, migration.tenant))
+    /// The migrations that are not over, and those that ended a short time ago.
+    async fn not_long_over(
+        &self,
+        rounds: &mut Rounds,
+        now: Timestamp,
+    ) -> Result<Vec<Migration>, ControlError> {
+        let control = self.engine().control();
+        let recent = |migration: &Migration| {
+            let ended = migration.completed_at;
+            ended.is_none_or(|at| now.micros() - at.micros() <= REMEMBERED_MICROS)
+        };
+        let newest = Migrations { limit: NEWEST, ..Migrations::default() };
+        let mut found = control.migrations(newest).await?;
+        let seen: HashSet<_> = found.iter().map(|migration| migration.id).collect();
+        found.retain(recent);
+        // Older ones that are not over are few: found by their phases now and then, followed by their ids.
+        if rounds.number.is_multiple_of(BY_PHASE_EVERY) {
+            for phase in Phase::ALL.into_iter().filter(|phase| !phase.is_terminal()) {
+                let which =
+                    Migrations { phase: Some(phase), limit: NEWEST, ..Migrations::default() };
+                let old = control.migrations(which).await?.into_iter();
+                found.extend(old.filter(|migration| !seen.contains(&migration.id)));
+            }
+        } else {
+            for id in rounds.open.iter().filter(|id| !seen.contains(*id)) {
+                found.push(control.migration(*id).await?);
+            }
+        }
+        rounds.number += 1;
+        let open = found.iter().filter(|migration| migration.completed_at.is_none());
+        rounds.open = open.map(|migration| migration.id).collect();
+        Ok(found)
     }
 
-    /// `None`: a store does not answer.
-    fn look(&self, told: &api::Migration, tenant: TenantId) -> Option<Look> {
-        let meter = self.engine().router().appends().tenant(tenant);
-        Some(Look {
-            at: SystemClock.now(),
-            copied: told.events_copied?,
-            total: told.events_total?,
-            lag: told.sync_lag_events?,
-            waiting: meter.as_ref().and_then(|meter| meter.waiting()).map_or(0, |w| w.appends),
-            appends: meter.map(|meter| meter.durations(Outcome::Ok).snapshot()),
-        })
+    async fn look_at(
+        &self,
+        migration: &Migration,
+        leases: &BTreeMap<MigrationId, ActiveLease>,
+    ) -> Result<(), AppError> {
+        let lengths = match migration.completed_at {
+            // A store that is no longer configured leaves its numbers unknown.
+            None => self.lengths(migration, &Marks::default()).await.ok(),
+            Some(_) => None,
+        };
+        if let Some((source, target)) = lengths.as_ref().and_then(Lengths::both) {
+            let meter = self.engine().router().appends().tenant(migration.tenant);
+            let look = Look {
+                at: self.now(),
+                copied: target.min(source),
+                total: source,
+                lag: source.saturating_sub(target),
+                waiting: meter.as_ref().and_then(|meter| meter.waiting()).map_or(0, |w| w.appends),
+                appends: meter.map(|meter| meter.durations(Outcome::Ok).snapshot()),
+            };
+            self.history().add(migration.id, &look);
+        }
+        self.show_in_metrics(migration, leases.get(&migration.id), lengths.as_ref()).await
+    }
+
+    /// Has the metrics of this process show a migration that no server drives.
+    async fn show_in_metrics(
+        &self,
+        migration: &Migration,
+        lease: Option<&ActiveLease>,
+        lengths: Option<&Lengths>,
+    ) -> Result<(), AppError> {
+        let id = migration.id;
+        match lease.map(|lease| lease.holder.as_str()) {
+            Some(holder) if holder == self.holder() => return Ok(()),
+            Some(holder) if is_server(holder) => {
+                self.metrics().driven_by_another_server(id);
+                self.history().lock().entry(id).or_default().exported = None;
+                return Ok(());
+            }
+            Some(_) | None => {}
+        }
+        let phase = migration.state.phase();
+        let exported = self.history().lock().get(&id).and_then(|track| track.exported);
+        let changed = exported != Some(phase);
+        if migration.completed_at.is_some() && !changed {
+            return Ok(());
+        }
+        let log = if changed { Some(self.read_log(id).await?) } else { None };
+        let mut reached = lengths.and_then(|lengths| {
+            let (source_seq, target_seq) = lengths.both()?;
+            Some(Reached { source_seq, target_seq, at: lengths.at()? })
+        });
+        if phase == Phase::Migrated {
+            // What was looked at last was before the switch.
+            let head = log.iter().flatten().find_map(|entry| match entry.fact {
+                Fact::Switched { head } => Some(head.seq),
+                _ => None,
+            });
+            let at = self.now();
+            reached = head.map(|seq| Reached { source_seq: seq, target_seq: seq, at });
+        }
+        let (log, held) = (log.as_deref(), lease.is_some());
+        self.metrics().sighted(&Sighting { migration, log, held, reached });
+        self.history().lock().entry(id).or_default().exported = Some(phase);
+        Ok(())
     }
 }
 

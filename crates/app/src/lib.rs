@@ -30,6 +30,7 @@ pub mod quickstart;
 mod recover;
 mod routes;
 mod scrape;
+mod store_watch;
 mod stores;
 pub mod telemetry;
 mod tenants;

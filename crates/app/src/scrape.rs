@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::deployment::Deployment;
 
 /// How often the stores and the control plane are asked whether they are there.
-const EVERY: Duration = Duration::from_secs(5);
+const EVERY: Duration = Duration::from_secs(2);
 /// Who has not answered by then is not there.
 const WITHIN: Duration = Duration::from_secs(2);
 
@@ -52,6 +52,7 @@ impl Deployment {
         let process = Process::read().unwrap_or_default();
         let around = Surroundings {
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            process: self.holder().to_owned(),
             cpu_seconds: process.cpu_seconds,
             resident_bytes: process.resident_bytes,
             started: process.started,
@@ -75,10 +76,8 @@ impl Deployment {
 
     async fn ask_all(&self) {
         let stores = self.config().stores.iter().map(async |store| {
-            let up = match self.store(&store.id) {
-                Ok(handle) => answers(handle.check()).await,
-                Err(_) => false,
-            };
+            let sight = self.store_watch().report(&store.id).await;
+            let up = sight.is_ok_and(|sight| sight.unanswered.is_none());
             self.reachable().lock().stores.insert(store.id.clone(), up);
         });
         let control = async {

@@ -1,23 +1,42 @@
 //! A look at the stores.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures_util::future::{join_all, try_join_all};
 use rehome_api as api;
+use rehome_domain::event::Timestamp;
 use rehome_domain::ids::StoreId;
 use rehome_domain::ledger::Role;
+use rehome_engine::UnknownStore;
 use rehome_ports::{LedgerStore, StoreReport};
 
 use crate::deployment::Deployment;
 use crate::documents;
 use crate::error::AppError;
 use crate::routes::{PairError, Pairs};
+use crate::store_watch::Unanswered;
 
 /// Tenants that a check lists; all are counted and looked at.
 const TENANTS_LISTED: usize = 1_000;
 /// Problems that a check lists.
 const PROBLEMS_LISTED: usize = 100;
+/// How often a store is asked whether it still answers, while all its tenants are looked at.
+const ASKED_AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// A clock that is further off than this is worth a word: leases run by it.
 const SKEW_MAX_MS: u64 = 1_000;
 
 impl Deployment {
+    /// The stores that do not answer, and since when.
+    pub async fn silent_stores(&self) -> BTreeMap<StoreId, api::Time> {
+        let watch = self.store_watch();
+        let asked = self.config().stores.iter().map(async |store| {
+            let unanswered = watch.answers(&store.id).await.ok()??;
+            Some((store.id.clone(), api::Time(unanswered.since.micros())))
+        });
+        join_all(asked).await.into_iter().flatten().collect()
+    }
+
     /// Looks at one store, or at all of them.
     pub async fn check_stores(
         &self,
@@ -26,22 +45,25 @@ impl Deployment {
         if let Some(id) = only {
             self.store(id)?;
         }
-        let mut stores = Vec::new();
-        for store in self.engine().stores().iter() {
-            if only.is_none_or(|id| id == store.id()) {
-                stores.push(self.check_store(&**store).await?);
-            }
-        }
+        let stores = self.engine().stores().iter();
+        let stores = stores.filter(|store| only.is_none_or(|id| id == store.id()));
+        // Side by side: no store waits for another that does not answer.
+        let stores = try_join_all(stores.map(|store| self.check_store(&**store))).await?;
         Ok(api::StoreCheckReport { ok: stores.iter().all(|store| store.ok), stores })
     }
 
     async fn check_store(&self, store: &dyn LedgerStore) -> Result<api::StoreCheck, AppError> {
+        let sight = self.store_watch().report(store.id()).await?;
+        let unanswered = sight.unanswered.as_ref();
+        let time = |at: Timestamp| api::Time(at.micros());
         let mut found = api::StoreCheck {
             id: store.id().to_string(),
             url: self.url(store.id()).map(ToString::to_string).unwrap_or_default(),
             default: self.engine().stores().default_id() == store.id(),
             ok: false,
-            reachable: false,
+            reachable: unanswered.is_none(),
+            unanswered_since: unanswered.map(|unanswered| time(unanswered.since)),
+            last_seen_at: sight.at().map(time),
             engine: None,
             format: None,
             deployment: None,
@@ -51,18 +73,31 @@ impl Deployment {
             clock_skew_ms: None,
             tenants_total: None,
             tenants: Vec::new(),
-            problems: Vec::new(),
+            problems: unanswered.map(Unanswered::sentence).into_iter().collect(),
         };
-        match store.check().await {
-            Ok(report) => {
-                found.reachable = true;
-                take_over(&mut found, report);
-                self.check_tenants(store, &mut found).await?;
+        if let Some((report, _)) = sight.last {
+            take_over(&mut found, report);
+        }
+        if found.reachable {
+            tokio::select! {
+                checked = self.check_tenants(store, &mut found) => checked?,
+                unanswered = self.until_unanswered(store.id()) => {
+                    found.problems.push(unanswered?.sentence());
+                }
             }
-            Err(error) => found.problems.push(error.to_string()),
         }
         found.ok = found.problems.is_empty();
         Ok(found)
+    }
+
+    /// Comes back when the store does not answer any more.
+    async fn until_unanswered(&self, id: &StoreId) -> Result<Unanswered, UnknownStore> {
+        loop {
+            tokio::time::sleep(ASKED_AGAIN_AFTER).await;
+            if let Some(unanswered) = self.store_watch().answers(id).await? {
+                return Ok(unanswered);
+            }
+        }
     }
 
     async fn check_tenants(

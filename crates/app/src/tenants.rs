@@ -1,7 +1,8 @@
 //! One tenant: where it is, and what may be removed of it.
 
+use futures_util::future::try_join_all;
 use rehome_api as api;
-use rehome_domain::ids::{StoreId, TenantId};
+use rehome_domain::ids::{MigrationId, StoreId, TenantId};
 use rehome_domain::ledger::Role;
 use rehome_domain::migration::window_is_over;
 use rehome_ports::ControlError;
@@ -42,32 +43,43 @@ impl Deployment {
         if self.store(&route.store).is_err() {
             found.problems.push(format!("store \"{}\" is not configured", route.store));
         }
-        for store in self.engine().stores().iter() {
-            let authority = *store.id() == route.store;
-            match store.ledger(tenant).await {
-                Ok(ledger) => {
-                    if authority {
-                        found.seq = Some(ledger.head.seq);
-                        found.digest = Some(ledger.head.digest.to_string());
-                    }
-                    if ledger.role != Role::Absent || ledger.epoch.0 > 0 {
-                        let row =
-                            documents::tenant_in_store(tenant, store.id(), &ledger, authority);
-                        found.stores.push(row);
-                    }
-                    if ledger.epoch > route.n {
-                        found.problems.push(format!(
-                            "store \"{}\" has seen epoch {}, which the control plane never handed \
-                             out; look, then run `rehome recover`",
-                            store.id(),
-                            ledger.epoch
-                        ));
-                    }
+        // Side by side: no store waits for another that does not answer.
+        let watch = self.store_watch();
+        let asked = self.engine().stores().iter().map(async |store| {
+            let id = store.id();
+            Ok::<_, AppError>((id, watch.ledger(id, tenant).await?))
+        });
+        for (id, sight) in try_join_all(asked).await? {
+            let authority = *id == route.store;
+            if let Some((ledger, at)) = sight.last {
+                if authority {
+                    found.seq = Some(ledger.head.seq);
+                    found.digest = Some(ledger.head.digest.to_string());
                 }
-                Err(error) => found.problems.push(error.to_string()),
+                if ledger.role != Role::Absent || ledger.epoch.0 > 0 {
+                    let row = documents::tenant_in_store(tenant, id, &ledger, authority);
+                    let last_seen_at = Some(api::Time(at.micros()));
+                    found.stores.push(api::TenantInStore { last_seen_at, ..row });
+                }
+                if ledger.epoch > route.n {
+                    found.problems.push(format!(
+                        "store \"{id}\" has seen epoch {}, which the control plane never handed out; \
+                         look, then run `rehome recover`",
+                        ledger.epoch
+                    ));
+                }
             }
+            found.problems.extend(sight.unanswered.map(|unanswered| unanswered.sentence()));
         }
         Ok(found)
+    }
+
+    /// Whether the tenant of a migration that is migrated can return by it.
+    pub async fn can_return(&self, id: MigrationId, tenant: TenantId) -> Result<bool, AppError> {
+        let route = self.engine().control().route(tenant).await?;
+        Ok(route.is_some_and(|route| {
+            route.window && route.migration.is_some_and(|(last, _)| last == id)
+        }))
     }
 
     /// Removes the copy that a tenant left behind in a store. A rollback window that is over, or

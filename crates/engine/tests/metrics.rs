@@ -14,8 +14,13 @@ use rehome_domain::ids::MigrationId;
 use rehome_domain::migration::{Options, Phase};
 use rehome_domain::stream::ExpectedVersion;
 use rehome_domain::verification::Level;
-use rehome_engine::metrics::{FAMILIES, Format, Kind, RETENTION, Surroundings, reference};
+use rehome_engine::Signal;
+use rehome_engine::metrics::{
+    FAMILIES, Format, Kind, RETENTION, Reached, SEEN_FOR, Sighting, Surroundings, reference,
+};
 use rehome_engine::verifier::{self, Request};
+use rehome_ports::ControlPlane as _;
+use rehome_ports::clock::Clock as _;
 use rehome_ports::fault::{ControlOp, StoreOp};
 use world::{Acked, Process, World, auto, for_a_while, manual, one};
 
@@ -250,6 +255,58 @@ async fn who_takes_over_tells_from_there_and_who_lost_it_is_silent() {
     assert!(silent.get("migration_state", &[]).is_none(), "{:#?}", silent.0);
     assert_eq!(silent.value("migration_lease_lost_total", &[]), 1.0);
     drop((first, second));
+}
+
+/// A command drives it, and this process serves: by what the process sees from outside.
+#[tokio::test(start_paused = true)]
+async fn a_migration_that_no_server_drives_is_shown_as_it_was_last_seen() {
+    let world = World::new();
+    let tenant = world.tenant_with(1, 300).await;
+    let (command, server) = (world.process("command"), world.process("server"));
+    let id = command.start(tenant, "b", Options { copy_rate_max: 100, ..manual() }).await;
+    let drive = command.drive(id);
+    world.reached(tenant, Phase::BulkCopy).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let migration = world.control.migration(id).await.unwrap();
+    let log = world.control.log(id, 0, 100).await.unwrap();
+    let (source, target) = world.ledgers(tenant).await;
+    let (source_seq, target_seq) = (source.head.seq, target.head.seq);
+    let reached = Reached { source_seq, target_seq, at: world.clock.now() };
+    let first =
+        Sighting { migration: &migration, log: Some(&log), held: true, reached: Some(reached) };
+    server.metrics.sighted(&first);
+    // The lease is another's: that alone shows nothing.
+    server.metrics.observer().hear(&Signal::Elsewhere { migration: &migration });
+    let seen = Scrape::of(&server);
+    assert_eq!(seen.value("migration_state", &[]), 1.0);
+    assert_eq!(seen.value("migration_events_copied_total", &[]), target_seq as f64);
+    assert_eq!(seen.value("migration_events_total", &[]), 300.0);
+    assert_eq!(seen.value("migration_unattended", &[]), 0.0);
+    assert_eq!(seen.value("migration_info", &[]), 1.0);
+    assert!(seen.value("migration_duration_seconds", &[("phase", "bulk_copy")]) >= 1.0);
+    for counted_there in ["dual_write_operations", "migration_retries", "cutover_attempts"] {
+        assert!(seen.naming(counted_there).is_empty(), "{counted_there} is not known here");
+    }
+
+    // Neither store answers any more: what was seen is shown for a while, and the state for longer.
+    let silent = Sighting { log: None, reached: None, ..first };
+    tokio::time::sleep(SEEN_FOR).await;
+    server.metrics.sighted(&silent);
+    let last = Scrape::of(&server);
+    assert_eq!(last.value("migration_events_copied_total", &[]), target_seq as f64);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let later = Scrape::of(&server);
+    assert!(later.get("migration_events_copied_total", &[]).is_none());
+    assert!(later.get("migration_progress_percent", &[]).is_none());
+    assert_eq!(later.value("migration_state", &[]), 1.0);
+
+    // Another server takes it: that one shows it.
+    server.metrics.driven_by_another_server(id);
+    assert!(Scrape::of(&server).get("migration_state", &[]).is_none());
+    // What this process drives is not taken from outside.
+    command.metrics.sighted(&Sighting { held: false, ..silent });
+    assert_eq!(Scrape::of(&command).value("migration_unattended", &[]), 0.0);
+    drop(drive);
 }
 
 #[tokio::test(start_paused = true)]

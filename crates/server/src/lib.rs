@@ -76,7 +76,7 @@ impl Server {
         let config = ServerConfig { bind: address, ..deployment.config().server.clone() };
         admit(&config, !deployment.config().tokens.is_empty())?;
         let acceptor = tls::acceptor(config.tls.as_ref())?;
-        let state = Arc::new(State::new(deployment));
+        let state = Arc::new(State::new(deployment.serving()));
         Ok(Self { listener, address, state, tls: watch::Sender::new(acceptor), config })
     }
 

@@ -3,19 +3,24 @@
 use std::time::Duration;
 
 use rehome_api::Baseline;
+use rehome_domain::event::Timestamp;
 use rehome_domain::ids::{MigrationId, TenantId};
 use rehome_domain::migration::Phase;
+use rehome_domain::verification::Level;
 
 use crate::baseline::Latency;
 use crate::measured::Counts;
 use crate::monitoring::{Alert, Asked, Rule};
 
-/// Who has scraped what.
+/// Who has scraped what. An age is of Prometheus's youngest sample, in seconds; `None`: it has none.
 pub(super) struct Scrapes {
-    /// How long ago this process was scraped; `None`: never.
-    pub(super) this_process: Option<Duration>,
-    /// How old Prometheus's youngest sample is, in seconds; `None`: it has none.
-    pub(super) prometheus: Asked<Option<f64>>,
+    /// `of_process` is of this process, which serves; else of whichever.
+    pub(super) this_process: bool,
+    pub(super) of_process: Asked<Option<f64>>,
+    /// Of the migration, if the checklist is about one.
+    pub(super) of_migration: Option<Asked<Option<f64>>>,
+    /// How long ago somebody read the metrics of this process; `None`: never.
+    pub(super) read: Option<Duration>,
 }
 
 /// For the checklist before a start.
@@ -75,6 +80,16 @@ pub(super) struct Cutover {
     pub(super) end: CutoverEnd,
 }
 
+/// The last verification, by the migration's log.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Verified {
+    pub(super) level: Level,
+    /// All up to here was compared.
+    pub(super) seq: u64,
+    pub(super) violations: u64,
+    pub(super) at: Timestamp,
+}
+
 /// For the checklist during a cutover.
 pub(super) struct CuttingOver {
     /// All of them, in their order.
@@ -87,6 +102,7 @@ pub(super) struct CuttingOver {
     pub(super) errors: Asked<u64>,
     /// What the migration's own log holds of failures.
     pub(super) failures: Vec<String>,
+    pub(super) verified: Option<Verified>,
 }
 
 /// For the checklist after a migration.
@@ -94,6 +110,7 @@ pub(super) struct After {
     pub(super) id: MigrationId,
     pub(super) tenant: TenantId,
     pub(super) phase: Phase,
+    pub(super) verified: Option<Verified>,
     pub(super) alerts: Asked<Vec<Alert>>,
     /// What a read through the router said.
     pub(super) read: Result<u64, String>,

@@ -3,18 +3,26 @@
 use std::time::Duration;
 
 use rehome_domain::event::Timestamp;
-use rehome_domain::ids::MigrationId;
-use rehome_domain::ledger::Role;
+use rehome_domain::ids::{MigrationId, TenantId};
+use rehome_domain::ledger::{Ledger, Role};
 use rehome_domain::migration::{Fact, Migration, RollBackReason, State, Working, timeline};
-use rehome_ports::{BatchLimit, EventStore as _, LogEntry};
+use rehome_domain::route::Route;
+use rehome_ports::{BatchLimit, EventStore as _, LogEntry, Marks};
 
-use super::evidence::{After, Before, Copying, Cutover, CutoverEnd, CuttingOver, During, Scrapes};
-use crate::deployment::Deployment;
+use super::evidence::{
+    After, Before, Copying, Cutover, CutoverEnd, CuttingOver, During, Scrapes, Verified,
+};
+use crate::deployment::{Deployment, is_server};
 use crate::error::AppError;
-use crate::monitoring::{Asked, LogQuery, Tools};
+use crate::monitoring::{Asked, LogQuery, Sampled, Tools};
+use crate::store_watch::Sight;
 
 /// Between two looks at a copy.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// A process that serves looks every second; when its last look is older, it no longer does.
+const LOOKS_GO_ON: Duration = Duration::from_secs(5);
+/// Longest that the read of the tenant's last event may take.
+const READ_WITHIN: Duration = Duration::from_secs(2);
 /// How far back log lines are looked for when no migration was started.
 const A_DAY_US: i64 = 86_400_000_000;
 /// The window of a latency.
@@ -38,14 +46,12 @@ impl Deployment {
         }
         let lines = LogQuery { migration: id, errors: false, from, until: self.now() };
         let tools = self.tools();
-        let (prometheus, dashboards, rules, lines) = tokio::join!(
-            self.youngest_sample(None),
+        let (scrapes, dashboards, rules, lines) = tokio::join!(
+            self.scrapes(id),
             tools.missing_dashboards(),
             tools.rules(),
             tools.log_lines(&lines)
         );
-        let scraped = self.metrics().last_scrape().map(|at| self.ago(at));
-        let scrapes = Scrapes { this_process: scraped, prometheus };
         Ok(Before { scrapes, dashboards, rules, lines, line_expected: id.is_some(), baseline })
     }
 
@@ -95,6 +101,7 @@ impl Deployment {
             blocked_anywhere,
             errors,
             failures: log.iter().filter(|entry| entry.at >= from).filter_map(failure).collect(),
+            verified: verified(&log),
         })
     }
 
@@ -108,12 +115,13 @@ impl Deployment {
             self.writable(&migration),
             self.baseline(id),
             self.latency_lately(migration.tenant, window),
-            self.youngest_sample(Some(id))
+            self.youngest_sample(Sampled::Migration(id))
         );
         Ok(After {
             id,
             tenant: migration.tenant,
             phase: migration.state.phase(),
+            verified: verified(&self.read_log(id).await?),
             alerts,
             read,
             writable,
@@ -130,15 +138,32 @@ impl Deployment {
         Duration::from_micros(u64::try_from(micros).unwrap_or(0))
     }
 
-    /// How old Prometheus's youngest sample of a migration is, or of any process.
-    async fn youngest_sample(&self, id: Option<MigrationId>) -> Asked<Option<f64>> {
-        let Some(prometheus) = self.tools().prometheus() else {
-            return Asked::NotConfigured("prometheus_url");
+    /// What Prometheus has of this process, if it is one that serves, or else of any; and of the migration.
+    async fn scrapes(&self, id: Option<MigrationId>) -> Scrapes {
+        let holder = self.holder();
+        let process =
+            if is_server(holder) { Sampled::Process(holder) } else { Sampled::AnyProcess };
+        let migration = async {
+            match id {
+                Some(id) => Some(self.youngest_sample(Sampled::Migration(id)).await),
+                None => None,
+            }
         };
-        Asked::of(match id {
-            Some(id) => prometheus.age_of(id).await,
-            None => prometheus.age_of_any().await,
-        })
+        let (of_process, of_migration) = tokio::join!(self.youngest_sample(process), migration);
+        Scrapes {
+            this_process: matches!(process, Sampled::Process(_)),
+            of_process,
+            of_migration,
+            read: self.metrics().last_scrape().map(|at| self.ago(at)),
+        }
+    }
+
+    /// How old Prometheus's youngest sample is.
+    async fn youngest_sample(&self, of: Sampled<'_>) -> Asked<Option<f64>> {
+        match self.tools().prometheus() {
+            None => Asked::NotConfigured("prometheus_url"),
+            Some(prometheus) => Asked::of(prometheus.age_of(of).await),
+        }
     }
 
     /// Two looks at the target, while it is being copied to.
@@ -151,31 +176,53 @@ impl Deployment {
         let stays = timeline(log.iter().map(|entry| (entry.at, &entry.fact)));
         let entered = stays.last().map_or(migration.created_at, |stay| stay.from);
         let still = self.ago(entered.max(marked));
-        let target = self.store(&migration.target)?;
-        let Ok(first) = target.ledger(migration.tenant).await else { return Ok(None) };
+        Ok(self.grown(migration).await.map(|grown| Copying { still, grown }))
+    }
+
+    /// Events that the target got between two looks: those that a process that serves takes every second, or
+    /// two that are taken here. `None`: it does not answer.
+    async fn grown(&self, migration: &Migration) -> Option<u64> {
+        let samples = self.history().of(migration.id);
+        if let [.., before, last] = &*samples
+            && self.ago(last.at) <= LOOKS_GO_ON
+        {
+            return Some(last.copied.saturating_sub(before.copied));
+        }
+        let target = async || {
+            let sight =
+                self.store_watch().ledger(&migration.target, migration.tenant).await.ok()?;
+            sight.unanswered.is_none().then(|| sight.value().map(|ledger| ledger.head.seq))?
+        };
+        let first = target().await?;
         tokio::time::sleep(LOOK_AGAIN_AFTER).await;
-        let Ok(second) = target.ledger(migration.tenant).await else { return Ok(None) };
-        let grown = second.head.seq.saturating_sub(first.head.seq);
-        Ok(Some(Copying { still, grown }))
+        Some(target().await?.saturating_sub(first))
     }
 
     /// By how many events the target is behind, by the ledgers.
     async fn behind(&self, migration: &Migration) -> Result<u64, String> {
-        let seq = async |id| {
-            let store = self.store(id).map_err(|error| error.to_string())?;
-            let ledger = store.ledger(migration.tenant).await.map_err(|error| error.to_string())?;
-            Ok::<_, String>(ledger.head.seq)
-        };
-        let target = seq(&migration.target).await?;
-        Ok(seq(&migration.source).await?.saturating_sub(target))
+        let lengths = self.lengths(migration, &Marks::default()).await;
+        let lengths = lengths.map_err(|error| error.to_string())?;
+        let lag = lengths.both().map(|(source, target)| source.saturating_sub(target));
+        let unanswered = lengths.target.unanswered.or(lengths.source.unanswered);
+        match (unanswered, lag) {
+            (None, Some(lag)) => Ok(lag),
+            (None, None) => Err("the two stores were not seen yet".to_owned()),
+            (Some(why), None) => Err(why.sentence()),
+            (Some(why), Some(lag)) => Err(format!(
+                "{}; by what was last seen the target is {lag} events behind",
+                why.sentence()
+            )),
+        }
     }
 
     /// A read of the tenant's last event, as an application reads.
     async fn read_last(&self, migration: &Migration) -> Result<u64, String> {
-        let seq = self.seq(migration.tenant).await.map_err(|error| error.to_string())?;
+        let seq = self.routed(migration.tenant).await.map(|(_, ledger)| ledger.head.seq)?;
         let after = seq.saturating_sub(1);
         let read = self.engine().router().read_feed(migration.tenant, after, BatchLimit::events(1));
-        let events = read.await.map_err(|error| error.to_string())?;
+        let read = tokio::time::timeout(READ_WITHIN, read).await;
+        let read = read.map_err(|_| format!("event {seq} was not read within 2 s"))?;
+        let events = read.map_err(|error| error.to_string())?;
         match events.last() {
             Some(event) => Ok(event.seq),
             None if seq == 0 => Ok(0),
@@ -185,14 +232,7 @@ impl Deployment {
 
     /// Whether the store that the route names takes the tenant's appends. None is tried: it would stay.
     async fn writable(&self, migration: &Migration) -> Result<String, String> {
-        let tenant = migration.tenant;
-        let looked = async {
-            let route = self.engine().control().route(tenant).await?;
-            let route = route.ok_or(rehome_ports::ControlError::UnknownTenant(tenant))?;
-            let store = self.store(&route.store)?;
-            Ok::<_, AppError>((store.ledger(tenant).await?, store.check().await?, route))
-        };
-        let (ledger, report, route) = looked.await.map_err(|error| error.to_string())?;
+        let (route, ledger) = self.routed(migration.tenant).await?;
         let store = format!("store \"{}\"", route.store);
         if ledger.role != Role::Active || ledger.epoch != route.epoch {
             return Err(format!(
@@ -202,12 +242,35 @@ impl Deployment {
                 route.epoch
             ));
         }
+        let report = self.store_watch().report(&route.store).await;
+        let report = current(report.map_err(|error| error.to_string())?)?;
         for obstacle in ["read-only", "a standby"] {
             if report.durability.contains(obstacle) {
                 return Err(format!("{store} is {obstacle}"));
             }
         }
         Ok(store)
+    }
+
+    /// A tenant's route, and its ledger in the store that the route names.
+    async fn routed(&self, tenant: TenantId) -> Result<(Route, Ledger), String> {
+        let seen = async {
+            let route = self.engine().control().route(tenant).await?;
+            let route = route.ok_or(rehome_ports::ControlError::UnknownTenant(tenant))?;
+            let ledger = self.store_watch().ledger(&route.store, tenant).await?;
+            Ok::<_, AppError>((route, ledger))
+        };
+        let (route, ledger) = seen.await.map_err(|error| error.to_string())?;
+        Ok((route, current(ledger)?))
+    }
+}
+
+/// What a store answered; why not, if it does not answer now.
+fn current<T>(sight: Sight<T>) -> Result<T, String> {
+    match (sight.unanswered, sight.last) {
+        (None, Some((answer, _))) => Ok(answer),
+        (Some(why), _) => Err(why.sentence()),
+        (None, None) => Err("the store was not seen yet".to_owned()),
     }
 }
 
@@ -236,6 +299,16 @@ fn cutovers(log: &[LogEntry], now: Timestamp) -> Vec<Cutover> {
         }
     }
     cutovers.into_iter().map(|(_, cutover)| cutover).collect()
+}
+
+/// The last verification that a log tells of.
+fn verified(log: &[LogEntry]) -> Option<Verified> {
+    log.iter().rev().find_map(|entry| match entry.fact {
+        Fact::Verified { level, seq, violations } => {
+            Some(Verified { level, seq, violations, at: entry.at })
+        }
+        _ => None,
+    })
 }
 
 /// What an entry tells of something that went wrong.

@@ -1,10 +1,10 @@
 //! The items: the guide's words, and what makes each pass or fail. Pure.
 
-use rehome_api::{ChecklistItem, ItemStatus};
+use rehome_api::{ChecklistItem, ItemStatus, Time};
 use rehome_domain::ids::{MigrationId, TenantId};
 use rehome_domain::migration::Phase;
 
-use super::evidence::{After, Before, Cutover, CutoverEnd, CuttingOver, During, Scrapes};
+use super::evidence::{After, Before, Cutover, CutoverEnd, CuttingOver, During, Scrapes, Verified};
 use crate::baseline::Latency;
 use crate::monitoring::{Alert, Asked};
 
@@ -17,6 +17,8 @@ const ALERTS: [&str; 6] = [
     "MigrationFailed",
     "MigrationHighDualWriteLatency",
 ];
+/// What all checklists of a copy end with.
+const VERIFIED: &str = "Verification passed";
 /// A sample older than this, in seconds, is not of a scrape that goes on.
 const SCRAPE_S_MAX: f64 = 60.0;
 /// A copy that was still for longer is not increasing; one that was still for less may be.
@@ -70,25 +72,37 @@ pub(super) fn before(seen: &Before) -> Vec<ChecklistItem> {
 }
 
 fn scraping(scrapes: &Scrapes) -> Verdict {
-    match &scrapes.prometheus {
-        Asked::Answered(Some(age)) if *age <= SCRAPE_S_MAX => {
-            pass(format!("Prometheus has a sample that is {age:.0} s old"))
-        }
-        Asked::Answered(Some(age)) => fail(format!("its last sample is {age:.0} s old")),
-        Asked::Answered(None) => {
-            fail("Prometheus has no sample of rehome; add its /metrics to the scrape configuration")
-        }
-        Asked::Failed(why) => fail(why.clone()),
-        Asked::NotConfigured(key) => match scrapes.this_process.map(|ago| ago.as_secs_f64()) {
-            Some(ago) if ago <= SCRAPE_S_MAX => {
-                pass(format!("this process was scraped {ago:.0} s ago"))
+    let process = if scrapes.this_process { "this process" } else { "rehome" };
+    let mut said = Vec::new();
+    let asked =
+        [(process, Some(&scrapes.of_process)), ("this migration", scrapes.of_migration.as_ref())];
+    for (what, age) in asked {
+        match age {
+            None => {}
+            Some(Asked::Answered(Some(age))) if *age <= SCRAPE_S_MAX => {
+                said.push(format!("a sample of {what} that is {age:.0} s old"));
             }
-            Some(ago) => fail(format!("this process was last scraped {ago:.0} s ago")),
-            None => unknown(format!(
-                "monitoring.{key} is not configured, and this process was never scraped"
-            )),
-        },
+            Some(Asked::Answered(Some(age))) => {
+                return fail(format!("Prometheus's last sample of {what} is {age:.0} s old"));
+            }
+            Some(Asked::Answered(None)) => {
+                return fail(format!(
+                    "Prometheus has no sample of {what}; add the /metrics of each server to its scrape \
+                     configuration"
+                ));
+            }
+            Some(Asked::Failed(why)) => return fail(why.clone()),
+            Some(Asked::NotConfigured(key)) => {
+                // Anybody can read metrics; that is no evidence of a Prometheus.
+                let read = match scrapes.read.map(|ago| ago.as_secs()) {
+                    Some(ago) => format!("somebody read the metrics of this process {ago} s ago"),
+                    None => "nobody has read the metrics of this process".to_owned(),
+                };
+                return unknown(format!("monitoring.{key} is not configured; {read}"));
+            }
+        }
     }
+    pass(format!("Prometheus has {}", said.join(" and ")))
 }
 
 fn dashboards(seen: &Before) -> Verdict {
@@ -144,7 +158,9 @@ fn captured(seen: &Before) -> Verdict {
     let rate = baseline.events_per_s;
     let at = baseline.taken_at;
     if let Some(p99) = baseline.append_p99_ms {
-        return pass(format!("{rate} events/s, p99 {p99} ms, at {at}"));
+        let remark = baseline.remark.as_deref().map(|remark| format!("; {remark}"));
+        let remark = remark.unwrap_or_default();
+        return pass(format!("{rate} events/s, p99 {p99} ms, at {at}{remark}"));
     }
     let remark = baseline.remark.as_deref().unwrap_or("the append latency is not known");
     unknown(format!("{rate} events/s, at {at}; {remark}"))
@@ -242,6 +258,7 @@ pub(super) fn cutover(seen: &CuttingOver) -> Vec<ChecklistItem> {
         ("Monitor blocked_writers count", blocked(seen)),
         ("Verify cutover completes < timeout", in_time(last)),
         ("Check no errors in logs", errors(seen)),
+        (VERIFIED, verified(seen.verified)),
     ])
 }
 
@@ -312,7 +329,20 @@ pub(super) fn after(seen: &After) -> Vec<ChecklistItem> {
         ("Tenant reads/writes working", working(seen)),
         ("Latency back to baseline", back_to_baseline(seen)),
         ("Clean up monitoring for completed migration", cleaned_up(seen)),
+        (VERIFIED, verified(seen.verified)),
     ])
+}
+
+fn verified(last: Option<Verified>) -> Verdict {
+    let Some(Verified { level, seq, violations, at }) = last else {
+        return unknown("nothing was verified yet; `rehome migration verify ID` does");
+    };
+    let (level, at) = (level.as_str(), Time(at.micros()));
+    if violations == 0 {
+        pass(format!("level {level} up to event {seq} found no violation, at {at}"))
+    } else {
+        fail(format!("level {level} up to event {seq} found {violations} violations, at {at}"))
+    }
 }
 
 fn migrated(phase: Phase) -> Verdict {

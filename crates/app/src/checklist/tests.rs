@@ -3,11 +3,15 @@
 use std::time::Duration;
 
 use rehome_api::{Baseline, ChecklistItem, ItemStatus, Time};
+use rehome_domain::event::Timestamp;
 use rehome_domain::ids::{MigrationId, TenantId};
 use rehome_domain::migration::Phase;
+use rehome_domain::verification::Level;
 use uuid::Uuid;
 
-use super::evidence::{After, Before, Copying, Cutover, CutoverEnd, CuttingOver, During, Scrapes};
+use super::evidence::{
+    After, Before, Copying, Cutover, CutoverEnd, CuttingOver, During, Scrapes, Verified,
+};
 use super::judge;
 use crate::baseline::Latency;
 use crate::measured::Counts;
@@ -18,7 +22,7 @@ use ItemStatus::{Fail, Pass, Unknown};
 const ID: MigrationId = MigrationId::new(Uuid::from_u128(1));
 const TENANT: TenantId = TenantId::new(Uuid::from_u128(2));
 
-/// The guide's checklist, word for word.
+/// The guide's checklist, word for word, and what is added to it.
 const GUIDE: [&[&str]; 4] = [
     &[
         "Prometheus scraping migration metrics",
@@ -39,6 +43,7 @@ const GUIDE: [&[&str]; 4] = [
         "Monitor blocked_writers count",
         "Verify cutover completes < timeout",
         "Check no errors in logs",
+        "Verification passed",
     ],
     &[
         "Migration state is MIGRATED",
@@ -46,6 +51,7 @@ const GUIDE: [&[&str]; 4] = [
         "Tenant reads/writes working",
         "Latency back to baseline",
         "Clean up monitoring for completed migration",
+        "Verification passed",
     ],
 ];
 
@@ -88,13 +94,18 @@ fn alert(name: &str, migration_id: Option<MigrationId>, tenant_id: Option<Tenant
 
 fn before() -> Before {
     Before {
-        scrapes: Scrapes { this_process: None, prometheus: Asked::Answered(Some(4.0)) },
+        scrapes: scrapes(Asked::Answered(Some(4.0)), Some(Asked::Answered(Some(4.0)))),
         dashboards: Asked::Answered(Some(vec![])),
         rules: Asked::Answered(all_rules()),
         lines: Asked::Answered(3),
         line_expected: true,
         baseline: Some(baseline(Some(4.0))),
     }
+}
+
+fn scrapes(of_process: Asked<Option<f64>>, of_migration: Option<Asked<Option<f64>>>) -> Scrapes {
+    let read = Some(Duration::from_secs(1));
+    Scrapes { this_process: true, of_process, of_migration, read }
 }
 
 fn during() -> During {
@@ -122,7 +133,12 @@ fn cutover() -> CuttingOver {
         blocked_anywhere: Asked::Answered(Some(0.0)),
         errors: Asked::Answered(0),
         failures: vec![],
+        verified: Some(verified(0)),
     }
+}
+
+fn verified(violations: u64) -> Verified {
+    Verified { level: Level::Hash, seq: 7, violations, at: Timestamp::from_micros(0) }
 }
 
 fn after() -> After {
@@ -130,6 +146,7 @@ fn after() -> After {
         id: ID,
         tenant: TENANT,
         phase: Phase::Migrated,
+        verified: Some(verified(0)),
         alerts: Asked::Answered(vec![]),
         read: Ok(7),
         writable: Ok("store \"b\"".to_owned()),
@@ -173,7 +190,7 @@ fn the_texts_are_the_guides_and_all_can_pass() {
 fn what_is_not_configured_is_not_known() {
     let prometheus = || "prometheus_url";
     let seen = Before {
-        scrapes: Scrapes { this_process: None, prometheus: Asked::NotConfigured(prometheus()) },
+        scrapes: scrapes(Asked::NotConfigured(prometheus()), None),
         dashboards: Asked::NotConfigured("grafana_url"),
         rules: Asked::NotConfigured(prometheus()),
         lines: Asked::NotConfigured("loki_url"),
@@ -195,17 +212,31 @@ fn what_is_not_configured_is_not_known() {
 
 #[test]
 fn a_scrape_counts_while_it_goes_on() {
-    let judged = |this_process: Option<u64>, prometheus| {
-        let this_process = this_process.map(Duration::from_secs);
-        let scrapes = Scrapes { this_process, prometheus };
-        only(&judge::before(&Before { scrapes, ..before() }), 0).0
+    let judged = |of_process, of_migration| {
+        let scrapes = scrapes(of_process, of_migration);
+        let items = judge::before(&Before { scrapes, ..before() });
+        (only(&items, 0).0, items[0].why.clone())
     };
-    assert_eq!(judged(None, Asked::Answered(Some(60.0))), Pass);
-    assert_eq!(judged(None, Asked::Answered(Some(61.0))), Fail);
-    assert_eq!(judged(Some(1), Asked::Answered(None)), Fail, "somebody else scrapes");
-    assert_eq!(judged(Some(1), Asked::Failed("refused".to_owned())), Fail);
-    assert_eq!(judged(Some(60), Asked::NotConfigured("prometheus_url")), Pass);
-    assert_eq!(judged(Some(61), Asked::NotConfigured("prometheus_url")), Fail);
+    let fresh = || Asked::Answered(Some(60.0));
+    let (old, none) = (|| Asked::Answered(Some(61.0)), || Asked::Answered(None));
+    assert_eq!(judged(fresh(), None).0, Pass);
+    assert_eq!(judged(fresh(), Some(fresh())).0, Pass);
+    // Another server is scraped, or this one is and exports nothing of the migration.
+    for (of_process, of_migration, what) in [
+        (none(), Some(fresh()), "no sample of this process"),
+        (old(), Some(fresh()), "last sample of this process"),
+        (fresh(), Some(none()), "no sample of this migration"),
+        (fresh(), Some(old()), "last sample of this migration"),
+        (Asked::Failed("refused".to_owned()), None, "refused"),
+    ] {
+        let (status, why) = judged(of_process, of_migration);
+        assert_eq!(status, Fail, "{why}");
+        assert!(why.contains(what), "{why}");
+    }
+    // Whoever read the metrics of this process, it was not shown to be a Prometheus.
+    let (status, why) = judged(Asked::NotConfigured("prometheus_url"), None);
+    assert_eq!(status, Unknown);
+    assert!(why.contains("1 s ago"), "{why}");
 }
 
 #[test]
@@ -295,7 +326,7 @@ fn a_cutover_is_judged_by_its_deadline() {
     assert_eq!(judged(20, CutoverEnd::UnderWay), (Pass, Unknown));
     assert_eq!(judged(5_001, CutoverEnd::UnderWay), (Fail, Fail));
     let items = judge::cutover(&CuttingOver { cutovers: vec![], ..cutover() });
-    assert_eq!(statuses(&items), [Unknown, Pass, Unknown, Pass]);
+    assert_eq!(statuses(&items), [Unknown, Pass, Unknown, Pass, Pass]);
 }
 
 #[test]
@@ -368,5 +399,21 @@ fn the_series_are_gone_once_the_retention_is_over() {
     assert_eq!(judged(Asked::Answered(None), None).0, Fail);
     let alerts = Asked::Answered(vec![alert("MigrationFailed", Some(ID), None)]);
     let items = judge::after(&After { alerts, ..after() });
-    assert_eq!(statuses(&items), [Pass, Fail, Pass, Pass, Fail]);
+    assert_eq!(statuses(&items), [Pass, Fail, Pass, Pass, Fail, Pass]);
+}
+
+#[test]
+fn the_last_verification_tells_its_level_and_what_it_found() {
+    let judged = |verified| {
+        let during = judge::cutover(&CuttingOver { verified, ..cutover() });
+        let after = judge::after(&After { verified, ..after() });
+        assert_eq!(only(&during, 4), only(&after, 5));
+        (during[4].status, during[4].why.clone())
+    };
+    let passed = "level hash up to event 7 found no violation, at 1970-01-01T00:00:00.000000Z";
+    assert_eq!(judged(Some(verified(0))), (Pass, passed.to_owned()));
+    let (status, why) = judged(Some(verified(3)));
+    assert_eq!(status, Fail);
+    assert!(why.contains("found 3 violations"), "{why}");
+    assert_eq!(judged(None).0, Unknown);
 }

@@ -33,9 +33,12 @@ use crate::history::History;
 use crate::measured::Measured;
 use crate::monitoring::{Firing, LastFiring};
 use crate::scrape::Reachable;
+use crate::store_watch::StoreWatch;
 use crate::telemetry::Traces;
 use lazy_store::{Common, Identities, LazyStore};
 
+/// How the name of a process ends that serves.
+const SERVES: &str = ":serve";
 /// Longest name and reason in a log.
 const ACTOR_CHARS_MAX: usize = 300;
 /// Most characters of a reason.
@@ -59,6 +62,7 @@ pub struct Deployment {
     stores: Arc<BTreeMap<StoreId, Arc<LazyStore>>>,
     metrics: Metrics,
     reachable: Arc<Reachable>,
+    store_watch: Arc<StoreWatch>,
     history: History,
     clock: Arc<dyn Clock>,
     measured: Measured,
@@ -104,6 +108,7 @@ impl Deployment {
         .await;
         let by_id = stores.values().map(|store| Arc::clone(store) as Arc<dyn LedgerStore>);
         let by_id = Stores::new(by_id, config.default_store.clone())?;
+        let store_watch = Arc::new(StoreWatch::new(&by_id, &clock));
         let metrics = Metrics::new(Arc::clone(&clock), config.metrics_retention);
         let history = History::default();
         let measured = Measured::new(&clock);
@@ -123,6 +128,7 @@ impl Deployment {
             stores: Arc::new(stores),
             metrics,
             reachable: Arc::default(),
+            store_watch,
             history,
             traces,
             actor: format!("operator at {holder}").into(),
@@ -187,6 +193,22 @@ impl Deployment {
     /// Who answered when last asked.
     pub fn reachable(&self) -> &Reachable {
         &self.reachable
+    }
+
+    /// The stores, as they last answered.
+    pub(crate) fn store_watch(&self) -> &StoreWatch {
+        &self.store_watch
+    }
+
+    /// The same deployment in a process that serves: its name as a holder of leases says so, because such
+    /// a process exports what it drives, and no screen of it waits for a store for long.
+    #[must_use]
+    pub fn serving(self) -> Self {
+        self.store_watch.serve();
+        if is_server(&self.holder) {
+            return self;
+        }
+        Self { holder: format!("{}{SERVES}", self.holder).into(), ..self }
     }
 
     /// What was seen of migrations lately.
@@ -394,6 +416,11 @@ fn file_options(engine: &EngineConfig) -> FileOptions {
     let defaults = FileOptions::default();
     let locked_after = (engine.write_pause_timeout / 2).min(defaults.locked_after);
     FileOptions { locked_after, ..defaults }
+}
+
+/// Whether the holder of a lease is a process that serves, by its name.
+pub(crate) fn is_server(holder: &str) -> bool {
+    holder.ends_with(SERVES)
 }
 
 /// Says where a lease's holder can be found, and is unique.

@@ -1,87 +1,30 @@
 //! What the rules are about: rows, logs, leases, marks and memos from the control plane, lags from the
 //! ledgers, and whether the stores answer.
 
-use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use futures_util::{StreamExt as _, stream};
 use rehome_domain::event::Timestamp;
-use rehome_domain::ids::{StoreId, TenantId};
 use rehome_domain::migration::{Fact, Migration, OldSource, Phase, State, Working, timeline};
-use rehome_ports::{ControlError, ControlPlane, LogEntry, Migrations, StoreError};
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout};
-use uuid::Uuid;
+use rehome_ports::{ControlError, ControlPlane, LogEntry, Marks, Migrations};
 
 use super::report::{Observations, Observed, Standing};
 use crate::deployment::Deployment;
 
-/// How long a store may take to answer.
-const STORE_WITHIN: Duration = Duration::from_secs(2);
 /// Migrations looked at side by side.
 const SIDE_BY_SIDE: usize = 16;
 /// Rows and log entries read at once.
 const PAGE: usize = 500;
 
-/// Questions to stores that are still open: a store that hangs is not asked again before it has
-/// answered.
-#[derive(Default)]
-pub(super) struct Probes(HashMap<StoreId, (Instant, JoinHandle<Result<(), StoreError>>)>);
-
-impl Drop for Probes {
-    fn drop(&mut self) {
-        for (_, question) in self.0.values() {
-            question.abort();
-        }
-    }
-}
-
-impl Probes {
-    /// Asks all stores at once; answers why those that did not answer did not.
-    async fn ask(&mut self, deployment: &Deployment) -> HashMap<StoreId, String> {
-        for store in deployment.engine().stores().iter() {
-            self.0.entry(store.id().clone()).or_insert_with(|| {
-                let store = Arc::clone(store);
-                // A tenant that is nobody: one look into an index.
-                let nobody = TenantId::new(Uuid::nil());
-                let asked = async move { store.ledger(nobody).await.map(drop) };
-                (Instant::now(), tokio::spawn(asked))
-            });
-        }
-        let until = Instant::now() + STORE_WITHIN;
-        let mut unanswered = HashMap::new();
-        for (id, (since, mut question)) in std::mem::take(&mut self.0) {
-            let why = match tokio::time::timeout_at(until, &mut question).await {
-                Ok(Ok(Ok(()))) => continue,
-                Ok(Ok(Err(error))) => error.to_string(),
-                Ok(Err(ended)) => format!("store \"{id}\" could not be asked: {ended}"),
-                Err(_) => {
-                    let waited = since.elapsed().as_secs_f64();
-                    self.0.insert(id.clone(), (since, question));
-                    format!("store \"{id}\" has not answered for {waited:.1} s")
-                }
-            };
-            unanswered.insert(id, why);
-        }
-        unanswered
-    }
-}
-
 /// Looks at everything. An error is the control plane's: without it nothing is known.
-pub(super) async fn observe(
-    deployment: &Deployment,
-    probes: &mut Probes,
-) -> Result<Observations, ControlError> {
+pub(super) async fn observe(deployment: &Deployment) -> Result<Observations, ControlError> {
     let (migrations, unanswered) =
-        tokio::join!(worth_a_look(&**deployment.engine().control()), probes.ask(deployment));
+        tokio::join!(worth_a_look(&**deployment.engine().control()), unanswered(deployment));
     let looks = stream::iter(migrations?);
-    let looks = looks.map(|migration| look(deployment, migration, &unanswered));
+    let looks = looks.map(|migration| look(deployment, migration));
     let looks: Vec<_> = looks.buffer_unordered(SIDE_BY_SIDE).collect().await;
-    let mut seen = Observations { now: deployment.now(), ..Observations::default() };
-    let mut reasons: Vec<_> = unanswered.into_iter().collect();
-    reasons.sort();
-    seen.unanswered = reasons.into_iter().map(|(_, why)| why).collect();
+    let mut seen = Observations { now: deployment.now(), unanswered, ..Observations::default() };
     for looked in looks {
         let (observed, reason) = looked?;
         seen.migrations.push(observed);
@@ -89,6 +32,18 @@ pub(super) async fn observe(
     }
     seen.migrations.sort_by_key(|one| one.id);
     Ok(seen)
+}
+
+/// Why those stores did not answer that did not, in the order of their names.
+async fn unanswered(deployment: &Deployment) -> Vec<String> {
+    let watch = deployment.store_watch();
+    let asked = deployment.config().stores.iter().map(async |store| {
+        let unanswered = watch.answers(&store.id).await.ok()??;
+        Some((store.id.clone(), unanswered.sentence()))
+    });
+    let mut unanswered: Vec<_> = join_all(asked).await.into_iter().flatten().collect();
+    unanswered.sort();
+    unanswered.into_iter().map(|(_, why)| why).collect()
 }
 
 /// What is not over, what failed, and what can still return.
@@ -129,7 +84,6 @@ async fn in_phase(
 async fn look(
     deployment: &Deployment,
     migration: Migration,
-    unanswered: &HashMap<StoreId, String>,
 ) -> Result<(Observed, Option<String>), ControlError> {
     let migration = &migration;
     let control = &**deployment.engine().control();
@@ -144,7 +98,7 @@ async fn look(
             Standing::Copying { last_progress: entered.max(marked) }
         }
         State::Working(Working::DualWrite { .. }) => {
-            let lag = lag(deployment, migration, unanswered).await;
+            let lag = lag(deployment, migration).await;
             let lag_events = lag.unwrap_or_else(|why| {
                 reason = Some(format!("Migration {id}: its lag is not known: {why}"));
                 None
@@ -192,26 +146,10 @@ fn open_violations(log: &[LogEntry]) -> u64 {
     found.unwrap_or(0)
 }
 
-/// By how many events the target is behind; nothing where a store was said not to answer.
-async fn lag(
-    deployment: &Deployment,
-    migration: &Migration,
-    unanswered: &HashMap<StoreId, String>,
-) -> Result<Option<u64>, String> {
-    if [&migration.source, &migration.target].iter().any(|id| unanswered.contains_key(*id)) {
-        return Ok(None);
-    }
-    let seq = async |id: &StoreId| {
-        let store = deployment.store(id).map_err(|error| error.to_string())?;
-        let ledger = timeout(STORE_WITHIN, store.ledger(migration.tenant)).await;
-        match ledger {
-            Ok(Ok(ledger)) => Ok(ledger.head.seq),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err(format!("store \"{id}\" did not answer within 2 s")),
-        }
-    };
-    // The target first: what is written in between is a lag that is too large, never one too small.
-    let target = seq(&migration.target).await?;
-    let source = seq(&migration.source).await?;
-    Ok(Some(source.saturating_sub(target)))
+/// By how many events the target is behind, by what is last known of the two stores; nothing where one of
+/// them was never seen.
+async fn lag(deployment: &Deployment, migration: &Migration) -> Result<Option<u64>, String> {
+    let marks = Marks::default();
+    let lengths = deployment.lengths(migration, &marks).await.map_err(|error| error.to_string())?;
+    Ok(lengths.both().map(|(source, target)| source.saturating_sub(target)))
 }

@@ -22,15 +22,20 @@ use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
-use crate::deployment::Deployment;
-use collect::Probes;
+use crate::deployment::{Deployment, is_server};
 use report::Observations;
 pub use report::Thresholds;
 
 /// How long one answer serves all who ask.
 const FRESH: Duration = Duration::from_secs(1);
-/// Longest that a check may take; beyond it the answer is that it took too long.
-pub const CHECK_WITHIN: Duration = Duration::from_secs(5);
+/// How long an answer may be given while the next check is under way.
+const GOOD_FOR: Duration = Duration::from_secs(5);
+/// Longest that a process that serves has somebody wait for a check, where the answer before is still good,
+/// and where there is none: the time that a probe waits by default.
+const SERVER_WITHIN: (Duration, Duration) =
+    (Duration::from_millis(250), Duration::from_millis(900));
+/// Longest that a command waits for a check; beyond it the answer is that it took too long.
+const COMMAND_WITHIN: Duration = Duration::from_secs(3);
 
 /// The last answer, and the check that is under way. Shared by the clones of a deployment.
 #[derive(Clone, Default)]
@@ -40,12 +45,11 @@ pub(crate) struct Health(Arc<Mutex<State>>);
 struct State {
     last: Option<(Instant, HealthReport)>,
     running: Option<Running>,
-    probes: Probes,
 }
 
 struct Running {
     since: Instant,
-    check: JoinHandle<(Probes, Result<Observations, ControlError>)>,
+    check: JoinHandle<Result<Observations, ControlError>>,
 }
 
 impl Drop for Running {
@@ -55,8 +59,9 @@ impl Drop for Running {
 }
 
 impl Deployment {
-    /// How the migrations of the deployment are: an answer that is at most a second old. One check runs
-    /// at a time; who asks meanwhile waits for it, and one that hangs is not begun again.
+    /// How the migrations of the deployment are: an answer that is at most a second old, or at most five
+    /// while a check takes long. One check runs at a time; who asks meanwhile waits for it, and one that
+    /// hangs is not begun again.
     pub async fn health(&self) -> HealthReport {
         let mut state = self.health_state().0.lock().await;
         if let Some((at, report)) = &state.last
@@ -64,38 +69,36 @@ impl Deployment {
         {
             return report.clone();
         }
-        let report = self.check(&mut state).await;
-        state.last = Some((Instant::now(), report.clone()));
-        report
-    }
-
-    async fn check(&self, state: &mut State) -> HealthReport {
         let mut running = state.running.take().unwrap_or_else(|| {
-            let (deployment, mut probes) = (self.clone(), std::mem::take(&mut state.probes));
-            let check = async move {
-                let seen = collect::observe(&deployment, &mut probes).await;
-                (probes, seen)
-            };
-            Running { since: Instant::now(), check: tokio::spawn(check) }
+            let deployment = self.clone();
+            let check = tokio::spawn(async move { collect::observe(&deployment).await });
+            Running { since: Instant::now(), check }
         });
-        match timeout_at(running.since + CHECK_WITHIN, &mut running.check).await {
-            Ok(Ok((probes, Ok(seen)))) => {
-                state.probes = probes;
-                report::report(&seen, &Thresholds::default())
-            }
-            Ok(Ok((probes, Err(error)))) => {
-                state.probes = probes;
-                report::unknown(&format!("the check failed: {error}"))
-            }
+        let good = state.last.as_ref().filter(|(at, _)| at.elapsed() < GOOD_FOR);
+        let within = match (is_server(self.holder()), good) {
+            (true, Some(_)) => SERVER_WITHIN.0,
+            (true, None) => SERVER_WITHIN.1,
+            (false, _) => COMMAND_WITHIN,
+        };
+        let report = match timeout_at(running.since + within, &mut running.check).await {
+            Ok(Ok(Ok(seen))) => report::report(&seen, &Thresholds::default()),
+            Ok(Ok(Err(error))) => report::unknown(&format!("the check failed: {error}")),
             Ok(Err(ended)) => report::unknown(&format!("the check failed: {ended}")),
             Err(_) => {
                 let waited = running.since.elapsed().as_secs_f64();
                 state.running = Some(running);
-                report::unknown(&format!(
-                    "the check has not come to its end for {waited:.1} s: the control plane does not \
-                     answer"
-                ))
+                return state.last.as_ref().filter(|(at, _)| at.elapsed() < GOOD_FOR).map_or_else(
+                    || {
+                        report::unknown(&format!(
+                            "the check has not come to its end for {waited:.1} s: the control plane \
+                             does not answer"
+                        ))
+                    },
+                    |(_, report)| report.clone(),
+                );
             }
-        }
+        };
+        state.last = Some((Instant::now(), report.clone()));
+        report
     }
 }

@@ -2,19 +2,51 @@
 
 use std::time::Duration;
 
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use rehome_api as api;
+use rehome_domain::event::Timestamp;
 use rehome_domain::ids::{MigrationId, TenantId};
+use rehome_domain::ledger::Ledger;
 use rehome_domain::migration::{Fact, Migration, Phase};
-use rehome_engine::Progress;
-use rehome_engine::migration::OperationError;
-use rehome_ports::{ControlError, LogEntry, Migrations};
+use rehome_engine::{Progress, UnknownStore};
+use rehome_ports::{ControlError, LogEntry, Marks, Migrations};
 
 use crate::deployment::Deployment;
-use crate::documents;
+use crate::documents::{self, Age, Ages};
 use crate::error::AppError;
+use crate::store_watch::Sight;
 
 /// Log entries read at once.
 const PAGE: usize = 500;
+/// Migrations described side by side.
+const SIDE_BY_SIDE: usize = 32;
+
+/// How long the histories in the two stores of a migration are, as last known.
+#[derive(Clone, Debug)]
+pub(crate) struct Lengths {
+    pub(crate) source: Sight<u64>,
+    pub(crate) target: Sight<u64>,
+}
+
+impl Lengths {
+    /// The source's and the target's, whatever their age.
+    pub(crate) fn both(&self) -> Option<(u64, u64)> {
+        Some((*self.source.value()?, *self.target.value()?))
+    }
+
+    /// When one of the two stores answered last.
+    pub(crate) fn at(&self) -> Option<Timestamp> {
+        self.source.at().max(self.target.at())
+    }
+
+    fn ages(&self) -> Ages {
+        Ages { source: Age::of(&self.source), target: Age::of(&self.target) }
+    }
+}
+
+fn length(ledger: Ledger) -> u64 {
+    ledger.head.seq
+}
 
 impl Deployment {
     /// A migration and how far it is.
@@ -38,33 +70,56 @@ impl Deployment {
         limit: usize,
     ) -> Result<Vec<api::Migration>, AppError> {
         let which = Migrations { tenant, phase, limit, before };
-        let mut documents = Vec::new();
-        for migration in self.engine().control().migrations(which).await? {
-            documents.push(self.describe(&migration).await?);
-        }
-        Ok(documents)
+        let found = self.engine().control().migrations(which).await?;
+        // Side by side: a store that does not answer is waited for once.
+        let documents: Vec<_> = found.iter().map(|migration| self.describe(migration)).collect();
+        stream::iter(documents).buffered(SIDE_BY_SIDE).try_collect().await
     }
 
     /// The row with its numbers. The ledgers tell of the tenant's last migration only; of one that
     /// is migrated its log tells, for ever.
     pub(crate) async fn describe(&self, migration: &Migration) -> Result<api::Migration, AppError> {
         let control = self.engine().control();
-        let route = control.route(migration.tenant).await?;
-        let is_last =
-            route.and_then(|route| route.migration).is_some_and(|(id, _)| id == migration.id);
-        let progress = match migration.state.phase() {
-            Phase::Migrated => self.switched(migration).await?,
-            Phase::RolledBack if !is_last => None,
-            _ => match self.operations().status(migration.id).await {
-                Ok(status) => {
-                    return Ok(documents::migration(&status.migration, status.progress.as_ref()));
-                }
-                // A store that is no longer configured leaves its numbers unknown.
-                Err(OperationError::UnknownStore(_)) => None,
-                Err(error) => return Err(error.into()),
-            },
+        let is_last = match migration.state.phase() {
+            Phase::Migrated => {
+                let progress = self.switched(migration).await?;
+                return Ok(documents::migration(migration, progress.as_ref(), Ages::default()));
+            }
+            Phase::RolledBack => {
+                let route = control.route(migration.tenant).await?;
+                route.and_then(|route| route.migration).is_some_and(|(id, _)| id == migration.id)
+            }
+            _ => true,
         };
-        Ok(documents::migration(migration, progress.as_ref()))
+        if !is_last {
+            return Ok(documents::migration(migration, None, Ages::default()));
+        }
+        let marks = control.marks(migration.id).await?;
+        // A store that is no longer configured leaves its numbers unknown.
+        let Ok(lengths) = self.lengths(migration, &marks).await else {
+            return Ok(documents::migration(migration, None, Ages::default()));
+        };
+        let progress =
+            lengths.both().map(|(source, target)| Progress::of(migration, source, target, &marks));
+        Ok(documents::migration(migration, progress.as_ref(), lengths.ages()))
+    }
+
+    /// How long the histories in the two stores of a migration are, as far as is known. The target is
+    /// asked first: what is written in between is a lag that is too large, never one too small.
+    pub(crate) async fn lengths(
+        &self,
+        migration: &Migration,
+        marks: &Marks,
+    ) -> Result<Lengths, UnknownStore> {
+        let watch = self.store_watch();
+        let mut target = watch.ledger(&migration.target, migration.tenant).await?.map(length);
+        let source = watch.ledger(&migration.source, migration.tenant).await?.map(length);
+        // Of a target that this process has never seen, it is known up to where it was read back.
+        let read_back = marks.read_back.filter(|mark| mark.m == migration.m);
+        if let (None, Some(mark)) = (&target.last, read_back) {
+            target.last = Some((mark.head.seq, marks.updated_at));
+        }
+        Ok(Lengths { source, target })
     }
 
     /// The numbers of a migration that is over, from its log.
@@ -143,7 +198,8 @@ impl Deployment {
         loop {
             let now = self.migration(id).await?;
             let over = ["migrated", "failed", "rolled_back"].contains(&now.state.as_str());
-            let go_on = last.as_ref() == Some(&now) || seen(&now);
+            let changed = last.as_ref().is_none_or(|last| now.is_changed_from(last));
+            let go_on = !changed || seen(&now);
             if over || !go_on {
                 return Ok(now);
             }

@@ -12,6 +12,7 @@ mod verify;
 mod work;
 mod worker;
 
+pub(crate) use look::Lengths;
 pub use plan::{EstimateRequest, estimate};
 pub(crate) use requests::is_window_open;
 pub use requests::{IdempotencyKey, Resumed, StartRequest};

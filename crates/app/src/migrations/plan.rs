@@ -43,11 +43,38 @@ pub fn estimate(request: &EstimateRequest) -> Result<api::Estimate, AppError> {
 impl Deployment {
     /// Looks at everything that a migration needs, and estimates how long it would take.
     pub async fn plan(&self, tenant: TenantId, target: &StoreId) -> Result<api::Plan, AppError> {
-        self.reach(target).await.map_err(|error| error.tenant(tenant))?;
+        self.check_answers(tenant, target).await.map_err(|error| error.tenant(tenant))?;
         let request = PlanRequest { tenant, target: target.clone() };
         let plan = self.engine().plan(&request).await.map_err(OperationError::from);
         let plan = plan.map_err(|error| AppError::from(error).tenant(tenant))?;
         Ok(document(tenant, &plan))
+    }
+
+    /// Refuses when one of the two stores of a migration to `target` does not answer now: a plan that waits
+    /// for it would not come to its end.
+    pub(super) async fn check_answers(
+        &self,
+        tenant: TenantId,
+        target: &StoreId,
+    ) -> Result<(), AppError> {
+        let route = self.engine().control().route(tenant).await?;
+        let source = route.map(|route| route.store);
+        let stores = [Some(target.clone()), source];
+        for id in stores.into_iter().flatten() {
+            let unanswered = match self.store_watch().answers_in_time(&id).await {
+                Ok(unanswered) => unanswered,
+                Err(_) if id != *target => continue,
+                Err(error) => return Err(error.into()),
+            };
+            if let Some(unanswered) = unanswered {
+                if unanswered.has_error() {
+                    // What it answers instead has words of its own, and a code.
+                    self.reach(&id).await?;
+                }
+                return Err(AppError::failed("unreachable", unanswered.sentence()));
+            }
+        }
+        self.reach(target).await
     }
 }
 

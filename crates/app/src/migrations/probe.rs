@@ -58,7 +58,7 @@ impl Deployment {
         told: &EstimateRequest,
     ) -> Result<api::Probe, AppError> {
         let about = |error: AppError| error.tenant(tenant);
-        self.reach(target).await.map_err(about)?;
+        self.check_answers(tenant, target).await.map_err(about)?;
         let request = PlanRequest { tenant, target: target.clone() };
         let plan = self.engine().plan(&request).await.map_err(OperationError::from);
         let plan = plan.map_err(|error| about(error.into()))?;
@@ -74,7 +74,7 @@ impl Deployment {
         })?;
         let write = match told.write_rate {
             Some(rate) => rate,
-            None => self.rate_lately(tenant).await.map_err(about)?,
+            None => self.rate_lately(tenant).await.map_err(about)?.events_per_s,
         };
         let (copy, from) = if let Some(rate) = told.copy_rate {
             (Range { low: rate, likely: rate, high: rate }, "told")

@@ -83,7 +83,7 @@ impl Deployment {
         {
             return Ok(begun);
         }
-        self.reach(target).await.map_err(about)?;
+        self.check_answers(*tenant, target).await.map_err(about)?;
         match self.operations().start_as(id, *tenant, target, options).await {
             Ok(migration) => {
                 self.baseline_at_start(&migration).await;

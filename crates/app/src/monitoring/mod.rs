@@ -21,7 +21,7 @@ pub(crate) use firing::LastFiring;
 pub use firing::{Firing, FiringAlert};
 pub use http::Endpoint;
 pub(crate) use logs::{LogQuery, LogStore};
-pub(crate) use prometheus::{Prometheus, Rule};
+pub(crate) use prometheus::{Prometheus, Rule, Sampled};
 
 /// What came of asking.
 #[derive(Clone, Debug, PartialEq)]

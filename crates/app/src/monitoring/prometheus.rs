@@ -9,6 +9,17 @@ use super::{Alert, Endpoint, encoded};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Prometheus<'a>(pub(super) &'a Endpoint);
 
+/// What has samples.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sampled<'a> {
+    /// Any process of rehome.
+    AnyProcess,
+    /// The process of this name.
+    Process(&'a str),
+    /// A migration, whoever exports it.
+    Migration(MigrationId),
+}
+
 /// An alert rule that is loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Rule {
@@ -33,19 +44,18 @@ impl Prometheus<'_> {
         Ok(value.and_then(|text| text.parse::<f64>().ok()).filter(|value| value.is_finite()))
     }
 
-    /// How old the youngest sample of a series is, in seconds.
-    async fn age(self, selector: &str) -> Result<Option<f64>, String> {
+    /// How old the youngest sample is, in seconds.
+    pub(crate) async fn age_of(self, of: Sampled<'_>) -> Result<Option<f64>, String> {
+        let selector = match of {
+            Sampled::AnyProcess => "rehome_build_info".to_owned(),
+            // A name is a host's, a number and letters; in a label these two are escaped.
+            Sampled::Process(name) => {
+                let name = name.replace('\\', "\\\\").replace('"', "\\\"");
+                format!("rehome_process_info{{process=\"{name}\"}}")
+            }
+            Sampled::Migration(id) => format!("migration_state{{migration_id=\"{id}\"}}"),
+        };
         self.value(&format!("time() - max(timestamp({selector}))")).await
-    }
-
-    /// How old the youngest sample of any process of rehome is.
-    pub(crate) async fn age_of_any(self) -> Result<Option<f64>, String> {
-        self.age("rehome_build_info").await
-    }
-
-    /// How old the youngest sample of a migration is.
-    pub(crate) async fn age_of(self, id: MigrationId) -> Result<Option<f64>, String> {
-        self.age(&format!("migration_state{{migration_id=\"{id}\"}}")).await
     }
 
     /// A quantile of the tenant's append latency over a window, in seconds, over all processes.
@@ -128,9 +138,9 @@ mod tests {
         assert_eq!(named, [("MigrationFailed", true), ("Other", false)]);
         let alerts = prometheus.alerts().await.unwrap();
         assert_eq!((alerts.len(), alerts[0].migration_id.as_deref()), (1, Some("m")));
-        assert_eq!(prometheus.age_of_any().await, Ok(Some(4.5)));
+        assert_eq!(prometheus.age_of(Sampled::AnyProcess).await, Ok(Some(4.5)));
         let id = MigrationId::new(Uuid::from_u128(5));
-        assert_eq!(prometheus.age_of(id).await, Ok(None));
+        assert_eq!(prometheus.age_of(Sampled::Migration(id)).await, Ok(None));
         assert_eq!(prometheus.blocked_writers(id).await, Ok(None));
     }
 

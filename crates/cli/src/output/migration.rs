@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use rehome_api::{Migration, Options};
+use rehome_api::{Migration, Options, Time};
 
 use super::text::{count, table};
 
@@ -22,6 +22,9 @@ pub(crate) fn details(
     row("from", migration.source_store.clone());
     row("to", migration.target_store.clone());
     row("state", migration.state.clone());
+    for silent in silent(migration) {
+        row("silent", format!("{silent}; its numbers are as last seen"));
+    }
     if let (Some(percent), Some(copied), Some(total)) =
         (migration.progress_percent, migration.events_copied, migration.events_total)
     {
@@ -55,10 +58,28 @@ pub(crate) fn details(
     text
 }
 
+/// A sentence for each store of a migration that does not answer.
+pub(super) fn silent(migration: &Migration) -> Vec<String> {
+    let since = |at: Time| {
+        let time = at.to_string();
+        time.split_once('.').map_or_else(|| time.clone(), |(seconds, _)| format!("{seconds}Z"))
+    };
+    let stores = migration.unanswered().into_iter();
+    stores
+        .map(|(store, at)| format!("store \"{store}\" does not answer since {}", since(at)))
+        .collect()
+}
+
 /// Many migrations.
 pub(crate) fn list(migrations: &[Migration]) -> String {
     if migrations.is_empty() {
         return "no migrations".to_owned();
+    }
+    let mut silent: Vec<String> = migrations.iter().flat_map(silent).collect();
+    silent.sort();
+    silent.dedup();
+    if !silent.is_empty() {
+        silent.push("its numbers are as last seen\n".to_owned());
     }
     let rows = migrations.iter().map(|migration| {
         [
@@ -71,5 +92,6 @@ pub(crate) fn list(migrations: &[Migration]) -> String {
             migration.created_at.to_string(),
         ]
     });
-    table(["MIGRATION", "TENANT", "FROM -> TO", "STATE", "COPIED", "LAG", "CREATED"], &[4, 5], rows)
+    let header = ["MIGRATION", "TENANT", "FROM -> TO", "STATE", "COPIED", "LAG", "CREATED"];
+    silent.join("\n") + &table(header, &[4, 5], rows)
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use rehome_api::Migration;
 
+use super::migration::silent;
 use super::text::count;
 use super::{Out, Style, to_stderr};
 
@@ -67,10 +68,14 @@ impl Drop for View {
 }
 
 fn numbers(migration: &Migration) -> String {
+    let mut words = silent(migration);
     let (Some(copied), Some(total)) = (migration.events_copied, migration.events_total) else {
-        return "a store does not answer".to_owned();
+        if words.is_empty() {
+            words.push("a store does not answer".to_owned());
+        }
+        return words.join(", ");
     };
-    let mut words = vec![format!("{} of {} events", count(copied), count(total))];
+    words.push(format!("{} of {} events", count(copied), count(total)));
     if let Some(rate) = migration.rate_events_per_s.filter(|rate| *rate > 0.0) {
         words.push(format!("{rate:.0} events/s"));
     }

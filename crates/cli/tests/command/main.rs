@@ -18,6 +18,7 @@ mod recovery;
 mod refusals;
 mod remote;
 mod remote_failures;
+mod screens;
 mod serve;
 #[allow(unreachable_pub, reason = "shared by the files of this test")]
 mod serving;

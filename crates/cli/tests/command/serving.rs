@@ -52,6 +52,28 @@ impl Serving {
         (status, serde_json::from_str(body).unwrap_or(Value::Null))
     }
 
+    /// The body of the answer to a GET, as it is.
+    pub fn text(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        let head =
+            format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.address);
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+    }
+
+    /// The value of the one series of this name that has this label, if it is there.
+    pub fn series(&self, name: &str, label: &str) -> Option<f64> {
+        let text = self.text("/metrics");
+        let is_it = |line: &&str| line.starts_with(&format!("{name}{{")) && line.contains(label);
+        let mut found = text.lines().filter(is_it);
+        let value = found.next().map(|line| line.rsplit_once(' ').unwrap().1.parse().unwrap());
+        assert!(found.next().is_none(), "{name} {label} is more than one series");
+        value
+    }
+
     /// Tells it to stop, and waits until it has.
     pub fn stop(self) {
         self.process.signal("TERM");

@@ -11,6 +11,7 @@ use rehome_domain::migration::{
 use rehome_domain::verification::{Level, ViolationType};
 
 use super::families::{MIRROR_BUCKETS, PAUSE_BUCKETS, VERIFICATION_BUCKETS};
+use super::{Reached, SEEN_FOR, Sighting};
 use crate::histogram::Histogram;
 use crate::signal::{CutoverPart, Signal, Way};
 
@@ -60,13 +61,6 @@ pub(super) enum Told {
     Elsewhere,
 }
 
-/// How far the copy is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Reached {
-    pub(super) source_seq: u64,
-    pub(super) target_seq: u64,
-}
-
 impl Reached {
     pub(super) fn lag(self) -> u64 {
         self.source_seq.saturating_sub(self.target_seq)
@@ -90,6 +84,8 @@ impl Reached {
 pub(super) struct Entry {
     pub(super) migration: Migration,
     pub(super) told: Told,
+    /// Another process drives it, or nobody does, and this one sees it from outside.
+    is_sighted: bool,
     /// Something was heard of it.
     touched: Timestamp,
     stays: Vec<Stay>,
@@ -120,6 +116,7 @@ impl Entry {
         Self {
             migration: migration.clone(),
             told: Told::Elsewhere,
+            is_sighted: false,
             touched: now,
             stays: vec![Stay { phase, from, until: None }],
             reached: None,
@@ -147,6 +144,12 @@ impl Entry {
 
     /// This process tells where the migration stands.
     pub(super) fn is_told(&self) -> bool {
+        self.told != Told::Elsewhere || self.is_sighted
+    }
+
+    /// What was counted here is all that was, or nobody counts: then also a 0 tells something. What a
+    /// command counts that drives it is not known here.
+    pub(super) fn is_counted(&self) -> bool {
         self.told != Told::Elsewhere
     }
 
@@ -219,6 +222,26 @@ impl Entry {
         self.read_back_seq = read_back_seq.or(self.read_back_seq);
     }
 
+    fn sighted(&mut self, sighting: &Sighting<'_>, now: Timestamp) {
+        self.told = if sighting.held { Told::Elsewhere } else { Told::ByAnyone };
+        self.is_sighted = true;
+        self.update(sighting.migration, now);
+        if let Some(log) = sighting.log {
+            self.stays = timeline(log.iter().map(|entry| (entry.at, &entry.fact)));
+        }
+        if let Some(reached) = sighting.reached {
+            self.get_to(reached, None, now);
+        }
+    }
+
+    /// What was seen from outside too long ago is not shown as if it were so now.
+    fn forget_old_numbers(&mut self, now: Timestamp) {
+        if self.is_sighted && !self.phase().is_terminal() {
+            let seen_for = i64::try_from(SEEN_FOR.as_micros()).unwrap_or(i64::MAX);
+            self.reached.take_if(|reached| now.micros() - reached.at.micros() > seen_for);
+        }
+    }
+
     fn count(&mut self, attempt: Attempt) {
         self.attempts[attempt as usize] += 1;
     }
@@ -284,6 +307,7 @@ impl Book {
     /// Forgets what is over for longer than `retention`.
     pub(super) fn forget(&mut self, now: Timestamp, retention: Duration) {
         self.entries.retain(|_, entry| {
+            entry.forget_old_numbers(now);
             entry.is_past = entry.is_expired(now, retention);
             !entry.is_past || entry.keeps_window()
         });
@@ -298,6 +322,7 @@ impl Book {
                 entry.stays = timeline(log.iter().map(|entry| (entry.at, &entry.fact)));
                 entry.migration = (*migration).clone();
                 entry.told = Told::Here;
+                entry.is_sighted = false;
                 entry.last_progress = now;
                 entry.takeovers += u64::from(*taken_over);
                 if migration.state.phase() == Phase::DualWrite {
@@ -335,7 +360,7 @@ impl Book {
                 }
             }
             Signal::Progress { migration, way, source_seq, target_seq, read_back_seq } => {
-                let reached = Reached { source_seq: *source_seq, target_seq: *target_seq };
+                let reached = Reached { source_seq: *source_seq, target_seq: *target_seq, at: now };
                 match way {
                     Way::There => {
                         self.entry(migration, now).get_to(reached, *read_back_seq, now);
@@ -382,6 +407,24 @@ impl Book {
                 entry.violated(violation.kind, 1);
                 entry.open_violations = entry.open_violations.max(1);
             }
+        }
+    }
+
+    /// See [`super::Metrics::sighted`].
+    pub(super) fn sighted(&mut self, sighting: &Sighting<'_>, now: Timestamp) {
+        let driven = |entry: &Entry| entry.told == Told::Here;
+        if !self.entries.get(&sighting.migration.id).is_some_and(driven) {
+            self.entry(sighting.migration, now).sighted(sighting, now);
+        }
+    }
+
+    /// See [`super::Metrics::driven_by_another_server`].
+    pub(super) fn unsighted(&mut self, id: MigrationId) {
+        if let Some(entry) = self.entries.get_mut(&id)
+            && entry.told != Told::Here
+        {
+            entry.told = Told::Elsewhere;
+            entry.is_sighted = false;
         }
     }
 

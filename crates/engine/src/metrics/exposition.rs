@@ -98,7 +98,7 @@ impl Scene {
     /// Those of whose cutovers and verifications there is something to tell: from the dual write on,
     /// also that there was none; where another process drives, what happened here.
     fn counted(&self, here: fn(&Entry) -> bool) -> impl Iterator<Item = (&Names, &Entry)> {
-        self.entries().filter(move |(_, e)| e.is_told() && e.has_mirrored() || here(e))
+        self.entries().filter(move |(_, e)| e.is_counted() && e.has_mirrored() || here(e))
     }
 
     fn progress(&self, out: &mut Out<'_>) -> fmt::Result {
@@ -132,7 +132,7 @@ impl Scene {
         });
         out.write(f::READ_BACK_LAG, unread)?;
         let counted = |count: fn(&Entry) -> u64| {
-            let worth = move |(_, e): &(&Names, &Entry)| e.is_told() || count(e) > 0;
+            let worth = move |(_, e): &(&Names, &Entry)| e.is_counted() || count(e) > 0;
             self.entries().filter(worth).map(move |(n, e)| ([&*n.id], count(e) as f64))
         };
         out.write(f::TAKEOVERS, counted(|e| e.takeovers))?;
@@ -175,7 +175,7 @@ impl Scene {
         out.write_histograms(f::PAUSE, pauses)?;
         out.write(f::BLOCKED, self.blocked().iter().map(|(id, n)| ([&**id], *n as f64)))?;
         let attempts = self.entries().flat_map(|(n, e)| {
-            let told = e.is_told() && e.has_mirrored();
+            let told = e.is_counted() && e.has_mirrored();
             Attempt::ALL.into_iter().filter_map(move |attempt| {
                 let times = e.attempts(attempt);
                 (told || times > 0).then(|| ([&*n.id, attempt.as_str()], times as f64))
@@ -219,7 +219,7 @@ impl Scene {
         });
         out.write_histograms(f::VERIFICATION, verifications)?;
         let violations = self.entries().flat_map(|(n, e)| {
-            let told = e.is_told() && e.has_mirrored();
+            let told = e.is_counted() && e.has_mirrored();
             VIOLATION_TYPES.into_iter().filter_map(move |kind| {
                 let times = e.violations(kind);
                 (told || times > 0).then(|| ([&*n.id, kind.as_str()], times as f64))
@@ -258,6 +258,7 @@ impl Scene {
         out.write(f::STORE_UP, around.stores.iter().map(|(id, is)| ([&**id], up(*is))))?;
         out.write(f::CONTROL_UP, around.control_plane.into_iter().map(|is| ([], up(is))))?;
         out.write(f::BUILD, [([&*around.version], 1.0)].into_iter())?;
+        out.write(f::PROCESS, [([&*around.process], 1.0)].into_iter())?;
         out.write(f::CPU, [([], around.cpu_seconds)].into_iter())?;
         out.write(f::RESIDENT, [([], around.resident_bytes as f64)].into_iter())?;
         out.write(f::STARTED, [([], around.started)].into_iter())

@@ -26,7 +26,9 @@ impl Kind {
 /// Which process tells a family's series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ToldBy {
-    /// The process that drives the migration; of one that nobody drives, every process that serves.
+    /// The process that drives the migration, if it serves; else every process that serves, as it sees it.
+    Server,
+    /// The process that drives the migration, if it serves.
     Driver,
     /// The process in which it happened.
     WhereItHappened,
@@ -39,6 +41,7 @@ pub enum ToldBy {
 impl ToldBy {
     const fn as_str(self) -> &'static str {
         match self {
+            Self::Server => "the lease holder; of a migration that no server drives, each server",
             Self::Driver => "the lease holder",
             Self::WhereItHappened => "the process where it happened",
             Self::EachRouter => "each router",
@@ -83,7 +86,7 @@ impl Family {
 }
 
 use Kind::{Counter, Gauge, Histogram};
-use ToldBy::{Driver, EachProcess, EachRouter, WhereItHappened};
+use ToldBy::{Driver, EachProcess, EachRouter, Server, WhereItHappened};
 
 const MIGRATION: &[&str] = &["migration_id"];
 const BOTH: &[&str] = &["migration_id", "tenant_id"];
@@ -102,42 +105,42 @@ pub(super) const STATE: Family = Family::new(
     "migration_state",
     Gauge,
     BOTH,
-    Driver,
+    Server,
     "Current state: 0 pending, 1 bulk_copy, 2 dual_write, 3 cutover_paused, 4 migrated, 5 failed, 6 rolled_back, 7 paused",
 );
 pub(super) const PERCENT: Family = Family::new(
     "migration_progress_percent",
     Gauge,
     BOTH,
-    Driver,
+    Server,
     "Part of the history that is in the target, 0 to 100",
 );
 pub(super) const COPIED: Family = Family::new(
     "migration_events_copied",
     Counter,
     BOTH,
-    Driver,
+    Server,
     "Events of the history that are in the target; goes on where it was when another process takes over",
 );
 pub(super) const TOTAL: Family = Family::new(
     "migration_events_total",
     Gauge,
     BOTH,
-    Driver,
+    Server,
     "Events of the history that have to be in the target",
 );
 pub(super) const DURATION: Family = Family::new(
     "migration_duration_seconds",
     Gauge,
     &["migration_id", "phase"],
-    Driver,
+    Server,
     "Time spent in each phase so far, in seconds; ticks while the phase lasts",
 );
 pub(super) const INFO: Family = Family::new(
     "migration_info",
     Gauge,
     &["migration_id", "tenant_id", "source_store", "target_store"],
-    Driver,
+    Server,
     "Always 1: from where to where the tenant moves",
 );
 pub(super) const BYTES: Family = Family::new(
@@ -158,7 +161,7 @@ pub(super) const LAST_PROGRESS: Family = Family::new(
     "migration_last_progress_timestamp_seconds",
     Gauge,
     BOTH,
-    Driver,
+    Server,
     "When the target last got further, or the phase was entered or resumed: Unix time in seconds",
 );
 pub(super) const READ_BACK_LAG: Family = Family::new(
@@ -229,7 +232,7 @@ pub(super) const SYNC_LAG: Family = Family::new(
     "dual_write_sync_lag_events",
     Gauge,
     TENANT,
-    Driver,
+    Server,
     "Events that the target is behind; only in dual_write and in the cutover",
 );
 // Cutover.
@@ -336,6 +339,13 @@ pub(super) const BUILD: Family = Family::new(
     EachProcess,
     "Always 1: the version of rehome",
 );
+pub(super) const PROCESS: Family = Family::new(
+    "rehome_process_info",
+    Gauge,
+    &["process"],
+    EachProcess,
+    "Always 1: the name under which the process holds leases",
+);
 pub(super) const CPU: Family = Family::new(
     "process_cpu_seconds",
     Counter,
@@ -394,6 +404,7 @@ pub const FAMILIES: &[Family] = &[
     STORE_UP,
     CONTROL_UP,
     BUILD,
+    PROCESS,
     CPU,
     RESIDENT,
     STARTED,
@@ -412,6 +423,12 @@ pub fn reference() -> String {
          Several processes share a deployment: gauges of a migration are told by whoever holds its lease, so \
          aggregate with `max by (migration_id, tenant_id)`; what each router tells about its own appends adds \
          up with `sum by`.\n\n\
+         A command that drives a migration (`rehome --local migration start`) serves no metrics: each server \
+         exports the state, the progress, the lag and the durations of a migration that no server drives, from \
+         the control plane and the two ledgers, read every second. While a store does not answer, its last \
+         known length counts, so the lag of a target that hangs goes on growing; when neither store has \
+         answered for 60 seconds the numbers end and the state stays. Of two servers both export such a \
+         migration: take `max by`, also of `migration_events_copied_total`.\n\n\
          | Metric | Type | Labels | Told by | Meaning |\n|---|---|---|---|---|\n",
     );
     for family in FAMILIES {

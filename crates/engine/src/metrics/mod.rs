@@ -16,12 +16,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rehome_domain::event::Timestamp;
+use rehome_domain::ids::MigrationId;
+use rehome_domain::migration::Migration;
+use rehome_ports::LogEntry;
 use rehome_ports::clock::Clock;
 
 use crate::appends::Appends;
 use crate::signal::{Observer, Signal};
 use book::Book;
 pub use families::{FAMILIES, Family, Kind, ToldBy, reference};
+
+/// How long the numbers of a migration that is seen from outside stay while neither store answers.
+pub const SEEN_FOR: Duration = Duration::from_secs(60);
 
 /// How long the series of a migration stay after it ended.
 pub const RETENTION: Duration = Duration::from_secs(15 * 60);
@@ -60,6 +66,8 @@ impl Format {
 pub struct Surroundings {
     /// The version of the program.
     pub version: String,
+    /// The name under which the process holds leases.
+    pub process: String,
     /// User and system time of the process, in seconds.
     pub cpu_seconds: f64,
     /// Memory of the process, in bytes.
@@ -70,6 +78,31 @@ pub struct Surroundings {
     pub stores: Vec<(String, bool)>,
     /// Whether the control plane answered; `None`: it was not asked yet.
     pub control_plane: Option<bool>,
+}
+
+/// A migration that no process that serves drives, as a process that serves sees it from outside: by the
+/// control plane and the ledgers.
+#[derive(Clone, Copy, Debug)]
+pub struct Sighting<'a> {
+    /// Its row.
+    pub migration: &'a Migration,
+    /// All that was recorded of it; given when the phase is another one than at the sighting before.
+    pub log: Option<&'a [LogEntry]>,
+    /// Another process holds its lease.
+    pub held: bool,
+    /// How far it is; `None`: as last known.
+    pub reached: Option<Reached>,
+}
+
+/// How far a migration is, by the ledgers of its two stores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reached {
+    /// Length of the authority's history.
+    pub source_seq: u64,
+    /// Length of the replica's.
+    pub target_seq: u64,
+    /// When one of the two stores answered last.
+    pub at: Timestamp,
 }
 
 /// The metrics of one process. Cheap to clone.
@@ -109,6 +142,17 @@ impl Metrics {
             Format::OpenMetrics => open_metrics,
             Format::Text => text::from_open_metrics(&open_metrics),
         }
+    }
+
+    /// Takes over how a migration stands that this process does not drive: its series are as last seen,
+    /// its numbers at most [`SEEN_FOR`] old. Ignored while this process drives it.
+    pub fn sighted(&self, sighting: &Sighting<'_>) {
+        lock(&self.0.book).sighted(sighting, self.0.clock.now());
+    }
+
+    /// Another process that serves drives the migration, and exports its series.
+    pub fn driven_by_another_server(&self, id: MigrationId) {
+        lock(&self.0.book).unsighted(id);
     }
 
     /// When somebody last asked for the series.

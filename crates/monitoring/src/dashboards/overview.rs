@@ -91,7 +91,7 @@ fn progress() -> Vec<Panel> {
             .none("no migration"),
         Panel::lines("Events Copied Rate", "Events of the history that reach the target, per second.")
             .query(
-                "sum by (migration_id, tenant_id) (rate(migration_events_copied_total{tenant_id=~\"$tenant\",migration_id=~\"$migration\"}[5m])) or on () vector(0)",
+                "max by (migration_id, tenant_id) (rate(migration_events_copied_total{tenant_id=~\"$tenant\",migration_id=~\"$migration\"}[5m])) or on () vector(0)",
                 "{{migration_id}}",
             )
             .unit("cps"),

@@ -102,7 +102,8 @@ impl Source for Watched {
             // A look that fails is made again; the stream says nothing meanwhile.
             if let Ok((now, outcome)) = self.look().await {
                 self.over = outcome.is_some();
-                if self.over || self.last.as_ref() != Some(&now) {
+                let changed = self.last.as_ref().is_none_or(|last| now.is_changed_from(last));
+                if self.over || changed {
                     let piece = match &outcome {
                         Some(Err(problem)) => piece("problem", problem.document()),
                         Some(Ok(())) => piece("end", &now),

@@ -1,36 +1,45 @@
 //! What the pages show, gathered.
 
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
 use rehome_api::{Checklist, ChecklistPhase};
 use rehome_app::{AppError, Deployment};
 use rehome_domain::ids::MigrationId;
 use rehome_ports::clock::{Clock as _, SystemClock};
+use tokio::time::timeout;
 
 use super::pages::migration::View;
 use super::pages::overview::{Overview, Store};
 
+/// Longest that the overview waits for the list.
+const LIST_WITHIN: Duration = Duration::from_secs(1);
 /// Migrations on the overview.
 const LISTED: usize = 50;
 
 pub(super) async fn overview(deployment: &Deployment) -> Result<Overview, AppError> {
-    let migrations = deployment.migrations(None, None, None, LISTED + 1).await;
-    let reachable = deployment.reachable();
-    let ups = reachable.stores();
+    let (migrations, silent, health, firing) = tokio::join!(
+        timeout(LIST_WITHIN, deployment.migrations(None, None, None, LISTED + 1)),
+        deployment.silent_stores(),
+        deployment.health(),
+        deployment.firing()
+    );
     let config = deployment.config();
     let stores = config.stores.iter().map(|store| Store {
         id: store.id.to_string(),
         url: store.url.to_string(),
         default: store.id == config.default_store,
-        up: ups.iter().find(|(id, _)| *id == store.id).map(|(_, up)| *up),
+        silent_since: silent.get(&store.id).copied(),
     });
     let mut migrations = match migrations {
-        Ok(migrations) => migrations,
-        // The health says so; what is listed is nothing.
-        Err(error) if error.kind() == rehome_app::Kind::Failed => Vec::new(),
-        Err(error) => return Err(error),
+        Ok(Ok(migrations)) => migrations,
+        // The control plane does not answer. The health says so; what is listed is nothing.
+        Err(_) => Vec::new(),
+        Ok(Err(error)) if error.kind() == rehome_app::Kind::Failed => Vec::new(),
+        Ok(Err(error)) => return Err(error),
     };
     let more = migrations.len() > LISTED;
     migrations.truncate(LISTED);
-    let (health, firing) = tokio::join!(deployment.health(), deployment.firing());
     Ok(Overview { migrations, more, stores: stores.collect(), health, firing })
 }
 
@@ -41,13 +50,9 @@ pub(super) async fn checklists(
 ) -> Result<Vec<Checklist>, AppError> {
     let migration = deployment.migration(id).await?;
     let over = ["migrated", "failed", "rolled_back"].contains(&migration.state.as_str());
-    let mut lists = Vec::new();
-    for phase in ChecklistPhase::ALL {
-        if over || phase != ChecklistPhase::After {
-            lists.push(deployment.checklist(phase, Some(id)).await?);
-        }
-    }
-    Ok(lists)
+    let phases = ChecklistPhase::ALL.into_iter();
+    let phases = phases.filter(|phase| over || *phase != ChecklistPhase::After);
+    try_join_all(phases.map(|phase| deployment.checklist(phase, Some(id)))).await
 }
 
 pub(super) async fn migration(deployment: &Deployment, id: MigrationId) -> Result<View, AppError> {
@@ -63,11 +68,7 @@ pub(super) async fn migration(deployment: &Deployment, id: MigrationId) -> Resul
     }
     let holder = deployment.lease(id).await?;
     let tenant = rehome_domain::ids::TenantId::new(migration.tenant_id);
-    let can_return = migration.state == "migrated"
-        && deployment.tenant(tenant).await.is_ok_and(|tenant| {
-            let last = tenant.migration.is_some_and(|last| last.id == migration.id);
-            tenant.rollback_window_open && last
-        });
+    let can_return = migration.state == "migrated" && deployment.can_return(id, tenant).await?;
     Ok(View {
         options: deployment.migration_options(id).await?,
         here: holder.as_deref() == Some(deployment.holder()),

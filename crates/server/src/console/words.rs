@@ -55,6 +55,12 @@ pub(super) fn time(at: Time) -> String {
     }
 }
 
+/// The time of day, UTC, to the second.
+pub(super) fn clock(at: Time) -> String {
+    let text = time(at);
+    text.split_once(' ').map_or_else(|| text.clone(), |(_, clock)| clock.to_owned())
+}
+
 /// The first piece of an id, for narrow places; the whole id is its title.
 pub(super) fn short(id: &str) -> &str {
     id.split('-').next().unwrap_or(id)
@@ -87,5 +93,6 @@ mod tests {
         let lengths = [0.0, 59.6, 3_661.0, 90_000.0, 86_400.0].map(seconds);
         assert_eq!(lengths, ["0 s", "1 min", "1 h 1 min", "1 d 1 h", "1 d"]);
         assert_eq!(time(Time(0)), "1970-01-01 00:00:00");
+        assert_eq!(clock(Time(43_390_000_000)), "12:03:10");
     }
 }

@@ -95,7 +95,8 @@ impl Remote {
                 let now: Migration = self.parse(&event.data)?;
                 let over = event.name == "end";
                 // After a lost connection the same is told again.
-                let go_on = last.as_ref() == Some(&now) || seen(&now);
+                let go_on =
+                    last.as_ref().is_some_and(|last| !now.is_changed_from(last)) || seen(&now);
                 if over || !go_on {
                     return Ok(now);
                 }

@@ -79,8 +79,14 @@ fn now(view: &View) -> Markup {
                 (None, true) => { p { strong { "Nobody works on it at the moment." } " A server or " code { "rehome migration resume" } " takes it over." } }
                 (None, false) => {}
             }
-            @if migration.progress_percent.is_none() {
-                p { strong { "A store does not answer" } ", so how far it is between " (source) " and " (target) " is not known." }
+            @for (store, since) in migration.unanswered() {
+                p {
+                    strong { "Store " (store) " does not answer since " (words::clock(since)) " UTC." }
+                    @if migration.progress_percent.is_some() { " Its numbers are as last seen." }
+                }
+            }
+            @if migration.progress_percent.is_none() && (works || migration.state == "paused") {
+                p { "How far it is between " (source) " and " (target) " is not known." }
             }
         }
     }
@@ -115,7 +121,9 @@ fn actions(view: &View, viewer: &Viewer) -> Markup {
         @if !fitting.is_empty() {
             section aria-label="Actions" class="actions" {
                 @for (index, action) in fitting.iter().enumerate() {
-                    @let class = if *action == Action::Abort { "button risky" } else if index == 0 { "button first" } else { "button" };
+                    // No switch is proposed to a store that does not answer.
+                    @let proposed = index == 0 && (*action != Action::CutOver || view.migration.unanswered().is_empty());
+                    @let class = if *action == Action::Abort { "button risky" } else if proposed { "button first" } else { "button" };
                     a class=(class) href={ "/console/migrations/" (id) "/" (action.as_str()) } { (action.label()) }
                 }
             }
@@ -188,12 +196,28 @@ fn numbers(view: &View) -> Markup {
             }
             dl class="numbers" {
                 div { dt { "In the target" } dd { (words::known(migration.events_copied)) " of " (words::known(migration.events_total)) } }
-                div { dt { "Behind, events" } dd { @if moving { (words::known(migration.sync_lag_events)) } @else { "–" } } }
+                div { dt { "Behind, events" } dd {
+                    @if moving { (words::known(migration.sync_lag_events)) } @else { "–" }
+                    @if moving && migration.sync_lag_events.is_some() { (last_seen(migration)) }
+                } }
                 div { dt { "Rate" } dd { @match last.filter(|_| moving) { Some(last) => { (words::rate(last.rate)) } None => { "–" } } } }
                 div { dt { "Left" } dd { @match migration.eta_seconds.filter(|_| migration.state == "bulk_copy") { Some(eta) => { (words::seconds(eta)) } None => { "–" } } } }
                 div { dt { "Read back and proven" } dd { (words::known(migration.read_back_seq)) } }
                 div { dt { "Since the copy began" } dd { (words::seconds(took)) } }
                 div { dt { "Writers waiting here" } dd { (words::count(last.map_or(0, |last| last.waiting))) } }
+            }
+        }
+    }
+}
+
+/// How old a lag is that is inferred: what the one store has more than the other was last seen to have.
+fn last_seen(migration: &Migration) -> Markup {
+    let target = migration.target_unanswered_since.and(migration.target_last_seen_at);
+    let source = migration.source_unanswered_since.and(migration.source_last_seen_at);
+    html! {
+        @for (store, at) in [("target", target), ("source", source)] {
+            @if let Some(at) = at {
+                small class="soft" { " " (store) " last seen " (words::clock(at)) " UTC" }
             }
         }
     }

@@ -1,7 +1,7 @@
 //! All migrations and stores at a glance.
 
 use maud::{Markup, html};
-use rehome_api::{HealthReport, HealthStatus, Migration};
+use rehome_api::{HealthReport, HealthStatus, Migration, Time};
 use rehome_app::monitoring::{Firing, FiringAlert};
 use uuid::Uuid;
 
@@ -14,8 +14,8 @@ pub(in crate::console) struct Store {
     pub(in crate::console) id: String,
     pub(in crate::console) url: String,
     pub(in crate::console) default: bool,
-    /// `None`: it was not asked yet.
-    pub(in crate::console) up: Option<bool>,
+    /// Since when it does not answer; `None`: it answers.
+    pub(in crate::console) silent_since: Option<Time>,
 }
 
 /// What the overview shows.
@@ -152,6 +152,9 @@ fn row(migration: &Migration) -> Markup {
             }
             td class="number" data-label="Behind" {
                 @if moving { (words::known(migration.sync_lag_events)) } @else { "–" }
+                @for (store, since) in migration.unanswered() {
+                    small class="soft" { " " (store) " does not answer since " (words::clock(since)) " UTC" }
+                }
             }
             td class="number" data-label="Left" {
                 @match migration.eta_seconds.filter(|_| migration.state == "bulk_copy") {
@@ -175,10 +178,11 @@ fn stores(overview: &Overview) -> Markup {
                             td data-label="Store" { (store.id) @if store.default { " " span class="soft" { "(new tenants go here)" } } }
                             td class="mono" data-label="Where" { (store.url) }
                             td data-label="State" {
-                                @match store.up {
-                                    Some(true) => { span class="badge good" { "answers" } }
-                                    Some(false) => { span class="badge bad" { "does not answer" } }
-                                    None => { span class="badge still" { "not asked yet" } }
+                                @match store.silent_since {
+                                    None => { span class="badge good" { "answers" } }
+                                    Some(since) => {
+                                        span class="badge bad" { "does not answer" } " since " (words::clock(since)) " UTC"
+                                    }
                                 }
                             }
                         }

@@ -1,0 +1,458 @@
+//! The last answers of the stores, with their ages. Every screen that shows what a store holds asks here,
+//! so that no screen waits for a store that does not answer.
+//!
+//! ```text
+//! screen ──▶ ask ──▶ task: the store's own call ──▶ last answer ──▶ every later screen
+//!             │                                         ▲
+//!             └── waits for `patience`, then shows ─────┘
+//! ```
+//!
+//! A question is a task of its own: it outlives the screen that asked, and its answer is the last known
+//! one for all. A store that answers is asked anew each time, so a screen is never older than it has to
+//! be. While a question is open for longer than `patience`, nothing more is asked of that store, and
+//! screens show what is last known at once.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rehome_domain::event::Timestamp;
+use rehome_domain::ids::{StoreId, TenantId};
+use rehome_domain::ledger::Ledger;
+use rehome_engine::{Stores, UnknownStore};
+use rehome_ports::clock::Clock;
+use rehome_ports::{LedgerStore, StoreError, StoreReport};
+use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, timeout_at};
+
+/// How long a command waits for a store: within 2 s it reports that the store does not answer.
+const PATIENCE_OF_A_COMMAND: Duration = Duration::from_millis(1_500);
+/// How long a screen of a server waits: with two stores in turn it answers within 300 ms.
+const PATIENCE_OF_A_SERVER: Duration = Duration::from_millis(120);
+/// A question that is open for longer means that the store does not answer.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
+/// A tenant that there is not: to ask for its ledger is one look into an index.
+const NOBODY: TenantId = TenantId::new(uuid::Uuid::nil());
+/// Questions to one store at a time.
+const SIDE_BY_SIDE: usize = 8;
+/// Ledgers remembered of one store; the one that was seen longest ago makes room.
+const LEDGERS_MAX: usize = 10_000;
+
+/// The stores of a deployment, as they last answered.
+pub(crate) struct StoreWatch {
+    known: Stores,
+    stores: BTreeMap<StoreId, Arc<Watched>>,
+    /// In milliseconds.
+    patience: AtomicU64,
+}
+
+/// What is last known, and how well.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Sight<T> {
+    /// The last answer and when it came; `None`: there never was one.
+    pub(crate) last: Option<(T, Timestamp)>,
+    /// Why it is not of this moment; `None`: it is, or the store is only slow.
+    pub(crate) unanswered: Option<Unanswered>,
+}
+
+impl<T> Sight<T> {
+    pub(crate) fn map<U>(self, change: impl FnOnce(T) -> U) -> Sight<U> {
+        let last = self.last.map(|(value, at)| (change(value), at));
+        Sight { last, unanswered: self.unanswered }
+    }
+
+    /// The answer, whatever its age.
+    pub(crate) fn value(&self) -> Option<&T> {
+        self.last.as_ref().map(|(value, _)| value)
+    }
+
+    /// When it came.
+    pub(crate) fn at(&self) -> Option<Timestamp> {
+        self.last.as_ref().map(|(_, at)| *at)
+    }
+}
+
+/// A store does not answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Unanswered {
+    store: StoreId,
+    /// Since when: the first question without an answer.
+    pub(crate) since: Timestamp,
+    /// Its own words, if it gave any.
+    error: Option<String>,
+}
+
+impl Unanswered {
+    /// A sentence that names the store.
+    pub(crate) fn sentence(&self) -> String {
+        match &self.error {
+            Some(error) => error.clone(),
+            None => format!("store \"{}\" does not answer since {}", self.store, self.since()),
+        }
+    }
+}
+
+impl Unanswered {
+    /// It answered with an error, and is not merely silent.
+    pub(crate) const fn has_error(&self) -> bool {
+        self.error.is_some()
+    }
+
+    /// To the second.
+    fn since(&self) -> String {
+        let time = rehome_api::Time(self.since.micros()).to_string();
+        time.split_once('.').map_or_else(|| time.clone(), |(seconds, _)| format!("{seconds}Z"))
+    }
+}
+
+/// One store.
+struct Watched {
+    store: Arc<dyn LedgerStore>,
+    clock: Arc<dyn Clock>,
+    room: Arc<Semaphore>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Open questions, by number.
+    open: BTreeMap<u64, Open>,
+    asked: u64,
+    has_answered: bool,
+    /// Since the last answer: when the first question was asked that failed, and the last error.
+    failing: Option<(Timestamp, String)>,
+    ledgers: HashMap<TenantId, (Ledger, Timestamp)>,
+    report: Option<(StoreReport, Timestamp)>,
+}
+
+struct Open {
+    at: Timestamp,
+    since: Instant,
+    task: Option<AbortHandle>,
+}
+
+impl StoreWatch {
+    pub(crate) fn new(stores: &Stores, clock: &Arc<dyn Clock>) -> Self {
+        let watched = |store: &Arc<dyn LedgerStore>| {
+            let watched = Watched {
+                store: Arc::clone(store),
+                clock: Arc::clone(clock),
+                room: Arc::new(Semaphore::new(SIDE_BY_SIDE)),
+                state: Mutex::default(),
+            };
+            (store.id().clone(), Arc::new(watched))
+        };
+        Self {
+            known: stores.clone(),
+            stores: stores.iter().map(watched).collect(),
+            patience: AtomicU64::new(millis(PATIENCE_OF_A_COMMAND)),
+        }
+    }
+
+    /// From here on no screen waits longer than a server's may.
+    pub(crate) fn serve(&self) {
+        self.patience.store(millis(PATIENCE_OF_A_SERVER), Ordering::Relaxed);
+    }
+
+    /// How long a screen waits for one store.
+    fn patience(&self) -> Duration {
+        Duration::from_millis(self.patience.load(Ordering::Relaxed))
+    }
+
+    fn of(&self, id: &StoreId) -> Result<&Arc<Watched>, UnknownStore> {
+        self.known.get(id)?;
+        // The two have the same keys.
+        Ok(&self.stores[id])
+    }
+
+    /// The tenant's ledger in a store.
+    pub(crate) async fn ledger(
+        &self,
+        id: &StoreId,
+        tenant: TenantId,
+    ) -> Result<Sight<Ledger>, UnknownStore> {
+        let watched = self.of(id)?;
+        self.ledger_within(watched, tenant, self.patience_with(watched)).await
+    }
+
+    async fn ledger_within(
+        &self,
+        watched: &Arc<Watched>,
+        tenant: TenantId,
+        patience: Duration,
+    ) -> Result<Sight<Ledger>, UnknownStore> {
+        let store = Arc::clone(&watched.store);
+        let asked = async move { store.ledger(tenant).await };
+        let keep = move |state: &mut State, ledger: Ledger, at| state.keep(tenant, ledger, at);
+        let unanswered = watched.ask(patience, asked, keep).await;
+        let last = watched.lock().ledgers.get(&tenant).copied();
+        Ok(watched.sight(last, unanswered))
+    }
+
+    /// What a store reports of itself.
+    pub(crate) async fn report(&self, id: &StoreId) -> Result<Sight<StoreReport>, UnknownStore> {
+        let watched = self.of(id)?;
+        let store = Arc::clone(&watched.store);
+        let asked = async move { store.check().await };
+        let keep = |state: &mut State, report, at| state.report = Some((report, at));
+        let unanswered = watched.ask(self.patience_with(watched), asked, keep).await;
+        let last = watched.lock().report.clone();
+        Ok(watched.sight(last, unanswered))
+    }
+
+    /// Why a store does not answer now; `None`: it does, or is only slow.
+    pub(crate) async fn answers(&self, id: &StoreId) -> Result<Option<Unanswered>, UnknownStore> {
+        Ok(self.ledger(id, NOBODY).await?.unanswered)
+    }
+
+    /// The same before something is done for which the store has to answer: a store that is slow is waited
+    /// for.
+    pub(crate) async fn answers_in_time(
+        &self,
+        id: &StoreId,
+    ) -> Result<Option<Unanswered>, UnknownStore> {
+        let watched = self.of(id)?;
+        let patience = self.patience_with(watched).max(ANSWERS_WITHIN);
+        Ok(self.ledger_within(watched, NOBODY, patience).await?.unanswered)
+    }
+
+    /// A store that has never answered may have to be opened first.
+    fn patience_with(&self, watched: &Watched) -> Duration {
+        let is_new = !watched.lock().has_answered;
+        let patience = self.patience();
+        if is_new { patience.max(ANSWERS_WITHIN) } else { patience }
+    }
+}
+
+impl Drop for StoreWatch {
+    fn drop(&mut self) {
+        for watched in self.stores.values() {
+            for task in watched.lock().open.values().filter_map(|open| open.task.as_ref()) {
+                task.abort();
+            }
+        }
+    }
+}
+
+impl Watched {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks, unless a question is open for too long already; waits for the answer for `patience`. When
+    /// the question was asked, if it has no answer by then.
+    async fn ask<T: Send + 'static>(
+        self: &Arc<Self>,
+        patience: Duration,
+        question: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+        keep: impl FnOnce(&mut State, T, Timestamp) + Send + 'static,
+    ) -> Option<Timestamp> {
+        let (at, until) = (self.clock.now(), Instant::now() + patience);
+        if let Some(since) = self.stuck(patience) {
+            return Some(since);
+        }
+        let Ok(Ok(room)) = timeout_at(until, Arc::clone(&self.room).acquire_owned()).await else {
+            return Some(self.stuck(patience).unwrap_or(at));
+        };
+        let number = {
+            let mut state = self.lock();
+            state.asked += 1;
+            let number = state.asked;
+            state.open.insert(number, Open { at, since: Instant::now(), task: None });
+            number
+        };
+        let this = Arc::clone(self);
+        let mut task = tokio::spawn(async move {
+            let closed = Closed { watched: &this, number };
+            let answer = question.await;
+            let now = this.clock.now();
+            let mut state = this.lock();
+            match answer {
+                Ok(answer) => {
+                    state.failing = None;
+                    state.has_answered = true;
+                    keep(&mut state, answer, now);
+                }
+                Err(error) => {
+                    let since = state.failing.take().map_or(at, |(since, _)| since);
+                    state.failing = Some((since, error.to_string()));
+                }
+            }
+            drop(state);
+            drop((closed, room));
+        });
+        if let Some(open) = self.lock().open.get_mut(&number) {
+            open.task = Some(task.abort_handle());
+        }
+        match timeout_at(until, &mut task).await {
+            Ok(_) => None,
+            Err(_) => Some(at),
+        }
+    }
+
+    /// When the oldest question was asked that is open for longer than `for_long`.
+    fn stuck(&self, for_long: Duration) -> Option<Timestamp> {
+        let state = self.lock();
+        let open = state.open.values().filter(|open| open.since.elapsed() >= for_long);
+        open.map(|open| open.at).min()
+    }
+
+    /// What to make of the last answer. `asked`: when the question was asked that has no answer.
+    fn sight<T>(&self, last: Option<(T, Timestamp)>, asked: Option<Timestamp>) -> Sight<T> {
+        let failing = self.lock().failing.clone();
+        let stuck = self.stuck(ANSWERS_WITHIN);
+        let store = self.store.id().clone();
+        let unanswered = match (failing, stuck) {
+            (Some((since, _)), Some(_)) => Some(Unanswered { store, since, error: None }),
+            (Some((since, error)), None) => Some(Unanswered { store, since, error: Some(error) }),
+            (None, Some(since)) => Some(Unanswered { store, since, error: None }),
+            // What was never seen cannot be shown, and a reader should learn why.
+            (None, None) if last.is_none() => {
+                asked.map(|since| Unanswered { store, since, error: None })
+            }
+            (None, None) => None,
+        };
+        Sight { last, unanswered }
+    }
+}
+
+impl State {
+    fn keep(&mut self, tenant: TenantId, ledger: Ledger, at: Timestamp) {
+        if self.ledgers.len() >= LEDGERS_MAX && !self.ledgers.contains_key(&tenant) {
+            let oldest = self.ledgers.iter().min_by_key(|(_, (_, at))| *at).map(|(id, _)| *id);
+            oldest.map(|oldest| self.ledgers.remove(&oldest));
+        }
+        // Two questions may be answered in another order than they were asked.
+        let newer = |(before, _): &(Ledger, Timestamp)| (before.epoch, before.head.seq);
+        let last = self.ledgers.entry(tenant).or_insert((ledger, at));
+        if newer(last) <= (ledger.epoch, ledger.head.seq) || last.1 < at {
+            *last = (ledger, at);
+        }
+    }
+}
+
+/// A question that is over, however it ended.
+struct Closed<'a> {
+    watched: &'a Watched,
+    number: u64,
+}
+
+impl Drop for Closed<'_> {
+    fn drop(&mut self) {
+        self.watched.lock().open.remove(&self.number);
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use rehome_ports::fault::{FaultyStore, Script, StoreOp};
+    use rehome_ports::memory::MemoryStore;
+    use uuid::Uuid;
+
+    use super::*;
+
+    const TENANT: TenantId = TenantId::new(Uuid::from_u128(1));
+
+    /// The wall clock, by the test's own time.
+    struct TestClock(Instant);
+
+    impl Clock for TestClock {
+        fn now(&self) -> Timestamp {
+            let micros = i64::try_from(self.0.elapsed().as_micros()).unwrap();
+            Timestamp::from_micros(1_800_000_000_000_000 + micros)
+        }
+    }
+
+    fn watch() -> (StoreWatch, Arc<Script>, StoreId) {
+        let id: StoreId = "a".parse().unwrap();
+        let clock: Arc<dyn Clock> = Arc::new(TestClock(Instant::now()));
+        let script = Script::new();
+        let inner = Arc::new(MemoryStore::new(id.clone(), Arc::clone(&clock)));
+        let store = Arc::new(FaultyStore::new(inner, Arc::clone(&script)));
+        let stores = Stores::new([store as Arc<dyn LedgerStore>], id.clone()).unwrap();
+        let watch = StoreWatch::new(&stores, &clock);
+        watch.serve();
+        (watch, script, id)
+    }
+
+    async fn seen(watch: &StoreWatch, id: &StoreId) -> (Sight<Ledger>, Duration) {
+        let began = Instant::now();
+        let sight = watch.ledger(id, TENANT).await.unwrap();
+        (sight, began.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_answers_is_asked_each_time() {
+        let (watch, script, id) = watch();
+        for asked in 1..=3 {
+            let (sight, _) = seen(&watch, &id).await;
+            assert!(sight.last.is_some() && sight.unanswered.is_none(), "{sight:?}");
+            assert_eq!(script.calls(StoreOp::Ledger), asked);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_hangs_is_waited_for_once_and_shown_as_last_seen() {
+        let (watch, script, id) = watch();
+        let (before, _) = seen(&watch, &id).await;
+        script.slow(StoreOp::Ledger, Duration::from_secs(3_600));
+        let asked_at = watch.of(&id).unwrap().clock.now();
+        let (sight, took) = seen(&watch, &id).await;
+        assert_eq!((sight, took), (before.clone(), PATIENCE_OF_A_SERVER), "slow is not silent");
+        let (sight, took) = seen(&watch, &id).await;
+        assert_eq!((sight, took), (before.clone(), Duration::ZERO));
+        tokio::time::sleep(ANSWERS_WITHIN).await;
+        let (sight, took) = seen(&watch, &id).await;
+        assert_eq!((sight.last, took), (before.last, Duration::ZERO));
+        let unanswered = sight.unanswered.unwrap();
+        assert_eq!(unanswered.since, asked_at);
+        assert!(unanswered.sentence().starts_with("store \"a\" does not answer since 2027-01-15T"));
+        assert_eq!(script.calls(StoreOp::Ledger), 2, "nothing more is asked of it");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_was_never_seen_and_hangs_is_named() {
+        let (watch, script, id) = watch();
+        script.slow(StoreOp::Ledger, Duration::from_secs(3_600));
+        let (sight, took) = seen(&watch, &id).await;
+        // It may have had to be opened.
+        assert_eq!((sight.last, took), (None, ANSWERS_WITHIN));
+        assert!(sight.unanswered.is_some());
+        assert_eq!(seen(&watch, &id).await.1, Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_answers_again_is_fresh_at_once() {
+        let (watch, script, id) = watch();
+        seen(&watch, &id).await;
+        script.down_for(StoreOp::Ledger);
+        let (first, _) = seen(&watch, &id).await;
+        let first = first.unanswered.unwrap();
+        assert!(first.has_error());
+        tokio::time::sleep(Duration::from_secs(7)).await;
+        let (later, _) = seen(&watch, &id).await;
+        assert_eq!(later.unanswered.unwrap().since, first.since, "since the first failure");
+        script.heal();
+        let (sight, _) = seen(&watch, &id).await;
+        assert_eq!(sight.unanswered, None);
+        assert_eq!(sight.at(), Some(watch.of(&id).unwrap().clock.now()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_screens_ask_few_questions_of_a_store_that_hangs() {
+        let (watch, script, id) = watch();
+        seen(&watch, &id).await;
+        script.slow(StoreOp::Ledger, Duration::from_secs(3_600));
+        let began = Instant::now();
+        let screens = (0..100_u128).map(|n| watch.ledger(&id, TenantId::new(Uuid::from_u128(n))));
+        futures_util::future::join_all(screens).await;
+        assert_eq!(began.elapsed(), PATIENCE_OF_A_SERVER);
+        assert_eq!(script.calls(StoreOp::Ledger), 1 + SIDE_BY_SIDE as u64);
+    }
+}
