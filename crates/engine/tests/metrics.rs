@@ -20,7 +20,6 @@ use rehome_engine::metrics::{
 };
 use rehome_engine::verifier::{self, Request};
 use rehome_ports::ControlPlane as _;
-use rehome_ports::clock::Clock as _;
 use rehome_ports::fault::{ControlOp, StoreOp};
 use world::{Acked, Process, World, auto, for_a_while, manual, one};
 

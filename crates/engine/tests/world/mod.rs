@@ -55,7 +55,7 @@ pub struct World {
     pub a: Arc<MemoryStore>,
     pub b: Arc<MemoryStore>,
     pub control: Arc<MemoryControlPlane>,
-    clock: Arc<dyn Clock>,
+    pub clock: Arc<dyn Clock>,
 }
 
 pub fn store_id(name: &str) -> StoreId {
