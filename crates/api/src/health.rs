@@ -14,8 +14,8 @@ pub struct HealthReport {
     pub stuck_migrations: u64,
     /// Those in `dual_write` whose target is more than 1,000 events behind.
     pub high_sync_lag_count: u64,
-    /// Of the events that were to be mirrored in the last 5 minutes, the part that failed: 0 to 1; 0
-    /// without traffic.
+    /// Of the time in the last 5 minutes in which something was to be mirrored, the part in which the target
+    /// did not take it: 0 to 1; 0 without traffic.
     pub target_write_failure_rate: f64,
     /// A sentence for each reason.
     pub details: Vec<String>,

@@ -235,7 +235,7 @@ impl Deployment {
                 copied: target.min(source),
                 total: source,
                 lag: source.saturating_sub(target),
-                waiting: meter.as_ref().and_then(|meter| meter.waiting()).map_or(0, |w| w.appends),
+                waiting: self.engine().router().appends().kept_waiting(migration.tenant),
                 appends: meter.map(|meter| meter.durations(Outcome::Ok).snapshot()),
             };
             self.history().add(migration.id, &look);

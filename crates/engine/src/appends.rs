@@ -1,8 +1,12 @@
 //! What the appends of applications look like from this process: how long they took, how they ended,
 //! who waits. Counted by the router on its hot path, so without locks and without observers; read by
 //! whoever tells of it.
+//!
+//! An append counts as waiting from when it is handed in until its caller has the answer. How many wait is
+//! a number that each adds itself to; since when is known without a list of them, because a tenant's appends
+//! are committed in the order in which they came: the oldest is in the group under way.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,6 +17,7 @@ use rehome_ports::AppendError;
 use tokio::time::Instant;
 
 use crate::histogram::Histogram;
+use crate::router::RouteCache;
 
 /// Upper bounds, in seconds, of the buckets that appends are counted in.
 pub const APPEND_BUCKETS: &[f64] =
@@ -21,6 +26,12 @@ pub const APPEND_BUCKETS: &[f64] =
 /// Tenants that are counted by themselves. The one that has been silent longest makes room for
 /// a new one, and what it had counted goes to [`Appends::others`].
 const TENANTS_MAX: usize = 200;
+
+/// An append that has waited for so long is kept waiting by something.
+const NOTICED: Duration = Duration::from_secs(1);
+
+/// Who comes again within so long after the last had to go meets the same trouble.
+const AGAIN_WITHIN: Duration = Duration::from_secs(5);
 
 /// How an append ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,22 +95,34 @@ impl Outcome {
 pub struct Meter {
     durations: [Histogram; Outcome::ALL.len()],
     fenced: AtomicU64,
-    /// Whether `waiting` is worth a look.
-    any_waiting: AtomicBool,
-    waiting: Mutex<Option<Waiting>>,
+    /// Moments are kept as nanoseconds since then, and one more: 0 is none.
+    born: Instant,
+    /// Callers that have no answer yet.
+    waiting: AtomicU64,
+    /// When the oldest append of the group under way was handed in: what is behind it in the queue came
+    /// later. Between two groups: when the last one was gathered, and the queue was empty.
+    group_since: AtomicU64,
+    /// The group waits for a cutover.
+    group_paused: AtomicBool,
+    /// Those that are stored and wait for the mirror, by when they were handed in.
+    held: Mutex<BTreeMap<u64, u64>>,
+    /// When an append was acknowledged last.
+    acknowledged: AtomicU64,
+    /// When the first was handed in after that.
+    asked_since: AtomicU64,
+    /// When the last of those that waited was gone.
+    idle_since: AtomicU64,
     blocked_by: Mutex<Option<MigrationId>>,
     used: Mutex<Instant>,
 }
 
-/// Appends that wait.
+/// Appends that were handed in and have no answer yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Waiting {
-    /// How many.
+    /// How many: in the queue, with a store, behind a cutover, held for the mirror.
     pub appends: u64,
-    /// Since when the first of them waits.
+    /// When the first of them was handed in.
     pub since: Instant,
-    /// For a cutover; otherwise for a store that fails.
-    pub cutover: bool,
 }
 
 impl Meter {
@@ -107,8 +130,14 @@ impl Meter {
         Self {
             durations: std::array::from_fn(|_| Histogram::new(APPEND_BUCKETS)),
             fenced: AtomicU64::new(0),
-            any_waiting: AtomicBool::new(false),
-            waiting: Mutex::default(),
+            born: Instant::now(),
+            waiting: AtomicU64::new(0),
+            group_since: AtomicU64::new(0),
+            group_paused: AtomicBool::new(false),
+            held: Mutex::default(),
+            acknowledged: AtomicU64::new(0),
+            asked_since: AtomicU64::new(0),
+            idle_since: AtomicU64::new(0),
             blocked_by: Mutex::default(),
             used: Mutex::new(Instant::now()),
         }
@@ -125,9 +154,29 @@ impl Meter {
         self.fenced.load(Ordering::Relaxed)
     }
 
-    /// Who waits now.
+    /// Who waits now, whatever for: the queue, a store, the control plane, a cutover, the mirror. An
+    /// append that goes through at once waits for a moment too.
     pub fn waiting(&self) -> Option<Waiting> {
-        *lock(&self.waiting)
+        let appends = self.waiting.load(Ordering::Relaxed);
+        if appends == 0 {
+            return None;
+        }
+        let group = self.group_since.load(Ordering::Relaxed);
+        let held = lock(&self.held).first_key_value().map(|(since, _)| *since);
+        let since = [Some(group).filter(|since| *since > 0), held].into_iter().flatten().min();
+        let since = since.map_or_else(Instant::now, |since| self.moment(since));
+        Some(Waiting { appends, since })
+    }
+
+    /// For how long appends have been waiting and none was acknowledged; `None`: none waits. Those that
+    /// gave up and came again meanwhile do not make it shorter.
+    pub fn blocked_for(&self) -> Option<Duration> {
+        if self.waiting.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        let asked = self.asked_since.load(Ordering::Relaxed);
+        let since = asked.max(self.acknowledged.load(Ordering::Relaxed));
+        Some(self.moment(since).elapsed())
     }
 
     /// The migration whose cutover appends have waited for last.
@@ -135,7 +184,25 @@ impl Meter {
         *lock(&self.blocked_by)
     }
 
+    /// The appends under way were found to wait for a cutover.
+    fn is_paused(&self) -> bool {
+        self.group_paused.load(Ordering::Relaxed)
+    }
+
+    fn nanos(&self, at: Instant) -> u64 {
+        let since = at.saturating_duration_since(self.born).as_nanos();
+        u64::try_from(since).unwrap_or(u64::MAX).saturating_add(1)
+    }
+
+    fn moment(&self, nanos: u64) -> Instant {
+        self.born + Duration::from_nanos(nanos.saturating_sub(1))
+    }
+
     pub(crate) fn ended(&self, result: &Result<Appended, AppendError>, took: Duration) {
+        if result.is_ok() {
+            self.acknowledged.store(self.nanos(Instant::now()), Ordering::Relaxed);
+            self.asked_since.store(0, Ordering::Relaxed);
+        }
         self.durations(Outcome::of(result)).observe(took);
     }
 
@@ -143,38 +210,120 @@ impl Meter {
         self.fenced.fetch_add(appends, Ordering::Relaxed);
     }
 
-    /// So many wait, the first of them since it was handed in.
-    pub(crate) fn wait(&self, appends: usize, since: Instant, cutover: Option<MigrationId>) {
+    /// An append is handed in; it waits for as long as the answer lives.
+    pub(crate) fn handed_in(self: &Arc<Self>, at: Instant) -> InFlight {
+        let nanos = self.nanos(at);
+        let alone = self.waiting.fetch_add(1, Ordering::Relaxed) == 0;
+        let idle = || nanos.saturating_sub(self.idle_since.load(Ordering::Relaxed));
+        let anew = alone && u128::from(idle()) > AGAIN_WITHIN.as_nanos();
+        if alone {
+            self.group_since.store(nanos, Ordering::Relaxed);
+        }
+        if anew || self.asked_since.load(Ordering::Relaxed) == 0 {
+            self.asked_since.store(nanos, Ordering::Relaxed);
+        }
+        InFlight { meter: Arc::clone(self), at: nanos }
+    }
+
+    /// The oldest append of the group under way was handed in then.
+    pub(crate) fn group(&self, since: Instant) {
+        self.group_since.store(self.nanos(since), Ordering::Relaxed);
+    }
+
+    /// The group waits, for this migration's cutover or for something else.
+    pub(crate) fn group_waits(&self, cutover: Option<MigrationId>) {
         if cutover.is_some() {
             *lock(&self.blocked_by) = cutover;
         }
-        let (appends, cutover) = (appends as u64, cutover.is_some());
-        self.any_waiting.store(true, Ordering::Relaxed);
-        *lock(&self.waiting) = Some(Waiting { appends, since, cutover });
+        self.group_paused.store(cutover.is_some(), Ordering::Relaxed);
     }
 
-    pub(crate) fn wait_is_over(&self) {
-        if self.any_waiting.swap(false, Ordering::Relaxed) {
-            *lock(&self.waiting) = None;
+    /// The group, which was gathered then, has its answers.
+    pub(crate) fn group_is_over(&self, gathered: Instant) {
+        self.group(gathered);
+        self.group_paused.store(false, Ordering::Relaxed);
+    }
+}
+
+/// Counts an append as waiting for as long as it lives.
+#[derive(Debug)]
+pub(crate) struct InFlight {
+    pub(crate) meter: Arc<Meter>,
+    at: u64,
+}
+
+impl InFlight {
+    /// It is stored, and waits for the mirror for as long as the answer lives.
+    pub(crate) fn hold(&self) -> Held<'_> {
+        *lock(&self.meter.held).entry(self.at).or_default() += 1;
+        Held(self)
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        if self.meter.waiting.fetch_sub(1, Ordering::Relaxed) == 1 {
+            let now = self.meter.nanos(Instant::now());
+            self.meter.idle_since.store(now, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Counts an append as held for the mirror.
+pub(crate) struct Held<'a>(&'a InFlight);
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        let mut held = lock(&self.0.meter.held);
+        if let Some(times) = held.get_mut(&self.0.at) {
+            *times -= 1;
+            if *times == 0 {
+                held.remove(&self.0.at);
+            }
         }
     }
 }
 
 /// The appends through this process, by tenant.
-#[derive(Debug)]
 pub struct Appends {
     tenants: Mutex<HashMap<TenantId, Arc<Meter>>>,
     others: Meter,
     refreshes: AtomicU64,
+    routes: Arc<RouteCache>,
 }
 
 impl Default for Appends {
     fn default() -> Self {
-        Self { tenants: Mutex::default(), others: Meter::new(), refreshes: AtomicU64::new(0) }
+        Self::over(Arc::new(RouteCache::new()))
     }
 }
 
 impl Appends {
+    /// Nothing yet, of a router with these routes.
+    pub(crate) fn over(routes: Arc<RouteCache>) -> Self {
+        let (tenants, refreshes) = (Mutex::default(), AtomicU64::new(0));
+        Self { tenants, others: Meter::new(), refreshes, routes }
+    }
+
+    /// The migration whose cutover the tenant's appends wait for, by the newest route that this process
+    /// has seen, whether or not a store or the control plane has answered them since.
+    pub fn cutover(&self, tenant: TenantId) -> Option<MigrationId> {
+        match self.routes.peek(tenant) {
+            Some(route) if route.is_cutover_paused() => route.migration.map(|(id, _)| id),
+            Some(_) => None,
+            None => self.tenant(tenant).filter(|meter| meter.is_paused())?.blocked_by(),
+        }
+    }
+
+    /// Appends of the tenant that are kept waiting: by a cutover, or for longer than an append takes. For
+    /// people; what goes through at once is not among them.
+    pub fn kept_waiting(&self, tenant: TenantId) -> u64 {
+        let waiting = self.tenant(tenant).and_then(|meter| meter.waiting());
+        let kept =
+            waiting.filter(|now| now.since.elapsed() >= NOTICED || self.cutover(tenant).is_some());
+        kept.map_or(0, |kept| kept.appends)
+    }
+
     /// The tenants that are counted by themselves.
     pub fn tenants(&self) -> Vec<(TenantId, Arc<Meter>)> {
         lock(&self.tenants).iter().map(|(tenant, meter)| (*tenant, Arc::clone(meter))).collect()
@@ -248,7 +397,55 @@ mod tests {
         assert!(appends.tenant(tenant(0)).is_some(), "its queue still lives");
         assert!(appends.tenant(tenant(1)).is_none());
         assert_eq!(appends.others().durations(Outcome::Busy).snapshot().count(), 1);
-        busy.wait(3, Instant::now(), None);
+        let _three = [(); 3].map(|()| busy.handed_in(Instant::now()));
         assert_eq!(appends.tenant(tenant(0)).unwrap().waiting().unwrap().appends, 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_append_waits_from_when_it_is_handed_in_until_its_caller_is_gone() {
+        let meter = Arc::new(Meter::new());
+        let second = Duration::from_secs(1);
+        assert_eq!((meter.waiting(), meter.blocked_for()), (None, None));
+        let began = Instant::now();
+        let first = meter.handed_in(began);
+        meter.group(began);
+        tokio::time::advance(second).await;
+        let later = meter.handed_in(Instant::now());
+        assert_eq!(meter.waiting(), Some(Waiting { appends: 2, since: began }));
+        assert_eq!(meter.blocked_for(), Some(second));
+
+        // The first is stored, and held for the mirror.
+        meter.group_is_over(began + second / 2);
+        let held = first.hold();
+        assert_eq!(meter.waiting().unwrap().since, began);
+        drop(held);
+        drop(first);
+        // The later one has not come to its group.
+        let since = began + second / 2;
+        assert_eq!(meter.waiting(), Some(Waiting { appends: 1, since }));
+        drop(later);
+        assert_eq!((meter.waiting(), meter.blocked_for()), (None, None));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_that_give_up_and_come_again_are_blocked_since_they_came_first() {
+        let meter = Arc::new(Meter::new());
+        let five = Duration::from_secs(5);
+        for _ in 0..3 {
+            let again = meter.handed_in(Instant::now());
+            tokio::time::advance(five).await;
+            meter.ended(&Err(AppendError::Busy), five);
+            drop(again);
+        }
+        let again = meter.handed_in(Instant::now());
+        assert_eq!(meter.blocked_for(), Some(five * 3));
+        let appended = Appended { first_version: 1, last_version: 1, first_seq: 1, last_seq: 1 };
+        meter.ended(&Ok(appended), five);
+        assert_eq!(meter.blocked_for(), Some(Duration::ZERO));
+        meter.ended(&Err(AppendError::Busy), five);
+        drop(again);
+        tokio::time::advance(AGAIN_WITHIN * 2).await;
+        let _much_later = meter.handed_in(Instant::now());
+        assert_eq!(meter.blocked_for(), Some(Duration::ZERO), "nobody waited in between");
     }
 }

@@ -26,6 +26,13 @@ pub struct EngineConfig {
     /// Shortest time between two commits of the mirror while writers are not waiting for it, so
     /// that the target's commits do not take the disk from the source's.
     pub mirror_pace: Duration,
+    /// A write of the mirror that has had no answer for so long counts as failed, and again for each
+    /// further such time.
+    pub mirror_patience: Duration,
+    /// How often the authority's head is read beside the work on a migration.
+    pub head_poll: Duration,
+    /// How long that may take.
+    pub head_within: Duration,
     /// How often a driver looks at its migration's row.
     pub driver_poll: Duration,
     /// How often a process looks whether another still works on a migration, while it is told of
@@ -54,6 +61,9 @@ impl Default for EngineConfig {
             pause_poll_told: Duration::from_millis(10),
             mirror_poll: Duration::from_millis(4),
             mirror_pace: Duration::from_millis(8),
+            mirror_patience: Duration::from_secs(5),
+            head_poll: Duration::from_secs(1),
+            head_within: Duration::from_secs(5),
             driver_poll: Duration::from_millis(25),
             stand_by_poll: Duration::from_millis(250),
             lease_ttl: Duration::from_secs(5),

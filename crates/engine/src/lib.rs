@@ -18,6 +18,7 @@ pub mod appends;
 mod config;
 mod failpoint;
 mod follow;
+mod heads;
 mod histogram;
 mod mirror;
 mod progress;
@@ -42,6 +43,7 @@ use tokio::sync::Notify;
 
 pub use config::EngineConfig;
 pub use follow::Follower;
+pub use heads::Heads;
 pub use histogram::{Histogram, Snapshot};
 pub use mirror::MirrorStatus;
 pub use progress::{Progress, Status};
@@ -58,6 +60,7 @@ pub struct Engine {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) config: EngineConfig,
     pub(crate) observers: Observers,
+    pub(crate) heads: heads::Known,
     /// Told when an operator has asked for something that somebody has to do.
     pub(crate) asked: Arc<Notify>,
     router: TenantRouter,
@@ -82,6 +85,8 @@ impl Engine {
         config: EngineConfig,
         observers: Observers,
     ) -> Self {
+        let heads = heads::Known::new(Arc::clone(&clock));
+        let observers = observers.and(Arc::new(heads.clone()));
         let router = TenantRouter::new(
             Arc::clone(&control),
             stores.clone(),
@@ -90,7 +95,7 @@ impl Engine {
             observers.clone(),
         );
         let asked = Arc::default();
-        Self { control, stores, clock, config, observers, asked, router }
+        Self { control, stores, clock, config, observers, heads, asked, router }
     }
 
     pub(crate) fn tell(&self, signal: &Signal<'_>) {

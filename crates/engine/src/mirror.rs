@@ -8,7 +8,9 @@
 //!
 //! There is no repair queue: the head says what is missing. A target that is slow or down fails no
 //! write; the mirror counts the failure, waits longer each time (a circuit breaker whose probe is
-//! its own next try) and catches up by itself.
+//! its own next try) and catches up by itself. A write that hangs counts as failed once it is over its
+//! patience; it is not given up, for the store bounds its calls itself, and one that was given up may still
+//! be applied.
 
 use std::collections::HashMap;
 use std::pin::pin;
@@ -24,6 +26,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::Engine;
+use crate::appends::InFlight;
 use crate::config::{Backoff, EngineConfig};
 use crate::replica::Replica;
 use crate::signal::{Observers, Signal, Way};
@@ -87,7 +90,7 @@ impl Mirrors {
     /// What a writer of this process waits for after its event `seq` was committed at the source:
     /// the target's commit under `mirror_ack = target`, otherwise only that the lag is within its
     /// bound. Bounded in time, and over at once when the target fails.
-    pub(crate) async fn hold_writer(&self, tenant: TenantId, seq: u64) {
+    pub(crate) async fn hold_writer(&self, tenant: TenantId, seq: u64, append: &InFlight) {
         let Some(shared) = self.lock().get(&tenant).map(Arc::clone) else { return };
         let options = *shared.options.lock().unwrap_or_else(PoisonError::into_inner);
         let goal = match options.mirror_ack {
@@ -97,7 +100,7 @@ impl Mirrors {
         if shared.status.borrow().target_seq >= goal {
             return;
         }
-        let _waiting = Waiting::new(&shared);
+        let (_waiting, _held) = (Waiting::new(&shared), append.hold());
         let enough = shared.reached(|status| {
             status.target_seq >= goal || status.failures > 0 || status.ended.is_some()
         });
@@ -147,13 +150,15 @@ impl Drop for Waiting<'_> {
 }
 
 impl Mirror {
-    /// Starts mirroring from `source` into `replica`.
+    /// Starts mirroring from `source` into `replica`. What comes after `history` was written since
+    /// mirroring began.
     pub(crate) fn start(
         engine: &Engine,
         migration: &Migration,
         way: Way,
         source: Arc<dyn LedgerStore>,
         replica: Replica,
+        history: u64,
     ) -> Self {
         let (registry, options) = (engine.router.mirrors(), migration.options);
         let tenant = replica.tenant;
@@ -175,9 +180,12 @@ impl Mirror {
             replica,
             shared: Arc::clone(&shared),
             config: engine.config,
-            migration: migration.clone(),
-            way,
-            observers: engine.observers.clone(),
+            teller: Teller {
+                migration: migration.clone(),
+                way,
+                history,
+                observers: engine.observers.clone(),
+            },
         };
         let task = tokio::spawn(work.run(cancel.clone()));
         Self { shared, cancel, task, registry: registry.clone(), tenant }
@@ -231,9 +239,7 @@ struct Work {
     replica: Replica,
     shared: Arc<Shared>,
     config: EngineConfig,
-    migration: Migration,
-    way: Way,
-    observers: Observers,
+    teller: Teller,
 }
 
 impl Work {
@@ -290,13 +296,10 @@ impl Work {
     async fn step(&mut self) -> Result<usize, StoreError> {
         if self.shared.status.borrow().failures > 0 {
             let began = Instant::now();
-            let refreshed = self.replica.refresh().await;
-            if refreshed.is_err() {
-                // A probe for the next event; the lag grows meanwhile.
-                self.tell(1, began, &refreshed);
-                if let Ok(source) = self.source.ledger(self.replica.tenant).await {
-                    self.progress(source.head.seq);
-                }
+            // A probe for the next event.
+            let refreshed = self.patiently(Batch::PROBE, Replica::refresh).await;
+            if let Err(error) = &refreshed {
+                self.teller.failed(Batch::PROBE, began, error);
             }
             refreshed?;
         }
@@ -307,12 +310,17 @@ impl Work {
         };
         let (tenant, seq) = (self.replica.tenant, self.replica.head.seq);
         let feed = self.source.read_feed(tenant, seq, limit).await?;
-        if !feed.events.is_empty() {
+        if let Some(last) = feed.events.last() {
             let began = Instant::now();
-            let extended = self.replica.extend(&feed.events).await;
-            self.tell(feed.events.len() as u64, began, &extended);
-            if extended.is_err() {
-                self.progress(feed.ledger.head.seq);
+            let batch = self.teller.batch(feed.events.len() as u64, last.seq);
+            let extending = async |replica: &mut Replica| replica.extend(&feed.events).await;
+            let extended = self.patiently(batch, extending).await;
+            match &extended {
+                Ok(()) => self.teller.mirrored(batch, self.replica.head.seq, began),
+                Err(error) => {
+                    self.teller.failed(batch, began, error);
+                    self.progress(feed.ledger.head.seq);
+                }
             }
             extended?;
             crate::failpoint::hit("mirror.extended");
@@ -328,32 +336,32 @@ impl Work {
         Ok(feed.events.len())
     }
 
-    /// Tells how far the replica is behind.
-    fn progress(&self, source_seq: u64) {
-        self.observers.tell(&Signal::Progress {
-            migration: &self.migration,
-            way: self.way,
-            source_seq,
-            target_seq: self.replica.head.seq,
-            read_back_seq: None,
-        });
+    /// Calls the replica's store, and tells of a failure whenever the call has had no answer for the
+    /// patience. The call goes on.
+    async fn patiently(
+        &mut self,
+        batch: Batch,
+        call: impl AsyncFnOnce(&mut Replica) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let Self { replica, shared, config, teller, .. } = self;
+        let began = Instant::now();
+        let mut due = batch;
+        let mut called = pin!(call(replica));
+        loop {
+            if let Ok(ended) = tokio::time::timeout(config.mirror_patience, &mut called).await {
+                return ended;
+            }
+            teller.hangs(due, began);
+            due = Batch::PROBE;
+            shared.change(|status| {
+                status.failures += 1;
+                true
+            });
+        }
     }
 
-    fn tell(&self, events: u64, began: Instant, extended: &Result<(), StoreError>) {
-        let (migration, way, took) = (&self.migration, self.way, began.elapsed());
-        match extended {
-            Ok(()) => {
-                let upto = self.replica.head.seq;
-                self.observers.tell(&Signal::Mirrored { migration, way, events, upto, took });
-            }
-            // The replica moved on: what was refused was not the target's failure.
-            Err(error) if error.class() == Class::Fenced => {}
-            Err(error) => {
-                let error = error.to_string();
-                let failed = Signal::MirrorFailed { migration, way, events, error: &error, took };
-                self.observers.tell(&failed);
-            }
-        }
+    fn progress(&self, source_seq: u64) {
+        self.teller.progress(source_seq, self.replica.head.seq);
     }
 
     async fn wait(&self, wait: Wait) {
@@ -378,6 +386,72 @@ impl Work {
 
     fn is_awaited(&self) -> bool {
         self.shared.waiting.load(std::sync::atomic::Ordering::Relaxed) > 0
+    }
+}
+
+/// What one write has in it.
+#[derive(Clone, Copy)]
+struct Batch {
+    events: u64,
+    /// Written since mirroring began.
+    written: u64,
+}
+
+impl Batch {
+    /// Nothing but the question whether the store is there, for the next event.
+    const PROBE: Self = Self { events: 1, written: 1 };
+}
+
+/// Tells observers what the mirror does.
+struct Teller {
+    migration: Migration,
+    way: Way,
+    /// The length of the authority's history when mirroring began.
+    history: u64,
+    observers: Observers,
+}
+
+impl Teller {
+    fn batch(&self, events: u64, last: u64) -> Batch {
+        Batch { events, written: last.saturating_sub(self.history).min(events) }
+    }
+
+    /// How far the replica is behind.
+    fn progress(&self, source_seq: u64, target_seq: u64) {
+        self.observers.tell(&Signal::Progress {
+            migration: &self.migration,
+            way: self.way,
+            source_seq,
+            target_seq,
+            read_back_seq: None,
+        });
+    }
+
+    fn mirrored(&self, batch: Batch, upto: u64, began: Instant) {
+        let (migration, way, took) = (&self.migration, self.way, began.elapsed());
+        let Batch { events, written } = batch;
+        self.observers.tell(&Signal::Mirrored { migration, way, events, written, upto, took });
+    }
+
+    fn failed(&self, batch: Batch, began: Instant, error: &StoreError) {
+        // The replica moved on: what was refused was not the target's failure.
+        if error.class() != Class::Fenced {
+            self.tell_failure(batch, began, &error.to_string());
+        }
+    }
+
+    fn hangs(&self, batch: Batch, began: Instant) {
+        let waited = began.elapsed().as_secs_f64();
+        let error =
+            format!("the store has not answered for {waited:.0} s; the write is not given up");
+        self.tell_failure(batch, began, &error);
+    }
+
+    fn tell_failure(&self, batch: Batch, began: Instant, error: &str) {
+        let (migration, way, took) = (&self.migration, self.way, began.elapsed());
+        let Batch { events, written } = batch;
+        let written = written.max(1);
+        self.observers.tell(&Signal::MirrorFailed { migration, way, events, written, error, took });
     }
 }
 

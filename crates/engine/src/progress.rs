@@ -1,14 +1,18 @@
 //! How far a migration is, as anyone can see it from the ledgers and the marks.
 
+use rehome_domain::event::Timestamp;
 use rehome_domain::migration::{Migration, OldSource, Phase, State};
 use rehome_ports::{ActiveLease, Marks};
+
+/// A rate that was measured longer ago says nothing of now, in microseconds.
+const LATELY_MICROS: i64 = 5_000_000;
 
 /// A migration and how far it is.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Status {
     /// The migration's row.
     pub migration: Migration,
-    /// How far it is; `None` when a store did not answer.
+    /// How far it is; of a store that does not answer, as far as is known. `None`: that is not enough.
     pub progress: Option<Progress>,
     /// Who works on it, if anybody does.
     pub lease: Option<ActiveLease>,
@@ -30,19 +34,26 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// From the two ledgers' lengths and the marks.
-    pub fn of(migration: &Migration, source_seq: u64, target_seq: u64, marks: &Marks) -> Self {
+    /// From the two ledgers' lengths and the marks, now.
+    pub fn of(
+        migration: &Migration,
+        (source_seq, target_seq): (u64, u64),
+        marks: &Marks,
+        now: Timestamp,
+    ) -> Self {
         let purged =
             matches!(migration.state, State::Migrated { old_source: OldSource::Purged, .. });
         let migrated = migration.state.phase() == Phase::Migrated;
         // After the switch the target grows beyond what had to be copied.
         let total = if purged { target_seq } else { source_seq };
+        let is_late = now.micros().saturating_sub(marks.updated_at.micros()) > LATELY_MICROS;
         let read_back = marks.read_back.filter(|mark| mark.m == migration.m);
         Self {
             events_copied: target_seq.min(total),
             events_total: total,
             lag_events: if migrated { 0 } else { source_seq.saturating_sub(target_seq) },
             rate_events_per_s: match migration.state {
+                State::Working(_) if is_late => 0.0,
                 State::Working(_) => marks.copy_rate,
                 _ => 0.0,
             },

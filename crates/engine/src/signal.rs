@@ -14,6 +14,7 @@ use rehome_domain::migration::{Fact, Migration};
 use rehome_domain::verification::Violation;
 use rehome_ports::LogEntry;
 
+use crate::heads::Heads;
 use crate::verifier::Report;
 
 /// Something happened. A `took` ends when the signal is told.
@@ -90,6 +91,14 @@ pub enum Signal<'a> {
         /// All that comes before was read back from the target; `None` where that is not done.
         read_back_seq: Option<u64>,
     },
+    /// The authority's head was read, as it is every second, whatever the work on the migration waits
+    /// for; or what was known of both heads before this process took the migration.
+    Head {
+        /// Whose.
+        migration: &'a Migration,
+        /// What is known.
+        heads: Heads,
+    },
     /// A batch of the history was copied.
     Copied {
         /// Whose.
@@ -113,12 +122,15 @@ pub enum Signal<'a> {
         way: Way,
         /// How many.
         events: u64,
+        /// How many of them were written since mirroring began; the rest is history caught up on.
+        written: u64,
         /// Position of the last.
         upto: u64,
         /// From when the mirror had them to when the replica had committed them.
         took: Duration,
     },
-    /// The mirror's write failed; it is tried again.
+    /// The mirror's write failed and is tried again; or it has had no answer for so long that it counts as
+    /// failed, and goes on.
     MirrorFailed {
         /// Whose.
         migration: &'a Migration,
@@ -126,6 +138,8 @@ pub enum Signal<'a> {
         way: Way,
         /// How many were to be written.
         events: u64,
+        /// How many of them were written since mirroring began; at least 1: no write gets by meanwhile.
+        written: u64,
         /// Why it failed.
         error: &'a str,
         /// Until it failed.
@@ -197,6 +211,11 @@ impl Observers {
     /// These, each told in this order.
     pub fn new(observers: impl IntoIterator<Item = Arc<dyn Observer>>) -> Self {
         Self(observers.into_iter().collect())
+    }
+
+    /// These, and before them another one.
+    pub(crate) fn and(&self, first: Arc<dyn Observer>) -> Self {
+        Self::new([first].into_iter().chain(self.0.iter().cloned()))
     }
 
     /// Tells everyone.

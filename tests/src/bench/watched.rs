@@ -94,6 +94,7 @@ fn live(observer: &dyn Observer, n: u128, finished: bool) -> Result<()> {
         migration: &migration,
         way: Way::There,
         events: 10,
+        written: 10,
         upto: 1_000,
         took,
     });

@@ -1,5 +1,6 @@
 //! Where the evidence comes from.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rehome_domain::event::Timestamp;
@@ -7,6 +8,7 @@ use rehome_domain::ids::{MigrationId, TenantId};
 use rehome_domain::ledger::{Ledger, Role};
 use rehome_domain::migration::{Fact, Migration, RollBackReason, State, Working, timeline};
 use rehome_domain::route::Route;
+use rehome_engine::appends::Meter;
 use rehome_ports::{BatchLimit, EventStore as _, LogEntry, Marks};
 
 use super::evidence::{
@@ -91,13 +93,16 @@ impl Deployment {
             }
         };
         let (blocked_anywhere, errors) = tokio::join!(blocked, self.tools().log_lines(&lines));
-        let meter = self.engine().router().appends().tenant(migration.tenant);
-        let waiting = |waiting: rehome_engine::appends::Waiting| {
-            if waiting.cutover { waiting.appends } else { 0 }
+        let appends = self.engine().router().appends();
+        let (meter, cutover) =
+            (appends.tenant(migration.tenant), appends.cutover(migration.tenant));
+        let waiting = |meter: Arc<Meter>| {
+            let waiting = meter.waiting().filter(|_| cutover == Some(id));
+            waiting.map_or(0, |waiting| waiting.appends)
         };
         Ok(CuttingOver {
             cutovers,
-            blocked_here: meter.map(|meter| meter.waiting().map_or(0, waiting)),
+            blocked_here: meter.map(waiting),
             blocked_anywhere,
             errors,
             failures: log.iter().filter(|entry| entry.at >= from).filter_map(failure).collect(),

@@ -7,9 +7,10 @@ use futures_util::future::join_all;
 use futures_util::{StreamExt as _, stream};
 use rehome_domain::event::Timestamp;
 use rehome_domain::migration::{Fact, Migration, OldSource, Phase, State, Working, timeline};
+use rehome_engine::Way;
 use rehome_ports::{ControlError, ControlPlane, LogEntry, Marks, Migrations};
 
-use super::report::{Observations, Observed, Standing};
+use super::report::{Lag, Observations, Observed, Standing, between};
 use crate::deployment::Deployment;
 
 /// Migrations looked at side by side.
@@ -98,12 +99,11 @@ async fn look(
             Standing::Copying { last_progress: entered.max(marked) }
         }
         State::Working(Working::DualWrite { .. }) => {
-            let lag = lag(deployment, migration).await;
-            let lag_events = lag.unwrap_or_else(|why| {
+            let lag = lag(deployment, migration).await.unwrap_or_else(|why| {
                 reason = Some(format!("Migration {id}: its lag is not known: {why}"));
                 None
             });
-            Standing::Mirroring { lag_events }
+            Standing::Mirroring { lag }
         }
         State::CutoverPaused => {
             let since = entered(&log).unwrap_or(migration.created_at);
@@ -146,10 +146,18 @@ fn open_violations(log: &[LogEntry]) -> u64 {
     found.unwrap_or(0)
 }
 
-/// By how many events the target is behind, by what is last known of the two stores; nothing where one of
-/// them was never seen.
-async fn lag(deployment: &Deployment, migration: &Migration) -> Result<Option<u64>, String> {
+/// By how many events the target is behind, by what is last known of the two stores, here or by the process that
+/// drives the migration; nothing where one of them was never seen.
+async fn lag(deployment: &Deployment, migration: &Migration) -> Result<Option<Lag>, String> {
     let marks = Marks::default();
     let lengths = deployment.lengths(migration, &marks).await.map_err(|error| error.to_string())?;
-    Ok(lengths.both().map(|(source, target)| source.saturating_sub(target)))
+    let known = deployment.engine().heads(migration.id).await.map_err(|error| error.to_string())?;
+    let known = known.filter(|known| known.way == Way::There);
+    let source = lengths.source.value().copied().max(known.map(|known| known.source_seq));
+    let target = lengths.target.value().copied().max(known.and_then(|known| known.target_seq));
+    let seen = lengths.source.at().max(known.map(|known| known.source_at));
+    let seen = seen.filter(|_| lengths.source.unanswered.is_some());
+    let age = seen.map(|seen| between(seen, deployment.now()));
+    let behind = source.zip(target).map(|(source, target)| source.saturating_sub(target));
+    Ok(behind.map(|events| Lag { events, age }))
 }

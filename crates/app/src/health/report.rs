@@ -1,5 +1,6 @@
 //! The rules: from what was seen to what is said. Pure; every threshold has its test.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use rehome_api::{HealthReport, HealthStatus};
@@ -53,7 +54,7 @@ pub(super) struct Observed {
     pub(super) standing: Standing,
     /// Violations that the last verification found.
     pub(super) violations: u64,
-    /// Writes to the target in the last five minutes.
+    /// Time of writing to the target in the last five minutes.
     pub(super) mirrored: Counts,
     /// Since when there is work that nobody does, as far as its log tells.
     pub(super) unattended_since: Option<Timestamp>,
@@ -68,9 +69,9 @@ pub(super) enum Standing {
     Copying {
         last_progress: Timestamp,
     },
-    /// `dual_write`; the lag is `None` where a store did not answer.
+    /// `dual_write`; the lag is `None` where nobody knows it.
     Mirroring {
-        lag_events: Option<u64>,
+        lag: Option<Lag>,
     },
     /// `cutover_paused`.
     CuttingOver {
@@ -83,6 +84,14 @@ pub(super) enum Standing {
     },
     /// `migrated`, and the tenant can return.
     InWindow,
+}
+
+/// How far the target is behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Lag {
+    pub(super) events: u64,
+    /// For how long the number has not been confirmed; `None`: it was read now.
+    pub(super) age: Option<Duration>,
 }
 
 impl Standing {
@@ -108,12 +117,15 @@ pub(super) fn report(seen: &Observations, thresholds: &Thresholds) -> HealthRepo
         };
         for migration in seen.migrations.iter().filter(|one| one.mirrored.failed > 0) {
             let Counts { attempted, failed } = migration.mirrored;
+            let seconds = |millis: u64| millis as f64 / 1e3;
             found.add(
                 status,
                 format!(
-                    "Migration {}: {failed} of {attempted} writes to the target failed in the last \
-                     5 minutes",
-                    migration.id
+                    "Migration {}: writes to the target failed for {:.1} of the {:.1} s with something \
+                     to write in the last 5 minutes",
+                    migration.id,
+                    seconds(failed),
+                    seconds(attempted)
                 ),
             );
         }
@@ -178,10 +190,14 @@ impl Found {
                     );
                 }
             }
-            Standing::Mirroring { lag_events } => {
-                if let Some(lag) = lag_events.filter(|lag| *lag > thresholds.lag_events_max) {
+            Standing::Mirroring { lag } => {
+                let high = |lag: &Lag| lag.events > thresholds.lag_events_max;
+                if let Some(Lag { events, age }) = lag.filter(high) {
                     self.high_lag += 1;
-                    let detail = format!("Migration {id}: sync lag {lag} events");
+                    let mut detail = format!("Migration {id}: sync lag {events} events");
+                    if let Some(age) = age {
+                        let _ = write!(detail, ", as last known {} s ago", age.as_secs());
+                    }
                     self.add(HealthStatus::Degraded, detail);
                 }
             }
@@ -230,7 +246,7 @@ impl Found {
 }
 
 /// From one time to a later one; nothing, where clocks disagree.
-fn between(from: Timestamp, to: Timestamp) -> Duration {
+pub(super) fn between(from: Timestamp, to: Timestamp) -> Duration {
     let micros = to.micros().saturating_sub(from.micros());
     Duration::from_micros(u64::try_from(micros).unwrap_or(0))
 }
@@ -267,8 +283,13 @@ mod tests {
         said(vec![one(Standing::Copying { last_progress: before(still) })])
     }
 
-    fn mirroring(lag_events: Option<u64>, mirrored: Counts) -> HealthReport {
-        said(vec![Observed { mirrored, ..one(Standing::Mirroring { lag_events }) }])
+    fn level() -> Standing {
+        Standing::Mirroring { lag: Some(Lag { events: 0, age: None }) }
+    }
+
+    fn mirroring(events: u64, age: Option<Duration>, mirrored: Counts) -> HealthReport {
+        let lag = Some(Lag { events, age });
+        said(vec![Observed { mirrored, ..one(Standing::Mirroring { lag }) }])
     }
 
     #[test]
@@ -291,11 +312,7 @@ mod tests {
 
     #[test]
     fn what_is_paused_or_in_another_phase_is_never_stuck() {
-        let report = said(vec![
-            one(Standing::Waiting),
-            one(Standing::Mirroring { lag_events: Some(0) }),
-            one(Standing::InWindow),
-        ]);
+        let report = said(vec![one(Standing::Waiting), one(level()), one(Standing::InWindow)]);
         assert_eq!((report.status, report.stuck_migrations), (HealthStatus::Healthy, 0));
         assert_eq!(report.active_migrations, 2, "a migration in its window is over");
     }
@@ -309,12 +326,15 @@ mod tests {
 
     #[test]
     fn a_lag_is_high_above_1000_events() {
-        let report = mirroring(Some(1_000), Counts::default());
+        let report = mirroring(1_000, None, Counts::default());
         assert_eq!((report.status, report.high_sync_lag_count), (HealthStatus::Healthy, 0));
-        let report = mirroring(Some(1_001), Counts::default());
+        let report = mirroring(1_001, None, Counts::default());
         assert_eq!((report.status, report.high_sync_lag_count), (HealthStatus::Degraded, 1));
         let id = Uuid::from_u128(7);
         assert_eq!(report.details, [format!("Migration {id}: sync lag 1001 events")]);
+        let report = mirroring(40_050, Some(Duration::from_secs(7)), Counts::default());
+        let said = format!("Migration {id}: sync lag 40050 events, as last known 7 s ago");
+        assert_eq!((report.high_sync_lag_count, report.details), (1, vec![said]));
     }
 
     #[test]
@@ -327,7 +347,7 @@ mod tests {
             (101, HealthStatus::Unhealthy),
             (1_000, HealthStatus::Unhealthy),
         ] {
-            let report = mirroring(Some(0), Counts { attempted: 1_000, failed });
+            let report = mirroring(0, None, Counts { attempted: 1_000, failed });
             assert_eq!(report.status, expected, "{failed}");
             assert!((report.target_write_failure_rate - failed as f64 / 1_000.0).abs() < 1e-12);
             assert_eq!(report.details.is_empty(), expected == HealthStatus::Healthy);
@@ -335,10 +355,9 @@ mod tests {
     }
 
     #[test]
-    fn the_failure_rate_is_that_of_all_mirrored_events() {
-        let standing = || Standing::Mirroring { lag_events: Some(0) };
+    fn the_failure_rate_is_that_of_all_mirrors_together() {
         let mirrored = [Counts { attempted: 10, failed: 5 }, Counts { attempted: 90, failed: 0 }];
-        let report = said(mirrored.map(|mirrored| Observed { mirrored, ..one(standing()) }).into());
+        let report = said(mirrored.map(|mirrored| Observed { mirrored, ..one(level()) }).into());
         assert!((report.target_write_failure_rate - 0.05).abs() < 1e-12);
         assert_eq!((report.status, report.details.len()), (HealthStatus::Degraded, 1));
     }
@@ -367,8 +386,7 @@ mod tests {
 
     #[test]
     fn open_violations_degrade() {
-        let standing = Standing::Mirroring { lag_events: Some(0) };
-        let report = said(vec![Observed { violations: 1, ..one(standing) }]);
+        let report = said(vec![Observed { violations: 1, ..one(level()) }]);
         assert_eq!(report.status, HealthStatus::Degraded);
         assert!(report.details[0].contains("1 open violations"));
     }

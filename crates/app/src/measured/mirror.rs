@@ -1,4 +1,4 @@
-//! How many of the mirrors' writes failed in the last five minutes.
+//! For how much of the last five minutes the mirrors' writes failed.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Add;
@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rehome_domain::event::Timestamp;
 use rehome_domain::ids::MigrationId;
+use rehome_domain::migration::Phase;
 use rehome_engine::{Observer, Signal, Way};
 use rehome_ports::clock::Clock;
 
@@ -14,13 +15,21 @@ const WINDOW_S: i64 = 300;
 /// The window moves in steps of so many seconds.
 const STEP_S: i64 = 10;
 
-/// Events that were to be mirrored, and those of them whose write failed. One that is tried again is
-/// counted again.
+/// Time in which something was to be mirrored, and the part of it in which the target did not take it, in
+/// milliseconds. Each second in which a write ended counts, failed by the share of its writes that failed;
+/// and each second from a failed write to the next one that succeeds, in which the mirror waits before it
+/// tries again, or for an answer that does not come, is a failed one.
+///
+/// So a target that takes nothing has failed all of the time, whatever is tried how often meanwhile; and
+/// thousands of events that one write copied before do not hide it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) attempted: u64,
     pub(crate) failed: u64,
 }
+
+/// A second, as it is counted.
+const SECOND: u64 = 1_000;
 
 impl Counts {
     /// From 0 to 1; 0 where nothing was attempted.
@@ -37,7 +46,7 @@ impl Add for Counts {
     }
 }
 
-/// Counts by the step in which they happened: its beginning, as Unix time in seconds.
+/// Counts by the step in which the time was: its beginning, as Unix time in seconds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct MirrorCounts(BTreeMap<i64, Counts>);
 
@@ -66,7 +75,7 @@ impl MirrorCounts {
         self.0.range(oldest + 1..).map(|(_, counts)| *counts).fold(Counts::default(), Add::add)
     }
 
-    /// Two tellings of the same events: of each step, the one that has heard more.
+    /// Two tellings of the same time: of each step, the one that has heard more.
     #[must_use]
     pub(crate) fn beside(&self, other: &Self) -> Self {
         let mut both = self.clone();
@@ -83,9 +92,19 @@ impl MirrorCounts {
         *held = *held + counts;
     }
 
+    /// A second of which this share failed.
+    fn add_second(&mut self, second: i64, failed: u64) {
+        let counts = Counts { attempted: SECOND, failed };
+        self.add(second.div_euclid(STEP_S) * STEP_S, counts);
+    }
+
     fn forget_before(&mut self, oldest: i64) {
         self.0 = self.0.split_off(&oldest);
     }
+}
+
+fn second(at: Timestamp) -> i64 {
+    at.micros().div_euclid(1_000_000)
 }
 
 fn step(at: Timestamp) -> i64 {
@@ -98,11 +117,74 @@ pub(crate) struct MirrorWindow {
     migrations: Mutex<HashMap<MigrationId, Kept>>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Kept {
     counts: MirrorCounts,
+    /// The second that is not over, and its writes.
+    now: i64,
+    writes: u64,
+    failures: u64,
+    /// The last write failed, and none has succeeded since.
+    failing: bool,
     inherited: bool,
     unwritten: bool,
+}
+
+impl Kept {
+    /// Counts the seconds that are over.
+    fn advance(&mut self, to: i64) {
+        if self.now == 0 {
+            self.now = to;
+        }
+        // What is older than the window is of no interest, and a clock may leap.
+        self.now = self.now.max(to - WINDOW_S - STEP_S);
+        while self.now < to {
+            if let Some(failed) = self.failed_now() {
+                self.counts.add_second(self.now, failed);
+                self.unwritten = true;
+            }
+            (self.writes, self.failures) = (0, 0);
+            self.now += 1;
+        }
+    }
+
+    /// The part of this second that failed; `None`: nothing was to be mirrored.
+    fn failed_now(&self) -> Option<u64> {
+        match self.writes {
+            0 => self.failing.then_some(SECOND),
+            writes => Some(self.failures * SECOND / writes),
+        }
+    }
+
+    fn wrote(&mut self, at: i64) {
+        self.advance(at);
+        self.writes += 1;
+        self.failing = false;
+    }
+
+    /// A write has failed, or hangs, after so many seconds without another.
+    fn failed(&mut self, at: i64, after: i64) {
+        self.advance(at);
+        if !self.failing {
+            let began = (at - after).max(at - WINDOW_S);
+            for second in began..at {
+                self.counts.add_second(second, SECOND);
+            }
+        }
+        self.writes += 1;
+        self.failures += 1;
+        self.failing = true;
+    }
+
+    /// As it is now: with the second that is not over.
+    fn seen(&self, at: i64) -> MirrorCounts {
+        let mut kept = self.clone();
+        kept.advance(at);
+        if let Some(failed) = kept.failed_now() {
+            kept.counts.add_second(kept.now, failed);
+        }
+        kept.counts
+    }
 }
 
 impl MirrorWindow {
@@ -116,16 +198,19 @@ impl MirrorWindow {
 
     /// What was counted of a migration.
     pub(crate) fn counts(&self, id: MigrationId) -> MirrorCounts {
-        self.lock().get(&id).map(|kept| kept.counts.clone()).unwrap_or_default()
+        let now = second(self.clock.now());
+        self.lock().get(&id).map(|kept| kept.seen(now)).unwrap_or_default()
     }
 
     /// Those of which something was counted since it was written. Forgets what is old.
     pub(crate) fn unwritten(&self) -> Vec<MigrationId> {
-        let oldest = step(self.clock.now()) - WINDOW_S;
+        let now = self.clock.now();
+        let oldest = step(now) - WINDOW_S;
         let mut migrations = self.lock();
         migrations.retain(|_, kept| {
+            kept.advance(second(now));
             kept.counts.forget_before(oldest);
-            !kept.counts.0.is_empty()
+            kept.failing || kept.writes > 0 || !kept.counts.0.is_empty()
         });
         migrations.iter().filter(|(_, kept)| kept.unwritten).map(|(id, _)| *id).collect()
     }
@@ -145,30 +230,41 @@ impl MirrorWindow {
         }
     }
 
+    fn ended(&self, id: MigrationId, now: i64) {
+        if let Some(kept) = self.lock().get_mut(&id) {
+            kept.advance(now);
+            kept.failing = false;
+        }
+    }
+
     /// These were written.
     pub(crate) fn written(&self, id: MigrationId, counts: &MirrorCounts) {
         if let Some(kept) = self.lock().get_mut(&id) {
-            kept.unwritten = kept.counts != *counts;
+            kept.unwritten = kept.failing || kept.counts != *counts;
         }
     }
 }
 
 impl Observer for MirrorWindow {
     fn hear(&self, signal: &Signal<'_>) {
-        let (migration, counts) = match *signal {
-            Signal::Mirrored { migration, way: Way::There, events, .. } => {
-                (migration, Counts { attempted: events, failed: 0 })
+        let now = second(self.clock.now());
+        match *signal {
+            Signal::Mirrored { migration, way: Way::There, .. } => {
+                self.lock().entry(migration.id).or_default().wrote(now);
             }
-            Signal::MirrorFailed { migration, way: Way::There, events, .. } => {
-                (migration, Counts { attempted: events, failed: events })
+            Signal::MirrorFailed { migration, way: Way::There, took, .. } => {
+                let after = i64::try_from(took.as_secs()).unwrap_or(WINDOW_S);
+                self.lock().entry(migration.id).or_default().failed(now, after);
             }
-            _ => return,
-        };
-        let at = step(self.clock.now());
-        let mut migrations = self.lock();
-        let kept = migrations.entry(migration.id).or_default();
-        kept.counts.add(at, counts);
-        kept.unwritten = true;
+            // Nobody mirrors any more here: time has nothing to say of the target.
+            Signal::Seen { migration } | Signal::Recorded { migration, .. }
+                if migration.state.phase() != Phase::DualWrite =>
+            {
+                self.ended(migration.id, now);
+            }
+            Signal::Left { migration, .. } => self.ended(migration.id, now),
+            _ => {}
+        }
     }
 }
 
@@ -201,6 +297,91 @@ mod tests {
         assert_eq!(counts.lately(at(1_589)), Counts { attempted: 5, failed: 5 });
         assert_eq!(counts.lately(at(1_590)), Counts::default());
         assert!(Counts::default().failure_rate().abs() < f64::EPSILON);
+    }
+
+    /// A mirror, as it is heard, each second in turn: what is said of it at the end.
+    fn heard(seconds: impl IntoIterator<Item = fn(&mut Kept, i64)>) -> Counts {
+        let mut kept = Kept::default();
+        let mut now = 1_000_000;
+        for happens in seconds {
+            now += 1;
+            kept.advance(now);
+            happens(&mut kept, now);
+        }
+        kept.seen(now).lately(at(now))
+    }
+
+    fn rate(seconds: impl IntoIterator<Item = fn(&mut Kept, i64)>) -> f64 {
+        heard(seconds).failure_rate()
+    }
+
+    const NOTHING: fn(&mut Kept, i64) = |_, _| {};
+    const WRITES: fn(&mut Kept, i64) = Kept::wrote;
+    const FAILS: fn(&mut Kept, i64) = |kept, now| kept.failed(now, 0);
+    const HANGS: fn(&mut Kept, i64) = |kept, now| kept.failed(now, 5);
+
+    fn is(rate: f64, wanted: f64) {
+        assert!((rate - wanted).abs() < 1e-9, "{rate}, not {wanted}");
+    }
+
+    #[test]
+    fn a_target_that_takes_nothing_has_failed_all_of_the_time() {
+        is(rate([NOTHING; 60]), 0.0);
+        is(rate([WRITES; 60]), 0.0);
+        is(rate([FAILS; 60]), 1.0);
+        // Whatever is tried how often meanwhile.
+        is(rate([FAILS].into_iter().chain([NOTHING; 59])), 1.0);
+        is(rate([NOTHING; 5].into_iter().chain([HANGS]).chain([NOTHING; 30])), 1.0);
+    }
+
+    #[test]
+    fn time_counts_while_the_mirror_waits_before_it_tries_again() {
+        let outage = [WRITES; 30].into_iter().chain([FAILS]).chain([NOTHING; 29]);
+        is(rate(outage.clone()), 0.5);
+        let over = outage.chain([WRITES]).chain([NOTHING; 100]);
+        is(rate(over.clone()), 30.0 / 61.0);
+        is(rate(over.chain([NOTHING; 400])), 0.0);
+    }
+
+    #[test]
+    fn a_write_that_hangs_has_failed_since_it_began() {
+        let hangs = [WRITES; 95].into_iter().chain([NOTHING; 5]).chain([HANGS]);
+        is(rate(hangs.clone()), 6.0 / 101.0);
+        // Its further failures are of the same time.
+        is(rate(hangs.chain([NOTHING; 4]).chain([HANGS])), 11.0 / 106.0);
+    }
+
+    #[test]
+    fn a_failure_among_many_writes_of_a_second_is_its_share_of_the_second() {
+        let some: fn(&mut Kept, i64) = |kept, now| {
+            kept.failed(now, 0);
+            (0..99).for_each(|_| kept.wrote(now));
+        };
+        is(rate([some; 10]), 0.01);
+    }
+
+    #[test]
+    fn the_window_is_five_minutes() {
+        let counts = heard([FAILS; 1_000]);
+        assert!((290_000..=300_000).contains(&counts.attempted), "{counts:?}");
+        assert_eq!(counts.attempted, counts.failed);
+        is(rate([FAILS; 1_000].into_iter().chain([WRITES; 301])), 0.0);
+    }
+
+    #[test]
+    fn a_mirror_that_was_stopped_no_longer_fails() {
+        let clock = Arc::new(rehome_ports::memory::ManualClock::default());
+        let window = MirrorWindow::new(clock.clone());
+        let id = MigrationId::new(Uuid::from_u128(1));
+        let now = second(clock.now());
+        window.lock().entry(id).or_default().failed(now, 0);
+        clock.advance(std::time::Duration::from_secs(20));
+        let failed = window.counts(id).lately(clock.now());
+        window.ended(id, now + 20);
+        clock.advance(std::time::Duration::from_secs(20));
+        assert_eq!(failed.failed / SECOND, 21);
+        assert_eq!(window.counts(id).lately(clock.now()).failed / SECOND, 20);
+        assert_eq!(window.unwritten(), [id]);
     }
 
     #[test]

@@ -99,8 +99,8 @@ impl Deployment {
         let Ok(lengths) = self.lengths(migration, &marks).await else {
             return Ok(documents::migration(migration, None, Ages::default()));
         };
-        let progress =
-            lengths.both().map(|(source, target)| Progress::of(migration, source, target, &marks));
+        let now = self.now();
+        let progress = lengths.both().map(|lengths| Progress::of(migration, lengths, &marks, now));
         Ok(documents::migration(migration, progress.as_ref(), lengths.ages()))
     }
 

@@ -12,6 +12,7 @@ use rehome_domain::verification::{Level, ViolationType};
 
 use super::families::{MIRROR_BUCKETS, PAUSE_BUCKETS, VERIFICATION_BUCKETS};
 use super::{Reached, SEEN_FOR, Sighting};
+use crate::heads::Heads;
 use crate::histogram::Histogram;
 use crate::signal::{CutoverPart, Signal, Way};
 
@@ -90,6 +91,8 @@ pub(super) struct Entry {
     touched: Timestamp,
     stays: Vec<Stay>,
     pub(super) reached: Option<Reached>,
+    /// When the source's length was read.
+    pub(super) source_read: Timestamp,
     pub(super) last_progress: Timestamp,
     pub(super) read_back_seq: Option<u64>,
     pub(super) window_lag: Option<u64>,
@@ -120,6 +123,7 @@ impl Entry {
             touched: now,
             stays: vec![Stay { phase, from, until: None }],
             reached: None,
+            source_read: now,
             last_progress: from,
             read_back_seq: None,
             window_lag: None,
@@ -230,6 +234,7 @@ impl Entry {
             self.stays = timeline(log.iter().map(|entry| (entry.at, &entry.fact)));
         }
         if let Some(reached) = sighting.reached {
+            self.source_read = self.source_read.max(reached.at);
             self.get_to(reached, None, now);
         }
     }
@@ -240,6 +245,18 @@ impl Entry {
             let seen_for = i64::try_from(SEEN_FOR.as_micros()).unwrap_or(i64::MAX);
             self.reached.take_if(|reached| now.micros() - reached.at.micros() > seen_for);
         }
+    }
+
+    /// The source's length was read, or what is known of both from before.
+    fn learn(&mut self, heads: &Heads) {
+        self.source_read = heads.source_at.max(self.source_read);
+        let target_seq = match (self.reached, heads.target_seq) {
+            (Some(reached), known) => reached.target_seq.max(known.unwrap_or(0)),
+            (None, Some(known)) => known,
+            (None, None) => return,
+        };
+        let source_seq = self.reached.map_or(0, |before| before.source_seq).max(heads.source_seq);
+        self.reached = Some(Reached { source_seq, target_seq, at: heads.source_at });
     }
 
     fn count(&mut self, attempt: Attempt) {
@@ -324,6 +341,7 @@ impl Book {
                 entry.told = Told::Here;
                 entry.is_sighted = false;
                 entry.last_progress = now;
+                entry.source_read = now;
                 entry.takeovers += u64::from(*taken_over);
                 if migration.state.phase() == Phase::DualWrite {
                     self.dual_write(migration.tenant);
@@ -368,18 +386,26 @@ impl Book {
                     Way::Back => self.entry(migration, now).window_lag = Some(reached.lag()),
                 }
             }
+            Signal::Head { migration, heads } => match heads.way {
+                Way::There => self.entry(migration, now).learn(heads),
+                Way::Back => {
+                    let lag = heads.target_seq.map(|seq| heads.source_seq.saturating_sub(seq));
+                    let entry = self.entry(migration, now);
+                    entry.window_lag = lag.or(entry.window_lag);
+                }
+            },
             Signal::Copied { migration, bytes, waited, .. } => {
                 let entry = self.entry(migration, now);
                 entry.bytes += bytes;
                 entry.throttled += *waited;
             }
-            Signal::Mirrored { migration, way: Way::There, events, took, .. } => {
+            Signal::Mirrored { migration, way: Way::There, written, took, .. } => {
                 let dual_write = self.dual_write(migration.tenant);
-                dual_write.succeeded += events;
-                dual_write.latency.observe_many(*took, *events);
+                dual_write.succeeded += written;
+                dual_write.latency.observe_many(*took, *written);
             }
-            Signal::MirrorFailed { migration, way: Way::There, events, .. } => {
-                self.dual_write(migration.tenant).failed += events;
+            Signal::MirrorFailed { migration, way: Way::There, written, .. } => {
+                self.dual_write(migration.tenant).failed += written;
             }
             Signal::Mirrored { .. } | Signal::MirrorFailed { .. } | Signal::Stopped { .. } => {}
             Signal::Cutover { migration, part, took, .. } => {

@@ -2,12 +2,14 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 use rehome_domain::event::Timestamp;
+use rehome_domain::ids::{MigrationId, TenantId};
 use rehome_domain::migration::Phase;
 use tokio::time::Instant;
 
@@ -34,7 +36,12 @@ pub(super) fn write(
     let names = book.entries().map(name).collect();
     let mut meters = appends.tenants();
     meters.sort_by_key(|(tenant, _)| *tenant);
-    let meters = meters.into_iter().map(|(tenant, meter)| (tenant.to_string(), meter)).collect();
+    let named = |(tenant, meter): (TenantId, _)| Named {
+        tenant: tenant.to_string(),
+        cutover: appends.cutover(tenant),
+        meter,
+    };
+    let meters = meters.into_iter().map(named).collect();
     let (appends, around) = (Arc::clone(appends), around.clone());
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Scene { book, names, meters, appends, around, now }));
@@ -48,10 +55,18 @@ struct Scene {
     book: Book,
     /// Of the book's entries, in their order.
     names: Vec<Names>,
-    meters: Vec<(String, Arc<Meter>)>,
+    meters: Vec<Named>,
     appends: Arc<Appends>,
     around: Surroundings,
     now: Timestamp,
+}
+
+/// A tenant's appends.
+struct Named {
+    tenant: String,
+    /// The migration whose cutover they wait for.
+    cutover: Option<MigrationId>,
+    meter: Arc<Meter>,
 }
 
 /// The labels of a migration.
@@ -166,7 +181,13 @@ impl Scene {
             let reached = e.reached.filter(|_| applies)?;
             Some(([&*n.tenant], reached.lag() as f64))
         });
-        out.write(f::SYNC_LAG, lag)
+        out.write(f::SYNC_LAG, lag)?;
+        let age = self.told().filter_map(|(n, e)| {
+            let applies = matches!(e.phase(), Phase::DualWrite | Phase::CutoverPaused);
+            let micros = self.now.micros().saturating_sub(e.source_read.micros()).max(0);
+            applies.then(|| ([&*n.tenant], micros as f64 / 1e6))
+        });
+        out.write(f::SYNC_LAG_AGE, age)
     }
 
     fn cutover(&self, out: &mut Out<'_>) -> fmt::Result {
@@ -190,9 +211,8 @@ impl Scene {
     /// Appends that wait in this process, by the migration whose cutover they wait for.
     fn blocked(&self) -> Vec<(String, u64)> {
         let waiting = |id| {
-            let waits = self.meters.iter().filter(|(_, meter)| meter.blocked_by() == Some(id));
-            let cutover = |meter: &Meter| meter.waiting().filter(|waiting| waiting.cutover);
-            waits.filter_map(|(_, meter)| cutover(meter)).map(|waiting| waiting.appends).sum()
+            let waits = self.meters.iter().filter(|meter| meter.cutover == Some(id));
+            waits.filter_map(|meter| meter.meter.waiting()).map(|waiting| waiting.appends).sum()
         };
         let known = self.entries().filter(|(_, e)| e.has_mirrored()).map(|(n, e)| {
             let appends = waiting(e.migration.id);
@@ -200,10 +220,11 @@ impl Scene {
         });
         let mut blocked: Vec<_> = known.collect();
         // Another process drives it: told while somebody waits here, and at 0 while it is not over.
-        for (_, meter) in &self.meters {
-            let Some(id) = meter.blocked_by() else { continue };
+        for named in &self.meters {
+            let Some(id) = named.cutover.or_else(|| named.meter.blocked_by()) else { continue };
             let name = id.to_string();
-            if blocked.iter().all(|(known, _)| *known != name) && meter.waiting().is_some() {
+            let waits = named.meter.waiting().is_some();
+            if waits && blocked.iter().all(|(known, _)| *known != name) {
                 blocked.push((name, waiting(id)));
             }
         }
@@ -233,7 +254,7 @@ impl Scene {
 
     fn appends(&self, out: &mut Out<'_>) -> fmt::Result {
         let others = [(OTHER, self.appends.others())];
-        let meters = || self.meters.iter().map(|(t, m)| (&**t, &**m)).chain(others);
+        let meters = || self.meters.iter().map(|n| (&*n.tenant, &*n.meter)).chain(others);
         let durations = meters().flat_map(|(tenant, meter)| {
             Outcome::ALL.into_iter().filter_map(move |outcome| {
                 let counted = meter.durations(outcome).snapshot();
@@ -243,11 +264,14 @@ impl Scene {
         });
         out.write_histograms(f::APPENDS, durations)?;
         let instant = Instant::now();
-        let waits = self.meters.iter().map(|(tenant, meter)| {
-            let since = |waiting: crate::appends::Waiting| instant - waiting.since;
-            ([&**tenant], meter.waiting().map_or(0.0, |waiting| since(waiting).as_secs_f64()))
+        let seconds = |time: Option<Duration>| time.map_or(0.0, |time| time.as_secs_f64());
+        let waits = self.meters.iter().map(|named| {
+            let waited = named.meter.waiting().map(|waiting| instant - waiting.since);
+            ([&*named.tenant], seconds(waited))
         });
         out.write(f::LONGEST_WAIT, waits)?;
+        let blocked = self.meters.iter().map(|n| ([&*n.tenant], seconds(n.meter.blocked_for())));
+        out.write(f::APPENDS_BLOCKED, blocked)?;
         out.write(f::FENCED, meters().map(|(tenant, meter)| ([tenant], meter.fenced() as f64)))?;
         out.write(f::REFRESHES, [([], self.appends.refreshes() as f64)].into_iter())
     }

@@ -212,28 +212,35 @@ pub(super) const OPERATIONS: Family = Family::new(
     Counter,
     &["tenant_id", "status"],
     WhereItHappened,
-    "Events mirrored, by status: success, target_failed",
+    "Events written since mirroring began and mirrored, by status: success, target_failed; history that the mirror catches up on is not among them",
 );
 pub(super) const TARGET_FAILURES: Family = Family::new(
     "dual_write_target_failures",
     Counter,
     TENANT,
     WhereItHappened,
-    "Events whose write to the target failed; each is tried again until it succeeds",
+    "Events whose write to the target failed, or has had no answer for 5 seconds and again for each further 5; each is tried again until it succeeds",
 );
 pub(super) const MIRROR_LATENCY: Family = Family::new(
     "dual_write_latency_seconds",
     Histogram(MIRROR_BUCKETS),
     TENANT,
     WhereItHappened,
-    "From when the mirror has an event to when the target has committed it",
+    "From when the mirror has an event to when the target has committed it; of the events of dual_write_operations_total",
 );
 pub(super) const SYNC_LAG: Family = Family::new(
     "dual_write_sync_lag_events",
     Gauge,
     TENANT,
     Server,
-    "Events that the target is behind; only in dual_write and in the cutover",
+    "Events that the target is behind: the source's length, read every second, less the target's last known one; only in dual_write and in the cutover",
+);
+pub(super) const SYNC_LAG_AGE: Family = Family::new(
+    "dual_write_sync_lag_age_seconds",
+    Gauge,
+    TENANT,
+    Server,
+    "How long ago the source's length behind dual_write_sync_lag_events was read; grows while the source does not answer",
 );
 // Cutover.
 pub(super) const PAUSE: Family = Family::new(
@@ -248,7 +255,7 @@ pub(super) const BLOCKED: Family = Family::new(
     Gauge,
     MIGRATION,
     EachRouter,
-    "Appends that wait for the cutover in this process",
+    "Appends without an answer in this process while the tenant's route says cutover_paused, whatever they wait for",
 );
 pub(super) const ATTEMPTS: Family = Family::new(
     "cutover_attempts",
@@ -306,7 +313,14 @@ pub(super) const LONGEST_WAIT: Family = Family::new(
     Gauge,
     TENANT,
     EachRouter,
-    "How long the append that waits longest has waited for a cutover or a failing store; 0 when none waits",
+    "Age of the oldest append without an answer, from when it was handed in, whatever it waits for; 0 when none waits",
+);
+pub(super) const APPENDS_BLOCKED: Family = Family::new(
+    "append_blocked_seconds",
+    Gauge,
+    TENANT,
+    EachRouter,
+    "For how long appends have waited, given up and come again while none was acknowledged; 0 when none waits",
 );
 pub(super) const FENCED: Family = Family::new(
     "fenced_appends",
@@ -389,6 +403,7 @@ pub const FAMILIES: &[Family] = &[
     TARGET_FAILURES,
     MIRROR_LATENCY,
     SYNC_LAG,
+    SYNC_LAG_AGE,
     PAUSE,
     BLOCKED,
     ATTEMPTS,
@@ -399,6 +414,7 @@ pub const FAMILIES: &[Family] = &[
     OPEN_VIOLATIONS,
     APPENDS,
     LONGEST_WAIT,
+    APPENDS_BLOCKED,
     FENCED,
     REFRESHES,
     STORE_UP,

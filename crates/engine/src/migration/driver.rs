@@ -4,6 +4,7 @@
 use rehome_domain::ids::MigrationId;
 use rehome_domain::migration::{Command, Fact, Migration, Observation, Phase, State, decide};
 use rehome_ports::{Class, ControlError};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::control_time::ControlTime;
@@ -26,13 +27,14 @@ pub(crate) struct Driver {
     retry_at: Option<Instant>,
     time: ControlTime,
     /// The row as it was last read.
-    seen: Option<Migration>,
+    seen: watch::Sender<Migration>,
     /// Before the migration's row was last read.
     looked: Moment,
 }
 
 impl Driver {
-    pub(crate) fn new(engine: Engine, id: MigrationId, actor: String) -> Self {
+    pub(crate) fn new(engine: Engine, taken: Migration, actor: String) -> Self {
+        let id = taken.id;
         let looked = engine.router.moment();
         Self {
             engine,
@@ -42,14 +44,14 @@ impl Driver {
             window: None,
             retry_at: None,
             time: ControlTime::default(),
-            seen: None,
+            seen: watch::Sender::new(taken),
             looked,
         }
     }
 
     /// The migration's row as it was last read.
-    pub(crate) fn seen(&self) -> Option<&Migration> {
-        self.seen.as_ref()
+    pub(crate) fn seen(&self) -> watch::Receiver<Migration> {
+        self.seen.subscribe()
     }
 
     /// Works until nothing is left to do, or `enough` says so of the migration's row.
@@ -64,7 +66,7 @@ impl Driver {
             let migration = self.engine.control.migration(self.id).await;
             if let Ok(migration) = &migration {
                 self.engine.tell(&Signal::Seen { migration });
-                self.seen = Some(migration.clone());
+                self.seen.send_replace(migration.clone());
             }
             let error = match migration {
                 Ok(migration) if enough(&migration) => {

@@ -305,14 +305,9 @@ impl Operations {
         let migration = self.engine.control.migration(id).await?;
         let marks = self.engine.control.marks(id).await?;
         let lease = self.engine.control.lease_holder(id).await?;
-        let source = self.engine.stores.get(&migration.source)?.ledger(migration.tenant).await;
-        let target = self.engine.stores.get(&migration.target)?.ledger(migration.tenant).await;
-        let progress = match (source, target) {
-            (Ok(source), Ok(target)) => {
-                Some(Progress::of(&migration, source.head.seq, target.head.seq, &marks))
-            }
-            _ => None,
-        };
+        let lengths = self.engine.lengths(&migration).await?;
+        let now = self.engine.clock.now();
+        let progress = lengths.map(|lengths| Progress::of(&migration, lengths, &marks, now));
         Ok(Status { migration, progress, lease })
     }
 

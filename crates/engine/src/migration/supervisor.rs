@@ -115,17 +115,18 @@ impl Supervisor {
         self.note_lease(&migration).await?;
         let log = self.log(id).await?;
         self.engine.tell(&Signal::Taken { migration: &migration, log: &log, taken_over });
-        let mut tenure = Tenure { engine: self.engine.clone(), last: migration, lost_to: None };
-        let mut driver = Driver::new(self.engine.clone(), id, self.holder.to_string());
+        let last = migration.clone();
+        let mut tenure = Tenure { engine: self.engine.clone(), last, lost_to: None };
+        let mut driver = Driver::new(self.engine.clone(), migration, self.holder.to_string());
+        let seen = driver.seen();
         let renewals = self.renew(request);
         let ended = tokio::select! {
             biased;
             ended = driver.run(enough) => Ok(ended),
             lost_to = renewals => Err(lost_to),
+            never = self.engine.watch_heads(&seen) => match never {},
         };
-        if let Some(seen) = driver.seen() {
-            tenure.last = seen.clone();
-        }
+        tenure.last = seen.borrow().clone();
         match ended {
             Ok(ended) => {
                 // A lease that cannot be given up runs out by itself.

@@ -79,6 +79,12 @@ impl Rows {
     }
 }
 
+impl std::fmt::Debug for RouteCache {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RouteCache").finish_non_exhaustive()
+    }
+}
+
 impl RouteCache {
     pub(crate) fn new() -> Self {
         let rows = Rows {
@@ -96,6 +102,11 @@ impl RouteCache {
 
     pub(crate) fn get(&self, tenant: TenantId) -> Option<Seen> {
         self.lock().routes.get(&tenant).map(|entry| entry.seen.clone())
+    }
+
+    /// The route as it is known; that somebody looked does not keep it.
+    pub(crate) fn peek(&self, tenant: TenantId) -> Option<Arc<Route>> {
+        self.lock().routes.peek(&tenant).map(|entry| Arc::clone(&entry.seen.route))
     }
 
     /// Now: asked for before a row is read.

@@ -42,8 +42,7 @@ use crate::follow::Tails;
 use crate::mirror::Mirrors;
 use crate::signal::{Observers, Signal};
 use crate::stores::Stores;
-use cache::RouteCache;
-pub(crate) use cache::{Moment, Seen};
+pub(crate) use cache::{Moment, RouteCache, Seen};
 use news::Listening;
 use writer::{Chain, Writers};
 
@@ -87,14 +86,15 @@ impl TenantRouter {
         config: EngineConfig,
         observers: Observers,
     ) -> Self {
+        let cache = Arc::new(RouteCache::new());
         Self(Arc::new(Inner {
             control,
             stores,
             clock,
             config,
             observers,
-            appends: Arc::default(),
-            cache: Arc::new(RouteCache::new()),
+            appends: Arc::new(Appends::over(Arc::clone(&cache))),
+            cache,
             listening: Listening::default(),
             writers: Writers::default(),
             mirrors: Mirrors::default(),
@@ -201,15 +201,19 @@ impl TenantRouter {
             });
         }
         let mut outcomes = Vec::with_capacity(submitted.len());
+        let mut last = None;
         for one in submitted {
-            outcomes.push(match one {
-                Ok(submitted) => submitted.outcome().await,
-                Err(error) => Err(error),
-            });
+            let (outcome, waiting) = match one {
+                Ok(mut submitted) => (submitted.outcome().await, Some(submitted.waiting)),
+                Err(error) => (Err(error), None),
+            };
+            if let (Ok(appended), Some(waiting)) = (&outcome, waiting) {
+                last = Some((appended.last_seq, waiting));
+            }
+            outcomes.push(outcome);
         }
-        let last = outcomes.iter().flatten().map(|appended| appended.last_seq).max();
-        if let Some(last_seq) = last {
-            self.0.mirrors.hold_writer(tenant, last_seq).await;
+        if let Some((last_seq, waiting)) = &last {
+            self.0.mirrors.hold_writer(tenant, *last_seq, waiting).await;
         }
         let meter = self.0.appends.meter(tenant);
         for outcome in &outcomes {
@@ -383,14 +387,19 @@ impl EventStore for TenantRouter {
             Ok(()) => writer::submit(&self.0, tenant, append, None).await,
             Err(error) => Err(error),
         };
-        let (meter, ended) = match submitted {
-            Ok(submitted) => (Arc::clone(&submitted.meter), submitted.outcome().await),
-            Err(error) => (self.0.appends.meter(tenant), Err(error)),
+        let mut submitted = match submitted {
+            Ok(submitted) => submitted,
+            Err(error) => {
+                let refused = Err(error);
+                self.0.appends.meter(tenant).ended(&refused, began.elapsed());
+                return refused;
+            }
         };
+        let ended = submitted.outcome().await;
         if let Ok(appended) = &ended {
-            self.0.mirrors.hold_writer(tenant, appended.last_seq).await;
+            self.0.mirrors.hold_writer(tenant, appended.last_seq, &submitted.waiting).await;
         }
-        meter.ended(&ended, began.elapsed());
+        submitted.waiting.meter.ended(&ended, began.elapsed());
         ended
     }
 

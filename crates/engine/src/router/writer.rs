@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use super::cache::Seen;
 use super::{Inner, RouteError};
-use crate::appends::Meter;
+use crate::appends::{InFlight, Meter};
 use crate::config::{Backoff, EngineConfig};
 
 /// How long a tenant's task waits for the next append before it ends.
@@ -107,16 +107,16 @@ impl Writers {
 /// The outcome of an append that its tenant's task has.
 pub(super) struct Submitted {
     tenant: TenantId,
-    /// Where it is counted.
-    pub(super) meter: Arc<Meter>,
+    /// Counted as waiting, until this is dropped.
+    pub(super) waiting: InFlight,
     outcome: oneshot::Receiver<Result<Appended, AppendError>>,
 }
 
 impl Submitted {
     /// Waits for the outcome.
-    pub(super) async fn outcome(self) -> Result<Appended, AppendError> {
+    pub(super) async fn outcome(&mut self) -> Result<Appended, AppendError> {
         let tenant = self.tenant;
-        self.outcome.await.unwrap_or_else(|_| {
+        (&mut self.outcome).await.unwrap_or_else(|_| {
             Err(AppendError::OutcomeUnknown { tenant, source: "the process is stopping".into() })
         })
     }
@@ -130,16 +130,18 @@ pub(super) async fn submit(
     append: Append,
     chain: Option<Chain>,
 ) -> Result<Submitted, AppendError> {
-    let deadline = Instant::now() + inner.config.write_pause_timeout;
+    let began = Instant::now();
+    let deadline = began + inner.config.write_pause_timeout;
     let (reply, outcome) = oneshot::channel();
     let pending = Pending { append, caller: Caller { deadline, reply, chain } };
     loop {
         let Some(queue) = queue(inner, tenant) else { return Err(AppendError::Busy) };
+        let waiting = queue.meter.handed_in(began);
         match tokio::time::timeout_at(deadline, queue.appends.reserve()).await {
             Err(_) => return Err(AppendError::Busy),
             Ok(Ok(place)) => {
                 place.send(pending);
-                return Ok(Submitted { tenant, meter: queue.meter, outcome });
+                return Ok(Submitted { tenant, waiting, outcome });
             }
             // The task is gone (it panicked, or the process is stopping): start another.
             Ok(Err(_)) => inner.writers.lock().retain(|_, queue| !queue.appends.is_closed()),
@@ -181,7 +183,8 @@ async fn run(
         };
         let group = gather(first, &mut queue, &inner);
         let several = group.len() > 1;
-        let counted = Counted { meter: &meter, behind: &queue };
+        let patience = inner.config.write_pause_timeout;
+        let counted = Counted { meter: &meter, patience, gathered: Instant::now() };
         Group { inner: &inner, tenant, counted, sent: false, doubt: None }.commit(group).await;
         appended.notify_waiters();
         if several {
@@ -225,23 +228,31 @@ fn skip(appends: &mut Vec<Append>, callers: &mut Vec<Caller>) {
     }
 }
 
-/// Tells the tenant's meter who waits.
+/// Tells the tenant's meter since when the group waits.
 struct Counted<'a> {
     meter: &'a Meter,
-    /// Those that wait for the group to be through.
-    behind: &'a mpsc::Receiver<Pending>,
+    /// From when an append is handed in until its deadline.
+    patience: Duration,
+    /// When the group was taken from the queue.
+    gathered: Instant,
 }
 
 impl Counted<'_> {
-    fn wait(&self, members: usize, since: Instant, cutover: Option<&Seen>) {
+    fn since(&self, callers: &[Caller]) {
+        if let Some(soonest) = callers.iter().map(|caller| caller.deadline).min() {
+            self.meter.group(soonest - self.patience);
+        }
+    }
+
+    fn waits(&self, cutover: Option<&Seen>) {
         let cutover = cutover.and_then(|seen| seen.route.migration).map(|(id, _)| id);
-        self.meter.wait(members + self.behind.len(), since, cutover);
+        self.meter.group_waits(cutover);
     }
 }
 
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
-        self.meter.wait_is_over();
+        self.meter.group_is_over(self.gathered);
     }
 }
 
@@ -282,6 +293,7 @@ impl Group<'_> {
         let (mut appends, mut callers): (Vec<_>, Vec<_>) =
             group.into_iter().map(|pending| (pending.append, pending.caller)).unzip();
         skip(&mut appends, &mut callers);
+        self.counted.since(&callers);
         let mut backoff = Backoff::new(&self.inner.config);
         let mut moves = 0_u32;
         while !appends.is_empty() {
@@ -314,10 +326,10 @@ impl Group<'_> {
             let soonest = callers.iter().map(|caller| caller.deadline).min();
             let soonest = soonest.unwrap_or_else(Instant::now);
             let paused = if let Next::WhenRouteChanges(seen) = &next { Some(seen) } else { None };
-            let since = soonest - self.inner.config.write_pause_timeout;
-            self.counted.wait(callers.len(), since, paused);
+            self.counted.waits(paused);
             self.wait(next, soonest).await;
             self.expire(&mut appends, &mut callers, &waiting);
+            self.counted.since(&callers);
         }
     }
 

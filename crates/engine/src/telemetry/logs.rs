@@ -282,7 +282,7 @@ impl Observer for Logs {
             {
                 self.progress(migration, source_seq, target_seq);
             }
-            Signal::MirrorFailed { migration, way, events, error, took } => {
+            Signal::MirrorFailed { migration, way, events, error, took, .. } => {
                 let operation = match way {
                     Way::There => "mirror",
                     Way::Back => "mirror_back",

@@ -116,11 +116,11 @@ impl Observer for Spans {
             Signal::Copied { migration, events, bytes, upto, took, .. } => {
                 self.batch(migration, (events, bytes, upto), took);
             }
-            Signal::Mirrored { migration, way: Way::There, events, upto, took } => {
+            Signal::Mirrored { migration, way: Way::There, events, upto, took, .. } => {
                 self.mirrored(migration, events, upto, took);
             }
             // Rare, as the mirror waits longer each time: none is left out.
-            Signal::MirrorFailed { migration, way: Way::There, events, error, took } => {
+            Signal::MirrorFailed { migration, way: Way::There, events, error, took, .. } => {
                 let mut span = self.append(migration, events, took);
                 span.error = Some(error.into());
                 self.send(span);

@@ -205,12 +205,26 @@ fn leaves_hang_on_the_phases_that_the_log_makes() {
                 took,
                 waited: Duration::ZERO,
             },
-            Signal::Mirrored { migration: &mirroring, way: Way::There, events: 2, upto: 11, took },
+            Signal::Mirrored {
+                migration: &mirroring,
+                way: Way::There,
+                events: 2,
+                written: 2,
+                upto: 11,
+                took,
+            },
             // By the row before the intent; the pause is made from the log.
             part(&mirroring, CutoverPart::Verify),
             part(&paused, CutoverPart::Pause),
             part(&mirroring, CutoverPart::Refused),
-            Signal::Mirrored { migration: &mirroring, way: Way::Back, events: 2, upto: 11, took },
+            Signal::Mirrored {
+                migration: &mirroring,
+                way: Way::Back,
+                events: 2,
+                written: 2,
+                upto: 11,
+                took,
+            },
         ],
     );
     let found: Vec<_> = spans.iter().map(|span| (span.name, span.parent.unwrap())).collect();
@@ -232,6 +246,7 @@ fn sampling_leaves_out_what_went_well_and_chooses_the_same_each_time() {
                 migration: &row,
                 way: Way::There,
                 events: 1,
+                written: 1,
                 upto,
                 took,
             })
@@ -243,7 +258,14 @@ fn sampling_leaves_out_what_went_well_and_chooses_the_same_each_time() {
     assert_eq!(some, commits(0.1));
     assert!(commits(0.0).is_empty());
     let error = "refused";
-    let failed = Signal::MirrorFailed { migration: &row, way: Way::There, events: 1, error, took };
+    let failed = Signal::MirrorFailed {
+        migration: &row,
+        way: Way::There,
+        events: 1,
+        written: 1,
+        error,
+        took,
+    };
     let failed = heard(0.0, &[failed]);
     assert_eq!(failed[0].error.as_deref(), Some("refused"));
 }
@@ -383,6 +405,7 @@ fn failures_that_repeat_are_counted_and_told_now_and_then() {
                 migration: &row,
                 way: Way::There,
                 events: 1,
+                written: 1,
                 error,
                 took,
             });

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rehome_domain::migration::{Fact, Options};
-use rehome_ports::{Class, Marks};
+use rehome_ports::{Class, Marks, Memo};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -43,6 +43,7 @@ impl DualWrite {
         let verify_from = context.source.ledger(tenant).await?.head.seq;
         let marks = context.engine.control.marks(context.migration.id).await?;
         let read_back = context.read_back(&marks);
+        let history = context.history_when_mirroring_began(verify_from).await?;
         let (status, audited) = watch::channel(Audited::default());
         let (options, tuned) = watch::channel(context.migration.options);
         let cancel = CancellationToken::new();
@@ -52,6 +53,7 @@ impl DualWrite {
             Way::There,
             Arc::clone(&context.source),
             replica,
+            history,
         );
         let auditor = Audit {
             context: context.clone(),
@@ -111,6 +113,20 @@ fn joined(
 }
 
 impl Context {
+    /// How long the source's history was when the migration's first mirror began: kept in a memo, so that
+    /// after a takeover too what was written since is a dual write and nothing else is.
+    async fn history_when_mirroring_began(&self, now: u64) -> Result<u64, StepError> {
+        const MEMO: &str = "mirroring_since";
+        let (id, control) = (self.migration.id, &self.engine.control);
+        let memo = control.memo(id, MEMO).await?;
+        if let Some(seq) = memo.and_then(|memo| memo.text.parse().ok()) {
+            return Ok(seq);
+        }
+        let memo = Memo { at: self.engine.clock.now(), text: now.to_string() };
+        control.set_memo(id, MEMO, &memo).await?;
+        Ok(now)
+    }
+
     /// Tells of a violation, if that is what the read-back found.
     pub(crate) fn read_back_failed(&self, error: ReadBackError) -> StepError {
         if let ReadBackError::Violation(violation) = &error {

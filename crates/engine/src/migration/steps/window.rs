@@ -45,6 +45,7 @@ impl Window {
             Way::Back,
             Arc::clone(authority),
             replica,
+            0,
         );
         Ok(Some(Self { mirror }))
     }
