@@ -1,0 +1,66 @@
+//! No screen is without a row in the table.
+
+use std::collections::BTreeSet;
+
+use rehome_engine::metrics::{FAMILIES, Kind};
+use rehome_monitoring::{Settings, groups};
+
+use crate::table::{COUNTED, OF_MIGRATIONS, OF_PROCESS, PAGES, PAGES_WITHOUT_NUMBERS};
+
+fn told() -> BTreeSet<&'static str> {
+    let of_migrations = OF_MIGRATIONS.iter().map(|((family, ..), _)| *family);
+    of_migrations.chain(OF_PROCESS.iter().map(|((family, _), _)| *family)).collect()
+}
+
+#[test]
+fn every_gauge_has_a_row() {
+    let told = told();
+    let gauges = FAMILIES.iter().filter(|family| family.kind == Kind::Gauge);
+    let without: Vec<_> = gauges.map(|f| f.name).filter(|name| !told.contains(name)).collect();
+    assert!(without.is_empty(), "gauges without a row in tests/tests/frozen/table.rs: {without:?}");
+    let samples: BTreeSet<String> =
+        FAMILIES.iter().map(rehome_engine::metrics::Family::sample).collect();
+    let of_nothing: Vec<_> = told.iter().filter(|name| !samples.contains(**name)).collect();
+    assert!(of_nothing.is_empty(), "rows of no family: {of_nothing:?}");
+}
+
+/// What a rule says while a component hangs rests on what it reads.
+#[test]
+fn every_alert_reads_what_has_a_row() {
+    let known: BTreeSet<&str> = told().into_iter().chain(COUNTED.iter().copied()).collect();
+    let samples: BTreeSet<String> = FAMILIES
+        .iter()
+        .flat_map(|family| {
+            let sample = family.sample();
+            let histogram = ["_bucket", "_sum", "_count"].map(|part| format!("{sample}{part}"));
+            histogram.into_iter().chain([sample])
+        })
+        .collect();
+    let mut without = Vec::new();
+    for alert in groups(&Settings::default()).into_iter().flat_map(|group| group.alerts) {
+        let words = alert.expr.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+        let reads = words.filter(|word| samples.contains(*word) || *word == "up");
+        let reads: BTreeSet<&str> = reads.collect();
+        assert!(!reads.is_empty(), "{} reads something: {}", alert.name, alert.expr);
+        without.extend(
+            reads
+                .into_iter()
+                .filter(|read| !known.contains(read))
+                .map(|read| format!("{} of {}", read, alert.name)),
+        );
+    }
+    assert!(without.is_empty(), "without a row in tests/tests/frozen/table.rs: {without:?}");
+}
+
+/// The console's own list of what it answers to a GET.
+#[test]
+fn every_page_has_a_row() {
+    let routes = include_str!("../../../crates/server/src/console/mod.rs");
+    let pages = routes.lines().filter_map(|line| {
+        let (path, handler) = line.trim().strip_prefix(".route(\"")?.split_once("\", ")?;
+        handler.starts_with("get(").then_some(path)
+    });
+    let pages: BTreeSet<&str> = pages.collect();
+    let known: BTreeSet<&str> = PAGES.iter().chain(PAGES_WITHOUT_NUMBERS).copied().collect();
+    assert_eq!(pages, known, "pages of the console, and rows in tests/tests/frozen/table.rs");
+}

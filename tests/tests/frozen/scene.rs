@@ -1,0 +1,522 @@
+//! One deployment with a tenant in each phase; a component freezes, and after a while the screens are looked
+//! at.
+//!
+//! ```text
+//!            bulk_copy       ten events a second to `target`
+//!  source    dual_write      to `target`, some hundred events a second
+//!            cutover_paused  to `aside`: the answer to its fence is held
+//!            migrated        to `target`, `source` kept level: the rollback window
+//! ```
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Result, ensure};
+use rehome_api::OptionsPatch;
+use rehome_domain::ids::MigrationId;
+use rehome_tests::process::wait_for;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::screens::{Look, Metrics, Page};
+use crate::site::{Component, IMPORTED, Site};
+use crate::table::{By, DOCUMENT, HEALTH, OF_MIGRATIONS, OF_PROCESS, PAGES, Series, True};
+use crate::truth::{Heads, Load, Range, Waits, Writers};
+
+/// What a screen shows was true at most so long ago.
+const INTERVAL: Duration = Duration::from_secs(5);
+/// So long after the freeze the screens are looked at.
+const LOOK_AFTER: Duration = Duration::from_secs(10);
+/// How long an answer may take, and one of what needs a control plane that hangs.
+const ANSWER_WITHIN: Duration = Duration::from_secs(15);
+const ANSWER_WITHOUT_CONTROL_PLANE_WITHIN: Duration = Duration::from_secs(45);
+
+/// Where a tenant is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    BulkCopy,
+    DualWrite,
+    CutoverPaused,
+    Window,
+}
+
+impl Phase {
+    const ALL: [Self; 4] = [Self::BulkCopy, Self::DualWrite, Self::CutoverPaused, Self::Window];
+
+    /// The name of the tenant's replica in [`Heads`], and of the phase.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::BulkCopy => "bulk_copy",
+            Self::DualWrite => "dual_write",
+            Self::CutoverPaused => "cutover_paused",
+            Self::Window => "migrated",
+        }
+    }
+
+    pub(crate) const fn state(self) -> &'static str {
+        self.name()
+    }
+
+    const fn load(self) -> Load {
+        let (events, pause) = match self {
+            Self::DualWrite => (150, Duration::from_millis(300)),
+            _ => (1, Duration::from_millis(200)),
+        };
+        Load { writers: 3, events, pause }
+    }
+}
+
+#[test]
+fn all_screens_are_true_while_the_sources_server_hangs() -> Result<()> {
+    play(Component::Source)
+}
+
+#[test]
+fn all_screens_are_true_while_the_targets_server_hangs() -> Result<()> {
+    play(Component::Target)
+}
+
+#[test]
+fn all_screens_are_true_while_the_control_planes_server_hangs() -> Result<()> {
+    play(Component::ControlPlane)
+}
+
+#[test]
+fn all_screens_are_true_while_a_network_drops_what_goes_to_the_target() -> Result<()> {
+    play(Component::BlackHole)
+}
+
+#[test]
+fn all_screens_are_true_while_somebody_keeps_the_lock_of_the_targets_file() -> Result<()> {
+    play(Component::HeldLock)
+}
+
+/// Keeps the folder of one that fails.
+fn play(component: Component) -> Result<()> {
+    let tenants = [(); 4].map(|()| Uuid::new_v4());
+    let site = Site::new(component, &tenants)?;
+    played(&site, component, tenants).map_err(|error| {
+        let folder = site.keep();
+        error.context(format!("what the process said is kept in {}", folder.display()))
+    })
+}
+
+fn played(site: &Site, component: Component, tenants: [Uuid; 4]) -> Result<()> {
+    let stage = Stage::set(site, tenants)?;
+    thread::sleep(Duration::from_secs(1));
+    let (frozen_at, frozen_unix) = (Instant::now(), unix());
+    let frozen = site.freeze()?;
+    let scene = Scene { component, stage, frozen_at, frozen_unix };
+    thread::sleep(LOOK_AFTER);
+
+    let looked = Instant::now();
+    let before = scene.stage.writers.each_ref().map(Writers::now);
+    let metrics = Metrics::take(site.port())?;
+    let after = scene.stage.writers.each_ref().map(Writers::now);
+    let pages = |page: &&str| {
+        let mut of_all = scene.stage.ids.iter().map(|id| page.replace("{id}", &id.to_string()));
+        if page.contains("{id}") { of_all.collect() } else { of_all.by_ref().take(1).collect() }
+    };
+    let pages: Vec<String> = PAGES.iter().flat_map(|page| -> Vec<String> { pages(page) }).collect();
+    let asked = Instant::now();
+    let look = Look::take(site.port(), &scene.stage.ids, &pages)?;
+    let moment = Moment { looked, asked, answered: Instant::now(), before, after };
+    drop(frozen);
+    site.before_source.flow();
+
+    let mut wrong = Vec::new();
+    for phase in Phase::ALL {
+        let case = Case { scene: &scene, moment: &moment, phase };
+        case.judge_metrics(&metrics, &mut wrong);
+        case.judge_document(&look.documents[phase as usize], &mut wrong);
+    }
+    scene.judge_process(&metrics, &mut wrong);
+    scene.judge_health(&look.health, &moment, &mut wrong);
+    for (path, page) in &look.pages {
+        scene.judge_time(path, page, &mut wrong);
+    }
+    ensure!(wrong.is_empty(), "{component:?} hangs, and not true are:\n{}", wrong.join("\n"));
+    scene.stage.comes_through(site)
+}
+
+fn unix() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64())
+}
+
+/// Four tenants, each in its phase, with writers.
+struct Stage {
+    tenants: [Uuid; 4],
+    ids: [MigrationId; 4],
+    /// When each was seen in its phase.
+    entered: [Instant; 4],
+    began_unix: f64,
+    /// When the writers of the one in dual_write began.
+    writing: Instant,
+    writers: [Writers; 4],
+    threads: Vec<JoinHandle<()>>,
+    stop: Arc<AtomicBool>,
+    heads: Heads,
+}
+
+impl Stage {
+    fn set(site: &Site, tenants: [Uuid; 4]) -> Result<Self> {
+        let [copies, mirrors, cuts_over, moved] = tenants;
+        let began_unix = unix();
+        let options = OptionsPatch::default;
+        let window = OptionsPatch {
+            cutover: Some("auto".to_owned()),
+            rollback_window: Some("1h".parse().map_err(|_| anyhow::anyhow!("a time"))?),
+            ..options()
+        };
+        let window = site.start(moved, "target", window)?;
+        let dual_write = site.start(mirrors, "target", options())?;
+        let minute = OptionsPatch { cutover_timeout_ms: Some(60_000), ..options() };
+        let paused = site.start(cuts_over, "aside", minute)?;
+        site.wait_for_state(window, "migrated")?;
+        let entered_window = Instant::now();
+        site.wait_for_state(dual_write, "dual_write")?;
+        let entered_dual_write = Instant::now();
+        site.wait_for_state(paused, "dual_write")?;
+        let slowly = OptionsPatch { copy_rate_max: Some(10), ..options() };
+        let bulk_copy = site.start(copies, "target", slowly)?;
+        site.wait_for_state(bulk_copy, "bulk_copy")?;
+        let entered_bulk_copy = Instant::now();
+
+        let heads = Heads::watch(vec![
+            (Phase::BulkCopy.name(), site.place("target")?, copies),
+            (Phase::DualWrite.name(), site.place("target")?, mirrors),
+            (Phase::CutoverPaused.name(), site.place("aside")?, cuts_over),
+            (Phase::Window.name(), site.place("source")?, moved),
+        ])?;
+        wait_for("the copies to be verified", || {
+            let metrics = Metrics::take(site.port())?;
+            let verified = [dual_write, paused].iter().all(|id| {
+                let label = format!("migration_id=\"{id}\"");
+                let checked = metrics.series("verification_events_checked_total", &[label]);
+                checked.first().is_some_and(|(_, events)| *events >= IMPORTED as f64)
+            });
+            Ok(verified.then_some(()))
+        })?;
+        let (writers, stop) = ([(); 4].map(|()| Writers::default()), Arc::default());
+        let writing = Instant::now();
+        let mut threads = Vec::new();
+        for ((phase, writers), tenant) in Phase::ALL.into_iter().zip(&writers).zip(tenants) {
+            threads.extend(writers.start(site.port(), tenant, phase.load(), &stop));
+        }
+        wait_for("all to write", || {
+            Ok(writers.iter().all(|writers| writers.count() >= 9).then_some(()))
+        })?;
+        // The fence arrives, and its answer does not: the cutover goes no further.
+        site.before_source.hold(b"fenced")?;
+        site.request_cutover(paused)?;
+        wait_for("the fence to be held", || Ok(site.before_source.sprung()?.then_some(())))?;
+        let entered_pause = Instant::now();
+        Ok(Self {
+            tenants,
+            ids: [bulk_copy, dual_write, paused, window],
+            entered: [entered_bulk_copy, entered_dual_write, entered_pause, entered_window],
+            began_unix,
+            writing,
+            writers,
+            threads,
+            stop,
+            heads,
+        })
+    }
+
+    /// After all: every writer got its answer, the stores are level, and the screens say so.
+    fn comes_through(self, site: &Site) -> Result<()> {
+        self.stop.store(true, Ordering::Relaxed);
+        for writer in self.threads {
+            ensure!(writer.join().is_ok(), "a writer panicked");
+        }
+        for phase in [Phase::DualWrite, Phase::Window] {
+            let wanted = IMPORTED + self.writers[phase as usize].count();
+            wait_for("the replica to be level", || {
+                Ok((self.heads.last(phase.name())? == wanted).then_some(()))
+            })?;
+        }
+        let label = [format!("tenant_id=\"{}\"", self.tenants[Phase::DualWrite as usize])];
+        wait_for("the screens to be calm", || {
+            let metrics = Metrics::take(site.port())?;
+            let calm = |family| {
+                let told = metrics.series(family, &label);
+                matches!(told.as_slice(), [(_, value)] if *value <= 0.0)
+            };
+            let families = ["dual_write_sync_lag_events", "append_longest_wait_seconds"];
+            Ok(families.into_iter().all(calm).then_some(()))
+        })
+    }
+}
+
+/// What hangs, since when, and who is where.
+pub(crate) struct Scene {
+    pub(crate) component: Component,
+    stage: Stage,
+    frozen_at: Instant,
+    pub(crate) frozen_unix: f64,
+}
+
+impl Scene {
+    /// The target's server answers nothing. (Behind a lock that somebody keeps, reads are answered.)
+    pub(crate) fn target_hangs(&self) -> bool {
+        matches!(self.component, Component::Target | Component::BlackHole)
+    }
+
+    /// The part of the time in which the mirror was failing, if it was.
+    pub(crate) fn outage_of_the_mirror(&self) -> Option<Range> {
+        let fails = self.target_hangs() || self.component == Component::HeldLock;
+        let before = self.frozen_at.duration_since(self.stage.writing).as_secs_f64();
+        let outage = LOOK_AFTER.as_secs_f64();
+        fails.then(|| Range::of(outage / (outage + before), outage / (outage + before)).around(0.2))
+    }
+
+    fn judge_process(&self, metrics: &Metrics, wrong: &mut Vec<String>) {
+        for ((family, label), truth) in OF_PROCESS {
+            let found = metrics.series(family, &[(*label).to_owned()]);
+            judge_series(&format!("{family}{{{label}}}"), &found, &truth(self), wrong);
+        }
+    }
+
+    fn judge_health(&self, page: &Page, moment: &Moment, wrong: &mut Vec<String>) {
+        self.judge_time("/health/migration", page, wrong);
+        let lag = Case { scene: self, moment, phase: Phase::DualWrite }.lag();
+        if self.outage_of_the_mirror().is_some() && lag.high <= 1_000.0 {
+            wrong.push(format!("the scene: in an outage the mirror is far behind, not {lag:?}"));
+        }
+        judge_document("health", &page.document(), HEALTH, &(self, lag), wrong);
+    }
+
+    fn judge_time(&self, path: &str, page: &Page, wrong: &mut Vec<String>) {
+        let hangs = self.component == Component::ControlPlane;
+        let within = if hangs { ANSWER_WITHOUT_CONTROL_PLANE_WITHIN } else { ANSWER_WITHIN };
+        if page.took > within {
+            wrong.push(format!("{path}: answered after {:.1} s", page.took.as_secs_f64()));
+        }
+        if page.status >= 500 && !hangs && path != "/health/migration" {
+            wrong.push(format!("{path}: status {}: {}", page.status, page.body));
+        }
+    }
+}
+
+/// When the screens were looked at, and who waited then.
+pub(crate) struct Moment {
+    looked: Instant,
+    /// When all but the metrics were asked for.
+    asked: Instant,
+    answered: Instant,
+    before: [Waits; 4],
+    after: [Waits; 4],
+}
+
+/// One tenant on one screen.
+pub(crate) struct Case<'a> {
+    scene: &'a Scene,
+    moment: &'a Moment,
+    pub(crate) phase: Phase,
+}
+
+impl Case<'_> {
+    fn stage(&self) -> &Stage {
+        &self.scene.stage
+    }
+
+    fn writers_of(&self) -> &Writers {
+        &self.stage().writers[self.phase as usize]
+    }
+
+    /// The store that takes the tenant's writes.
+    pub(crate) fn authority(&self) -> &'static str {
+        if self.phase == Phase::Window { "target" } else { "source" }
+    }
+
+    /// The store that follows.
+    pub(crate) fn replica_store(&self) -> &'static str {
+        match self.phase {
+            Phase::BulkCopy | Phase::DualWrite => "target",
+            Phase::CutoverPaused => "aside",
+            Phase::Window => "source",
+        }
+    }
+
+    /// The store answers nothing.
+    pub(crate) fn hangs(&self, store: &str) -> bool {
+        match self.scene.component {
+            Component::Source => store == "source",
+            Component::Target | Component::BlackHole => store != "source",
+            Component::ControlPlane | Component::HeldLock => false,
+        }
+    }
+
+    pub(crate) fn takes_no_writes(&self, store: &str) -> bool {
+        self.hangs(store) || self.scene.component == Component::HeldLock && store == "target"
+    }
+
+    /// The replica gets no further.
+    pub(crate) fn stands_still(&self) -> bool {
+        self.takes_no_writes(self.replica_store()) || self.hangs(self.authority())
+    }
+
+    /// Events that are with the gateway, at most.
+    fn in_flight(&self) -> f64 {
+        let Load { writers, events, .. } = self.phase.load();
+        writers as f64 * events as f64
+    }
+
+    /// From when on what is shown may be from.
+    fn from(&self, store: &str) -> Instant {
+        let from = self.moment.looked.checked_sub(INTERVAL).unwrap_or(self.moment.looked);
+        if !self.takes_no_writes(store) {
+            return from;
+        }
+        let frozen = self.scene.frozen_at;
+        from.min(frozen.checked_sub(Duration::from_secs(2)).unwrap_or(frozen))
+    }
+
+    /// How long the authority's history is.
+    pub(crate) fn source(&self) -> Range {
+        let from = self.from(self.authority());
+        let acked = self.writers_of().acked(from, self.moment.answered);
+        let imported = IMPORTED as f64;
+        Range::of(imported + acked.low, imported + acked.high + self.in_flight())
+    }
+
+    /// How long the replica's is.
+    pub(crate) fn replica(&self) -> Range {
+        let from = self.from(self.replica_store());
+        let (name, frozen) = (self.phase.name(), self.scene.frozen_at);
+        let seen = self.stage().heads.between(name, from, self.moment.answered);
+        if !self.hangs(self.replica_store()) {
+            return seen;
+        }
+        // What came between the last look and the freeze is at most all there was.
+        let acked = self.writers_of().acked(frozen, frozen).high;
+        let most = IMPORTED as f64 + acked + self.in_flight();
+        let most = if self.phase == Phase::BulkCopy { seen.high + 20.0 } else { most };
+        Range::of(seen.low, most.max(seen.high))
+    }
+
+    pub(crate) fn lag(&self) -> Range {
+        self.source().less(self.replica())
+    }
+
+    /// Events that had to be copied, and that were.
+    pub(crate) fn total(&self) -> Range {
+        let imported = IMPORTED as f64;
+        if self.phase == Phase::Window { Range::of(imported, imported) } else { self.source() }
+    }
+
+    pub(crate) fn copied(&self) -> Range {
+        if self.phase == Phase::Window { self.total() } else { self.replica() }
+    }
+
+    pub(crate) fn since_frozen(&self) -> Range {
+        let seconds = |to: Instant| to.duration_since(self.scene.frozen_at).as_secs_f64();
+        Range::of(seconds(self.moment.looked), seconds(self.moment.asked))
+    }
+
+    pub(crate) fn in_phase(&self) -> Range {
+        let entered = self.stage().entered[self.phase as usize];
+        let seconds = |to: Instant| to.duration_since(entered).as_secs_f64();
+        Range::of(seconds(self.moment.looked), seconds(self.moment.asked)).around(2.0)
+    }
+
+    pub(crate) fn frozen_unix(&self) -> f64 {
+        self.scene.frozen_unix
+    }
+
+    pub(crate) fn looked_unix(&self) -> f64 {
+        self.scene.frozen_unix + self.since_frozen().low
+    }
+
+    pub(crate) fn began_unix(&self) -> f64 {
+        self.stage().began_unix
+    }
+
+    fn waits(&self, of: impl Fn(&Waits) -> f64) -> Range {
+        let nth = self.phase as usize;
+        let (before, after) = (of(&self.moment.before[nth]), of(&self.moment.after[nth]));
+        Range::of(before.min(after), before.max(after))
+    }
+
+    /// Writers that wait; one may just be between two tries.
+    pub(crate) fn writers(&self) -> Range {
+        let waits = self.waits(|waits| waits.writers as f64);
+        Range::of((waits.low - 1.0).max(1.0), waits.high + 1.0)
+    }
+
+    pub(crate) fn longest_wait(&self) -> Range {
+        self.waits(|waits| waits.longest.as_secs_f64()).around(0.75)
+    }
+
+    pub(crate) fn blocked_for(&self) -> Range {
+        let waits = self.waits(|waits| waits.blocked.as_secs_f64()).around(0.75);
+        // For a moment nobody waits, where appends go through.
+        if waits.high < 2.0 { Range::of(0.0, waits.high) } else { waits }
+    }
+
+    fn judge_metrics(&self, metrics: &Metrics, wrong: &mut Vec<String>) {
+        for (series, truth) in OF_MIGRATIONS {
+            let (family, by, more): Series = *series;
+            let nth = self.phase as usize;
+            let label = match by {
+                By::Migration => format!("migration_id=\"{}\"", self.stage().ids[nth]),
+                By::Tenant => format!("tenant_id=\"{}\"", self.stage().tenants[nth]),
+            };
+            let found = metrics.series(family, &[label, more(self)]);
+            judge_series(&format!("{} {family}", self.phase.name()), &found, &truth(self), wrong);
+        }
+    }
+
+    fn judge_document(&self, page: &Page, wrong: &mut Vec<String>) {
+        let name = format!("{} document", self.phase.name());
+        self.scene.judge_time(&name, page, wrong);
+        // Without the control plane there is no document; that it does not answer is the answer.
+        if page.status < 500 || self.scene.component != Component::ControlPlane {
+            judge_document(&name, &page.document(), DOCUMENT, self, wrong);
+        }
+    }
+}
+
+fn judge_series(name: &str, found: &[(String, f64)], truth: &True, wrong: &mut Vec<String>) {
+    let is_true = match (found, truth) {
+        ([], True::Absent) | ([_], True::Constant) => true,
+        ([(_, value)], True::Number(range)) => range.has(*value),
+        _ => false,
+    };
+    if !is_true {
+        wrong.push(format!("{name}: {found:?}, true is {truth:?}"));
+    }
+}
+
+/// Each field as it is in the table, and no field that is not there.
+fn judge_document<C>(
+    name: &str,
+    document: &Value,
+    fields: &[(&str, fn(&C) -> True)],
+    of: &C,
+    wrong: &mut Vec<String>,
+) {
+    let Some(found) = document.as_object() else {
+        wrong.push(format!("{name}: no document: {document}"));
+        return;
+    };
+    for field in found.keys().filter(|key| fields.iter().all(|(field, _)| field != key)) {
+        wrong.push(format!("{name} {field}: it has no row in the table"));
+    }
+    for (field, truth) in fields {
+        let (value, truth) = (&document[*field], truth(of));
+        let is_true = match &truth {
+            True::Absent => value.is_null(),
+            True::Number(range) => value.as_f64().is_some_and(|value| range.has(value)),
+            True::Text(text) => value == text,
+            True::Says(text) => value.to_string().replace("\\\"", "\"").contains(text),
+            True::Constant => true,
+        };
+        if !is_true {
+            wrong.push(format!("{name} {field}: {value}, true is {truth:?}"));
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! Every screen, and what is true on it while a component hangs.
+//!
+//! A row is a screen; what is true there is a function of the component and the phase, so that together
+//! they are the table component × phase × screen. A screen without a row fails `complete`.
+
+use crate::scene::{Case, Phase, Scene};
+use crate::site::{Component, IMPORTED};
+use crate::truth::Range;
+
+/// What is true.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum True {
+    /// There is no such series, or the field is null.
+    Absent,
+    Number(Range),
+    Text(&'static str),
+    /// A text, or one of several, that has this in it.
+    Says(&'static str),
+    /// Nothing that a component could make false.
+    Constant,
+}
+
+use True::{Absent, Constant, Number, Says, Text};
+
+fn exactly(value: impl Into<f64>) -> True {
+    let value = value.into();
+    Number(Range::of(value, value))
+}
+
+/// Whose label a family has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum By {
+    Migration,
+    Tenant,
+}
+
+/// A row: the screen, and what is true on it.
+pub(crate) type Row<S, C> = (S, fn(&C) -> True);
+
+/// A family of a migration, by whose label, and one more label.
+pub(crate) type Series = (&'static str, By, fn(&Case<'_>) -> String);
+
+fn no_more(_: &Case<'_>) -> String {
+    String::new()
+}
+
+/// Gauges of a migration, and the counters that rules and people read beside them.
+pub(crate) const OF_MIGRATIONS: &[(Series, fn(&Case<'_>) -> True)] = &[
+    (("migration_state", By::Migration, no_more), |case| {
+        exactly(match case.phase {
+            Phase::BulkCopy => 1,
+            Phase::DualWrite => 2,
+            Phase::CutoverPaused => 3,
+            Phase::Window => 4,
+        })
+    }),
+    (("migration_progress_percent", By::Migration, no_more), percent),
+    (("migration_events_total", By::Migration, no_more), |case| Number(case.total())),
+    (("migration_events_copied_total", By::Migration, no_more), |case| Number(case.copied())),
+    (
+        ("migration_duration_seconds", By::Migration, |case| {
+            format!("phase=\"{}\"", case.phase.name())
+        }),
+        |case| Number(case.in_phase()),
+    ),
+    (("migration_info", By::Migration, no_more), |_| exactly(1)),
+    (("migration_last_progress_timestamp_seconds", By::Migration, no_more), last_progress),
+    (("migration_read_back_lag_events", By::Migration, no_more), |case| match case.phase {
+        Phase::BulkCopy | Phase::Window => Absent,
+        // What the target got since it was level last; of what it held before nothing is unread.
+        Phase::DualWrite | Phase::CutoverPaused => {
+            Number(Range::of(0.0, case.replica().high - IMPORTED as f64))
+        }
+    }),
+    (("migration_unattended", By::Migration, no_more), |_| exactly(0)),
+    (("migration_rollback_window_lag_events", By::Migration, no_more), |case| match case.phase {
+        Phase::Window => Number(case.lag()),
+        _ => Absent,
+    }),
+    (("dual_write_sync_lag_events", By::Tenant, no_more), |case| match case.phase {
+        Phase::DualWrite | Phase::CutoverPaused => Number(case.lag()),
+        _ => Absent,
+    }),
+    (("dual_write_sync_lag_age_seconds", By::Tenant, no_more), |case| match case.phase {
+        Phase::DualWrite | Phase::CutoverPaused if case.hangs(case.authority()) => {
+            Number(case.since_frozen().around(3.0))
+        }
+        Phase::DualWrite | Phase::CutoverPaused => Number(Range::of(0.0, 3.0)),
+        _ => Absent,
+    }),
+    (("cutover_blocked_writers", By::Migration, no_more), |case| match case.phase {
+        Phase::BulkCopy => Absent,
+        Phase::CutoverPaused => Number(case.writers()),
+        Phase::DualWrite | Phase::Window => exactly(0),
+    }),
+    (("append_longest_wait_seconds", By::Tenant, no_more), |case| Number(case.longest_wait())),
+    (("append_blocked_seconds", By::Tenant, no_more), |case| Number(case.blocked_for())),
+    (("verification_open_violations", By::Migration, no_more), |case| match case.phase {
+        Phase::BulkCopy => Absent,
+        _ => exactly(0),
+    }),
+    (("dual_write_operations_total", By::Tenant, |_| "status=\"success\"".to_owned()), |case| {
+        match case.phase {
+            // What was written since, and nothing of the history.
+            Phase::DualWrite => {
+                Number(case.replica().less(Range::of(IMPORTED as f64, IMPORTED as f64)))
+            }
+            Phase::CutoverPaused | Phase::Window => Number(Range::of(0.0, 50.0)),
+            Phase::BulkCopy => Absent,
+        }
+    }),
+    (("dual_write_target_failures_total", By::Tenant, no_more), |case| match case.phase {
+        Phase::DualWrite if case.takes_no_writes(case.replica_store()) => {
+            Number(Range::of(1.0, 1e6))
+        }
+        Phase::BulkCopy => Absent,
+        _ => exactly(0),
+    }),
+];
+
+fn percent(case: &Case<'_>) -> True {
+    if case.phase == Phase::Window {
+        return exactly(100);
+    }
+    let (copied, total) = (case.copied(), case.total());
+    let of = |copied: f64, total: f64| (copied * 100.0 / total).min(100.0);
+    Number(Range::of(of(copied.low, total.high), of(copied.high, total.low)))
+}
+
+fn last_progress(case: &Case<'_>) -> True {
+    let (frozen, looked) = (case.frozen_unix(), case.looked_unix());
+    Number(match case.phase {
+        Phase::BulkCopy => Range::of(frozen - 6.0, frozen + 2.0),
+        Phase::DualWrite if case.stands_still() => Range::of(frozen - 3.0, frozen + 2.0),
+        Phase::DualWrite => Range::of(looked - 5.0, looked + 1.0),
+        Phase::CutoverPaused | Phase::Window => Range::of(case.began_unix(), frozen + 2.0),
+    })
+}
+
+/// Gauges of the process: each with the labels that it has.
+pub(crate) const OF_PROCESS: &[Row<(&str, &str), Scene>] = &[
+    (("store_up", "store_id=\"source\""), |scene| {
+        exactly(u8::from(scene.component != Component::Source))
+    }),
+    // What cannot be written to is not up.
+    (("store_up", "store_id=\"target\""), |scene| {
+        exactly(u8::from(!scene.target_hangs() && scene.component != Component::HeldLock))
+    }),
+    (("store_up", "store_id=\"aside\""), |scene| exactly(u8::from(!scene.target_hangs()))),
+    (("control_plane_up", ""), |scene| {
+        exactly(u8::from(scene.component != Component::ControlPlane))
+    }),
+    (("rehome_build_info", ""), |_| exactly(1)),
+    (("process_resident_memory_bytes", ""), |_| Number(Range::of(1e6, 1e9))),
+    (("process_start_time_seconds", ""), |scene| {
+        Number(Range::of(scene.frozen_unix - 300.0, scene.frozen_unix))
+    }),
+];
+
+/// Fields of `GET /health/migration`, with the lag of the one migration that mirrors.
+pub(crate) const HEALTH: &[(&str, fn(&(&Scene, Range)) -> True)] = &[
+    ("status", |(scene, _)| match scene.component {
+        Component::Source => Text("degraded"),
+        _ => Text("unhealthy"),
+    }),
+    ("active_migrations", |(scene, _)| known(scene, exactly(3))),
+    ("stuck_migrations", |(scene, _)| known(scene, exactly(0))),
+    ("high_sync_lag_count", |(scene, lag)| {
+        let high = |lag: f64| u8::from(lag > 1_000.0);
+        known(scene, Number(Range::of(high(lag.low), high(lag.high))))
+    }),
+    ("target_write_failure_rate", |(scene, _)| {
+        known(scene, Number(scene.outage_of_the_mirror().unwrap_or_else(|| Range::of(0.0, 0.001))))
+    }),
+    ("details", |(scene, _)| match scene.component {
+        Component::Source => Says("store \"source\""),
+        Component::Target | Component::BlackHole => Says("store \"target\""),
+        Component::HeldLock => Says("writes to the target failed"),
+        Component::ControlPlane => Says("control plane"),
+    }),
+];
+
+/// Without the control plane nothing is known, and `status` and `details` say so.
+fn known(scene: &Scene, then: True) -> True {
+    if scene.component == Component::ControlPlane { Constant } else { then }
+}
+
+/// Fields of `GET /v1/migrations/{id}`.
+pub(crate) const DOCUMENT: &[(&str, fn(&Case<'_>) -> True)] = &[
+    ("state", |case| Text(case.phase.state())),
+    ("progress_percent", percent),
+    ("events_copied", |case| Number(case.copied())),
+    ("events_total", |case| Number(case.total())),
+    ("sync_lag_events", |case| match case.phase {
+        Phase::Window => exactly(0),
+        _ => Number(case.lag()),
+    }),
+    // The copy stands still whatever hangs.
+    ("rate_events_per_s", |_| exactly(0)),
+    ("eta_seconds", |case| match case.phase {
+        Phase::BulkCopy => Absent,
+        Phase::Window => exactly(0),
+        _ => Constant,
+    }),
+    ("read_back_seq", |case| match case.phase {
+        Phase::BulkCopy => exactly(0),
+        Phase::DualWrite => Number(Range::of(0.0, case.replica().high)),
+        Phase::CutoverPaused => Number(Range::of(0.0, case.replica().high)),
+        Phase::Window => Number(Range::of(IMPORTED as f64, case.total().high)),
+    }),
+    ("error", |_| Absent),
+    ("id", |_| Constant),
+    ("tenant_id", |_| Constant),
+    ("source_store", |_| Text("source")),
+    ("target_store", |case| match case.phase {
+        Phase::CutoverPaused => Text("aside"),
+        _ => Text("target"),
+    }),
+    ("created_at", |_| Constant),
+    ("started_at", |_| Constant),
+    ("completed_at", |case| if case.phase == Phase::Window { Constant } else { Absent }),
+];
+
+/// Pages of the console that look at migrations, as they are routed; `{id}` stands for a migration. Each
+/// answers in time whatever hangs.
+pub(crate) const PAGES: &[&str] = &["/", "/migrations/{id}"];
+
+/// Pages that show no number of a migration: forms and what they ask, and what the page above updates by.
+pub(crate) const PAGES_WITHOUT_NUMBERS: &[&str] = &[
+    "/console/live",
+    "/console/start",
+    "/console/plan",
+    "/console/migrations/{id}/{action}",
+    "/console/checklists/{id}",
+    "/console/login",
+];
+
+/// Families that rules read and that no component that hangs makes false: they count what has happened.
+pub(crate) const COUNTED: &[&str] = &[
+    "append_duration_seconds_bucket",
+    "append_duration_seconds_count",
+    "cutover_attempts_total",
+    "cutover_pause_duration_seconds_bucket",
+    "cutover_pause_duration_seconds_count",
+    "cutover_pause_duration_seconds_sum",
+    "cutover_timeout_total",
+    "dual_write_latency_seconds_bucket",
+    "migration_lease_lost_total",
+    "migration_lease_takeovers_total",
+    "migration_retries_total",
+    "verification_violations_total",
+    "up",
+];
