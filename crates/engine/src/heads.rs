@@ -1,9 +1,9 @@
 //! How long the two histories of a migration are, as far as it is known: what the lag is when a store does
 //! not answer.
 //!
-//! Whoever drives a migration reads the authority's head once a second, on its own, whatever its work waits
+//! The process that drives a migration reads the authority's head once a second, on its own, whatever its work waits
 //! for. The replica's head is known from that work: nobody else makes it longer. Both are kept here, and in a
-//! memo in the control plane, for other processes and for whoever takes over.
+//! memo in the control plane, for other processes and for the one that takes over.
 //!
 //! ```text
 //! authority ──ledger, every second──▶ Signal::Head ──┐
@@ -26,7 +26,7 @@ use crate::Engine;
 use crate::migration::OperationError;
 use crate::signal::{Observer, Signal, Way};
 
-/// How long a store may take to answer whoever looks at a migration.
+/// How long a store may take to answer for a document of a migration.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// The name of the memo.
 const MEMO: &str = "heads";
@@ -74,7 +74,7 @@ impl Heads {
     }
 }
 
-/// What this process knows of the migrations that it drives. Hears what is told of them.
+/// What this process knows of the migrations that it drives, from their signals.
 #[derive(Clone)]
 pub(crate) struct Known {
     migrations: Arc<Mutex<HashMap<MigrationId, Heads>>>,
