@@ -151,6 +151,7 @@ pub(crate) const OF_PROCESS: &[Row<(&str, &str), Scene>] = &[
         exactly(u8::from(scene.component != Component::ControlPlane))
     }),
     (("rehome_build_info", ""), |_| exactly(1)),
+    (("rehome_process_info", ""), |_| exactly(1)),
     (("process_resident_memory_bytes", ""), |_| Number(Range::of(1e6, 1e9))),
     (("process_start_time_seconds", ""), |scene| {
         Number(Range::of(scene.frozen_unix - 300.0, scene.frozen_unix))
@@ -208,6 +209,10 @@ pub(crate) const DOCUMENT: &[(&str, fn(&Case<'_>) -> True)] = &[
         Phase::CutoverPaused => Number(Range::of(0.0, case.replica().high)),
         Phase::Window => Number(Range::of(IMPORTED as f64, case.total().high)),
     }),
+    ("source_last_seen_at", seen),
+    ("target_last_seen_at", seen),
+    ("source_unanswered_since", |case| unanswered(case, case.authority())),
+    ("target_unanswered_since", |case| unanswered(case, case.replica_store())),
     ("error", |_| Absent),
     ("id", |_| Constant),
     ("tenant_id", |_| Constant),
@@ -220,6 +225,15 @@ pub(crate) const DOCUMENT: &[(&str, fn(&Case<'_>) -> True)] = &[
     ("started_at", |_| Constant),
     ("completed_at", |case| if case.phase == Phase::Window { Constant } else { Absent }),
 ];
+
+/// A document of what is over is made of its log.
+fn seen(case: &Case<'_>) -> True {
+    if case.phase == Phase::Window { Absent } else { Constant }
+}
+
+fn unanswered(case: &Case<'_>, store: &str) -> True {
+    if case.phase != Phase::Window && case.hangs(store) { Says("20") } else { Absent }
+}
 
 /// Pages of the console that look at migrations, as they are routed; `{id}` stands for a migration. Each
 /// answers in time whatever hangs.
