@@ -91,7 +91,7 @@ impl Engine {
             Arc::clone(&control),
             stores.clone(),
             Arc::clone(&clock),
-            config,
+            &config,
             observers.clone(),
         );
         let asked = Arc::default();

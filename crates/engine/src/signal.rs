@@ -214,7 +214,7 @@ impl Observers {
     }
 
     /// These, and before them another one.
-    pub(crate) fn and(&self, first: Arc<dyn Observer>) -> Self {
+    pub(crate) fn and(self, first: Arc<dyn Observer>) -> Self {
         Self::new([first].into_iter().chain(self.0.iter().cloned()))
     }
 

@@ -83,7 +83,7 @@ impl TenantRouter {
         control: Arc<dyn ControlPlane>,
         stores: Stores,
         clock: Arc<dyn Clock>,
-        config: EngineConfig,
+        config: &EngineConfig,
         observers: Observers,
     ) -> Self {
         let cache = Arc::new(RouteCache::new());
@@ -91,7 +91,7 @@ impl TenantRouter {
             control,
             stores,
             clock,
-            config,
+            config: *config,
             observers,
             appends: Arc::new(Appends::over(Arc::clone(&cache))),
             cache,
