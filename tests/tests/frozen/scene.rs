@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use crate::screens::{Look, Metrics, Page};
 use crate::site::{Component, IMPORTED, Site};
-use crate::table::{By, DOCUMENT, HEALTH, OF_MIGRATIONS, OF_PROCESS, PAGES, Series, True};
+use crate::table::{By, DOCUMENT, HEALTH, OF_MIGRATIONS, OF_PROCESS, PAGES, Series, True, Truth};
 use crate::truth::{Heads, Load, Range, Waits, Writers};
 
 /// What a screen shows was true at most so long ago.
@@ -495,7 +495,7 @@ fn judge_series(name: &str, found: &[(String, f64)], truth: &True, wrong: &mut V
 fn judge_document<C>(
     name: &str,
     document: &Value,
-    fields: &[(&str, fn(&C) -> True)],
+    fields: &[(&str, Truth<C>)],
     of: &C,
     wrong: &mut Vec<String>,
 ) {

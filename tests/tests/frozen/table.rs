@@ -35,7 +35,16 @@ pub(crate) enum By {
 }
 
 /// A row: the screen, and what is true on it.
-pub(crate) type Row<S, C> = (S, fn(&C) -> True);
+pub(crate) type Row<S, C> = (S, Truth<C>);
+
+/// What is true where this is the case.
+pub(crate) type Truth<C> = fn(&C) -> True;
+
+/// The same for a tenant.
+type OfTenant = fn(&Case<'_>) -> True;
+
+/// The same for the health of all, with the lag of the one migration that mirrors.
+type OfHealth = fn(&(&Scene, Range)) -> True;
 
 /// A family of a migration, by whose label, and one more label.
 pub(crate) type Series = (&'static str, By, fn(&Case<'_>) -> String);
@@ -45,7 +54,7 @@ fn no_more(_: &Case<'_>) -> String {
 }
 
 /// Gauges of a migration, and the counters that rules and people read beside them.
-pub(crate) const OF_MIGRATIONS: &[(Series, fn(&Case<'_>) -> True)] = &[
+pub(crate) const OF_MIGRATIONS: &[(Series, OfTenant)] = &[
     (("migration_state", By::Migration, no_more), |case| {
         exactly(match case.phase {
             Phase::BulkCopy => 1,
@@ -159,7 +168,7 @@ pub(crate) const OF_PROCESS: &[Row<(&str, &str), Scene>] = &[
 ];
 
 /// Fields of `GET /health/migration`, with the lag of the one migration that mirrors.
-pub(crate) const HEALTH: &[(&str, fn(&(&Scene, Range)) -> True)] = &[
+pub(crate) const HEALTH: &[(&str, OfHealth)] = &[
     ("status", |(scene, _)| match scene.component {
         Component::Source => Text("degraded"),
         _ => Text("unhealthy"),
@@ -187,7 +196,7 @@ fn known(scene: &Scene, then: True) -> True {
 }
 
 /// Fields of `GET /v1/migrations/{id}`.
-pub(crate) const DOCUMENT: &[(&str, fn(&Case<'_>) -> True)] = &[
+pub(crate) const DOCUMENT: &[(&str, OfTenant)] = &[
     ("state", |case| Text(case.phase.state())),
     ("progress_percent", percent),
     ("events_copied", |case| Number(case.copied())),
