@@ -225,6 +225,7 @@ const fn fault_code(kind: &FaultKind) -> &'static str {
         FaultKind::Full => "disk_full",
         FaultKind::ReadOnly => "read_only",
         FaultKind::Missing(_) => "missing",
+        FaultKind::NotSetUp(_) => "not_set_up",
         FaultKind::Foreign(_) => "foreign_file",
         FaultKind::NewerFormat { .. } => "newer_format",
         FaultKind::OtherDeployment { .. } => "other_deployment",

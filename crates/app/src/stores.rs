@@ -172,6 +172,7 @@ fn take_over(found: &mut api::StoreCheck, report: StoreReport) {
     if report.clock_skew_ms.unsigned_abs() > SKEW_MAX_MS {
         found.problems.push(format!("its clock is off by {} ms", report.clock_skew_ms));
     }
+    found.problems.extend(report.problems);
     found.engine = Some(report.engine);
     found.format = Some(report.format);
     found.deployment = Some(report.deployment);

@@ -52,6 +52,9 @@ pub enum FaultKind {
     /// There is nothing at that place.
     #[error("does not exist at {0}; check its url in the configuration")]
     Missing(String),
+    /// What an administrator has to do first was not done yet.
+    #[error("is not set up: {0}")]
+    NotSetUp(String),
     /// Something else is at that place.
     #[error("is not rehome's: {0}")]
     Foreign(String),
@@ -100,6 +103,7 @@ impl Fault {
             FaultKind::Unreachable(_) | FaultKind::Locked | FaultKind::Full => Class::Retry,
             FaultKind::ReadOnly
             | FaultKind::Missing(_)
+            | FaultKind::NotSetUp(_)
             | FaultKind::Foreign(_)
             | FaultKind::NewerFormat { .. }
             | FaultKind::OtherDeployment { .. }

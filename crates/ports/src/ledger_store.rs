@@ -91,6 +91,8 @@ pub struct StoreReport {
     pub durable: bool,
     /// Its clock minus ours, in milliseconds; 0 where it has none of its own.
     pub clock_skew_ms: i64,
+    /// What else an operator has to look at, a sentence each, with what to do.
+    pub problems: Vec<String>,
 }
 
 /// A store as the engine sees it. The rules of each operation are those of

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use tokio_postgres::{AsyncMessage, Notification};
 
 use crate::error::ServerError;
-use crate::schema::quoted;
+use crate::schema::names::quoted;
 use crate::server::Server;
 
 /// First wait before a lost connection is made again; doubled each time.

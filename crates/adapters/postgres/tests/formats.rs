@@ -10,8 +10,8 @@ use rehome_domain::ledger::Activation;
 use rehome_domain::stream::{ExpectedVersion, StreamName};
 use rehome_ports::clock::SystemClock;
 use rehome_ports::contract::kit::{event_id, store_id, tenant};
-use rehome_ports::{BatchLimit, LedgerStore};
-use rehome_postgres::{PgStore, PgStoreOptions};
+use rehome_ports::{BatchLimit, ControlPlane as _, LedgerStore};
+use rehome_postgres::{PgControlPlane, PgStore, PgStoreOptions, PostgresOptions, PostgresUrl};
 
 async fn open(database: &Database) -> PgStore {
     let options = PgStoreOptions {
@@ -61,7 +61,7 @@ async fn a_store_of_format_1_is_upgraded_with_what_it_holds() {
         .batch_execute(
             "DROP FUNCTION rehome.append_one; \
              DROP FUNCTION rehome.append; \
-             DROP FUNCTION rehome.chain; \
+             ALTER TABLE rehome.meta DROP COLUMN system_identifier; \
              CREATE FUNCTION rehome.append() RETURNS integer LANGUAGE sql AS 'SELECT 1'; \
              CREATE FUNCTION rehome.chain() RETURNS integer LANGUAGE sql AS 'SELECT 1'; \
              UPDATE rehome.meta SET format = 1, oldest_reader = 1, oldest_writer = 1 \
@@ -80,7 +80,59 @@ async fn a_store_of_format_1_is_upgraded_with_what_it_holds() {
         )
         .await
         .expect("a row");
-    assert_eq!([0, 1, 2].map(|column| formats.get::<_, i32>(column)), [2, 2, 2]);
+    assert_eq!([0, 1, 2].map(|column| formats.get::<_, i32>(column)), [3, 2, 2]);
     drop(client);
     driven.await.expect("no panic").expect("an orderly end");
+}
+
+/// What format 2 had: functions without a search path of their own, and one more.
+const FORMAT_2: &str = "\
+    DO $do$ DECLARE f record; BEGIN \
+        FOR f IN SELECT p.oid::regprocedure AS name FROM pg_proc AS p \
+                 WHERE p.pronamespace = 'rehome'::regnamespace LOOP \
+            EXECUTE format('ALTER FUNCTION %s RESET search_path', f.name); \
+        END LOOP; \
+    END $do$; \
+    CREATE FUNCTION rehome.chain(previous bytea, seq bigint, stream_type text, stream_id text, \
+        version bigint, event_id uuid, event_type text, occurred_at bigint, recorded_at bigint, \
+        data text, metadata text) RETURNS bytea LANGUAGE sql STABLE AS 'SELECT previous'; \
+    ALTER TABLE rehome.meta DROP COLUMN system_identifier; \
+    UPDATE rehome.meta SET format = 2, oldest_reader = 2, oldest_writer = 2";
+
+const PINNED: &str = "\
+    SELECT count(*) FILTER (WHERE 'search_path=pg_catalog, pg_temp' = ANY (p.proconfig)), count(*) \
+    FROM pg_proc AS p WHERE p.pronamespace = 'rehome'::regnamespace";
+
+#[tokio::test]
+async fn both_parts_of_format_2_are_upgraded_and_their_functions_get_a_path_of_their_own() {
+    let cluster = rehome_cluster::shared();
+    let database = cluster.database().expect("a new database");
+    let old = open(&database).await;
+    old.activate(tenant(1), Activation { epoch: Epoch(1), base: 0, created: false })
+        .await
+        .expect("an active tenant");
+    assert_eq!(append(&old, 1, 3).await, 3);
+    let url: PostgresUrl = database.url().parse().expect("a URL");
+    let control = PgControlPlane::open(url.clone(), true, PostgresOptions::default()).await;
+    control
+        .expect("a control plane")
+        .create_route(tenant(1), &store_id("a"))
+        .await
+        .expect("a route");
+    cluster.sql(database.name(), FORMAT_2).expect("both parts of format 2");
+    let pinned = || cluster.sql(database.name(), PINNED).expect("an answer");
+    assert_eq!(pinned(), "0|9");
+
+    // The old process goes on beside the new one.
+    let new = open(&database).await;
+    let control = PgControlPlane::open(url, false, PostgresOptions::default()).await;
+    assert!(control.expect("a control plane").route(tenant(1)).await.expect("an answer").is_some());
+    assert_eq!(append(&new, 4, 2).await, 5);
+    assert_eq!(append(&old, 6, 1).await, 6);
+    assert_eq!(pinned(), "8|8");
+    let meta = "SELECT kind, format, oldest_reader, system_identifier = \
+                    (SELECT s.system_identifier::text FROM pg_control_system() AS s) \
+                FROM rehome.meta ORDER BY kind";
+    let meta = cluster.sql(database.name(), meta).expect("an answer");
+    assert_eq!(meta, "control_plane|3|2|t\nstore|3|2|t");
 }

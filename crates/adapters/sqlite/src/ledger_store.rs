@@ -233,6 +233,7 @@ impl LedgerStore for SqliteStore {
             durability,
             durable,
             clock_skew_ms: 0,
+            problems: Vec::new(),
         })
     }
 }

@@ -354,6 +354,7 @@ impl LedgerStore for MemoryStore {
             durability: "none: the events are gone with the process".to_owned(),
             durable: false,
             clock_skew_ms: 0,
+            problems: Vec::new(),
         })
     }
 }

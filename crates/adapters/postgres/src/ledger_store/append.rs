@@ -136,7 +136,7 @@ async fn send(
         (&columns.data, Type::TEXT_ARRAY),
         (&columns.metadata, Type::TEXT_ARRAY),
     ];
-    Ok(client.write(APPEND, &params).await?)
+    Ok(client.call(APPEND, &params).await?)
 }
 
 /// One event, as most appends are.
@@ -167,7 +167,7 @@ async fn send_one(
         (&parts.kind, Type::BYTEA),
         (&parts.payload.as_slice(), Type::BYTEA),
     ];
-    Ok(client.write(APPEND_ONE, &params).await?)
+    Ok(client.call(APPEND_ONE, &params).await?)
 }
 
 // Columns of the answer.

@@ -6,5 +6,8 @@ CREATE TABLE {schema}.meta (
     oldest_writer integer NOT NULL, -- the oldest that may write it
     deployment    text    NOT NULL,
     identity      text    NOT NULL,
-    created_at    bigint  NOT NULL  -- microseconds since 1970, UTC, as all times here
+    created_at    bigint  NOT NULL, -- microseconds since 1970, UTC, as all times here
+    -- Of the server's data directory, when the part was made or upgraded; from format 3 on. A copy that
+    -- was made by logical means, a dump or a subscription, is on another one.
+    system_identifier text
 );

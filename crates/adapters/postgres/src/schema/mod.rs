@@ -3,6 +3,15 @@
 //! Both parts, the store and the control plane, may lie in one schema; each has its row in `meta`.
 //! What is not ours is never written to. Everything is made in one transaction under an advisory
 //! lock, so of two processes that begin at once one waits and finds the work done.
+//!
+//! | file | what it knows |
+//! |---|---|
+//! | `names` | how a name gets into a statement |
+//! | `owners` | who else could have code run as our role, or change what is ours |
+//! | `*.sql` | tables and functions |
+
+pub(crate) mod names;
+pub(crate) mod owners;
 
 use rehome_ports::FaultKind;
 use tokio_postgres::types::Type;
@@ -60,6 +69,14 @@ impl Kind {
     /// The format that this code writes, and the newest that it reads.
     const fn format(self) -> i32 {
         match self {
+            Self::Store | Self::ControlPlane => 3,
+        }
+    }
+
+    /// The oldest rehome, by format, that may read and write what this code leaves. From format 2 to 3
+    /// nothing changed for who calls the functions.
+    const fn oldest(self) -> i32 {
+        match self {
             Self::Store | Self::ControlPlane => 2,
         }
     }
@@ -71,8 +88,20 @@ impl Kind {
                 include_str!("store/format_2.sql"),
                 include_str!("store/append.sql"),
                 include_str!("store/append_one.sql"),
+                include_str!("store/replica.sql"),
+                include_str!("store/ledger.sql"),
             ],
-            (Self::ControlPlane, 1) => &[include_str!("control/memos.sql")],
+            (Self::Store, 2) => &[
+                include_str!("store/format_3.sql"),
+                include_str!("store/append.sql"),
+                include_str!("store/append_one.sql"),
+                include_str!("store/replica.sql"),
+                include_str!("store/ledger.sql"),
+            ],
+            (Self::ControlPlane, 1) => {
+                &[include_str!("control/memos.sql"), include_str!("control/functions.sql")]
+            }
+            (Self::ControlPlane, 2) => &[include_str!("control/functions.sql")],
             _ => &[],
         }
     }
@@ -87,12 +116,9 @@ pub(crate) struct Meta {
     pub(crate) deployment: String,
     /// Which one it is.
     pub(crate) identity: String,
+    /// The system identifier of the server that it was made on, if that was recorded.
+    pub(crate) system_identifier: Option<String>,
     kind: Kind,
-}
-
-/// A name as PostgreSQL reads it whatever is in it.
-pub(crate) fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 impl Meta {
@@ -122,6 +148,7 @@ pub(crate) async fn find(
     kind: Kind,
 ) -> Result<Option<Meta>, ServerError> {
     check_server(client).await?;
+    owners::check(client, schema).await?;
     installed(client, schema, kind).await
 }
 
@@ -134,6 +161,7 @@ pub(crate) async fn make(
 ) -> Result<Meta, ServerError> {
     let mut tx = client.begin().await?;
     lock(&mut tx, schema).await?;
+    owners::check(&mut tx, schema).await?;
     let meta = match installed(&mut tx, schema, kind).await? {
         Some(meta) => meta,
         None => install(&mut tx, schema, kind, deployment).await?,
@@ -150,18 +178,26 @@ pub(crate) async fn upgrade(
 ) -> Result<Meta, ServerError> {
     let mut tx = client.begin().await?;
     lock(&mut tx, schema).await?;
+    owners::check(&mut tx, schema).await?;
     let gone = || ServerError::corrupt("its row in the meta table is gone");
     let found = read_meta(&mut tx, kind).await?.ok_or_else(gone)?;
     if found.is_old() {
+        tx.batch("ALTER TABLE {schema}.meta ADD COLUMN IF NOT EXISTS system_identifier text")
+            .await?;
         for script in kind.upgrades(found.format) {
             tx.batch(script).await?;
         }
-        // A control plane of format 2 can hold facts that readers of format 1 do not know; who writes a
-        // store calls functions of its format.
+        let system = system_identifier(&mut tx).await?;
         tx.query(
-            "UPDATE {schema}.meta SET format = $2, oldest_reader = $2, oldest_writer = $2 \
+            "UPDATE {schema}.meta SET format = $2, oldest_reader = $3, oldest_writer = $3, \
+                 system_identifier = $4 \
              WHERE kind = $1",
-            &[(&kind.name(), Type::TEXT), (&kind.format(), Type::INT4)],
+            &[
+                (&kind.name(), Type::TEXT),
+                (&kind.format(), Type::INT4),
+                (&kind.oldest(), Type::INT4),
+                (&system, Type::TEXT),
+            ],
         )
         .await?;
     }
@@ -178,6 +214,19 @@ async fn lock(tx: &mut Transaction<'_>, schema: &str) -> Result<(), ServerError>
     tx.query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", &[(&key, Type::TEXT)])
         .await?;
     Ok(())
+}
+
+/// The identifier of the server's data directory, which a copy by physical means has as well, and one by
+/// logical means has not. `None`: the server does not show it to us.
+pub(crate) async fn system_identifier(client: &mut Client) -> Result<Option<String>, ServerError> {
+    let may = client
+        .read("SELECT has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE')", &[])
+        .await?;
+    if !may.first().map(|row| rows::get(row, 0)).transpose()?.unwrap_or(false) {
+        return Ok(None);
+    }
+    let found = client.read("SELECT system_identifier::text FROM pg_control_system()", &[]).await?;
+    found.first().map(|row| rows::get(row, 0)).transpose()
 }
 
 async fn check_server(client: &mut Client) -> Result<(), ServerError> {
@@ -245,8 +294,10 @@ pub(crate) async fn read_meta(
 ) -> Result<Option<Meta>, ServerError> {
     let found = client
         .read(
-            "SELECT format, oldest_reader, oldest_writer, deployment, identity \
-             FROM {schema}.meta WHERE kind = $1",
+            // The last one is there from format 3 on.
+            "SELECT format, oldest_reader, oldest_writer, deployment, identity, \
+                 to_jsonb(m) ->> 'system_identifier' \
+             FROM {schema}.meta AS m WHERE kind = $1",
             &[(&kind.name(), Type::TEXT)],
         )
         .await?;
@@ -262,7 +313,13 @@ pub(crate) async fn read_meta(
     }
     let format = u32::try_from(format)
         .map_err(|_| ServerError::corrupt(format!("a {} of format {format}", kind.noun())))?;
-    Ok(Some(Meta { format, deployment: rows::get(row, 3)?, identity: rows::get(row, 4)?, kind }))
+    Ok(Some(Meta {
+        format,
+        deployment: rows::get(row, 3)?,
+        identity: rows::get(row, 4)?,
+        system_identifier: rows::get(row, 5)?,
+        kind,
+    }))
 }
 
 /// Makes the part in the caller's transaction.
@@ -276,17 +333,25 @@ async fn install(
     let found = tx
         .query(
             "SELECT to_regnamespace($1) IS NOT NULL, to_regclass($2) IS NOT NULL",
-            &[(&quoted(schema), Type::TEXT), (&format!("{}.meta", quoted(schema)), Type::TEXT)],
+            &[
+                (&names::quoted(schema), Type::TEXT),
+                (&format!("{}.meta", names::quoted(schema)), Type::TEXT),
+            ],
         )
         .await?;
     let (has_schema, has_meta) = match found.first() {
         Some(row) => (rows::get(row, 0)?, rows::get(row, 1)?),
         None => (false, false),
     };
+    owners::check_may_create(tx, schema, has_schema).await?;
     if !has_schema {
         tx.batch("CREATE SCHEMA {schema}").await?;
     }
-    if !has_meta {
+    if has_meta {
+        // The other part may be of an older format.
+        tx.batch("ALTER TABLE {schema}.meta ADD COLUMN IF NOT EXISTS system_identifier text")
+            .await?;
+    } else {
         tx.batch(include_str!("meta.sql")).await?;
     }
     for script in kind.scripts() {
@@ -296,18 +361,22 @@ async fn install(
         format: kind.format().unsigned_abs(),
         deployment: deployment.map_or_else(|| Uuid::new_v4().to_string(), str::to_owned),
         identity: Uuid::new_v4().to_string(),
+        system_identifier: system_identifier(tx).await?,
         kind,
     };
     tx.query(
         "INSERT INTO {schema}.meta \
-         (kind, format, oldest_reader, oldest_writer, deployment, identity, created_at) \
-         VALUES ($1, $2, $2, $2, $3, $4, \
+         (kind, format, oldest_reader, oldest_writer, deployment, identity, system_identifier, \
+          created_at) \
+         VALUES ($1, $2, $3, $3, $4, $5, $6, \
                  (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)",
         &[
             (&kind.name(), Type::TEXT),
             (&kind.format(), Type::INT4),
+            (&kind.oldest(), Type::INT4),
             (&meta.deployment, Type::TEXT),
             (&meta.identity, Type::TEXT),
+            (&meta.system_identifier, Type::TEXT),
         ],
     )
     .await?;

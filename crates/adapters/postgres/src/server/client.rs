@@ -1,18 +1,26 @@
 //! A connection lent by the pool, and a transaction on it.
+//!
+//! **Where a name is looked for.** Whoever can create objects in a schema of the search path can have
+//! code run as our role: a function or operator whose types fit better is taken before that of
+//! `pg_catalog`. So no statement of ours runs under a path that has more than `pg_catalog` in it (and, last,
+//! the session's own temporary objects). A session gets that path when it begins. Where it did not get
+//! it, because a pooler stands in between, each statement runs in a transaction of its own that sets it
+//! first, sent in one piece. Our functions have the same path of their own.
 
 use std::future::Future;
 use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
 use std::time::Duration;
 
-use deadpool_postgres::Object;
 use futures_util::TryStreamExt as _;
 use tokio_postgres::Row;
 use tokio_postgres::binary_copy::BinaryCopyInWriter;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::PostgresOptions;
+use super::pool::{self, Object};
 use crate::error::ServerError;
+use crate::schema::names;
 
 /// A value to bind, and the type it is bound as.
 pub(crate) type Param<'a> = (&'a (dyn ToSql + Sync), Type);
@@ -21,42 +29,30 @@ pub(crate) type Param<'a> = (&'a (dyn ToSql + Sync), Type);
 pub(crate) struct Client {
     /// `None` only while it is dropped.
     connection: Option<Object>,
+    /// As it is, not quoted.
     schema: String,
-    /// Behind a pooler that knows no named statements.
-    unnamed: bool,
-    /// Its settings are known to be ours.
-    ours: bool,
     answer_within: Duration,
     /// Something was sent and its end has not been seen.
     busy: bool,
+    /// Inside a transaction of ours, which has our settings.
+    in_transaction: bool,
 }
 
 impl Client {
-    pub(super) fn new(
-        connection: Object,
-        schema: String,
-        unnamed: bool,
-        options: PostgresOptions,
-    ) -> Self {
+    pub(super) fn new(connection: Object, schema: String, options: PostgresOptions) -> Self {
         let answer_within = options.answer_within;
-        let ours = false;
-        Self { connection: Some(connection), schema, unnamed, ours, answer_within, busy: false }
+        let (busy, in_transaction) = (false, false);
+        Self { connection: Some(connection), schema, answer_within, busy, in_transaction }
     }
 
-    /// The same, where it is known whether its settings are ours.
-    pub(super) fn of_ours(mut self, ours: bool) -> Self {
-        self.ours = ours;
-        self
-    }
-
-    /// The statement of a template: `{schema}` becomes the quoted name of our schema.
+    /// The statement of a template, see [`names::render`].
     pub(crate) fn sql(&self, template: &str) -> String {
-        template.replace("{schema}", &self.schema)
+        names::render(template, &self.schema)
     }
 
-    /// Whether the settings of the connection are ours: behind a pooler they are somebody's.
+    /// Whether the settings of the session are ours: behind a pooler they are somebody's.
     pub(crate) fn has_our_settings(&self) -> bool {
-        self.ours
+        self.connection.as_ref().is_some_and(|session| session.has_our_settings())
     }
 
     /// One statement that changes nothing.
@@ -78,26 +74,62 @@ impl Client {
         self.run(template, params).await.map_err(ServerError::of_write)
     }
 
+    /// The same for a statement that is one call of a function of ours, by values of exactly its types: no
+    /// name in it is looked for, and the function sees to its path itself.
+    pub(crate) async fn call(
+        &mut self,
+        template: &str,
+        params: &[Param<'_>],
+    ) -> Result<Vec<Row>, ServerError> {
+        self.run_as_it_is(template, params).await.map_err(ServerError::of_write)
+    }
+
     /// Begins a transaction, READ COMMITTED: each statement in it sees what was committed before
     /// the statement, also what a lock was waited for.
     pub(crate) async fn begin(&mut self) -> Result<Transaction<'_>, ServerError> {
         self.busy = true;
-        self.batch("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
+        let begin = if self.has_our_settings() { BEGIN.to_owned() } else { self.begin_ours() };
+        self.batch(&begin).await?;
+        self.in_transaction = true;
         Ok(Transaction(self))
     }
 
+    /// Begins a transaction with the settings that a session of ours has.
+    fn begin_ours(&self) -> String {
+        format!("{BEGIN}; {}", pool::local_settings(self.answer_within))
+    }
+
     /// Statements without values, one after the other.
-    pub(crate) async fn batch(&mut self, template: &str) -> Result<(), ServerError> {
+    async fn batch(&mut self, template: &str) -> Result<(), ServerError> {
         let sql = self.sql(template);
         let (connection, asked) = self.ask();
         within(asked, connection.batch_execute(&sql)).await
     }
 
+    /// Whether a statement has to bring its own transaction with our settings.
+    fn is_bare(&self) -> bool {
+        !self.in_transaction && !self.has_our_settings()
+    }
+
     async fn run(&mut self, template: &str, params: &[Param<'_>]) -> Result<Vec<Row>, ServerError> {
-        let sql = self.sql(template);
-        let unnamed = self.unnamed;
+        if !self.is_bare() {
+            return self.run_as_it_is(template, params).await;
+        }
+        let (sql, begin) = (self.sql(template), self.begin_ours());
         let (connection, asked) = self.ask();
-        if unnamed {
+        let query = connection.query_typed(&sql, params);
+        within(asked, wrapped(connection, &begin, query)).await
+    }
+
+    async fn run_as_it_is(
+        &mut self,
+        template: &str,
+        params: &[Param<'_>],
+    ) -> Result<Vec<Row>, ServerError> {
+        let sql = self.sql(template);
+        let named = self.has_our_settings();
+        let (connection, asked) = self.ask();
+        if !named {
             return within(asked, connection.query_typed(&sql, params)).await;
         }
         let types: Vec<Type> = params.iter().map(|(_, kind)| kind.clone()).collect();
@@ -118,16 +150,17 @@ impl Client {
         mut take: impl FnMut(Row) -> Result<(), ServerError> + Send,
     ) -> Result<(), ServerError> {
         let sql = self.sql(template);
-        let unnamed = self.unnamed;
+        let named = self.has_our_settings();
+        let begin = self.is_bare().then(|| self.begin_ours());
         let (connection, asked) = self.ask();
         let mut taken = Ok(());
         let read = async {
-            let rows = if unnamed {
-                connection.query_typed_raw(&sql, params.iter().cloned()).await?
-            } else {
+            let rows = if named {
                 let types: Vec<Type> = params.iter().map(|(_, kind)| kind.clone()).collect();
                 let statement = connection.prepare_typed_cached(&sql, &types).await?;
                 connection.query_raw(&statement, params.iter().map(|(value, _)| *value)).await?
+            } else {
+                connection.query_typed_raw(&sql, params.iter().cloned()).await?
             };
             let mut rows = std::pin::pin!(rows);
             while let Some(row) = rows.try_next().await? {
@@ -137,7 +170,10 @@ impl Client {
             }
             Ok(())
         };
-        within(asked, read).await?;
+        match begin {
+            Some(begin) => within(asked, wrapped(connection, &begin, read)).await?,
+            None => within(asked, read).await?,
+        }
         taken
     }
 
@@ -147,6 +183,28 @@ impl Client {
         let before = std::mem::replace(&mut self.busy, true);
         (connection, Asked { busy: &mut self.busy, before, answer_within: self.answer_within })
     }
+}
+
+/// What every transaction of ours begins with.
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
+
+/// A statement in a transaction of its own, of which everything is sent before anything is answered. If
+/// one part fails, the server skips or rolls back the rest.
+async fn wrapped<T>(
+    connection: &Object,
+    begin: &str,
+    statement: impl Future<Output = Result<T, tokio_postgres::Error>>,
+) -> Result<T, tokio_postgres::Error> {
+    let (begun, answer, ended) = tokio::join!(
+        biased;
+        connection.batch_execute(begin),
+        statement,
+        connection.batch_execute("COMMIT"),
+    );
+    begun?;
+    let answer = answer?;
+    ended?;
+    Ok(answer)
 }
 
 /// A question that was not yet answered.
@@ -216,9 +274,15 @@ impl Transaction<'_> {
         self.end("ROLLBACK").await
     }
 
+    /// Statements without values, one after the other.
+    pub(crate) async fn batch(&mut self, template: &str) -> Result<(), ServerError> {
+        self.0.batch(template).await
+    }
+
     async fn end(self, end: &str) -> Result<(), ServerError> {
         self.0.batch(end).await?;
         self.0.busy = false;
+        self.0.in_transaction = false;
         Ok(())
     }
 }

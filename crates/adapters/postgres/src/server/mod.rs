@@ -21,11 +21,11 @@ mod url;
 use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool_postgres::Pool;
 use rehome_ports::{Fault, FaultKind};
 
 pub(crate) use client::{Client, Param, Transaction};
 pub(crate) use pool::LOCK_MS;
+use pool::Pool;
 pub use url::{InvalidUrl, PostgresUrl};
 
 use crate::error::ServerError;
@@ -64,13 +64,9 @@ pub(crate) struct Request {
 pub(crate) struct Server {
     what: String,
     url: PostgresUrl,
-    /// Quoted.
-    schema: String,
     options: PostgresOptions,
     pool: Pool,
     tls: tls::Connector,
-    /// Whether its sessions have the settings that we ask for.
-    ours: bool,
     meta: Meta,
 }
 
@@ -99,10 +95,7 @@ impl Server {
             None => schema::make(&mut client, url.schema(), kind, deployment.as_deref()).await?,
         };
         meta.check_deployment(deployment.as_deref())?;
-        // Somebody in between may keep them from the server, and not be a pooler that we know of.
-        let ours = !url.is_pooled() && pool::has_our_settings(&mut client).await?;
-        let schema = schema::quoted(url.schema());
-        Ok(Self { what, url, schema, options, pool, tls, ours, meta })
+        Ok(Self { what, url, options, pool, tls, meta })
     }
 
     /// Whether the part is there.
@@ -132,10 +125,7 @@ impl Server {
 
     /// A connection of the pool.
     pub(crate) async fn client(&self) -> Result<Client, ServerError> {
-        let connection = pool::get(&self.pool).await?;
-        let client =
-            Client::new(connection, self.schema.clone(), self.url.is_pooled(), self.options);
-        Ok(client.of_ours(self.ours))
+        connected(&self.pool, &self.url, self.options).await
     }
 
     /// A connection of its own, past any pooler, for `LISTEN`.
@@ -149,6 +139,5 @@ async fn connected(
     url: &PostgresUrl,
     options: PostgresOptions,
 ) -> Result<Client, ServerError> {
-    let schema = schema::quoted(url.schema());
-    Ok(Client::new(pool::get(pool).await?, schema, url.is_pooled(), options))
+    Ok(Client::new(pool::get(pool).await?, url.schema().to_owned(), options))
 }

@@ -4,10 +4,10 @@ use rehome_ports::StoreReport;
 use rehome_ports::clock::Clock;
 use tokio_postgres::types::Type;
 
-use super::Server;
+use super::{Client, Server};
 use crate::error::ServerError;
 use crate::rows::get;
-use crate::schema::{self, Kind};
+use crate::schema::{self, Kind, Meta, names, owners};
 
 const REPORT: &str = "SELECT current_setting('server_version'), current_setting('fsync'), \
      current_setting('synchronous_commit'), current_setting('full_page_writes'), \
@@ -35,6 +35,7 @@ impl Server {
         let row = rows.first().ok_or_else(|| ServerError::corrupt("no answer about itself"))?;
         let (fsync, commit, pages): (&str, &str, &str) = (get(row, 1)?, get(row, 2)?, get(row, 3)?);
         let standby: bool = get(row, 4)?;
+        let problems = self.problems(&mut client, &meta).await?;
         let ours_ms = before.midpoint(after) / 1_000;
         let role = if standby { "a standby, which takes no writes" } else { "primary" };
         Ok(StoreReport {
@@ -47,6 +48,33 @@ impl Server {
             ),
             durable: fsync == "on" && commit != "off" && pages == "on" && !standby,
             clock_skew_ms: get::<i64>(row, 5)? - ours_ms,
+            problems,
         })
+    }
+
+    /// What an operator has to look at.
+    async fn problems(&self, client: &mut Client, meta: &Meta) -> Result<Vec<String>, ServerError> {
+        let mut problems = owners::open_doors(client, self.url.schema()).await?;
+        if !self.url.is_pooled() && !client.has_our_settings() {
+            problems.push(
+                "a pooler keeps the settings of sessions from the server; add pooler=transaction to the \
+                 url, and direct=HOST:PORT for a control plane"
+                    .to_owned(),
+            );
+        }
+        let now = schema::system_identifier(client).await?;
+        if let (Some(was), Some(now)) = (&meta.system_identifier, now)
+            && *was != now
+        {
+            problems.push(format!(
+                "it was made on a server with the system identifier {was} and is now on one with {now}: a \
+                 dump was restored, or it was moved by a subscription or a major upgrade; what was acknowledged \
+                 after that copy is missing here. Compare the tenants' heads with the other stores and with \
+                 `rehome recover`; when nothing is missing, record the new server: UPDATE {}.meta SET \
+                 system_identifier = '{now}'",
+                names::quoted(self.url.schema())
+            ));
+        }
+        Ok(problems)
     }
 }

@@ -6,7 +6,7 @@
 -- One call is one transaction, so that no process that stops can hold the row lock. The lock comes
 -- first and the rest is read in later statements, which see what was committed while it was waited
 -- for. Every record of a tenant takes this lock, so nothing changes between here and the commit.
-CREATE FUNCTION {schema}.record(
+CREATE OR REPLACE FUNCTION {schema}.record(
     -- What the fact was decided on.
     of_tenant uuid, was_rev bigint, was_created boolean, of_migration uuid, was_entry bigint,
     -- The route after it; its row is written only if the fact moves it.
@@ -24,7 +24,7 @@ CREATE FUNCTION {schema}.record(
 ) RETURNS boolean LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp
 SET lock_timeout = '5s'
-AS $record$
+AS {body}
 DECLARE
     last_entry bigint;
 BEGIN
@@ -72,8 +72,9 @@ BEGIN
     END IF;
     RETURN true;
 END
-$record$;
+{body};
 
 -- Now, in microseconds since 1970, by this server's clock.
-CREATE FUNCTION {schema}.now_us() RETURNS bigint LANGUAGE sql VOLATILE
-AS $now$ SELECT (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000000)::bigint $now$;
+CREATE OR REPLACE FUNCTION {schema}.now_us() RETURNS bigint LANGUAGE sql VOLATILE
+SET search_path = pg_catalog, pg_temp
+AS {body} SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint {body};

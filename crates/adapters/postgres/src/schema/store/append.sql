@@ -1,26 +1,10 @@
 -- Appends of one tenant, committed together, in one statement and so in one transaction.
 
--- digest(n) = SHA-256(digest(n-1) || canonical(event n)), as crates/domain/src/digest.rs has it.
--- Not IMMUTABLE only because convert_to is not; so it is expanded where it is called.
-CREATE FUNCTION {schema}.chain(
-    previous bytea, seq bigint, stream_type text, stream_id text, version bigint, event_id uuid,
-    event_type text, occurred_at bigint, recorded_at bigint, data text, metadata text
-) RETURNS bytea LANGUAGE sql STABLE AS $$
-SELECT sha256(
-    previous || int8send(seq)
-    || int4send(octet_length(stream_type)) || convert_to(stream_type, 'UTF8')
-    || int4send(octet_length(stream_id)) || convert_to(stream_id, 'UTF8')
-    || int8send(version) || uuid_send(event_id)
-    || int4send(octet_length(event_type)) || convert_to(event_type, 'UTF8')
-    || int8send(occurred_at) || int8send(recorded_at)
-    || sha256(convert_to(data, 'UTF8')) || sha256(convert_to(metadata, 'UTF8')))
-$$;
-
 -- No row at all: there is no ledger. One row 'ledger', the ledger as it was found, under its lock: it
 -- does not take appends at this epoch, or there are none. Otherwise each append has a row: 'written',
 -- with the first event's seq and version, or 'judge', with the stream's version, and then one row
 -- 'known' for each event whose id is there already. What has to be judged is judged by the domain.
-CREATE FUNCTION {schema}.append(
+CREATE OR REPLACE FUNCTION {schema}.append(
     p_tenant uuid, p_epoch bigint, p_wait_ms integer,
     -- One element per append; an expectation of -1: any version.
     p_stream_types text[], p_stream_ids text[], p_expected bigint[], p_counts integer[],
@@ -31,7 +15,8 @@ CREATE FUNCTION {schema}.append(
     o_append integer, o_outcome text, o_seq bigint, o_stream_type text, o_stream_id text,
     o_version bigint, o_event_id uuid, o_event_type text, o_occurred_at bigint,
     o_recorded_at bigint, o_data text, o_metadata text, o_digest bytea, o_role text, o_epoch bigint
-) LANGUAGE plpgsql AS $$
+)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS {body}
 DECLARE
     v_no       integer;
     v_base     bigint;
@@ -135,9 +120,16 @@ BEGIN
             v_version := v_version + 1;
             v_recorded := coalesce(p_recorded[v_i], v_now);
             v_occurred := coalesce(p_occurred[v_i], v_recorded);
-            v_digest := {schema}.chain(
-                v_digest, v_seq, p_stream_types[v_n], p_stream_ids[v_n], v_version, p_ids[v_i],
-                p_types[v_i], v_occurred, v_recorded, p_data[v_i], p_metadata[v_i]);
+            -- digest(n) = SHA-256(digest(n-1) || canonical(event n)), as crates/domain/src/digest.rs
+            -- has it. Written out: a function of its own with a pinned path would cost a call per event.
+            v_digest := sha256(
+                v_digest || int8send(v_seq)
+                || int4send(octet_length(p_stream_types[v_n])) || convert_to(p_stream_types[v_n], 'UTF8')
+                || int4send(octet_length(p_stream_ids[v_n])) || convert_to(p_stream_ids[v_n], 'UTF8')
+                || int8send(v_version) || uuid_send(p_ids[v_i])
+                || int4send(octet_length(p_types[v_i])) || convert_to(p_types[v_i], 'UTF8')
+                || int8send(v_occurred) || int8send(v_recorded)
+                || sha256(convert_to(p_data[v_i], 'UTF8')) || sha256(convert_to(p_metadata[v_i], 'UTF8')));
             INSERT INTO {schema}.events
                 (position, stream_no, version, occurred_at, recorded_at, tenant_no, event_id,
                  digest, event_type, data, metadata)
@@ -150,4 +142,4 @@ BEGIN
     UPDATE {schema}.ledger AS l SET seq = v_seq, digest = v_digest
         WHERE l.tenant = p_tenant AND l.seq <> v_seq;
 END
-$$;
+{body};

@@ -4,7 +4,7 @@
 --
 -- What the chain takes that needs no number comes ready from the caller, as for a copy the whole digest
 -- does: `p_stream`, `p_kind` and `p_payload` are the Parts of crates/domain/src/digest.rs.
-CREATE FUNCTION {schema}.append_one(
+CREATE OR REPLACE FUNCTION {schema}.append_one(
     p_tenant uuid, p_epoch bigint, p_wait_ms integer, p_stream_type text, p_stream_id text,
     p_expected bigint, p_id uuid, p_type text, p_occurred bigint, p_recorded bigint, p_data text,
     p_metadata text, p_stream bytea, p_kind bytea, p_payload bytea
@@ -12,7 +12,8 @@ CREATE FUNCTION {schema}.append_one(
     o_append integer, o_outcome text, o_seq bigint, o_stream_type text, o_stream_id text,
     o_version bigint, o_event_id uuid, o_event_type text, o_occurred_at bigint,
     o_recorded_at bigint, o_data text, o_metadata text, o_digest bytea, o_role text, o_epoch bigint
-) LANGUAGE plpgsql AS $$
+)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS {body}
 DECLARE
     v_no       integer;
     v_digest   bytea;
@@ -61,4 +62,4 @@ BEGIN
         ARRAY[p_expected], ARRAY[1], ARRAY[p_id], ARRAY[p_type], ARRAY[p_occurred],
         ARRAY[p_recorded], ARRAY[p_data], ARRAY[p_metadata]);
 END
-$$;
+{body};

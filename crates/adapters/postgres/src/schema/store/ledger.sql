@@ -4,11 +4,11 @@
 -- Compare-and-set. p_role NULL: there was no row. p_seq NULL: the head may have grown since, and the
 -- answer is the one at which it ends now, with all appends in flight committed or gone. No row: the
 -- ledger is another one by now.
-CREATE FUNCTION {schema}.change(
+CREATE OR REPLACE FUNCTION {schema}.change(
     p_tenant uuid, p_wait_ms integer, p_role text, p_epoch bigint, p_seq bigint, p_digest bytea,
     p_new_role text, p_new_epoch bigint
 ) RETURNS TABLE (o_role text, o_epoch bigint, o_seq bigint, o_digest bytea)
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS {body}
 BEGIN
     PERFORM set_config('lock_timeout', p_wait_ms::text, true);
     IF p_role IS NULL THEN
@@ -25,15 +25,15 @@ BEGIN
             RETURNING l.role, l.epoch, l.seq, l.digest;
     END IF;
 END
-$$;
+{body};
 
 -- Removes up to p_chunk events from the tail of a history that is fenced@p_k. Answers the ledger as
 -- it was found, under its lock, and then as it is left; only the first if it is neither fenced@p_k
 -- nor absent@p_k.
-CREATE FUNCTION {schema}.purge(
+CREATE OR REPLACE FUNCTION {schema}.purge(
     p_tenant uuid, p_wait_ms integer, p_k bigint, p_chunk bigint
 ) RETURNS TABLE (o_role text, o_epoch bigint, o_seq bigint, o_digest bytea)
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS {body}
 DECLARE
     v_no integer;
 BEGIN
@@ -68,4 +68,4 @@ BEGIN
         WHERE l.tenant = p_tenant;
     RETURN NEXT;
 END
-$$;
+{body};

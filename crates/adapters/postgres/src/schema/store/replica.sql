@@ -2,13 +2,14 @@
 
 -- Locks the ledger row and answers it; no row: there is none. If it is replica@p_m at this head, the
 -- streams get their numbers (missing ones are made), and both arrays are in the order given.
-CREATE FUNCTION {schema}.begin_extend(
+CREATE OR REPLACE FUNCTION {schema}.begin_extend(
     p_tenant uuid, p_wait_ms integer, p_m bigint, p_seq bigint, p_digest bytea,
     p_stream_types text[], p_stream_ids text[]
 ) RETURNS TABLE (
     o_role text, o_epoch bigint, o_seq bigint, o_digest bytea,
     o_tenant_no integer, o_stream_nos bigint[], o_versions bigint[]
-) LANGUAGE plpgsql AS $$
+)
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS {body}
 BEGIN
     PERFORM set_config('lock_timeout', p_wait_ms::text, true);
     SELECT l.role, l.epoch, l.seq, l.digest, l.tenant_no
@@ -39,18 +40,18 @@ BEGIN
     END IF;
     RETURN NEXT;
 END
-$$;
+{body};
 
 -- A few events, in one statement. Answers the ledger as it was found, under its lock; the events are
 -- in if it is replica@p_m at the head given.
-CREATE FUNCTION {schema}.extend(
+CREATE OR REPLACE FUNCTION {schema}.extend(
     p_tenant uuid, p_wait_ms integer, p_m bigint, p_seq bigint, p_digest bytea,
     p_stream_types text[], p_stream_ids text[],
     -- One element per event; p_streams: which of the streams above, from 1.
     p_streams integer[], p_versions bigint[], p_ids uuid[], p_types text[], p_occurred bigint[],
     p_recorded bigint[], p_data text[], p_metadata text[], p_digests bytea[]
 ) RETURNS TABLE (o_role text, o_epoch bigint, o_seq bigint, o_digest bytea)
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS {body}
 DECLARE
     v_no       integer;
     v_streams  bigint[];
@@ -90,4 +91,4 @@ BEGIN
     UPDATE {schema}.ledger AS l SET seq = p_seq + v_count, digest = p_digests[v_count]
         WHERE l.tenant = p_tenant;
 END
-$$;
+{body};
