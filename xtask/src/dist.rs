@@ -19,7 +19,8 @@ const WITH: [&str; 5] = ["LICENSE", "README.md", "CHANGELOG.md", "docs", "packag
 pub(crate) fn run() -> Result<()> {
     let target = target()?;
     let mut build = cargo("build --release --locked --package rehome --target");
-    build.arg(&target);
+    // Whoever installs the binary need not have the OpenSSL that it was built with.
+    build.arg(&target).env("OPENSSL_STATIC", "1");
     run_command(build)?;
     let built = built_in().join(&target).join("release/rehome");
 

@@ -210,6 +210,26 @@ impl Cluster {
         self.restart()
     }
 
+    /// Puts lines before those of `pg_hba.conf`, and has it let clients in by them from now on.
+    pub fn admit(&self, lines: &str) -> Result<()> {
+        let file = self.folder.join("data/pg_hba.conf");
+        let before = fs::read_to_string(&file)?;
+        let first = "# Of a test.\n";
+        let own =
+            before.split_once("# The server's own.\n").map_or(before.as_str(), |(_, own)| own);
+        fs::write(&file, format!("{first}{lines}\n# The server's own.\n{own}"))?;
+        self.restart()
+    }
+
+    /// Has it ask clients for certificates of this authority, PEM, from now on. Restarts it.
+    pub fn trust_clients_of(&self, authority: &str) -> Result<()> {
+        let file = self.folder.join("data/clients.crt");
+        fs::write(&file, authority)?;
+        owned_by(install::other_than_root()?, &file)?;
+        self.sql("postgres", "ALTER SYSTEM SET ssl_ca_file = 'clients.crt'")?;
+        self.restart()
+    }
+
     /// `kill -9` to all its processes, as if the machine had lost them; a later [`Self::begin`] recovers.
     pub fn kill(&self) -> Result<()> {
         // A process that is stopped makes no further children.

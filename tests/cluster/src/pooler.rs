@@ -19,8 +19,13 @@ impl Pooler {
     /// Starts one before `database`, with at most so many connections to its server. It lets in the
     /// database's owner, by the same password; [`Database::url_at`] its port is the way through it.
     pub fn start(database: &Database, server_connections: u32) -> Result<Self> {
-        let files =
-            [("settings", settings(database, server_connections)), ("users", owner(database))];
+        Self::start_with(database, server_connections, "")
+    }
+
+    /// The same with more lines in its configuration; of two with one name, the later counts.
+    pub fn start_with(database: &Database, server_connections: u32, lines: &str) -> Result<Self> {
+        let settings = settings(database, server_connections) + lines + "\n";
+        let files = [("settings", settings), ("users", owner(database))];
         let recipe = Recipe {
             name: "pooler",
             program: &install::pgbouncer()?,

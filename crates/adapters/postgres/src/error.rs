@@ -3,6 +3,7 @@
 //! A message says which server, what happened and what to do; never what a row holds. The details
 //! that PostgreSQL adds to an error name values, so they are left out.
 
+use std::fmt;
 use std::time::Duration;
 
 use rehome_domain::ledger::Refused;
@@ -47,9 +48,30 @@ impl ServerError {
         Self { lost: true, ..Self::unreachable(why) }
     }
 
-    /// A connection could not be made; nothing was sent.
-    pub(crate) fn connecting(error: tokio_postgres::Error) -> Self {
-        Self { lost: false, ..Self::from(error) }
+    /// A connection to `place` could not be made; nothing was sent.
+    pub(crate) fn connecting(
+        error: tokio_postgres::Error,
+        place: &impl fmt::Display,
+        database: &str,
+    ) -> Self {
+        let said = error.as_db_error().map(|said| (said.code().code().to_owned(), said.message()));
+        let todo = match said {
+            Some((code, message)) if code == "3D000" || message.starts_with("no such database") => {
+                Some(format!(
+                    "database \"{database}\" does not exist on {place}; create it, or correct the url"
+                ))
+            }
+            Some((_, message)) if message.contains("startup parameter") => Some(format!(
+                "{place} is a pooler that keeps the settings of sessions from the server ({message}); add \
+                 pooler=transaction to the url, and direct=HOST:PORT of the server itself for news of routes"
+            )),
+            _ => None,
+        };
+        let cause = Self { lost: false, ..Self::from(error) };
+        match todo {
+            Some(todo) => Self { kind: FaultKind::NotSetUp(todo), ..cause },
+            None => cause,
+        }
     }
 
     /// The same, of a statement that may have changed something.
@@ -75,6 +97,16 @@ impl ServerError {
         match self.source {
             Some(said) => fault.caused_by(said),
             None => fault,
+        }
+    }
+}
+
+/// What it is, without the name of the server.
+impl fmt::Display for ServerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            FaultKind::Unreachable(why) | FaultKind::NotSetUp(why) => f.write_str(why),
+            kind => kind.fmt(f),
         }
     }
 }
@@ -116,6 +148,17 @@ fn kind(said: &DbError) -> FaultKind {
     match code.code() {
         "55P03" | "40001" | "40P01" => FaultKind::Locked,
         "53100" => FaultKind::Full,
+        // What a pooler has to say, and what sessions that are shared do to named statements.
+        "26000" | "42P05" => FaultKind::NotSetUp(format!(
+            "a pooler in transaction mode stands in between, and named statements get lost in it ({}); add \
+             pooler=transaction to the url, or set max_prepared_statements of the pooler",
+            said.message()
+        )),
+        _ if said.message().contains("statement pooling mode") => FaultKind::NotSetUp(format!(
+            "its pooler hands out single statements ({}); set pool_mode = transaction in the pooler's \
+             configuration",
+            said.message()
+        )),
         "3D000" | "3F000" => FaultKind::Missing(said.message().to_owned()),
         // Resources, an operator's hand, a server that starts or stops, a standby, the way to it.
         text => match text.get(..2) {

@@ -79,6 +79,24 @@ array_agg,count,now_us,hashtextextended}'::text[]) AS name LOOP \
         IF made < 1000 THEN RAISE EXCEPTION 'only % traps', made; END IF; \
     END $do$";
 
+/// The same, as good as those of `pg_catalog`: for where `public` comes first.
+const CLOSER_TRAPS: &str = "\
+    CREATE FUNCTION public.sha256(bytea) RETURNS bytea LANGUAGE sql AS 'SELECT NULL::bytea'; \
+    CREATE FUNCTION public.int8send(bigint) RETURNS bytea LANGUAGE sql AS 'SELECT NULL::bytea'; \
+    CREATE FUNCTION public.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS 'SELECT NULL::timestamptz'; \
+    CREATE FUNCTION public.trap_bytea(bytea, bytea) RETURNS bytea LANGUAGE sql AS 'SELECT NULL::bytea'; \
+    CREATE OPERATOR public.|| (leftarg = bytea, rightarg = bytea, function = public.trap_bytea); \
+    CREATE OPERATOR public.= (leftarg = uuid, rightarg = uuid, function = public.trap); \
+    CREATE OPERATOR public.= (leftarg = text, rightarg = text, function = public.trap); \
+    CREATE OPERATOR public.= (leftarg = integer, rightarg = integer, function = public.trap); \
+    CREATE OPERATOR public.= (leftarg = bigint, rightarg = bigint, function = public.trap); \
+    CREATE OPERATOR public.= (leftarg = bigint, rightarg = integer, function = public.trap); \
+    CREATE OPERATOR public.<< (leftarg = bigint, rightarg = integer, function = public.trap); \
+    CREATE OPERATOR public.- (leftarg = bigint, rightarg = integer, function = public.trap); \
+    CREATE OPERATOR public.+ (leftarg = bigint, rightarg = integer, function = public.trap); \
+    CREATE OPERATOR public.+ (leftarg = integer, rightarg = bigint, function = public.trap); \
+    CREATE OPERATOR public.+ (leftarg = bigint, rightarg = bigint, function = public.trap)";
+
 /// Everything that a store and a control plane do, in a database full of traps.
 async fn everything(url: &str) {
     let store = open(url).await.expect("a store");
@@ -134,16 +152,41 @@ async fn nothing_that_others_make_is_run_behind_a_pooler_either() {
     sql(&database, TRAPS);
     let name = database.name();
     sql(&database, &format!("ALTER ROLE {name} SET search_path = public, pg_catalog"));
-    sql(
-        &database,
-        "CREATE FUNCTION public.sha256(bytea) RETURNS bytea LANGUAGE sql AS 'SELECT NULL::bytea'; \
-         CREATE OPERATOR public.= (leftarg = uuid, rightarg = uuid, function = public.trap); \
-         CREATE OPERATOR public.= (leftarg = text, rightarg = text, function = public.trap); \
-         CREATE OPERATOR public.+ (leftarg = bigint, rightarg = bigint, function = public.trap)",
-    );
+    sql(&database, CLOSER_TRAPS);
     let pooler = Pooler::start(&database, 2).expect("a pooler");
     everything(&format!("{}?pooler=transaction", database.url_at(pooler.port()))).await;
     everything(&format!("{}?schema=direct", database.url())).await;
+}
+
+/// The function of a single append has no path of its own.
+#[tokio::test]
+async fn an_append_is_the_same_under_whatever_path_it_is_called() {
+    let (database, _) = with_another_role();
+    let store = open(&database.url()).await.expect("a store");
+    for n in [1, 2] {
+        let newborn = Activation { epoch: Epoch(1), base: 0, created: false };
+        store.activate(tenant(n), newborn).await.expect("an active tenant");
+    }
+    sql(&database, TRAPS);
+    sql(&database, CLOSER_TRAPS);
+    let append = |n: u64, path: &str| {
+        let tenant = tenant(n);
+        let (first, second) =
+            (append_sql(&tenant.to_string(), 1), append_sql(&tenant.to_string(), 2));
+        // The first makes the stream, so the second is taken at once.
+        sql(&database, &format!("SET search_path = {path}; {first}; {second}"));
+        sql(&database, &format!("SELECT digest FROM rehome.ledger WHERE tenant = '{tenant}'"))
+    };
+    let digest = append(1, "pg_catalog");
+    assert_eq!(append(2, "public, pg_catalog"), digest);
+}
+
+fn append_sql(tenant: &str, n: u32) -> String {
+    format!(
+        "SELECT o_outcome FROM rehome.append_one('{tenant}', 1::bigint, 5000, 'order'::text, '1'::text, \
+         -1::bigint, '00000000-0000-0000-0000-{n:012}', 'placed'::text, 5::bigint, 7::bigint, '{{}}'::text, \
+         '{{}}'::text, '\\x01'::bytea, '\\x02'::bytea, '\\x03'::bytea)"
+    )
 }
 
 #[tokio::test]
@@ -230,6 +273,7 @@ async fn a_right_that_is_missing_is_named_with_its_grant() {
 #[tokio::test]
 async fn a_database_where_everybody_may_create_is_reported() {
     let (database, other) = with_another_role();
+    sql(&database, "REVOKE CREATE ON SCHEMA public FROM PUBLIC");
     let store = open(&database.url()).await.expect("a store");
     assert_eq!(store.check().await.expect("a report").problems, Vec::<String>::new());
     sql(

@@ -11,7 +11,7 @@ use rehome_domain::stream::ExpectedVersion;
 use rehome_ports::clock::SystemClock;
 use rehome_ports::contract::kit::{append_of, migration_id, store_id, tenant};
 use rehome_ports::memory::{ManualClock, MemoryStore};
-use rehome_ports::{BatchLimit, Change, ControlPlane, LedgerStore, RouteNews};
+use rehome_ports::{BatchLimit, Change, ControlPlane, Fault, LedgerStore, RouteNews};
 use rehome_postgres::{PgControlPlane, PgStore, PgStoreOptions, PostgresOptions};
 use tokio_postgres::NoTls;
 
@@ -30,15 +30,19 @@ fn url(database: &Database, pooler: &Pooler) -> String {
     format!("{}?pooler=transaction", database.url_at(pooler.port()))
 }
 
-async fn open(url: &str) -> Arc<PgStore> {
-    let store = PgStore::open(PgStoreOptions {
+async fn try_open(url: &str) -> Result<PgStore, Fault> {
+    PgStore::open(PgStoreOptions {
         id: "shared".parse().expect("a store id"),
         url: url.parse().expect("a URL"),
         deployment: "pooler".to_owned(),
         create: true,
         clock: Arc::new(SystemClock),
-    });
-    Arc::new(store.await.expect("a store"))
+    })
+    .await
+}
+
+async fn open(url: &str) -> Arc<PgStore> {
+    Arc::new(try_open(url).await.expect("a store"))
 }
 
 async fn open_control(url: &str) -> PgControlPlane {
@@ -198,4 +202,42 @@ async fn news_of_routes_come_past_the_pooler() {
     };
     let rev = one.record(start).await.expect("it starts").route.rev;
     assert_eq!(news(&mut listener).await, RouteNews::Changed { tenant: tenant(1), rev });
+}
+
+#[tokio::test]
+async fn a_pooler_that_is_not_named_or_not_fit_is_named_with_the_setting() {
+    let database = rehome_cluster::shared().database().expect("a new database");
+    for (lines, query, words) in [
+        ("", "", ["is a pooler that keeps the settings", "pooler=transaction"]),
+        ("pool_mode = session", "", ["is a pooler that keeps the settings", "pooler=transaction"]),
+        (
+            "pool_mode = statement",
+            "?pooler=transaction",
+            ["single statements", "pool_mode = transaction"],
+        ),
+    ] {
+        let pooler = Pooler::start_with(&database, FEW, lines).expect("a pooler");
+        let url = format!("{}{query}", database.url_at(pooler.port()));
+        let problem = match try_open(&url).await {
+            Ok(_) => panic!("{lines}: it was opened"),
+            Err(fault) => fault.to_string(),
+        };
+        for word in words {
+            assert!(problem.contains(word), "{lines}: {problem}");
+        }
+    }
+}
+
+/// It drops what sessions ask for, and hands out transactions: what was asked for is brought by each.
+#[tokio::test]
+async fn a_store_works_behind_a_pooler_that_nobody_named_and_says_that_there_is_one() {
+    let database = rehome_cluster::shared().database().expect("a new database");
+    let lines = "ignore_startup_parameters = options";
+    let pooler = Pooler::start_with(&database, 1, lines).expect("a pooler");
+    let store = open(&database.url_at(pooler.port())).await;
+    let source = source(1, 300).await;
+    copy(&source, &store, 1, 100).await;
+    assert_eq!(events(&*store, 1).await, events(&source, 1).await);
+    let problems = store.check().await.expect("a report").problems;
+    assert!(problems.iter().any(|one| one.contains("pooler=transaction")), "{problems:?}");
 }

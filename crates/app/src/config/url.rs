@@ -10,7 +10,7 @@ use rehome_postgres::PostgresUrl;
 pub enum Url {
     /// A SQLite file.
     Sqlite(PathBuf),
-    /// A schema of a PostgreSQL database.
+    /// A schema of a PostgreSQL database, by any of libpq's connection strings.
     Postgres(Box<PostgresUrl>),
 }
 
@@ -31,15 +31,19 @@ impl Url {
     /// Reads a url; a relative path is relative to `folder`. The message never repeats the url,
     /// which may hold a password.
     pub(crate) fn parse(text: &str, folder: &Path) -> Result<Self, String> {
+        let postgres = |text: &str| match text.parse() {
+            Ok(url) => Ok(Self::Postgres(Box::new(url))),
+            Err(problem) => Err(format!("{problem}")),
+        };
+        if PostgresUrl::is_keywords(text) {
+            return postgres(text);
+        }
         let Some((scheme, rest)) = text.split_once(':') else {
             return Err("is not a url; write it like \"sqlite:shared.db\"".to_owned());
         };
         match scheme {
             "sqlite" => Self::parse_sqlite(rest, folder),
-            "postgres" | "postgresql" => match text.parse() {
-                Ok(url) => Ok(Self::Postgres(Box::new(url))),
-                Err(problem) => Err(problem.to_string()),
-            },
+            "postgres" | "postgresql" => postgres(text),
             _ => Err("has a scheme that is not known; write it like \"sqlite:shared.db\" or \
                       \"postgres://USER@HOST/DATABASE\""
                 .to_owned()),
@@ -109,8 +113,9 @@ mod tests {
             "sqlite::memory:",
             "sqlite:hunter2?mode=ro",
             "sqlite:hunter2/",
-            "postgres://u:hunter2@h/db?sslcrl=x",
-            "postgresql://u:hunter2@/db",
+            "postgres://u:hunter2@h/db?sslcrlfile=x",
+            "postgresql://u:hunter2@h:0/db",
+            "host=h password=hunter2 sslmode=none",
             "mysql://u:hunter2@h/db",
         ] {
             let problem = Url::parse(text, Path::new("")).unwrap_err();

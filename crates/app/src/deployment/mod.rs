@@ -80,7 +80,16 @@ impl Deployment {
     pub async fn open(config: &Config, access: Access) -> Result<Self, AppError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let create = access == Access::Create;
-        let control = open_control_plane(&config.control_plane, create, &clock).await?;
+        let control = open_control_plane(&config.control_plane, create, &clock).await;
+        let control = control.map_err(|fault| match fault.kind {
+            FaultKind::Missing(_) => AppError::failed(
+                "missing",
+                format!(
+                    "{fault}; if the deployment is new, `rehome serve` or the first `rehome import` makes it"
+                ),
+            ),
+            _ => fault.into(),
+        })?;
 
         let common = Common {
             deployment: control.deployment(),

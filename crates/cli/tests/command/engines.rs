@@ -78,3 +78,21 @@ fn a_check_tells_about_the_server() {
     let shown = checked.to_string();
     assert!(shown.contains(database.name()) && !shown.contains(database.password()), "{shown}");
 }
+
+#[test]
+fn an_address_without_a_control_plane_or_without_its_database_says_what_makes_it() {
+    let (place, database) = place_on_two_engines();
+    let error = place.rehome(["store", "check"]).fails(1);
+    for word in ["control plane does not exist at postgres://", "`rehome serve`"] {
+        assert!(error.contains(word), "{error}");
+    }
+    let url = database.url();
+    let absent = url.replace(&format!("/{}", database.name()), "/not_there");
+    place.write("rehome.toml", CONFIG.replace("sqlite:control.db", &absent));
+    let error = place.rehome(["store", "check"]).fails(1);
+    let word = format!(
+        "control plane is not set up: database \"not_there\" does not exist on 127.0.0.1:{}; create it",
+        database.port()
+    );
+    assert!(error.contains(&word), "{error}");
+}

@@ -8,6 +8,9 @@
 /// sign is one that neither the template nor the name has in it.
 pub(crate) fn render(template: &str, schema: &str) -> String {
     let schema = quoted(schema);
+    if !template.contains("{body}") {
+        return template.replace("{schema}", &schema);
+    }
     // The name last: what looks like a placeholder in it stays as it is.
     template.replace("{body}", &sign_outside(&[template, &schema])).replace("{schema}", &schema)
 }

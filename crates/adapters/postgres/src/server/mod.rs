@@ -12,6 +12,7 @@
 //! takes its connection with it: a pool never hands out half a transaction.
 
 mod client;
+mod connect;
 mod password;
 mod pool;
 mod report;
@@ -66,7 +67,6 @@ pub(crate) struct Server {
     url: PostgresUrl,
     options: PostgresOptions,
     pool: Pool,
-    tls: tls::Connector,
     meta: Meta,
 }
 
@@ -79,8 +79,7 @@ impl Server {
 
     async fn try_open(request: Request) -> Result<Self, ServerError> {
         let Request { what, kind, url, create, deployment, options } = request;
-        let tls = tls::connector(&url)?;
-        let pool = pool::pool(&url, tls.clone(), options)?;
+        let pool = pool::pool(&url, options)?;
         let mut client = connected(&pool, &url, options).await?;
         let found = schema::find(&mut client, url.schema(), kind).await?;
         if found.is_none() && !create {
@@ -95,7 +94,7 @@ impl Server {
             None => schema::make(&mut client, url.schema(), kind, deployment.as_deref()).await?,
         };
         meta.check_deployment(deployment.as_deref())?;
-        Ok(Self { what, url, options, pool, tls, meta })
+        Ok(Self { what, url, options, pool, meta })
     }
 
     /// Whether the part is there.
@@ -106,7 +105,7 @@ impl Server {
         options: PostgresOptions,
     ) -> Result<bool, Fault> {
         let look = async {
-            let pool = pool::pool(url, tls::connector(url)?, options)?;
+            let pool = pool::pool(url, options)?;
             let mut client = connected(&pool, url, options).await?;
             schema::find(&mut client, url.schema(), kind).await
         };
@@ -129,8 +128,8 @@ impl Server {
     }
 
     /// A connection of its own, past any pooler, for `LISTEN`.
-    pub(crate) async fn listener(&self) -> Result<pool::Listener, ServerError> {
-        pool::listener(&self.url, self.tls.clone(), self.options).await
+    pub(crate) async fn listener(&self) -> Result<connect::Connected, ServerError> {
+        pool::listener(&self.url, self.options).await
     }
 }
 

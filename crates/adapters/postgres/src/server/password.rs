@@ -5,10 +5,14 @@ use std::path::{Path, PathBuf};
 use crate::error::ServerError;
 
 use super::PostgresUrl;
+use super::url::Place;
 
-/// The password for `url` from outside of it; `None` if there is none.
-pub(super) fn find(url: &PostgresUrl) -> Result<Option<Vec<u8>>, ServerError> {
-    if url.config().get_password().is_some() {
+/// Of a passfile: the server at a socket in the folder where it is if nothing else is said.
+const LOCAL: &str = "localhost";
+
+/// The password of `url` at `place`, from outside of the URL; `None` if there is none.
+pub(super) fn find(url: &PostgresUrl, place: &Place) -> Result<Option<Vec<u8>>, ServerError> {
+    if url.config.get_password().is_some() {
         return Ok(None);
     }
     if let Some(name) = &url.password_env {
@@ -24,16 +28,16 @@ pub(super) fn find(url: &PostgresUrl) -> Result<Option<Vec<u8>>, ServerError> {
     }
     let named = url.passfile.clone().or_else(|| std::env::var_os("PGPASSFILE").map(PathBuf::from));
     if let Some(file) = named {
-        return read(&file, url).map_err(|why| {
+        return read(&file, url, place).map_err(|why| {
             ServerError::unreachable(format!("its passfile {} {why}", file.display()))
         });
     }
     let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".pgpass"));
     // Nobody named it, so one that cannot be used is as good as none.
-    Ok(home.and_then(|file| read(&file, url).ok()).flatten())
+    Ok(home.and_then(|file| read(&file, url, place).ok()).flatten())
 }
 
-fn read(file: &Path, url: &PostgresUrl) -> Result<Option<Vec<u8>>, String> {
+fn read(file: &Path, url: &PostgresUrl, place: &Place) -> Result<Option<Vec<u8>>, String> {
     let cannot = |error: std::io::Error| format!("cannot be read: {error}");
     let metadata = std::fs::metadata(file).map_err(cannot)?;
     if !metadata.is_file() {
@@ -43,10 +47,9 @@ fn read(file: &Path, url: &PostgresUrl) -> Result<Option<Vec<u8>>, String> {
         return Err("can be read by others; it needs the mode 0600".to_owned());
     }
     let text = std::fs::read_to_string(file).map_err(cannot)?;
-    let user = url.config().get_user().unwrap_or_default();
-    let found = url.places().into_iter().find_map(|(host, port)| {
-        find_line(&text, &[&host, &port.to_string(), url.database(), user])
-    });
+    let (port, host) = (place.port.to_string(), place.name());
+    let find = |host: &str| find_line(&text, &[host, &port, url.database(), url.user()]);
+    let found = find(&host).or_else(|| place.is_socket().then(|| find(LOCAL)).flatten());
     Ok(found.map(String::into_bytes))
 }
 

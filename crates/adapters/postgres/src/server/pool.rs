@@ -5,12 +5,10 @@ use std::time::Duration;
 
 use deadpool::managed::{self, RecycleError, RecycleResult};
 use deadpool_postgres::{ClientWrapper, Runtime, TimeoutType};
-use tokio_postgres::config::TargetSessionAttrs;
-use tokio_postgres::tls::MakeTlsConnect;
-use tokio_postgres::{Config, Connection, Socket};
 
-use super::tls::Connector;
-use super::{PostgresOptions, PostgresUrl, password};
+use super::connect::{Connected, connect};
+use super::url::Place;
+use super::{PostgresOptions, PostgresUrl};
 use crate::error::ServerError;
 use crate::rows;
 
@@ -18,10 +16,6 @@ use crate::rows;
 pub(crate) type Pool = managed::Pool<Sessions>;
 /// A session that is lent.
 pub(crate) type Object = managed::Object<Sessions>;
-
-/// A connection of its own, and what drives it and hears its notifications.
-pub(crate) type Listener =
-    (tokio_postgres::Client, Connection<Socket, <Connector as MakeTlsConnect<Socket>>::Stream>);
 
 /// A session, and whether it has our settings: whoever stands in between may have kept them from the
 /// server.
@@ -46,9 +40,8 @@ impl Deref for Session {
 
 /// Begins sessions.
 pub(crate) struct Sessions {
-    config: Config,
-    tls: Connector,
-    pooled: bool,
+    url: PostgresUrl,
+    options: PostgresOptions,
 }
 
 impl managed::Manager for Sessions {
@@ -56,15 +49,16 @@ impl managed::Manager for Sessions {
     type Error = ServerError;
 
     async fn create(&self) -> Result<Session, ServerError> {
-        let connected = self.config.connect(self.tls.clone()).await;
-        let (client, connection) = connected.map_err(ServerError::connecting)?;
+        let settings = (!self.url.is_pooled()).then(|| session_settings(self.options));
+        let within = self.options.connect_within;
+        let (client, connection) = connect(&self.url, settings.as_deref(), within).await?;
         let driven = tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "a connection ended");
             }
         });
         let client = ClientWrapper::new(client, driven);
-        let ours = !self.pooled && has_our_settings(&client).await?;
+        let ours = settings.is_some() && has_our_settings(&client).await?;
         Ok(Session { client, ours })
     }
 
@@ -80,37 +74,19 @@ impl managed::Manager for Sessions {
     }
 }
 
-pub(super) fn pool(
-    url: &PostgresUrl,
-    tls: Connector,
-    options: PostgresOptions,
-) -> Result<Pool, ServerError> {
-    let mut config = with_password(url)?;
-    let pooled = url.is_pooled();
-    if !pooled {
-        with_settings(&mut config, options);
+pub(super) fn pool(url: &PostgresUrl, options: PostgresOptions) -> Result<Pool, ServerError> {
+    if !url.places.iter().all(Place::is_socket) {
+        url.tls.check().map_err(|error| ServerError::unreachable(error.to_string()))?;
     }
-    let sessions = Sessions { config, tls, pooled };
-    let connect_within = Some(options.connect_within);
+    let sessions = Sessions { url: url.clone(), options };
+    // Each server that is tried has its time; together they may take longer.
     Pool::builder(sessions)
         .max_size(url.pool_size())
         .runtime(Runtime::Tokio1)
-        .wait_timeout(connect_within)
-        .create_timeout(connect_within)
-        .recycle_timeout(connect_within)
+        .wait_timeout(Some(options.connect_within))
+        .recycle_timeout(Some(options.connect_within))
         .build()
         .map_err(|error| ServerError::unreachable(error.to_string()))
-}
-
-/// Where it is and as whom. Always a server that takes writes: a standby answers as well, with what
-/// it has by then, and what was read there would be believed.
-fn with_password(url: &PostgresUrl) -> Result<Config, ServerError> {
-    let mut config = url.config().clone();
-    config.target_session_attrs(TargetSessionAttrs::ReadWrite);
-    if let Some(password) = password::find(url)? {
-        config.password(password);
-    }
-    Ok(config)
 }
 
 /// How long a statement waits for a lock, unless it says otherwise, in milliseconds. Of appends: all
@@ -124,16 +100,15 @@ const SEARCH_PATH: &str = "pg_catalog, pg_temp";
 /// What our transactions rest on, whatever the server, the database or the role have as theirs; that
 /// what is looked up by an index stays so while a table is small and grows; and that the server gives a
 /// statement up before we do, so that its end is known.
-fn with_settings(config: &mut Config, options: PostgresOptions) {
-    let given = config.get_options().map(|given| format!("{given} ")).unwrap_or_default();
+fn session_settings(options: PostgresOptions) -> String {
     let statement = options.answer_within.saturating_sub(Duration::from_secs(1));
     let (statement, idle) = (statement.as_millis(), options.answer_within.as_millis());
     let path = SEARCH_PATH.replace(' ', "\\ ");
-    config.options(format!(
-        "{given}-c default_transaction_isolation=read\\ committed -c search_path={path} \
+    format!(
+        "-c default_transaction_isolation=read\\ committed -c search_path={path} \
          -c enable_seqscan=off -c lock_timeout={LOCK_MS} -c statement_timeout={statement} \
          -c idle_in_transaction_session_timeout={idle}"
-    ));
+    )
 }
 
 /// The same for one transaction, of a session that does not have them.
@@ -181,50 +156,10 @@ pub(super) async fn get(pool: &Pool) -> Result<Object, ServerError> {
     })
 }
 
+/// A connection of its own, past any pooler.
 pub(super) async fn listener(
     url: &PostgresUrl,
-    tls: Connector,
     options: PostgresOptions,
-) -> Result<Listener, ServerError> {
-    let with_password = with_password(url)?;
-    let config = match url.direct() {
-        Some((host, port)) => at(&with_password, host, *port),
-        None => with_password,
-    };
-    match tokio::time::timeout(options.connect_within, config.connect(tls)).await {
-        Ok(connected) => connected.map_err(ServerError::connecting),
-        Err(_) => Err(ServerError::unreachable("it did not take a connection in time")),
-    }
-}
-
-/// The same database as the same user at another place.
-fn at(config: &Config, host: &str, port: u16) -> Config {
-    let mut there = Config::new();
-    there.host(host).port(port).ssl_mode(config.get_ssl_mode());
-    there.target_session_attrs(config.get_target_session_attrs());
-    if let Some(user) = config.get_user() {
-        there.user(user);
-    }
-    if let Some(password) = config.get_password() {
-        there.password(password);
-    }
-    if let Some(database) = config.get_dbname() {
-        there.dbname(database);
-    }
-    if let Some(name) = config.get_application_name() {
-        there.application_name(name);
-    }
-    there
-        .keepalives_idle(config.get_keepalives_idle())
-        .channel_binding(config.get_channel_binding());
-    if let Some(interval) = config.get_keepalives_interval() {
-        there.keepalives_interval(interval);
-    }
-    if let Some(retries) = config.get_keepalives_retries() {
-        there.keepalives_retries(retries);
-    }
-    if let Some(timeout) = config.get_tcp_user_timeout() {
-        there.tcp_user_timeout(*timeout);
-    }
-    there
+) -> Result<Connected, ServerError> {
+    connect(&url.directly(), None, options.connect_within).await
 }

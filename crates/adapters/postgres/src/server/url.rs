@@ -1,60 +1,107 @@
-//! `postgres://` URLs, as users of libpq write them, and what we add to them.
+//! Where a database is and how it is talked to, in every form in which users of libpq write it
+//! ("Connection Strings" in PostgreSQL's manual), and what we add.
 //!
-//! | parameter | meaning |
+//! ```text
+//! text ──forms──▶ keys and values ──┐
+//!        pg_service.conf ──service──┼──parse──▶ PostgresUrl
+//!             variables, PG* ───────┘            earlier ones win
+//! ```
+//!
+//! | parameter of ours | meaning |
 //! |---|---|
-//! | `sslmode` | `disable`, `prefer` (and `allow`, which is taken for it), `require`, `verify-ca`, `verify-full`; `prefer` where it is not given |
-//! | `sslrootcert` | a file of PEM certificates; asked for by `verify-ca` and `verify-full`, and with `require` it makes a `verify-ca` |
-//! | `passfile` | as `~/.pgpass`; used where neither the URL nor the environment has a password |
-//! | `password_env` | the variable of the environment that has the password; else it is `PGPASSWORD` |
 //! | `schema` | where our tables are, `rehome` if it is not given |
 //! | `pool_size` | most connections of one process, 10 if it is not given |
 //! | `pooler` | `transaction`: a pooler in that mode stands in between, so no session settings and no named statements |
 //! | `direct` | `HOST:PORT` of the server itself, past the pooler, for `LISTEN` |
+//! | `password_env` | the variable of the environment that has the password; else it is `PGPASSWORD` |
 //!
-//! `user`, `password`, `dbname`, `host`, `hostaddr`, `port`, `options`, `application_name`,
-//! `connect_timeout`, `tcp_user_timeout`, `keepalives` and its parts, `channel_binding`,
-//! `sslnegotiation` and `load_balance_hosts` mean what they mean to libpq. Any other is refused.
-//! `target_session_attrs` is `read-write` whatever is given: of several hosts, the primary is found.
+//! Those of libpq mean what they mean to libpq; what cannot be honoured is refused by name.
+//! `target_session_attrs` is `read-write` whatever else is given that a server that takes writes meets: of
+//! several hosts, the primary is found.
 
+mod forms;
 mod parse;
+mod service;
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tokio_postgres::Config;
-use tokio_postgres::config::Host;
+
+use super::tls::Tls;
 
 /// The text is no such URL. The message never repeats what may be a password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidUrl(String);
 
-/// How the server's certificate is looked at.
+/// One of the servers that are tried.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Trust {
-    /// Not at all: TLS against listeners only.
-    Anyone,
-    /// It comes from one of these authorities.
-    Authority(PathBuf),
-    /// And it is for the host of the URL.
-    AuthorityAndHost(PathBuf),
+pub(super) struct Place {
+    /// A name, an address, or the folder of a socket; empty where only `address` is given.
+    pub(super) host: String,
+    /// Where it is, if it is not looked up.
+    pub(super) address: Option<IpAddr>,
+    pub(super) port: u16,
+}
+
+impl Place {
+    /// Whether it is a socket of this machine.
+    pub(super) fn is_socket(&self) -> bool {
+        self.address.is_none() && self.host.starts_with('/')
+    }
+
+    /// What stands for it in messages and in passfiles.
+    pub(super) fn name(&self) -> String {
+        match self.address {
+            Some(address) if self.host.is_empty() => address.to_string(),
+            _ => self.host.clone(),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.name();
+        if name.contains(':') {
+            write!(f, "[{name}]:{}", self.port)
+        } else {
+            write!(f, "{name}:{}", self.port)
+        }
+    }
 }
 
 /// Where a database is and how it is talked to.
 #[derive(Clone)]
 pub struct PostgresUrl {
-    config: Config,
+    /// Who, which database, and all that is the same for every server; no server.
+    pub(super) config: Config,
+    pub(super) places: Vec<Place>,
+    /// Whether the servers are tried in another order each time.
+    pub(super) shuffled: bool,
+    /// How long one server may take to let us in; `None`: as the caller has it.
+    pub(super) connect_timeout: Option<Duration>,
+    pub(super) tls: Tls,
+    user: String,
+    database: String,
     schema: String,
     pool_size: usize,
     pooled: bool,
-    direct: Option<(String, u16)>,
-    pub(super) trust: Trust,
+    direct: Option<Place>,
     pub(super) passfile: Option<PathBuf>,
     pub(super) password_env: Option<String>,
 }
 
 impl PostgresUrl {
+    /// Whether the text is a connection string of keywords and values, `host=... dbname=...`.
+    pub fn is_keywords(text: &str) -> bool {
+        let key = text.split_once('=').map(|(key, _)| key.trim());
+        key.is_some_and(|key| parse::is_known(key))
+    }
+
     /// The schema's name as it is.
     pub(super) fn schema(&self) -> &str {
         &self.schema
@@ -69,56 +116,33 @@ impl PostgresUrl {
         self.pooled
     }
 
-    /// As the URL says, without a password that is elsewhere.
-    pub(super) fn config(&self) -> &Config {
-        &self.config
+    /// The same, of the server itself, past a pooler.
+    pub(super) fn directly(&self) -> Self {
+        match &self.direct {
+            Some(place) => Self { places: vec![place.clone()], ..self.clone() },
+            None => self.clone(),
+        }
     }
 
-    /// Where the server itself is, if that is another place.
-    pub(super) fn direct(&self) -> Option<&(String, u16)> {
-        self.direct.as_ref()
-    }
-
-    /// User, hosts with their ports, and database: what a passfile has lines about.
-    pub(super) fn places(&self) -> Vec<(String, u16)> {
-        let hosts = self.config.get_hosts();
-        let addresses = self.config.get_hostaddrs();
-        let ports = self.config.get_ports();
-        (0..hosts.len().max(addresses.len()))
-            .map(|i| {
-                let host = match (hosts.get(i), addresses.get(i)) {
-                    (Some(Host::Tcp(host)), _) => host.clone(),
-                    (Some(Host::Unix(path)), _) => path.display().to_string(),
-                    (None, Some(address)) => address.to_string(),
-                    (None, None) => String::new(),
-                };
-                (host, ports.get(i).or(ports.first()).copied().unwrap_or(5432))
-            })
-            .collect()
+    pub(super) fn user(&self) -> &str {
+        &self.user
     }
 
     /// The database, which is called like the user if it is not named.
     pub(super) fn database(&self) -> &str {
-        self.config.get_dbname().or(self.config.get_user()).unwrap_or_default()
+        &self.database
     }
 }
 
 impl fmt::Display for PostgresUrl {
     /// Where it is, without the password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("postgres://")?;
-        if let Some(user) = self.config.get_user() {
-            write!(f, "{user}@")?;
-        }
-        for (i, (host, port)) in self.places().iter().enumerate() {
+        write!(f, "postgres://{}@", self.user)?;
+        for (i, place) in self.places.iter().enumerate() {
             let comma = if i > 0 { "," } else { "" };
-            if host.contains(':') {
-                write!(f, "{comma}[{host}]:{port}")?;
-            } else {
-                write!(f, "{comma}{host}:{port}")?;
-            }
+            write!(f, "{comma}{place}")?;
         }
-        write!(f, "/{}?schema={}", self.database(), self.schema)
+        write!(f, "/{}?schema={}", self.database, self.schema)
     }
 }
 

@@ -2,6 +2,10 @@
 -- goes to `append`, in the same call. For connections that have our settings: READ COMMITTED and
 -- `lock_timeout` are not seen to here, and plans rest on indexes only with `enable_seqscan` off.
 --
+-- Alone among our functions it has no search path of its own: to set one has the server look at each of its
+-- plans again at every call, a fifth of an append. Instead every name in it, operators among them, says
+-- where it is. OPERATOR() binds equally, from the left, whatever the operator: hence the parentheses.
+--
 -- What the chain takes that needs no number comes ready from the caller, as for a copy the whole digest
 -- does: `p_stream`, `p_kind` and `p_payload` are the Parts of crates/domain/src/digest.rs.
 CREATE OR REPLACE FUNCTION {schema}.append_one(
@@ -13,44 +17,61 @@ CREATE OR REPLACE FUNCTION {schema}.append_one(
     o_version bigint, o_event_id uuid, o_event_type text, o_occurred_at bigint,
     o_recorded_at bigint, o_data text, o_metadata text, o_digest bytea, o_role text, o_epoch bigint
 )
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS {body}
+LANGUAGE plpgsql AS {body}
 DECLARE
     v_no       integer;
-    v_digest   bytea;
+    v_digest   pg_catalog.bytea;
     v_stream   bigint;
     v_recorded bigint;
 BEGIN
     -- Later statements of this function see what was committed before they began, so also all that
     -- whoever held this lock has written.
-    SELECT l.tenant_no, l.seq + 1, l.digest INTO v_no, o_seq, v_digest
+    SELECT l.tenant_no, l.seq OPERATOR(pg_catalog.+) 1, l.digest INTO v_no, o_seq, v_digest
         FROM {schema}.ledger AS l
-        WHERE l.tenant = p_tenant AND l.role = 'active' AND l.epoch = p_epoch
+        WHERE (l.tenant OPERATOR(pg_catalog.=) p_tenant)
+            AND (l.role OPERATOR(pg_catalog.=) 'active')
+            AND (l.epoch OPERATOR(pg_catalog.=) p_epoch)
         FOR NO KEY UPDATE;
     IF FOUND THEN
         -- Whatever can be asked for in a statement that is there anyway is asked for in it: each
         -- expression on its own costs as much as a look into an index.
         SELECT 1, 'written', s.stream_no,
-               1 + coalesce((SELECT x.version FROM {schema}.events AS x
-                             WHERE x.stream_no = s.stream_no ORDER BY x.version DESC LIMIT 1), 0),
-               coalesce(p_recorded, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)
+               1 OPERATOR(pg_catalog.+)
+                   coalesce((SELECT x.version FROM {schema}.events AS x
+                             WHERE x.stream_no OPERATOR(pg_catalog.=) s.stream_no
+                             ORDER BY x.version DESC LIMIT 1), 0),
+               coalesce(p_recorded, (extract(epoch FROM pg_catalog.clock_timestamp())
+                                     OPERATOR(pg_catalog.*) 1000000)::bigint)
             INTO o_append, o_outcome, v_stream, o_version, v_recorded
             FROM {schema}.streams AS s
-            WHERE s.tenant_no = v_no AND s.stream_type = p_stream_type
-                AND s.stream_id = p_stream_id
+            WHERE (s.tenant_no OPERATOR(pg_catalog.=) v_no)
+                AND (s.stream_type OPERATOR(pg_catalog.=) p_stream_type)
+                AND (s.stream_id OPERATOR(pg_catalog.=) p_stream_id)
                 AND NOT EXISTS (SELECT FROM {schema}.events AS x
-                                WHERE x.tenant_no = v_no AND x.event_id = p_id);
-        IF v_stream IS NOT NULL AND p_expected IN (-1, o_version - 1) THEN
+                                WHERE (x.tenant_no OPERATOR(pg_catalog.=) v_no)
+                                    AND (x.event_id OPERATOR(pg_catalog.=) p_id));
+        IF v_stream IS NOT NULL
+            AND ((p_expected OPERATOR(pg_catalog.=) -1)
+                 OR (p_expected OPERATOR(pg_catalog.=) (o_version OPERATOR(pg_catalog.-) 1)))
+        THEN
             INSERT INTO {schema}.events
                 (position, stream_no, version, occurred_at, recorded_at, tenant_no, event_id, digest,
                  event_type, data, metadata)
-                VALUES ((v_no::bigint << 40) + o_seq, v_stream, o_version,
-                        coalesce(p_occurred, v_recorded), v_recorded, v_no, p_id,
-                        sha256(v_digest || int8send(o_seq) || p_stream || int8send(o_version)
-                               || p_kind || int8send(coalesce(p_occurred, v_recorded))
-                               || int8send(v_recorded) || p_payload),
+                VALUES (((v_no::bigint) OPERATOR(pg_catalog.<<) 40) OPERATOR(pg_catalog.+) o_seq,
+                        v_stream, o_version, coalesce(p_occurred, v_recorded), v_recorded, v_no, p_id,
+                        pg_catalog.sha256(
+                            v_digest OPERATOR(pg_catalog.||) pg_catalog.int8send(o_seq)
+                            OPERATOR(pg_catalog.||) p_stream
+                            OPERATOR(pg_catalog.||) pg_catalog.int8send(o_version)
+                            OPERATOR(pg_catalog.||) p_kind
+                            OPERATOR(pg_catalog.||)
+                                pg_catalog.int8send(coalesce(p_occurred, v_recorded))
+                            OPERATOR(pg_catalog.||) pg_catalog.int8send(v_recorded)
+                            OPERATOR(pg_catalog.||) p_payload),
                         p_type, p_data, p_metadata)
                 RETURNING digest INTO v_digest;
-            UPDATE {schema}.ledger AS l SET seq = o_seq, digest = v_digest WHERE l.tenant = p_tenant;
+            UPDATE {schema}.ledger AS l SET seq = o_seq, digest = v_digest
+                WHERE l.tenant OPERATOR(pg_catalog.=) p_tenant;
             RETURN NEXT;
             RETURN;
         END IF;
