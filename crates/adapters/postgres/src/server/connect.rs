@@ -188,7 +188,7 @@ async fn once(
         }
     };
     let below = std::error::Error::source(&error);
-    let is_tls = below.is_some_and(|below| below.is::<TlsError>());
+    let is_tls = below.is_some_and(<dyn std::error::Error>::is::<TlsError>);
     let code = error.code();
     let refused = is_tls || code.is_some_and(|code| code.code().starts_with("28"));
     let last = code.is_some_and(|code| *code != SqlState::CANNOT_CONNECT_NOW);

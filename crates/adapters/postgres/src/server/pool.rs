@@ -51,7 +51,8 @@ impl managed::Manager for Sessions {
     async fn create(&self) -> Result<Session, ServerError> {
         let settings = (!self.url.is_pooled()).then(|| session_settings(self.options));
         let within = self.options.connect_within;
-        let (client, connection) = connect(&self.url, settings.as_deref(), within).await?;
+        let (client, connection) =
+            Box::pin(connect(&self.url, settings.as_deref(), within)).await?;
         let driven = tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "a connection ended");
@@ -161,5 +162,5 @@ pub(super) async fn listener(
     url: &PostgresUrl,
     options: PostgresOptions,
 ) -> Result<Connected, ServerError> {
-    connect(&url.directly(), None, options.connect_within).await
+    Box::pin(connect(&url.directly(), None, options.connect_within)).await
 }

@@ -215,6 +215,7 @@ impl Tls {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
 fn opened(error: openssl::error::ErrorStack) -> TlsError {
     TlsError(format!("TLS cannot be set up: {error}"))
 }

@@ -99,7 +99,7 @@ impl PostgresUrl {
     /// Whether the text is a connection string of keywords and values, `host=... dbname=...`.
     pub fn is_keywords(text: &str) -> bool {
         let key = text.split_once('=').map(|(key, _)| key.trim());
-        key.is_some_and(|key| parse::is_known(key))
+        key.is_some_and(parse::is_known)
     }
 
     /// The schema's name as it is.

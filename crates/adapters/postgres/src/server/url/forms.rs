@@ -106,7 +106,7 @@ fn keywords(text: &str) -> Result<Pairs, InvalidUrl> {
     let mut pairs = Pairs::new();
     let mut signs = text.chars().peekable();
     loop {
-        while signs.next_if(|sign| sign.is_ascii_whitespace()).is_some() {}
+        while signs.next_if(char::is_ascii_whitespace).is_some() {}
         if signs.peek().is_none() {
             return Ok(pairs);
         }
@@ -114,13 +114,13 @@ fn keywords(text: &str) -> Result<Pairs, InvalidUrl> {
         while let Some(sign) = signs.next_if(|sign| *sign != '=' && !sign.is_ascii_whitespace()) {
             key.push(sign);
         }
-        while signs.next_if(|sign| sign.is_ascii_whitespace()).is_some() {}
+        while signs.next_if(char::is_ascii_whitespace).is_some() {}
         if signs.next() != Some('=') {
             return invalid(
                 "has a keyword without a value; write KEY=VALUE, with quotes around spaces",
             );
         }
-        while signs.next_if(|sign| sign.is_ascii_whitespace()).is_some() {}
+        while signs.next_if(char::is_ascii_whitespace).is_some() {}
         let quoted = signs.next_if_eq(&'\'').is_some();
         let mut value = String::new();
         loop {

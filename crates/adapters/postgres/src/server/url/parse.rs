@@ -163,13 +163,11 @@ impl Given {
     /// One of a few words; the first where none is given.
     fn word<T: Copy>(&mut self, key: &str, words: &[(&str, T)]) -> Result<T, InvalidUrl> {
         let Some(value) = self.some(key) else { return Ok(words[0].1) };
-        match words.iter().find(|(word, _)| *word == value) {
-            Some((_, meaning)) => Ok(*meaning),
-            None => {
-                let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-                invalid(format!("has a {key} that is none of {}", words.join(", ")))
-            }
+        if let Some((_, meaning)) = words.iter().find(|(word, _)| *word == value) {
+            return Ok(*meaning);
         }
+        let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        invalid(format!("has a {key} that is none of {}", words.join(", ")))
     }
 
     fn number(&mut self, key: &str) -> Result<Option<i64>, InvalidUrl> {
