@@ -74,7 +74,7 @@ impl Server {
     /// Connects, checks the server, and installs or upgrades the tables.
     pub(crate) async fn open(request: Request) -> Result<Arc<Self>, Fault> {
         let what = request.what.clone();
-        Self::try_open(request).await.map(Arc::new).map_err(|error| error.fault(&what))
+        Box::pin(Self::try_open(request)).await.map(Arc::new).map_err(|error| error.fault(&what))
     }
 
     async fn try_open(request: Request) -> Result<Self, ServerError> {
