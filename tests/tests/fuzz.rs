@@ -48,6 +48,8 @@ const RECORDS: &[&str] = &[
     r#"{"fact":"failed","error":"\u0000 \" \\"}"#,
     r#"{"fact":"target_activated","epoch":18446744073709551615}"#,
     r#"{"state":"migrated","activated":true,"old_source":{"is":"window","m":3}}"#,
+    r#"{"fact":"violated","level":"hash","after":0,"upto":9,"whole":true,"violations":2,"seq":7,"side":"copy","first":"missing at seq 7"}"#,
+    r#"{"state":"violated","found":1,"repairs":0,"open":{"number":1,"repair":"requested","level":"full","after":0,"upto":9,"whole":true,"violations":1,"side":"authority","first":""},"is":{"state":"pending"}}"#,
     r#"{"batch_events":8000,"batch_bytes":8388608,"cutover":"auto"}"#,
     "{}",
     "null",
@@ -227,8 +229,8 @@ fn a_record_of_the_control_plane_is_read_as_it_was_written_or_is_refused() {
         if let Ok(options) = read_options(text) {
             assert_eq!(read_options(&write_options(&options)).unwrap(), options);
         }
-        if let Ok(state) = read_state(text) {
-            assert_eq!(read_state(&write_state(state)).unwrap(), state);
+        if let Ok((state, found)) = read_state(text) {
+            assert_eq!(read_state(&write_state(state, &found)).unwrap(), (state, found));
         }
     });
 }

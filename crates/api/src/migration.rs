@@ -54,6 +54,10 @@ pub struct Migration {
     pub completed_at: Option<Time>,
     /// Why it failed, or why its last cutover was rolled back.
     pub error: Option<String>,
+    /// What verifications found and nothing has refuted or repaired, and what to do about it: there is
+    /// no cutover with it.
+    #[serde(default)]
+    pub open_violation: Option<String>,
 }
 
 impl Migration {

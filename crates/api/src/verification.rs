@@ -29,6 +29,10 @@ pub struct Verification {
     pub violations_total: u64,
     /// The first of them.
     pub violations: Vec<Violation>,
+    /// What is open for the migration once this was recorded, and what to do about it: no cutover is
+    /// possible with it. It stays open after a verification that looked at less than the one that found it.
+    #[serde(default)]
+    pub open_violation: Option<String>,
 }
 
 /// One difference between what is and what must be.

@@ -61,6 +61,7 @@ pub(crate) fn migration(
         started_at: migration.started_at.map(time),
         completed_at: migration.completed_at.map(time),
         error: migration.error.as_deref().map(str::to_owned),
+        open_violation: migration.violations.open.as_ref().map(|open| open.advice(migration.id)),
     }
 }
 

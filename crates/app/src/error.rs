@@ -13,7 +13,6 @@ use rehome_domain::ids::{InvalidStoreId, MigrationId, TenantId};
 use rehome_domain::migration::{Phase, Refusal};
 use rehome_engine::UnknownStore;
 use rehome_engine::migration::OperationError;
-use rehome_engine::verifier::VerifyError;
 use rehome_ports::{Class, ControlError, Fault, FaultKind, ReadError, StoreError};
 
 use crate::config::ConfigError;
@@ -285,6 +284,9 @@ impl From<Refusal> for AppError {
             Refusal::AlreadyThere => "already_there",
             Refusal::NotCreated => "not_created",
             Refusal::OptionsChanged => "changed_meanwhile",
+            Refusal::Violated { .. } => "violation_open",
+            Refusal::NothingToRepair => "nothing_to_repair",
+            Refusal::NotRepairable { .. } => "not_repairable",
         };
         let mut this = Self::caused_by(Kind::Refused, code, refusal);
         this.0.state = state;
@@ -300,6 +302,9 @@ impl From<OperationError> for AppError {
             OperationError::UnknownStore(error) => error.into(),
             OperationError::NotPossible(_) => Self::caused_by(Kind::Refused, "not_possible", error),
             OperationError::NoReturn(_) => Self::caused_by(Kind::Refused, "no_return", error),
+            OperationError::NotVerifiable(_) => {
+                Self::caused_by(Kind::Refused, "not_verifiable", error)
+            }
             OperationError::NotPurgeable(_) => {
                 Self::caused_by(Kind::Refused, "not_purgeable", error)
             }
@@ -315,16 +320,6 @@ impl From<ReadError> for AppError {
             ReadError::UnknownTenant(tenant) => ControlError::UnknownTenant(tenant).into(),
             ReadError::Store(error) => error.into(),
             ReadError::Control(error) => error.into(),
-        }
-    }
-}
-
-impl From<VerifyError> for AppError {
-    fn from(error: VerifyError) -> Self {
-        match error {
-            VerifyError::Store(error) => error.into(),
-            VerifyError::Control(error) => error.into(),
-            VerifyError::UnknownStore(error) => error.into(),
         }
     }
 }

@@ -9,6 +9,8 @@
 //!   replica@m ───────────────────┘ ◀───────────────────────────┘
 //!     │  ▲ └─ extend(m)                    purge(k)
 //!     └──┴──── drop(m) ────────▶ fenced@m ──────────▶ absent@m, a tombstone
+//!                                │  ▲
+//!                                └──┘ cut_back(k, to)
 //! ```
 //!
 //! Every operation is guarded by an epoch, so that whoever sleeps through a change is refused by
@@ -265,6 +267,25 @@ impl Ledger {
         } else {
             self.refuse(Refusal::StaleEpoch)
         }
+    }
+
+    /// May the tail be removed down to `to`? Needs `fenced@k`, as a purge does, so nobody extends what
+    /// is being cut, and whoever sleeps with an earlier or a later `k` is refused. The caller has
+    /// proven `to` to be in the source; `there` is the digest that is kept here with event `to.seq`.
+    pub fn check_cut_back(self, k: Epoch, to: Head, there: Option<Digest>) -> Result<(), Refused> {
+        self.check_purge(k)?;
+        let there = if to.seq == 0 { Some(Digest::EMPTY) } else { there };
+        if self.head.seq >= to.seq && there == Some(to.digest) {
+            Ok(())
+        } else {
+            self.refuse(Refusal::NotAtHead)
+        }
+    }
+
+    /// The ledger once the tail was cut back to `head`; a history without events is still fenced.
+    #[must_use]
+    pub fn cut_to(self, head: Head) -> Self {
+        Self { head, ..self }
     }
 
     /// The ledger once the tail was cut to `head`: still an honest prefix, or a tombstone.

@@ -68,11 +68,46 @@ impl ViolationType {
     }
 }
 
+/// In which of the two stores the damage is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Side {
+    /// The two differ, and each is consistent in itself.
+    Unknown,
+    /// In the store that must be a prefix of the other: it can be cut back and copied again.
+    Copy,
+    /// In the store that has the authority: there is nothing to copy it from.
+    Authority,
+}
+
+impl Side {
+    /// The name in the log and in output.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Copy => "copy",
+            Self::Authority => "authority",
+        }
+    }
+
+    /// The side of that name.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Unknown, Self::Copy, Self::Authority].into_iter().find(|side| side.as_str() == text)
+    }
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// One difference between what is and what must be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
     /// Its kind.
     pub kind: ViolationType,
+    /// Where the damage is.
+    pub side: Side,
     /// The position it is about, where it is about one.
     pub seq: Option<u64>,
     /// The stream it is about, where it is about one.
@@ -91,5 +126,90 @@ impl fmt::Display for Violation {
             write!(f, " in stream {stream}")?;
         }
         write!(f, ": {}", self.detail)
+    }
+}
+
+/// What one look at two histories covered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Coverage {
+    /// How deep it looked.
+    pub level: Level,
+    /// The positions after this one...
+    pub after: u64,
+    /// ...up to this one...
+    pub upto: u64,
+    /// ...and whether it looked at each of them, rather than at a sample.
+    pub whole: bool,
+}
+
+impl Coverage {
+    /// Whether what was found in `other` would have been found again: at least as deep, at least as
+    /// far, and nothing left out.
+    pub fn includes(self, other: Self) -> bool {
+        self.whole
+            && self.level >= other.level
+            && self.after <= other.after
+            && self.upto >= other.upto
+    }
+}
+
+/// That two histories are not what they must be: what a look at them found, as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Finding {
+    /// What was looked at. A finding is refuted by a look that includes this one.
+    pub coverage: Coverage,
+    /// How many violations were found.
+    pub violations: u64,
+    /// The first position that is damaged, as far as one is known.
+    pub seq: Option<u64>,
+    /// Where the damage is; the authority, if any of it is there.
+    pub side: Side,
+    /// The first violation, in words and without any payload.
+    pub first: Box<str>,
+}
+
+impl Finding {
+    /// Of one violation.
+    pub fn of(violation: &Violation, coverage: Coverage) -> Self {
+        Self {
+            coverage,
+            violations: 1,
+            seq: violation.seq,
+            side: violation.side,
+            first: violation.to_string().into(),
+        }
+    }
+
+    /// Both. Where the later one looked at all that the earlier one looked at, it is what is known.
+    #[must_use]
+    pub fn and(&self, later: &Self) -> Self {
+        if later.coverage.includes(self.coverage) {
+            return later.clone();
+        }
+        let (a, b) = (self.coverage, later.coverage);
+        Self {
+            coverage: Coverage {
+                level: a.level.max(b.level),
+                after: a.after.min(b.after),
+                upto: a.upto.max(b.upto),
+                whole: a.whole && b.whole,
+            },
+            violations: self.violations.max(later.violations),
+            seq: [self.seq, later.seq].into_iter().flatten().min(),
+            side: self.side.max(later.side),
+            first: later.first.clone(),
+        }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { coverage, violations, first, .. } = self;
+        let plural = if *violations == 1 { "" } else { "s" };
+        write!(
+            f,
+            "{violations} open violation{plural} ({level}), the first: {first}",
+            level = coverage.level
+        )
     }
 }

@@ -47,6 +47,14 @@ pub struct EngineConfig {
     /// How long after a cutover that was rolled back the next one may begin by itself; doubled
     /// with each attempt, up to a minute.
     pub cutover_retry: Duration,
+    /// How long what was read back from a target is believed to be there still. While a migration waits
+    /// for its cutover all of it is read again in half that time, if `read_again_rate` allows, and just
+    /// before the pause of a cutover what is older, if it is no more than `read_again_events_max`.
+    pub read_back_trusted: Duration,
+    /// Events per second that are read again while a migration waits.
+    pub read_again_rate: u32,
+    /// Most events that are read again just before the pause of a cutover.
+    pub read_again_events_max: u64,
 }
 
 impl Default for EngineConfig {
@@ -70,6 +78,9 @@ impl Default for EngineConfig {
             retry_first: Duration::from_millis(10),
             retry_max: Duration::from_secs(2),
             cutover_retry: Duration::from_secs(1),
+            read_back_trusted: Duration::from_secs(600),
+            read_again_rate: 1_000,
+            read_again_events_max: 100_000,
         }
     }
 }

@@ -18,7 +18,7 @@ use rehome_engine::Signal;
 use rehome_engine::metrics::{
     FAMILIES, Format, Kind, RETENTION, Reached, SEEN_FOR, Sighting, Surroundings, reference,
 };
-use rehome_engine::verifier::{self, Request};
+use rehome_engine::verifier::Request;
 use rehome_ports::ControlPlane as _;
 use rehome_ports::fault::{ControlOp, StoreOp};
 use world::{Acked, Process, World, auto, for_a_while, manual, one};
@@ -343,7 +343,7 @@ async fn a_failed_migration_is_told_for_the_retention_and_then_nothing_is_left()
     for_a_while().await;
     world.b.tamper(tenant, |rows| rows.events[20].data = Json::trusted("7"));
     let request = Request { level: Level::Full, ..Request::default() };
-    let report = verifier::verify(&process.engine, id, &request).await.unwrap();
+    let report = process.operations.verify(id, &request).await.unwrap().report;
     let found = Scrape::of(&process);
     assert_eq!(
         found.value("verification_violations_total", &[("type", "content")]),

@@ -13,7 +13,7 @@ use rehome_domain::migration::{CutoverPolicy, MirrorAck, OldSource, Options, Pha
 use rehome_domain::stream::ExpectedVersion;
 use rehome_domain::verification::{Level, ViolationType};
 use rehome_engine::Subscription;
-use rehome_engine::verifier::{self, Request};
+use rehome_engine::verifier::Request;
 use rehome_ports::fault::{Op, StoreOp};
 use rehome_ports::{BatchLimit, ControlPlane, EventStore};
 use world::{Acked, World, auto, for_a_while, manual, one, store_id};
@@ -265,7 +265,7 @@ async fn what_was_changed_in_the_target_stops_the_migration_before_the_switch() 
     assert!(ended.error.as_deref().unwrap_or_default().contains("seq 10"), "{:?}", ended.error);
 
     let request = Request { level: Level::Full, ..Request::default() };
-    let report = verifier::verify(&process.engine, id, &request).await.unwrap();
+    let report = process.operations.verify(id, &request).await.unwrap().report;
     let found: Vec<_> = report.violations.iter().map(|v| (v.kind, v.seq)).collect();
     assert_eq!(found, [(ViolationType::Content, Some(10))]);
 

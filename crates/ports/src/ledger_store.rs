@@ -145,6 +145,20 @@ pub trait LedgerStore: Send + Sync {
     /// [`Role::Absent`]: rehome_domain::ledger::Role::Absent
     async fn purge(&self, tenant: TenantId, k: Epoch, chunk: u32) -> Result<Ledger, StoreError>;
 
+    /// Removes up to `chunk` events from the tail of a history fenced at `k`, but none up to `to`, and
+    /// lowers the head in the same transaction. Answers the ledger after it: when its head is `to`, all
+    /// is removed, and what is kept beside the events (the versions that appends are checked against)
+    /// is what the events say. Rows that are missing or damaged are in nobody's way.
+    ///
+    /// The caller has proven `to` to be in the source; the store refuses one that it does not hold.
+    async fn cut_back(
+        &self,
+        tenant: TenantId,
+        k: Epoch,
+        to: Head,
+        chunk: u32,
+    ) -> Result<Ledger, StoreError>;
+
     /// The history after `after_seq`.
     async fn read_feed(
         &self,

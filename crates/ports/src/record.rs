@@ -9,9 +9,10 @@ use rehome_domain::event::Timestamp;
 use rehome_domain::ids::{Epoch, InvalidStoreId, MigrationId, StoreId};
 use rehome_domain::ledger::Head;
 use rehome_domain::migration::{
-    Cleanup, CutoverPolicy, Fact, MirrorAck, OldSource, Options, RollBackReason, State, Working,
+    Cleanup, CutoverPolicy, Fact, MirrorAck, OldSource, OpenViolation, Options, Repair,
+    RollBackReason, State, Violations, Working,
 };
-use rehome_domain::verification::Level;
+use rehome_domain::verification::{Coverage, Finding, Level, Side};
 use serde::{Deserialize, Serialize};
 
 /// A record that cannot be read.
@@ -98,6 +99,22 @@ enum FactRecord {
         level: String,
         seq: u64,
         violations: u64,
+        #[serde(default, skip_serializing_if = "is_zero")]
+        after: u64,
+        #[serde(default = "yes", skip_serializing_if = "is_yes")]
+        whole: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        refutes: Option<u32>,
+    },
+    Violated(FindingRecord),
+    RepairRequested,
+    RepairRefused {
+        why: String,
+    },
+    CutBack {
+        seq: u64,
+        digest: String,
+        events: u64,
     },
     ReplicaDropped,
     Purged {
@@ -154,11 +171,20 @@ impl From<&Fact> for FactRecord {
             Fact::LeaseTaken { holder } => Self::LeaseTaken { holder: holder.to_string() },
             Fact::TargetActivated { epoch } => Self::TargetActivated { epoch: epoch.0 },
             Fact::ReadBack { seq } => Self::ReadBack { seq: *seq },
-            Fact::Verified { level, seq, violations } => Self::Verified {
+            Fact::Verified { level, after, seq, whole, violations, refutes } => Self::Verified {
                 level: level.as_str().to_owned(),
                 seq: *seq,
                 violations: *violations,
+                after: *after,
+                whole: *whole,
+                refutes: *refutes,
             },
+            Fact::Violated { finding } => Self::Violated(finding.into()),
+            Fact::RepairRequested => Self::RepairRequested,
+            Fact::RepairRefused { why } => Self::RepairRefused { why: why.to_string() },
+            Fact::CutBack { to, events } => {
+                Self::CutBack { seq: to.seq, digest: to.digest.to_string(), events: *events }
+            }
             Fact::ReplicaDropped => Self::ReplicaDropped,
             Fact::Purged { events } => Self::Purged { events: *events },
             Fact::Tuned { was, options } => {
@@ -207,8 +233,15 @@ impl TryFrom<FactRecord> for Fact {
             FactRecord::LeaseTaken { holder } => Self::LeaseTaken { holder: holder.into() },
             FactRecord::TargetActivated { epoch } => Self::TargetActivated { epoch: Epoch(epoch) },
             FactRecord::ReadBack { seq } => Self::ReadBack { seq },
-            FactRecord::Verified { level, seq, violations } => {
-                Self::Verified { level: read_level(&level)?, seq, violations }
+            FactRecord::Verified { level, seq, violations, after, whole, refutes } => {
+                let level = read_level(&level)?;
+                Self::Verified { level, after, seq, whole, violations, refutes }
+            }
+            FactRecord::Violated(finding) => Self::Violated { finding: finding.try_into()? },
+            FactRecord::RepairRequested => Self::RepairRequested,
+            FactRecord::RepairRefused { why } => Self::RepairRefused { why: why.into() },
+            FactRecord::CutBack { seq, digest, events } => {
+                Self::CutBack { to: head(seq, digest)?, events }
             }
             FactRecord::ReplicaDropped => Self::ReplicaDropped,
             FactRecord::Purged { events } => Self::Purged { events },
@@ -217,6 +250,65 @@ impl TryFrom<FactRecord> for Fact {
                 options: options.try_into()?,
             },
             FactRecord::Acknowledged => Self::Acknowledged,
+        })
+    }
+}
+
+const fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde calls")]
+const fn is_yes(value: &bool) -> bool {
+    *value
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde calls")]
+const fn is_zero(value: &u64) -> bool {
+    *value == 0
+}
+
+#[derive(Serialize, Deserialize)]
+struct FindingRecord {
+    level: String,
+    after: u64,
+    upto: u64,
+    whole: bool,
+    violations: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    seq: Option<u64>,
+    side: String,
+    first: String,
+}
+
+impl From<&Finding> for FindingRecord {
+    fn from(finding: &Finding) -> Self {
+        let Coverage { level, after, upto, whole } = finding.coverage;
+        Self {
+            level: level.as_str().to_owned(),
+            after,
+            upto,
+            whole,
+            violations: finding.violations,
+            seq: finding.seq,
+            side: finding.side.as_str().to_owned(),
+            first: finding.first.to_string(),
+        }
+    }
+}
+
+impl TryFrom<FindingRecord> for Finding {
+    type Error = Unreadable;
+
+    fn try_from(record: FindingRecord) -> Result<Self, Unreadable> {
+        let FindingRecord { level, after, upto, whole, violations, seq, side, first } = record;
+        let side = Side::parse(&side).ok_or_else(|| unreadable("side of a violation", side))?;
+        Ok(Self {
+            coverage: Coverage { level: read_level(&level)?, after, upto, whole },
+            violations,
+            seq,
+            side,
+            first: first.into(),
         })
     }
 }
@@ -361,70 +453,152 @@ enum CleanupRecord {
     Done,
 }
 
-/// A state as one line of JSON.
-pub fn write_state(state: State) -> String {
-    write(&match state {
-        State::Pending => StateRecord::Pending,
-        State::Working(Working::BulkCopy) => StateRecord::BulkCopy,
-        State::Working(Working::DualWrite { cutover_requested }) => {
-            StateRecord::DualWrite { cutover_requested }
-        }
-        State::CutoverPaused => StateRecord::CutoverPaused,
-        State::Paused(Working::BulkCopy) => StateRecord::PausedBulkCopy,
-        State::Paused(Working::DualWrite { cutover_requested }) => {
-            StateRecord::PausedDualWrite { cutover_requested }
-        }
-        State::Migrated { activated, old_source } => StateRecord::Migrated {
-            activated,
-            old_source: match old_source {
-                OldSource::Fenced { at } => OldSourceRecord::Fenced { at: at.0 },
-                OldSource::Window { m } => OldSourceRecord::Window { m: m.0 },
-                OldSource::Closing { m } => OldSourceRecord::Closing { m: m.0 },
-                OldSource::Purged => OldSourceRecord::Purged,
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum RepairRecord {
+    NotRequested,
+    Requested,
+    CutBack,
+}
+
+#[derive(Serialize, Deserialize)]
+struct OpenRecord {
+    number: u32,
+    repair: RepairRecord,
+    #[serde(flatten)]
+    finding: FindingRecord,
+}
+
+/// A state with what verifications found. The tag is none of [`StateRecord`]'s: a rehome that knows no
+/// violations cannot read the row, and so can neither cut over nor forget what is open.
+#[derive(Serialize, Deserialize)]
+struct ViolatedRecord {
+    state: ViolatedTag,
+    found: u32,
+    repairs: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    open: Option<OpenRecord>,
+    is: StateRecord,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum ViolatedTag {
+    Violated,
+}
+
+/// A state as one line of JSON, with what verifications found if they ever found anything.
+pub fn write_state(state: State, violations: &Violations) -> String {
+    if *violations == Violations::default() {
+        return write(&StateRecord::from(state));
+    }
+    write(&ViolatedRecord {
+        state: ViolatedTag::Violated,
+        found: violations.found,
+        repairs: violations.repairs,
+        open: violations.open.as_ref().map(|open| OpenRecord {
+            number: open.number,
+            repair: match open.repair {
+                Repair::NotRequested => RepairRecord::NotRequested,
+                Repair::Requested => RepairRecord::Requested,
+                Repair::CutBack => RepairRecord::CutBack,
             },
-        },
-        State::Failed { acknowledged } => StateRecord::Failed { acknowledged },
-        State::RolledBack(cleanup) => StateRecord::RolledBack {
-            cleanup: match cleanup {
-                Cleanup::Drop { purge: false } => CleanupRecord::Drop,
-                Cleanup::Drop { purge: true } => CleanupRecord::DropAndPurge,
-                Cleanup::Purge => CleanupRecord::Purge,
-                Cleanup::Done => CleanupRecord::Done,
-            },
-        },
+            finding: (&open.finding).into(),
+        }),
+        is: state.into(),
     })
 }
 
-/// Reads what [`write_state`] wrote.
-pub fn read_state(text: &str) -> Result<State, Unreadable> {
-    let record: StateRecord =
-        serde_json::from_str(text).map_err(|e| unreadable("migration state", e))?;
-    Ok(match record {
-        StateRecord::Pending => State::Pending,
-        StateRecord::BulkCopy => State::Working(Working::BulkCopy),
-        StateRecord::DualWrite { cutover_requested } => {
-            State::Working(Working::DualWrite { cutover_requested })
-        }
-        StateRecord::CutoverPaused => State::CutoverPaused,
-        StateRecord::PausedBulkCopy => State::Paused(Working::BulkCopy),
-        StateRecord::PausedDualWrite { cutover_requested } => {
-            State::Paused(Working::DualWrite { cutover_requested })
-        }
-        StateRecord::Migrated { activated, old_source } => State::Migrated {
-            activated,
-            old_source: match old_source {
-                OldSourceRecord::Fenced { at } => OldSource::Fenced { at: Epoch(at) },
-                OldSourceRecord::Window { m } => OldSource::Window { m: Epoch(m) },
-                OldSourceRecord::Closing { m } => OldSource::Closing { m: Epoch(m) },
-                OldSourceRecord::Purged => OldSource::Purged,
+impl From<State> for StateRecord {
+    fn from(state: State) -> Self {
+        match state {
+            State::Pending => Self::Pending,
+            State::Working(Working::BulkCopy) => Self::BulkCopy,
+            State::Working(Working::DualWrite { cutover_requested }) => {
+                Self::DualWrite { cutover_requested }
+            }
+            State::CutoverPaused => Self::CutoverPaused,
+            State::Paused(Working::BulkCopy) => Self::PausedBulkCopy,
+            State::Paused(Working::DualWrite { cutover_requested }) => {
+                Self::PausedDualWrite { cutover_requested }
+            }
+            State::Migrated { activated, old_source } => Self::Migrated {
+                activated,
+                old_source: match old_source {
+                    OldSource::Fenced { at } => OldSourceRecord::Fenced { at: at.0 },
+                    OldSource::Window { m } => OldSourceRecord::Window { m: m.0 },
+                    OldSource::Closing { m } => OldSourceRecord::Closing { m: m.0 },
+                    OldSource::Purged => OldSourceRecord::Purged,
+                },
             },
-        },
-        StateRecord::Failed { acknowledged } => State::Failed { acknowledged },
-        StateRecord::RolledBack { cleanup } => State::RolledBack(match cleanup {
-            CleanupRecord::Drop => Cleanup::Drop { purge: false },
-            CleanupRecord::DropAndPurge => Cleanup::Drop { purge: true },
-            CleanupRecord::Purge => Cleanup::Purge,
-            CleanupRecord::Done => Cleanup::Done,
-        }),
-    })
+            State::Failed { acknowledged } => Self::Failed { acknowledged },
+            State::RolledBack(cleanup) => Self::RolledBack {
+                cleanup: match cleanup {
+                    Cleanup::Drop { purge: false } => CleanupRecord::Drop,
+                    Cleanup::Drop { purge: true } => CleanupRecord::DropAndPurge,
+                    Cleanup::Purge => CleanupRecord::Purge,
+                    Cleanup::Done => CleanupRecord::Done,
+                },
+            },
+        }
+    }
+}
+
+/// Reads what [`write_state`] wrote.
+pub fn read_state(text: &str) -> Result<(State, Violations), Unreadable> {
+    let what = "migration state";
+    let plain = match serde_json::from_str::<StateRecord>(text) {
+        Ok(record) => return Ok((record.into(), Violations::default())),
+        Err(error) => error,
+    };
+    // What is wrong is told of the plain form, unless the text is of the other one.
+    let Ok(record) = serde_json::from_str::<ViolatedRecord>(text) else {
+        return Err(unreadable(what, plain));
+    };
+    let open = record.open.map(|open| {
+        Ok(OpenViolation {
+            number: open.number,
+            repair: match open.repair {
+                RepairRecord::NotRequested => Repair::NotRequested,
+                RepairRecord::Requested => Repair::Requested,
+                RepairRecord::CutBack => Repair::CutBack,
+            },
+            finding: open.finding.try_into()?,
+        })
+    });
+    let (found, repairs) = (record.found, record.repairs);
+    Ok((record.is.into(), Violations { found, repairs, open: open.transpose()? }))
+}
+
+impl From<StateRecord> for State {
+    fn from(record: StateRecord) -> Self {
+        match record {
+            StateRecord::Pending => Self::Pending,
+            StateRecord::BulkCopy => Self::Working(Working::BulkCopy),
+            StateRecord::DualWrite { cutover_requested } => {
+                Self::Working(Working::DualWrite { cutover_requested })
+            }
+            StateRecord::CutoverPaused => Self::CutoverPaused,
+            StateRecord::PausedBulkCopy => Self::Paused(Working::BulkCopy),
+            StateRecord::PausedDualWrite { cutover_requested } => {
+                State::Paused(Working::DualWrite { cutover_requested })
+            }
+            StateRecord::Migrated { activated, old_source } => Self::Migrated {
+                activated,
+                old_source: match old_source {
+                    OldSourceRecord::Fenced { at } => OldSource::Fenced { at: Epoch(at) },
+                    OldSourceRecord::Window { m } => OldSource::Window { m: Epoch(m) },
+                    OldSourceRecord::Closing { m } => OldSource::Closing { m: Epoch(m) },
+                    OldSourceRecord::Purged => OldSource::Purged,
+                },
+            },
+            StateRecord::Failed { acknowledged } => Self::Failed { acknowledged },
+            StateRecord::RolledBack { cleanup } => Self::RolledBack(match cleanup {
+                CleanupRecord::Drop => Cleanup::Drop { purge: false },
+                CleanupRecord::DropAndPurge => Cleanup::Drop { purge: true },
+                CleanupRecord::Purge => Cleanup::Purge,
+                CleanupRecord::Done => Cleanup::Done,
+            }),
+        }
+    }
 }

@@ -10,9 +10,10 @@ use rehome_domain::event::Timestamp;
 use rehome_domain::ids::{Epoch, MigrationId, StoreId};
 use rehome_domain::ledger::Head;
 use rehome_domain::migration::{
-    Cleanup, CutoverPolicy, Fact, MirrorAck, OldSource, Options, RollBackReason, State, Working,
+    Cleanup, CutoverPolicy, Fact, MirrorAck, OldSource, OpenViolation, Options, Repair,
+    RollBackReason, State, Violations, Working,
 };
-use rehome_domain::verification::Level;
+use rehome_domain::verification::{Coverage, Finding, Level, Side};
 use rehome_ports::record::{
     log_hash, read_fact, read_options, read_state, write_fact, write_options, write_state,
 };
@@ -85,27 +86,65 @@ fn fact() -> impl Strategy<Value = Fact> {
         text().prop_map(|error| Fact::Failed { error }),
         any::<bool>().prop_map(|purge| Fact::Aborted { purge }),
         Just(Fact::WindowClosed),
+        Just(Fact::RepairRequested),
+        (head(), any::<u64>()).prop_map(|(to, events)| Fact::CutBack { to, events }),
         (store_id(), any::<u64>(), any::<u64>()).prop_map(|(store, n, base)| Fact::Recovered {
             store,
             n: Epoch(n),
             base
         }),
     ];
-    let notes =
-        prop_oneof![
-            Just(Fact::CutoverRequested),
-            text().prop_map(|holder| Fact::LeaseTaken { holder }),
-            any::<u64>().prop_map(|epoch| Fact::TargetActivated { epoch: Epoch(epoch) }),
-            any::<u64>().prop_map(|seq| Fact::ReadBack { seq }),
-            (level(), any::<u64>(), any::<u64>())
-                .prop_map(|(level, seq, violations)| Fact::Verified { level, seq, violations }),
-            Just(Fact::ReplicaDropped),
-            any::<u64>().prop_map(|events| Fact::Purged { events }),
-            (prop::option::of(options()), options())
-                .prop_map(|(was, options)| Fact::Tuned { was, options }),
-            Just(Fact::Acknowledged),
-        ];
+    let notes = prop_oneof![
+        Just(Fact::CutoverRequested),
+        text().prop_map(|holder| Fact::LeaseTaken { holder }),
+        any::<u64>().prop_map(|epoch| Fact::TargetActivated { epoch: Epoch(epoch) }),
+        any::<u64>().prop_map(|seq| Fact::ReadBack { seq }),
+        verified(),
+        finding().prop_map(|finding| Fact::Violated { finding }),
+        text().prop_map(|why| Fact::RepairRefused { why }),
+        Just(Fact::ReplicaDropped),
+        any::<u64>().prop_map(|events| Fact::Purged { events }),
+        (prop::option::of(options()), options())
+            .prop_map(|(was, options)| Fact::Tuned { was, options }),
+        Just(Fact::Acknowledged),
+    ];
     prop_oneof![routing, notes]
+}
+
+fn verified() -> impl Strategy<Value = Fact> {
+    (level(), any::<[u64; 3]>(), any::<bool>(), prop::option::of(any::<u32>())).prop_map(
+        |(level, [after, seq, violations], whole, refutes)| Fact::Verified {
+            level,
+            after,
+            seq,
+            whole,
+            violations,
+            refutes,
+        },
+    )
+}
+
+fn finding() -> impl Strategy<Value = Finding> {
+    let side = prop_oneof![Just(Side::Unknown), Just(Side::Copy), Just(Side::Authority)];
+    let numbers = (any::<[u64; 3]>(), prop::option::of(any::<u64>()));
+    (level(), numbers, any::<bool>(), side, text()).prop_map(
+        |(level, ([after, upto, violations], seq), whole, side, first)| Finding {
+            coverage: Coverage { level, after, upto, whole },
+            violations,
+            seq,
+            side,
+            first,
+        },
+    )
+}
+
+fn violations() -> impl Strategy<Value = Violations> {
+    let repair =
+        prop_oneof![Just(Repair::NotRequested), Just(Repair::Requested), Just(Repair::CutBack)];
+    let open = (any::<u32>(), finding(), repair)
+        .prop_map(|(number, finding, repair)| OpenViolation { number, finding, repair });
+    (any::<u32>(), any::<u32>(), prop::option::of(open))
+        .prop_map(|(found, repairs, open)| Violations { found, repairs, open })
 }
 
 fn state() -> impl Strategy<Value = State> {
@@ -172,8 +211,9 @@ proptest! {
     }
 
     #[test]
-    fn a_state_is_read_as_it_was_written(state in state()) {
-        prop_assert_eq!(read_state(&write_state(state)), Ok(state));
+    fn a_state_is_read_as_it_was_written(state in state(), violations in violations()) {
+        let text = write_state(state, &violations);
+        prop_assert_eq!(read_state(&text), Ok((state, violations)));
     }
 
     #[test]
@@ -187,7 +227,7 @@ proptest! {
     fn what_is_nearly_a_record_never_panics(
         fact in near(fact().prop_map(|fact| write_fact(&fact))),
         options in near(options().prop_map(|options| write_options(&options))),
-        state in near(state().prop_map(write_state)),
+        state in near((state(), violations()).prop_map(|(state, found)| write_state(state, &found))),
     ) {
         // What is read all the same is written and read again as the same.
         if let Ok(read) = read_fact(&fact) {
@@ -196,8 +236,8 @@ proptest! {
         if let Ok(read) = read_options(&options) {
             prop_assert_eq!(read_options(&write_options(&read)), Ok(read));
         }
-        if let Ok(read) = read_state(&state) {
-            prop_assert_eq!(read_state(&write_state(read)), Ok(read));
+        if let Ok((read, found)) = read_state(&state) {
+            prop_assert_eq!(read_state(&write_state(read, &found)), Ok((read, found)));
         }
     }
 
@@ -233,11 +273,37 @@ fn records_written_long_ago_are_still_read() {
     let state =
         read_state(r#"{"state":"migrated","activated":true,"old_source":{"is":"fenced","at":3}}"#);
     let old_source = OldSource::Fenced { at: Epoch(3) };
-    assert_eq!(state, Ok(State::Migrated { activated: true, old_source }));
+    let state_then = State::Migrated { activated: true, old_source };
+    assert_eq!(state, Ok((state_then, Violations::default())));
+    // A verification of before it was recorded what it looked at: it looked at everything.
+    let verified = r#"{"fact":"verified","level":"hash","seq":4,"violations":2}"#;
+    let fact = Fact::Verified {
+        level: Level::Hash,
+        after: 0,
+        seq: 4,
+        whole: true,
+        violations: 2,
+        refutes: None,
+    };
+    assert_eq!(read_fact(verified), Ok(fact.clone()));
+    // And it is still written so.
+    assert_eq!(write_fact(&fact), verified);
     // Options of before there was an option have its default.
     assert_eq!(read_options("{}"), Ok(Options::default()));
     let options = Options { batch_events: 7, ..Options::default() };
     assert_eq!(read_options(r#"{"batch_events":7}"#), Ok(options));
+}
+
+/// A rehome of before there were violations reads the tag of a state and knows this one not, so it can
+/// neither cut over nor write the row without what is open. Of a migration without any the text is the
+/// same as ever.
+#[test]
+fn a_state_with_violations_is_none_of_the_old_states() {
+    let plain = write_state(State::CutoverPaused, &Violations::default());
+    assert_eq!(plain, r#"{"state":"cutover_paused"}"#);
+    let closed = Violations { found: 1, ..Violations::default() };
+    let text = write_state(State::CutoverPaused, &closed);
+    assert!(text.starts_with(r#"{"state":"violated","#), "{text}");
 }
 
 #[test]

@@ -54,6 +54,7 @@ fn described() -> OpenApiRouter<Arc<State>> {
         .routes(routes!(admin::resume))
         .routes(routes!(admin::cutover))
         .routes(routes!(admin::abort))
+        .routes(routes!(admin::repair))
         .routes(routes!(admin::acknowledge))
         .routes(routes!(admin::verify))
         .routes(routes!(admin::start_return))

@@ -42,6 +42,8 @@ pub struct Left {
     pub crashes: u8,
     /// Stores that lose what they hold.
     pub losses: u8,
+    /// Violations that are found in the copy; to repair it is always possible then.
+    pub findings: u8,
 }
 
 /// The size of a run.
@@ -92,6 +94,7 @@ impl Bounds {
                 lost: 0,
                 crashes: 0,
                 losses: 0,
+                findings: 0,
             },
             without: None,
         }

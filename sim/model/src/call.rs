@@ -9,6 +9,7 @@ use rehome_domain::ids::Epoch;
 use rehome_domain::ledger::{Activation, Head, Ledger, Refused};
 use rehome_domain::migration::{Fact, Migration, RollBackReason};
 use rehome_domain::route::Route;
+use rehome_domain::verification::{Coverage, Finding, Level, Side};
 
 use crate::kept::Kept;
 use crate::names::{Site, Write};
@@ -92,6 +93,13 @@ pub enum StoreCall {
     Drop(Epoch),
     /// Remove the last event.
     Purge(Epoch),
+    /// Remove the last event, but none up to a head.
+    CutBack {
+        /// The migration's epoch before the repair.
+        k: Epoch,
+        /// What is to be left.
+        to: Head,
+    },
 }
 
 /// A request to the control plane.
@@ -145,6 +153,15 @@ pub enum Change {
     Failed,
     /// [`Fact::Acknowledged`].
     Acknowledged,
+    /// [`Fact::Violated`]: whoever looked at the copy found something. Whether there is something is not
+    /// the protocol's to know.
+    Violated,
+    /// [`Fact::RepairRequested`].
+    RepairRequested,
+    /// [`Fact::CutBack`].
+    CutBack(Head),
+    /// [`Fact::Verified`], of the whole: what is refuted.
+    Verified(u32),
     /// [`Fact::Aborted`].
     Aborted {
         /// Whether to remove what was copied.
@@ -158,6 +175,17 @@ impl Change {
         match self {
             Self::CopyStarted => Fact::CopyStarted,
             Self::Acknowledged => Fact::Acknowledged,
+            Self::Violated => Fact::Violated { finding: found() },
+            Self::RepairRequested => Fact::RepairRequested,
+            Self::CutBack(to) => Fact::CutBack { to, events: 0 },
+            Self::Verified(refutes) => Fact::Verified {
+                level: Level::Hash,
+                after: 0,
+                seq: u64::MAX,
+                whole: true,
+                violations: 0,
+                refutes: Some(refutes),
+            },
             Self::CopyCompleted => Fact::CopyCompleted { events: 0 },
             Self::CutoverStarted => Fact::CutoverStarted { deadline_ms: 0 },
             Self::Switched(head) => Fact::Switched { head },
@@ -172,6 +200,11 @@ impl Change {
             Self::Aborted { purge } => Fact::Aborted { purge },
         }
     }
+}
+
+fn found() -> Finding {
+    let coverage = Coverage { level: Level::Hash, after: 0, upto: 0, whole: true };
+    Finding { coverage, violations: 1, seq: None, side: Side::Copy, first: Box::from("") }
 }
 
 /// One answer.

@@ -72,13 +72,21 @@ impl Control {
         let applied = match (without, &fact) {
             (Some(Rule::NoAbortInPause), Fact::Aborted { .. })
             | (Some(Rule::NoPauseInPause), Fact::Paused)
-            | (Some(Rule::NoFailInPause), Fact::Failed { .. }) => {
+            | (Some(Rule::NoFailInPause), Fact::Failed { .. })
+            | (Some(Rule::NoRepairInPause), Fact::RepairRequested) => {
                 apply(&route, Some(&as_if_mirroring(&migration)), &fact, NOW)
+            }
+            (Some(Rule::ViolationStopsCutover), _) => {
+                apply(&route, Some(&as_if_unseen(&migration, &fact)), &fact, NOW)
             }
             _ => apply(&route, Some(&migration), &fact, NOW),
         };
-        let Ok((mut after, migration)) = applied else { return Answer::Impossible };
+        let Ok((mut after, mut migration)) = applied else { return Answer::Impossible };
         match (without, &fact) {
+            (Some(Rule::RepairDrawsEpoch), Fact::CutBack { .. }) => {
+                (after.m, after.n) = (route.m, route.n);
+                migration.m = route.m;
+            }
             (Some(Rule::IntentDrawsEpoch), Fact::CutoverStarted { .. })
             | (Some(Rule::RollBackDrawsEpoch), Fact::CutoverRolledBack { .. }) => {
                 (after.epoch, after.n) = (route.epoch, route.n);
@@ -129,6 +137,14 @@ impl Control {
 /// The row without what is only told to people, which would tell equal states apart.
 fn plain(migration: Migration) -> Migration {
     Migration { error: None, cutover_attempts: 0, ..migration }
+}
+
+fn as_if_unseen(migration: &Migration, fact: &Fact) -> Migration {
+    let mut unseen = migration.clone();
+    if matches!(fact, Fact::CutoverStarted { .. } | Fact::Switched { .. }) {
+        unseen.violations.open = None;
+    }
+    unseen
 }
 
 fn as_if_mirroring(migration: &Migration) -> Migration {

@@ -4,7 +4,7 @@
 //! included. So a finisher is run from each state: deterministic, without faults, with everybody
 //! else dead. That is stronger, and it is checked like any other property.
 
-use rehome_domain::migration::{Command, Phase, State};
+use rehome_domain::migration::{Command, Phase, Repair, State};
 
 use crate::call::{Call, Change, ControlCall};
 use crate::driver::{Driver, command};
@@ -40,6 +40,11 @@ pub(crate) fn driver(durable: &Durable, driver: &Driver, without: Option<Rule>) 
     let mut excused = driver.is_rolling_back();
     for _ in 0..STEPS_MAX {
         let Some(call) = driver.call() else {
+            // What is open waits for an operator, who asks for the repair.
+            let asked = durable.control.decide(Change::RepairRequested, without);
+            if let Some(control) = asked.filter(|_| is_open(&durable)) {
+                durable.control = control;
+            }
             match next(&durable) {
                 None => return is_over(&durable),
                 Some(next) => driver = next,
@@ -49,7 +54,8 @@ pub(crate) fn driver(durable: &Durable, driver: &Driver, without: Option<Rule>) 
         if is_roll_back(&call) && !std::mem::take(&mut excused) {
             // One on a row that does not stand is not a roll back, but the way to look again.
             let stands = durable.control.route.as_ref().is_some_and(|now| is_on(&call, now.rev));
-            if stands {
+            // With what is open there is no switch, so there is nothing else to do.
+            if stands && !is_open(&durable) {
                 return false;
             }
         }
@@ -72,6 +78,12 @@ fn is_over(durable: &Durable) -> bool {
         State::Migrated { activated, .. } => activated,
         state => matches!(state.phase(), Phase::RolledBack | Phase::Failed | Phase::Paused),
     })
+}
+
+/// Something is open that nobody has repaired.
+fn is_open(durable: &Durable) -> bool {
+    let open = durable.control.last().and_then(|last| last.violations.open.as_ref());
+    open.is_some_and(|open| open.repair == Repair::NotRequested)
 }
 
 fn is_roll_back(call: &Call) -> bool {

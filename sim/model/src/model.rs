@@ -190,6 +190,8 @@ impl Protocol {
             (left.fails, Change::Failed),
             (self.bounds.left.fails, Change::Acknowledged),
             (left.closes, Change::WindowClosed),
+            (left.findings, Change::Violated),
+            (self.bounds.left.findings, Change::RepairRequested),
         ];
         actions.extend(
             changes.into_iter().filter(|(left, _)| *left > 0).map(|(_, it)| Action::Decide(it)),
@@ -271,6 +273,7 @@ impl Protocol {
                     Change::Paused => left.pauses -= 1,
                     Change::Failed => left.fails -= 1,
                     Change::WindowClosed => left.closes -= 1,
+                    Change::Violated => left.findings -= 1,
                     _ => {}
                 }
             }

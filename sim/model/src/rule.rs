@@ -51,6 +51,8 @@ rules! {
     PurgeIsKeyed,
     /// A purge leaves no tombstone.
     PurgeLeavesTombstone,
+    /// A cut back removes the tail of whatever is there.
+    CutBackIsKeyed,
 
     // What the control plane enforces.
     /// The intent is recorded on whatever row there is.
@@ -71,6 +73,12 @@ rules! {
     NoPauseInPause,
     /// A migration fails in the pause.
     NoFailInPause,
+    /// A repair is requested in the pause.
+    NoRepairInPause,
+    /// A migration goes on after a repair under the epoch that it had before.
+    RepairDrawsEpoch,
+    /// A cutover begins and is committed while a violation is open.
+    ViolationStopsCutover,
 
     // What the coordinator owes.
     /// The target is adopted without its head being found in the source.

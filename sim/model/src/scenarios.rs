@@ -47,6 +47,10 @@ pub const SMALL: &[Bounds] = &[
         ..Bounds::plain("operators pause, resume, fail, abort", Begin::Living)
     },
     Bounds {
+        left: Left { cutovers: 1, findings: 1, lost: 1, ..LEFT },
+        ..Bounds::plain("a violation and its repair, a lost call", Begin::Mirroring)
+    },
+    Bounds {
         left: Left { cutovers: 1, starts: 1, aborts: 1, ..LEFT },
         ..Bounds::plain("a target that holds another history", Begin::Foreign)
     },
@@ -123,6 +127,17 @@ pub const LARGE: &[Bounds] = &[
         left: Left { cutovers: 3, starts: 3, purges: 2, ..LEFT },
         ..Bounds::plain("there, back and there; two purges", Begin::Living)
     },
+    Bounds {
+        drivers: 2,
+        writes: 2,
+        left: Left { cutovers: 2, findings: 1, lost: 1, ..LEFT },
+        ..Bounds::plain("a violation and its repair, two coordinators", Begin::Mirroring)
+    },
+    Bounds {
+        purge: true,
+        left: Left { cutovers: 1, findings: 2, aborts: 1, starts: 1, lost: 1, ..LEFT },
+        ..Bounds::plain("two repairs, an abort with its purge", Begin::Mirroring)
+    },
 ];
 
 /// What `cargo xtask prove --deep` adds: a quarter of an hour and gigabytes of memory for each.
@@ -195,6 +210,10 @@ pub const fn missed_by(rule: Rule) -> (Bounds, u8) {
         Rule::NoPauseInPause => (cut(Left { pauses: 1, ..ONCE }), 7),
         Rule::NoFailInPause => (cut(Left { fails: 1, ..ONCE }), 7),
         Rule::NoAbortInPause => (cut(Left { aborts: 1, ..ONCE }), 7),
+        Rule::NoRepairInPause => (cut(Left { findings: 1, ..ONCE }), 7),
+        Rule::RepairDrawsEpoch => (cut(Left { findings: 1, ..ONCE }), 7),
+        Rule::ViolationStopsCutover => (cut(Left { findings: 1, ..ONCE }), 3),
+        Rule::CutBackIsKeyed => (cut(Left { findings: 1, ..LOST }), 1),
         Rule::AdoptWhatIsProven => (
             Bounds {
                 left: Left { starts: 1, ..ONCE },

@@ -84,6 +84,7 @@ impl Store {
             StoreCall::Adopt { m, head } => adopt(ledger, *m, *head, without)?,
             StoreCall::Drop(m) => drop_replica(ledger, *m, without)?,
             StoreCall::Purge(k) => self.purge(*k, without)?,
+            StoreCall::CutBack { k, to } => self.cut_back(*k, *to, without)?,
         };
         Ok(Answer::Ledger(self.ledger))
     }
@@ -135,6 +136,17 @@ impl Store {
             Err(AppendConflict::Version { actual, .. }) => Answer::Conflict { actual },
             Err(conflict) => unreachable!("one event, of one content: {conflict}"),
         }
+    }
+
+    /// Removes one event of the tail, but none up to `to`.
+    fn cut_back(&mut self, k: Epoch, to: Head, without: Option<Rule>) -> Result<Ledger, Refused> {
+        if without != Some(Rule::CutBackIsKeyed) {
+            self.ledger.check_cut_back(k, to, self.digest_at(to.seq))?;
+        }
+        if self.end().seq > to.seq {
+            self.pop();
+        }
+        Ok(self.ledger.cut_to(self.end()))
     }
 
     /// Removes one event of the tail: the smallest chunk has the most schedules.

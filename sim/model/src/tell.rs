@@ -99,6 +99,7 @@ impl fmt::Display for StoreCall {
             Self::Adopt { m, head } => write!(f, "adopt(m {m}, at {})", head.seq),
             Self::Drop(m) => write!(f, "drop(m {m})"),
             Self::Purge(k) => write!(f, "purge({k})"),
+            Self::CutBack { k, to } => write!(f, "cut_back({k}, to {})", to.seq),
         }
     }
 }

@@ -103,6 +103,7 @@ impl World {
         let epochs = self.epochs();
         let authority = self.authority_site();
         let absent = self.absent_and_created(call);
+        let known = self.durable.control.last().is_some_and(|last| last.violations.open.is_some());
         let answer = self.durable.perform(call, without);
         if self.epochs().iter().zip(epochs).any(|(after, before)| *after < before) {
             self.broken = Some((2, "the epoch of a ledger went back"));
@@ -114,6 +115,9 @@ impl World {
             matches!(call, Call::Control(ControlCall::Record { change: Change::Switched(_), .. }));
         if authority.is_some() && self.authority_site() != authority && !switches {
             self.broken = Some((2, "the authority changed, and not by the switch"));
+        }
+        if switches && known && matches!(answer, Answer::Recorded(_)) {
+            self.broken = Some((3, "a copy that is known to be damaged was switched to"));
         }
         if is_intent(call) && matches!(answer, Answer::Recorded(_)) {
             self.left.cutovers = self.left.cutovers.saturating_sub(1);

@@ -56,6 +56,9 @@ pub const REQUIRED: &[&str] = &[
     "fact cutover_requested",
     "fact purged",
     "fact replica_dropped",
+    "fact repair_requested",
+    "fact cut_back",
+    "a repair",
     "a second migration",
     "a return",
     // Refusals of the stores, and of the control plane's compare-and-set.

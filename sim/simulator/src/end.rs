@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rehome_domain::ids::EventId;
 use rehome_domain::ledger::{Head, Role, follow_chain};
-use rehome_domain::migration::{Cleanup, Migration, OldSource, Phase, State};
+use rehome_domain::migration::{Cleanup, Migration, OldSource, Phase, Repair, State};
 use rehome_domain::stream::ExpectedVersion;
 use rehome_ports::memory::MemoryStore;
 use rehome_ports::{BatchLimit, ControlPlane as _, EventStore as _, Feed, LedgerStore as _};
@@ -75,7 +75,15 @@ async fn finish(stage: &Stage, lone: &Process) {
             }
             _ => {}
         }
-        lone.supervisor.run(id, is_over).await
+        loop {
+            let enough = |migration: &Migration| is_over(migration) || waits(migration);
+            let ended = lone.supervisor.run(id, enough).await;
+            // What is open waits for an operator.
+            match ended {
+                Ok(ended) if waits(&ended.migration) => drop(operations.request_repair(id).await),
+                ended => return ended,
+            }
+        }
     };
     match tokio::time::timeout(PATIENCE * 2, work).await {
         Ok(Ok(ended)) if is_over(&ended.migration) => {}
@@ -89,6 +97,13 @@ async fn finish(stage: &Stage, lone: &Process) {
             stage.violated(format!("7: a coordinator that is alone does not finish: {now:?}"));
         }
     }
+}
+
+/// Nothing goes further before a repair is requested.
+fn waits(migration: &Migration) -> bool {
+    let open = migration.violations.open.as_ref();
+    matches!(migration.state, State::Working(_))
+        && open.is_some_and(|open| open.repair == Repair::NotRequested)
 }
 
 /// Nothing is left to do but to keep a window.

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rehome_domain::ids::StoreId;
-use rehome_domain::migration::Migration;
+use rehome_domain::ids::{MigrationId, StoreId};
+use rehome_domain::migration::{Fact, Migration};
+use rehome_domain::verification::{Coverage, Finding, Level, Side};
 use rehome_engine::migration::OperationError;
-use rehome_ports::{ControlPlane as _, Migrations};
+use rehome_ports::{Change, ControlPlane as _, LedgerStore as _, Migrations};
 
 use crate::plan::Action;
 use crate::process::Process;
@@ -48,6 +49,7 @@ pub(crate) async fn act(stage: Arc<Stage>, action: Action) {
         | Action::Resume(by)
         | Action::CutOver(by)
         | Action::CloseWindow(by)
+        | Action::Repair(by)
         | Action::Purge(by) => by,
     };
     stage.trace.line(format_args!("operator: {action}"));
@@ -64,6 +66,27 @@ pub(crate) async fn act(stage: Arc<Stage>, action: Action) {
         }
         Some(Err(_)) | None => stage.trace.line(format_args!("operator: no answer ({action})")),
     }
+}
+
+/// Puts on record that the middle of the copy is damaged, and asks for its repair.
+async fn repair(stage: &Stage, process: &Process, id: MigrationId) -> Result<(), OperationError> {
+    let control = process.engine.control();
+    let migration = control.migration(id).await?;
+    let copy = if migration.target == store_id("a") { &stage.a } else { &stage.b };
+    let head = copy.ledger(stage.tenant).await?.head;
+    let finding = Finding {
+        coverage: Coverage { level: Level::Hash, after: 0, upto: head.seq, whole: true },
+        violations: 1,
+        seq: Some(head.seq / 2 + 1),
+        side: Side::Copy,
+        first: "by the plan".into(),
+    };
+    let (tenant, fact) = (stage.tenant, Fact::Violated { finding });
+    let actor = "an operator".to_owned();
+    control.record(Change { tenant, migration: id, rev: None, fact, actor }).await?;
+    process.operations.request_repair(id).await?;
+    stage.cover("a repair");
+    Ok(())
 }
 
 async fn ask(stage: &Stage, process: &Process, action: Action) -> Result<(), OperationError> {
@@ -91,6 +114,7 @@ async fn ask(stage: &Stage, process: &Process, action: Action) -> Result<(), Ope
             operations.abort(last, purge).await?;
         }
         Action::Tune { options, .. } => drop(operations.tune(last, |_| options).await?),
+        Action::Repair(_) => repair(stage, process, last).await?,
         Action::CloseWindow(_) => {
             if let Some(route) = process.engine.control().route(tenant).await? {
                 operations.close_window(&route).await?;

@@ -76,6 +76,8 @@ pub enum Action {
         /// To these.
         options: Options,
     },
+    /// Says that something was found to be wrong with its copy, though nothing is, and has it repaired.
+    Repair(usize),
     /// Closes its rollback window.
     CloseWindow(usize),
     /// Removes the copy that the tenant left behind.
@@ -157,7 +159,8 @@ impl Action {
             38..47 => Self::Resume(by),
             47..57 => Self::CutOver(by),
             57..63 => Self::Abort { by, purge: dice.permille(500) },
-            63..69 => Self::Tune { by, options: options(dice) },
+            63..66 => Self::Repair(by),
+            66..69 => Self::Tune { by, options: options(dice) },
             69..73 => Self::CloseWindow(by),
             73..80 => Self::Purge(by),
             80..87 => Self::Kill(by),
@@ -207,6 +210,7 @@ impl fmt::Display for Action {
             Self::CutOver(by) => write!(f, "cut over through p{by}"),
             Self::Abort { by, purge } => write!(f, "abort through p{by}, purge: {purge}"),
             Self::Tune { by, options } => write!(f, "tune through p{by}, {}", Tuning(options)),
+            Self::Repair(by) => write!(f, "repair through p{by}"),
             Self::CloseWindow(by) => write!(f, "close the window through p{by}"),
             Self::Purge(by) => write!(f, "purge through p{by}"),
             Self::Kill(process) => write!(f, "p{process} dies"),

@@ -162,6 +162,20 @@ impl LedgerStore for SimulatedStore {
         .await
     }
 
+    async fn cut_back(
+        &self,
+        tenant: TenantId,
+        k: Epoch,
+        to: Head,
+        chunk: u32,
+    ) -> Result<Ledger, StoreError> {
+        let (chunk, broken) = (chunk.min(10), self.broken());
+        self.call("cut_back", format!("@{k} to {}", to.seq), ledger, |store| async move {
+            broken.cut_back(&store, tenant, k, to, chunk).await
+        })
+        .await
+    }
+
     async fn read_feed(
         &self,
         tenant: TenantId,

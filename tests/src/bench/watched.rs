@@ -73,6 +73,7 @@ fn live(observer: &dyn Observer, n: u128, finished: bool) -> Result<()> {
         started_at: Some(now),
         completed_at: None,
         error: None,
+        violations: rehome_domain::migration::Violations::default(),
     };
     observer.hear(&Signal::Taken { migration: &migration, log: &[], taken_over: false });
     let record = |migration: &Migration, fact: &Fact| {

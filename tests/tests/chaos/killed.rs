@@ -167,6 +167,54 @@ fn killed_while_cleaning_up_after_an_abort() -> Result<()> {
     })
 }
 
+/// A row of the copy is deleted and found; whoever repairs it dies at one point after the other, and the
+/// process that asked for the repair goes on.
+#[test]
+fn killed_while_repairing_a_copy() -> Result<()> {
+    on_a_stage("", |stage| {
+        let mut cast = writing(stage)?;
+        let points =
+            ["repair.scanned", "repair.dropped", "repair.chunk", "repair.cut", "repair.recorded"];
+        for point in points {
+            let played = repaired(&mut cast, stage, &format!("{point}=kill"), "")
+                .and_then(|()| cast.wait_for_acks(&[APP], 10));
+            played.with_context(|| format!("a death at {point}"))?;
+            stage.run(&["migration", "abort", &hex(&stage.last()?.id), "--purge-target"])?;
+        }
+        repaired(&mut cast, stage, "", "repair.requested=kill")?;
+        stage.run(&["migration", "cutover", &hex(&stage.last()?.id)])?;
+        finish(stage, cast, Server::Dedicated)
+    })
+}
+
+/// A migration of which a row is deleted is repaired. Either its driver dies on the way, or who asks.
+fn repaired(cast: &mut Cast<'_>, stage: &Stage<'_>, drives: &str, asks: &str) -> Result<()> {
+    let manual = Work::Start { to: "dedicated", more: &["--cutover", "manual"] };
+    cast.start_driver(DRIVER, drives, &manual)?;
+    let verified = "SELECT count(*) FROM rehome.log WHERE fact LIKE '{\"fact\":\"verified\"%' \
+                    AND migration = (SELECT id FROM rehome.migrations ORDER BY created_at DESC LIMIT 1)";
+    wait_for("dual_write, verified", || {
+        let last = stage.migrations()?.pop();
+        let mirrors = last.is_some_and(|last| last.phase == "dual_write");
+        Ok((mirrors && stage.sql(Server::Control, verified)?.trim() != "0").then_some(()))
+    })?;
+    let delete = "DELETE FROM rehome.events WHERE position % 1099511627776 = 10";
+    stage.sql(Server::Dedicated, delete)?;
+    let id = hex(&stage.last()?.id);
+    let found = !stage.run_with_failpoint("", &["migration", "verify", &id])?;
+    ensure!(found, "what is missing is found");
+    let done = stage.run_with_failpoint(asks, &["migration", "repair", &id])?;
+    ensure!(done == asks.is_empty(), "the repair: {done}");
+    wait_for("the repair to be verified", || {
+        Ok((!stage.last()?.state.contains("\"open\":")).then_some(()))
+    })?;
+    if !drives.is_empty() {
+        cast.of(DRIVER)?.dies()?;
+        cast.bury()?;
+    }
+    stage.check(Moment::Between).map(drop)
+}
+
 /// The driver dies as it begins to keep the window and as it closes it; the tenant can move again.
 #[test]
 fn killed_in_the_rollback_window() -> Result<()> {

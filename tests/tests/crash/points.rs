@@ -9,7 +9,7 @@ use anyhow::{Result, ensure};
 /// The steps of the protocol, in its order, and the failpoints before and after them: where a process
 /// can die and leave something half done. Every name that the engine gives to `failpoint::hit` is here; a
 /// test of each is in `killed`.
-pub(crate) const STEPS: [(&str, &[&str]); 15] = [
+pub(crate) const STEPS: [(&str, &[&str]); 16] = [
     (
         "create: the row, the store's activation, the end of the creation",
         &["create.routed", "create.activated", "create.completed"],
@@ -29,6 +29,17 @@ pub(crate) const STEPS: [(&str, &[&str]); 15] = [
     ("roll back", &["roll_back.begin", "roll_back.recorded", "roll_back.activated"]),
     ("abort, then drop", &["abort.recorded", "abort.dropped"]),
     ("purge", &["purge.chunk"]),
+    (
+        "repair: requested, scanned, dropped, cut back, recorded",
+        &[
+            "repair.requested",
+            "repair.scanned",
+            "repair.dropped",
+            "repair.chunk",
+            "repair.cut",
+            "repair.recorded",
+        ],
+    ),
     ("the window's replica", &["window.adopted"]),
     ("close the window, then drop", &["window.closed", "window.dropped"]),
 ];

@@ -277,6 +277,31 @@ impl Site {
         wait_for(phase, || Ok(self.migrations()?.pop().filter(|last| last.phase == phase)))
     }
 
+    /// Waits until the log of some migration has such an entry.
+    pub(crate) fn wait_for_fact(&self, fact: &str) -> Result<()> {
+        let like = format!("{{\"fact\":\"{fact}\"%");
+        wait_for(fact, || {
+            let control = self.connection(CONTROL)?;
+            let sql = "SELECT count(*) FROM log WHERE fact LIKE ?1";
+            let found: u32 = control.query_row(sql, [&like], |row| row.get(0))?;
+            Ok((found > 0).then_some(()))
+        })
+    }
+
+    /// Takes an event out of a store behind everybody's back.
+    pub(crate) fn delete_event(&self, store: &str, seq: u64) -> Result<()> {
+        let sql = "DELETE FROM events WHERE position % 1099511627776 = ?1";
+        let deleted = self.connection(store)?.execute(sql, [i64::try_from(seq)?])?;
+        ensure!(deleted == 1, "event {seq} is there");
+        Ok(())
+    }
+
+    fn connection(&self, name: &str) -> Result<Connection> {
+        let connection = Connection::open(self.file(name))?;
+        connection.busy_timeout(Duration::from_secs(5))?;
+        Ok(connection)
+    }
+
     /// Whether every file can be written to.
     pub(crate) fn free(&self) -> Result<Free> {
         for name in [SHARED, DEDICATED, CONTROL] {

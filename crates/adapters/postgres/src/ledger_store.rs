@@ -7,7 +7,7 @@
 //! | append | one function call, a transaction of its own | 1 |
 //! | extend | a few events: one function call; many: a transaction with COPY | 1, 4 |
 //! | fence, activate, adopt, drop | read, decide, compare-and-set | 2 |
-//! | purge | one function call for each chunk | 1 |
+//! | purge, cut back | one function call for each chunk | 1 |
 //! | reads | one statement, so one snapshot | 1 |
 //!
 //! **Who holds a ledger row.** One statement of the server's own, which ends whatever becomes of its
@@ -145,6 +145,16 @@ impl LedgerStore for PgStore {
 
     async fn purge(&self, tenant: TenantId, k: Epoch, chunk: u32) -> Result<Ledger, StoreError> {
         self.say(purge::purge(&self.server, tenant, k, chunk).await)
+    }
+
+    async fn cut_back(
+        &self,
+        tenant: TenantId,
+        k: Epoch,
+        to: Head,
+        chunk: u32,
+    ) -> Result<Ledger, StoreError> {
+        self.say(purge::cut_back(&self.server, tenant, k, to, chunk).await)
     }
 
     async fn read_feed(

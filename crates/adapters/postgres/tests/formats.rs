@@ -80,7 +80,7 @@ async fn a_store_of_format_1_is_upgraded_with_what_it_holds() {
         )
         .await
         .expect("a row");
-    assert_eq!([0, 1, 2].map(|column| formats.get::<_, i32>(column)), [3, 2, 2]);
+    assert_eq!([0, 1, 2].map(|column| formats.get::<_, i32>(column)), [4, 2, 2]);
     drop(client);
     driven.await.expect("no panic").expect("an orderly end");
 }
@@ -121,7 +121,7 @@ async fn both_parts_of_format_2_are_upgraded_and_their_functions_get_a_path_of_t
         .expect("a route");
     cluster.sql(database.name(), FORMAT_2).expect("both parts of format 2");
     let pinned = || cluster.sql(database.name(), PINNED).expect("an answer");
-    assert_eq!(pinned(), "0|9");
+    assert_eq!(pinned(), "0|11");
 
     // The old process goes on beside the new one.
     let new = open(&database).await;
@@ -130,10 +130,10 @@ async fn both_parts_of_format_2_are_upgraded_and_their_functions_get_a_path_of_t
     assert_eq!(append(&new, 4, 2).await, 5);
     assert_eq!(append(&old, 6, 1).await, 6);
     // All but the one that says of every name where it is.
-    assert_eq!(pinned(), "7|8");
+    assert_eq!(pinned(), "9|10");
     let meta = "SELECT kind, format, oldest_reader, system_identifier = \
                     (SELECT s.system_identifier::text FROM pg_control_system() AS s) \
                 FROM rehome.meta ORDER BY kind";
     let meta = cluster.sql(database.name(), meta).expect("an answer");
-    assert_eq!(meta, "control_plane|3|2|t\nstore|3|2|t");
+    assert_eq!(meta, "control_plane|4|4|t\nstore|4|2|t");
 }

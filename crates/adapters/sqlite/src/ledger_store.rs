@@ -171,6 +171,16 @@ impl LedgerStore for SqliteStore {
         self.write(move |tx, _| purge::purge(tx, tenant, k, chunk)).await
     }
 
+    async fn cut_back(
+        &self,
+        tenant: TenantId,
+        k: Epoch,
+        to: Head,
+        chunk: u32,
+    ) -> Result<Ledger, StoreError> {
+        self.write(move |tx, _| purge::cut_back(tx, tenant, k, to, chunk)).await
+    }
+
     async fn read_feed(
         &self,
         tenant: TenantId,

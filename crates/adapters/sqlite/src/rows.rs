@@ -199,19 +199,21 @@ pub(crate) fn migration(row: &Row<'_>) -> Read<Migration> {
     let unreadable = |e: rehome_ports::record::Unreadable| FileError::corrupt(e.to_string());
     let optional_time =
         |column| Ok::<_, FileError>(row.get::<_, Option<i64>>(column)?.map(Timestamp::from_micros));
+    let (state, violations) = read_state(row.get_ref(5)?.as_str()?).map_err(unreadable)?;
     Ok(Migration {
         id: migration_id(row, 0)?,
         tenant: tenant(row, 1)?,
         source: store_id(row, 2)?,
         target: store_id(row, 3)?,
         m: Epoch(count(row, 4)?),
-        state: read_state(row.get_ref(5)?.as_str()?).map_err(unreadable)?,
+        state,
         options: read_options(row.get_ref(6)?.as_str()?).map_err(unreadable)?,
         cutover_attempts: row.get(7)?,
         created_at: time(row, 8)?,
         started_at: optional_time(9)?,
         completed_at: optional_time(10)?,
         error: row.get::<_, Option<Box<str>>>(11)?,
+        violations,
     })
 }
 

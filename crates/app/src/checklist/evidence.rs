@@ -48,6 +48,8 @@ pub(super) struct During {
     pub(super) id: MigrationId,
     pub(super) tenant: TenantId,
     pub(super) phase: Phase,
+    /// What verifications found and is open.
+    pub(super) violated: Option<String>,
     /// In `bulk_copy`.
     pub(super) copying: Option<Copying>,
     /// Events that the target is behind, by the ledgers.
@@ -111,6 +113,8 @@ pub(super) struct After {
     pub(super) tenant: TenantId,
     pub(super) phase: Phase,
     pub(super) verified: Option<Verified>,
+    /// What verifications found and is open.
+    pub(super) violated: Option<String>,
     pub(super) alerts: Asked<Vec<Alert>>,
     /// What a read through the router said.
     pub(super) read: Result<u64, String>,

@@ -70,6 +70,7 @@ impl Deployment {
             id,
             tenant: migration.tenant,
             phase: migration.state.phase(),
+            violated: open(&migration),
             copying: copying?,
             lag,
             mirrored: mirrored?,
@@ -105,7 +106,12 @@ impl Deployment {
             blocked_here: meter.map(waiting),
             blocked_anywhere,
             errors,
-            failures: log.iter().filter(|entry| entry.at >= from).filter_map(failure).collect(),
+            failures: log
+                .iter()
+                .filter(|entry| entry.at >= from)
+                .filter_map(failure)
+                .chain(open(&migration))
+                .collect(),
             verified: verified(&log),
         })
     }
@@ -127,6 +133,7 @@ impl Deployment {
             tenant: migration.tenant,
             phase: migration.state.phase(),
             verified: verified(&self.read_log(id).await?),
+            violated: open(&migration),
             alerts,
             read,
             writable,
@@ -309,7 +316,7 @@ fn cutovers(log: &[LogEntry], now: Timestamp) -> Vec<Cutover> {
 /// The last verification that a log tells of.
 fn verified(log: &[LogEntry]) -> Option<Verified> {
     log.iter().rev().find_map(|entry| match entry.fact {
-        Fact::Verified { level, seq, violations } => {
+        Fact::Verified { level, seq, violations, .. } => {
             Some(Verified { level, seq, violations, at: entry.at })
         }
         _ => None,
@@ -321,9 +328,11 @@ fn failure(entry: &LogEntry) -> Option<String> {
     match &entry.fact {
         Fact::Failed { error } => Some(format!("failed: {error}")),
         Fact::CutoverRolledBack { reason } => Some(format!("a cutover was rolled back: {reason}")),
-        Fact::Verified { violations, .. } if *violations > 0 => {
-            Some(format!("{violations} violations were found"))
-        }
         _ => None,
     }
+}
+
+/// What verifications found, as long as nothing has refuted or repaired it.
+fn open(migration: &Migration) -> Option<String> {
+    migration.violations.open.as_ref().map(|open| open.advice(migration.id))
 }

@@ -172,7 +172,7 @@ pub(super) fn during(seen: &During) -> Vec<ChecklistItem> {
         ("Sync lag acceptable (dual-write)", lag(seen)),
         ("No target write failures", failures(seen)),
         ("Latency within SLA", within_sla(&seen.latency, seen.latency_max_ms)),
-        ("No alerts firing", quiet(&seen.alerts, seen.id, seen.tenant)),
+        ("No alerts firing", calm(seen.violated.as_ref(), &seen.alerts, seen.id, seen.tenant)),
     ])
 }
 
@@ -232,6 +232,19 @@ fn within_sla(latency: &Result<Latency, String>, max_ms: u32) -> Verdict {
             );
             if latency.p99_ms <= f64::from(max_ms) { pass(said) } else { fail(said) }
         }
+    }
+}
+
+/// No alert fires, and nothing is open that one fires for: that is known without the tools.
+fn calm(
+    violated: Option<&String>,
+    alerts: &Asked<Vec<Alert>>,
+    id: MigrationId,
+    tenant: TenantId,
+) -> Verdict {
+    match violated {
+        Some(what) => fail(what.clone()),
+        None => quiet(alerts, id, tenant),
     }
 }
 
@@ -325,7 +338,7 @@ fn errors(seen: &CuttingOver) -> Verdict {
 pub(super) fn after(seen: &After) -> Vec<ChecklistItem> {
     items([
         ("Migration state is MIGRATED", migrated(seen.phase)),
-        ("No active alerts", quiet(&seen.alerts, seen.id, seen.tenant)),
+        ("No active alerts", calm(seen.violated.as_ref(), &seen.alerts, seen.id, seen.tenant)),
         ("Tenant reads/writes working", working(seen)),
         ("Latency back to baseline", back_to_baseline(seen)),
         ("Clean up monitoring for completed migration", cleaned_up(seen)),

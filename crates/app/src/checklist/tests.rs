@@ -113,6 +113,7 @@ fn during() -> During {
         id: ID,
         tenant: TENANT,
         phase: Phase::DualWrite,
+        violated: None,
         copying: None,
         lag: Ok(1_000),
         mirrored: Counts { attempted: 10, failed: 0 },
@@ -147,6 +148,7 @@ fn after() -> After {
         tenant: TENANT,
         phase: Phase::Migrated,
         verified: Some(verified(0)),
+        violated: None,
         alerts: Asked::Answered(vec![]),
         read: Ok(7),
         writable: Ok("store \"b\"".to_owned()),
@@ -416,4 +418,17 @@ fn the_last_verification_tells_its_level_and_what_it_found() {
     assert_eq!(status, Fail);
     assert!(why.contains("found 3 violations"), "{why}");
     assert_eq!(judged(None).0, Unknown);
+}
+
+/// Whatever the tools say, or if there are none.
+#[test]
+fn no_checklist_passes_while_a_violation_is_open() {
+    let violated = || Some("1 open violation (hash), the first: missing at seq 7".to_owned());
+    for alerts in [Asked::Answered(vec![]), Asked::NotConfigured("prometheus_url")] {
+        let items = judge::during(&During { violated: violated(), alerts, ..during() });
+        assert_eq!(only(&items, 4).0, Fail);
+        assert!(items[4].why.contains("missing at seq 7"), "{}", items[4].why);
+    }
+    let items = judge::after(&After { violated: violated(), ..after() });
+    assert_eq!(only(&items, 1).0, Fail);
 }

@@ -150,6 +150,16 @@ impl LedgerStore for LazyStore {
         self.reach().await?.purge(tenant, k, chunk).await
     }
 
+    async fn cut_back(
+        &self,
+        tenant: TenantId,
+        k: Epoch,
+        to: Head,
+        chunk: u32,
+    ) -> Result<Ledger, StoreError> {
+        self.reach().await?.cut_back(tenant, k, to, chunk).await
+    }
+
     async fn read_feed(
         &self,
         tenant: TenantId,

@@ -47,7 +47,8 @@ async fn unanswered(deployment: &Deployment) -> Vec<String> {
     unanswered.into_iter().map(|(_, why)| why).collect()
 }
 
-/// What is not over, what failed, and what can still return.
+/// What is not over, what failed, what can still return, and of what is over that of which something is
+/// open.
 async fn worth_a_look(control: &dyn ControlPlane) -> Result<Vec<Migration>, ControlError> {
     let mut found = Vec::new();
     for phase in Phase::ALL.into_iter().filter(|phase| !phase.is_terminal()) {
@@ -55,12 +56,14 @@ async fn worth_a_look(control: &dyn ControlPlane) -> Result<Vec<Migration>, Cont
     }
     // An open window is its tenant's last migration, and the newest ones are looked at: of what was
     // migrated long ago there is no end.
-    let migrated =
-        Migrations { phase: Some(Phase::Migrated), limit: PAGE, ..Migrations::default() };
-    let migrated = control.migrations(migrated).await?;
-    found.extend(migrated.into_iter().filter(|one| {
-        matches!(one.state, State::Migrated { old_source: OldSource::Window { .. }, .. })
-    }));
+    for phase in [Phase::Migrated, Phase::RolledBack] {
+        let newest = Migrations { phase: Some(phase), limit: PAGE, ..Migrations::default() };
+        let over = control.migrations(newest).await?;
+        found.extend(over.into_iter().filter(|one| {
+            matches!(one.state, State::Migrated { old_source: OldSource::Window { .. }, .. })
+                || one.violations.open.is_some()
+        }));
+    }
     Ok(found)
 }
 
@@ -92,7 +95,7 @@ async fn look(
     let log = deployment.read_log(id).await?;
     let mut reason = None;
     let standing = match migration.state {
-        State::Pending | State::Paused(_) | State::RolledBack(_) => Standing::Waiting,
+        State::Pending | State::Paused(_) => Standing::Waiting,
         State::Working(Working::BulkCopy) => {
             let marked = control.marks(id).await?.updated_at;
             let entered = entered(&log).unwrap_or(migration.created_at);
@@ -117,7 +120,7 @@ async fn look(
             acknowledged,
             error: migration.error.as_deref().unwrap_or("no reason was recorded").to_owned(),
         },
-        State::Migrated { .. } => Standing::InWindow,
+        State::Migrated { .. } | State::RolledBack(_) => Standing::InWindow,
     };
     let works =
         matches!(migration.state, State::Pending | State::Working(_) | State::CutoverPaused);
@@ -125,7 +128,7 @@ async fn look(
     let observed = Observed {
         id,
         standing,
-        violations: open_violations(&log),
+        violations: migration.violations.open.as_ref().map_or(0, |open| open.finding.violations),
         mirrored: deployment.mirrored(migration).await?,
         unattended_since: log.last().map(|entry| entry.at).filter(|_| unattended),
     };
@@ -135,15 +138,6 @@ async fn look(
 /// When the phase was entered that the migration is in: started, or resumed.
 fn entered(log: &[LogEntry]) -> Option<Timestamp> {
     timeline(log.iter().map(|entry| (entry.at, &entry.fact))).last().map(|stay| stay.from)
-}
-
-/// What the last verification found.
-fn open_violations(log: &[LogEntry]) -> u64 {
-    let found = log.iter().rev().find_map(|entry| match entry.fact {
-        Fact::Verified { violations, .. } => Some(violations),
-        _ => None,
-    });
-    found.unwrap_or(0)
 }
 
 /// By how many events the target is behind, by what is last known of the two stores, here or by the process that

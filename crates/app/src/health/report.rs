@@ -52,7 +52,7 @@ pub(super) struct Observations {
 pub(super) struct Observed {
     pub(super) id: MigrationId,
     pub(super) standing: Standing,
-    /// Violations that the last verification found.
+    /// Violations that are open: found, and neither refuted nor repaired.
     pub(super) violations: u64,
     /// Time of writing to the target in the last five minutes.
     pub(super) mirrored: Counts,
@@ -82,7 +82,7 @@ pub(super) enum Standing {
         acknowledged: bool,
         error: String,
     },
-    /// `migrated`, and the tenant can return.
+    /// It is over: the tenant can return, or what was found is still open.
     InWindow,
 }
 
@@ -227,7 +227,11 @@ impl Found {
         if migration.violations > 0
             && !matches!(migration.standing, Standing::Failed { acknowledged: true, .. })
         {
-            let detail = format!("Migration {id}: {} open violations", migration.violations);
+            let detail = format!(
+                "Migration {id}: {} open violations; `rehome migration show {id}` says which and what \
+                 to do; there is no cutover with them",
+                migration.violations
+            );
             self.add(HealthStatus::Degraded, detail);
         }
         if migration

@@ -213,6 +213,14 @@ impl Deployment {
         aborted.await.map_err(|error| about(error.into(), &migration))
     }
 
+    /// Asks for the repair of what verifications found: whoever works on the migration cuts the copy back
+    /// to before the damage, copies it again and verifies it.
+    pub async fn repair(&self, id: MigrationId) -> Result<Migration, AppError> {
+        let migration = self.engine().control().migration(id).await?;
+        let requested = self.operations().request_repair(id).await;
+        requested.map_err(|error| about(error.into(), &migration))
+    }
+
     /// Says that an operator has seen that a migration failed; a repeat is no change.
     pub async fn acknowledge(&self, id: MigrationId) -> Result<Migration, AppError> {
         let migration = self.engine().control().migration(id).await?;

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use rehome_domain::ids::MigrationId;
-use rehome_domain::migration::{Cleanup, Migration, Phase, State, Working};
+use rehome_domain::migration::{Cleanup, Migration, OpenViolation, Phase, Repair, State, Working};
 use tokio_util::sync::CancellationToken;
 
 use super::worker::worker;
 use crate::deployment::Deployment;
-use crate::error::AppError;
+use crate::error::{AppError, Kind};
 
 /// How long a stopped driver has to come to a good place; then it is left where it is, which is
 /// safe, but the lease has to run out by itself.
@@ -24,6 +24,8 @@ pub enum Goal {
         /// Cutovers begun before.
         attempts: u32,
     },
+    /// The copy was cut back, copied again and verified, and nothing is open.
+    Repaired,
     /// Nothing is left to do: a rollback window is over, a target is cleaned up.
     NothingLeft,
 }
@@ -32,6 +34,8 @@ impl Goal {
     fn reached(self, migration: &Migration) -> bool {
         match (self, migration.state) {
             (Self::NothingLeft, state) => nothing_left(state),
+            _ if waits_for_operator(migration).is_some() => true,
+            (Self::Repaired, _) if migration.violations.open.is_none() => true,
             (_, State::Migrated { activated, .. }) => activated,
             (_, State::Failed { .. }) => true,
             (_, State::RolledBack(cleanup)) => cleanup == Cleanup::Done,
@@ -43,6 +47,13 @@ impl Goal {
             _ => false,
         }
     }
+}
+
+/// What is open and only an operator can do something about: the migration does not get further.
+fn waits_for_operator(migration: &Migration) -> Option<&OpenViolation> {
+    let goes_on = !migration.state.phase().is_terminal();
+    let open = migration.violations.open.as_ref().filter(|_| goes_on);
+    open.filter(|open| open.repair == Repair::NotRequested)
 }
 
 pub(super) fn nothing_left(state: State) -> bool {
@@ -183,15 +194,31 @@ impl Worked {
             );
             return Err(about(AppError::failed("stopped", message)));
         }
+        if goal != Goal::NothingLeft
+            && phase != Phase::Failed
+            && let Some(open) = waits_for_operator(migration)
+        {
+            let message = format!(
+                "is {phase} and goes no further: {}; the tenant stays at {}",
+                open.advice(id),
+                self.authority()
+            );
+            return Err(about(AppError::new(Kind::Violated, "violation_open", message)));
+        }
         match (goal, phase) {
             (_, Phase::Failed) if goal != Goal::NothingLeft => {
+                let repair = match &migration.violations.open {
+                    Some(open) => format!("; {}", open.advice(id)),
+                    None => String::new(),
+                };
                 let message = format!(
-                    "failed: {why}; the tenant stays at {}; `rehome migration abort {id}` cleans up",
+                    "failed: {why}; the tenant stays at {}; `rehome migration abort {id}` cleans \
+                     up{repair}",
                     self.authority()
                 );
                 Err(about(AppError::failed("migration_failed", message)))
             }
-            (Goal::Migrated | Goal::CutOver { .. }, Phase::RolledBack) => {
+            (Goal::Migrated | Goal::CutOver { .. } | Goal::Repaired, Phase::RolledBack) => {
                 let message = format!("was aborted; the tenant stays at {}", self.authority());
                 Err(about(AppError::failed("aborted", message)))
             }

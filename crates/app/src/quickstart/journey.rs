@@ -8,7 +8,7 @@ use rehome_domain::ids::{MigrationId, StoreId, TenantId};
 use rehome_domain::migration::{Migration, Options, Phase, State};
 use rehome_domain::verification::Level;
 use rehome_engine::migration::Supervised;
-use rehome_engine::verifier::{self, Report, Request};
+use rehome_engine::verifier::{Report, Request};
 use rehome_ports::ControlError;
 use tokio::time::{Instant, sleep};
 use tokio_util::task::AbortOnDropHandle;
@@ -95,7 +95,7 @@ impl Journey {
         self.level().await?;
         self.stop().await?;
         let request = Request { level: Level::Full, ..Request::default() };
-        Ok(verifier::verify(self.deployment.engine(), self.id, &request).await?)
+        Ok(self.deployment.operations().verify(self.id, &request).await?.report)
     }
 
     /// Waits until the old source holds all that the authority does: nobody writes any more, or

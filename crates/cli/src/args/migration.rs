@@ -67,6 +67,12 @@ Examples:
         #[arg(long)]
         purge_target: bool,
     },
+    /// Repair the copy after a verification or the read-back found violations.
+    ///
+    /// The copy is cut back to before the damage, copied again and verified; writes go on at the source.
+    /// Damage in the source's own rows cannot be repaired this way, and the command names it. Exits
+    /// with 5 when violations are found again.
+    Repair(Changing),
     /// Say that you have seen that a migration failed.
     ///
     /// Health checks and alerts then no longer tell of it. The tenant stays where it is; `migration

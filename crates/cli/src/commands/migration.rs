@@ -65,6 +65,11 @@ async fn dispatch(
             deployment.abort(id, purge_target, why.why()).await?;
             end(out, &deployment.clean_up(id).await?)
         }
+        MigrationCommand::Repair(Changing { id, why }) => {
+            deployment.repair(id, why.why()).await?;
+            out.remark("repair asked for");
+            end(out, &deployment.reach(id, Goal::Repaired).await?)
+        }
         MigrationCommand::Acknowledge(Changing { id, why }) => {
             deployment.acknowledge(id, why.why()).await?;
             end(out, &deployment.migration(id).await?)
@@ -285,8 +290,9 @@ async fn verification(
     if report.ok {
         return Ok(());
     }
+    let next = report.open_violation.as_ref().map_or(String::new(), |open| format!("; {open}"));
     let message = format!(
-        "{} violations found: store \"{}\" does not hold what store \"{}\" does",
+        "{} violations found: store \"{}\" does not hold what store \"{}\" does{next}",
         report.violations_total, report.copy, report.authority
     );
     Err(AppError::new(Kind::Violated, "violations", message).migration(id))

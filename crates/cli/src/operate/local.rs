@@ -130,6 +130,10 @@ impl Operate for Local {
         self.because(why)?.abort(id, purge).await.map(drop)
     }
 
+    async fn repair(&self, id: MigrationId, why: Why<'_>) -> Result<(), AppError> {
+        self.because(why)?.repair(id).await.map(drop)
+    }
+
     async fn acknowledge(&self, id: MigrationId, why: Why<'_>) -> Result<(), AppError> {
         self.because(why)?.acknowledge(id).await.map(drop)
     }

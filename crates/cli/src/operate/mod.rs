@@ -125,6 +125,9 @@ pub(crate) trait Operate: Send + Sync {
 
     async fn abort(&self, id: MigrationId, purge: bool, why: Why<'_>) -> Result<(), AppError>;
 
+    /// Asks for the repair; what was asked for is waited for with [`Goal::Repaired`].
+    async fn repair(&self, id: MigrationId, why: Why<'_>) -> Result<(), AppError>;
+
     async fn acknowledge(&self, id: MigrationId, why: Why<'_>) -> Result<(), AppError>;
 
     async fn tune(

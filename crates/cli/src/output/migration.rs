@@ -55,6 +55,9 @@ pub(crate) fn details(
     if let Some(error) = &migration.error {
         row("error", error.clone());
     }
+    if let Some(open) = &migration.open_violation {
+        row("open", open.clone());
+    }
     text
 }
 

@@ -24,4 +24,5 @@ mod serve;
 mod serving;
 mod transfer;
 mod usage;
+mod violations;
 mod writers;

@@ -1,7 +1,7 @@
 //! What the driver does next: a function from what it sees to one command.
 
 use crate::event::Timestamp;
-use crate::migration::{Cleanup, CutoverPolicy, Migration, OldSource, State, Working};
+use crate::migration::{Cleanup, CutoverPolicy, Migration, OldSource, Repair, State, Working};
 
 /// What the driver sees, read in this order, at one moment.
 #[derive(Clone, Debug)]
@@ -30,6 +30,8 @@ pub struct Observation<'a> {
 pub enum Command {
     /// Make the target the migration's replica and begin.
     Prepare,
+    /// Cut the copy back to before the damage that was found.
+    Repair,
     /// Copy until the lag is within the bound.
     Copy,
     /// Mirror, read back and verify.
@@ -55,7 +57,10 @@ pub enum Command {
 /// What to do next.
 pub fn decide(seen: &Observation<'_>) -> Command {
     match seen.migration.state {
-        State::Pending => Command::Prepare,
+        State::Pending => match &seen.migration.violations.open {
+            Some(open) if open.repair == Repair::Requested => Command::Repair,
+            _ => Command::Prepare,
+        },
         State::Working(Working::BulkCopy) => Command::Copy,
         State::Working(Working::DualWrite { cutover_requested }) => {
             if seen.cutover_due(cutover_requested) && seen.is_ready() {
@@ -92,10 +97,11 @@ impl Observation<'_> {
                 }
     }
 
-    /// Step 1 of the cutover: what is left to do in the pause is bounded.
+    /// Step 1 of the cutover: what is left to do in the pause is bounded, and no violation is open.
     pub fn is_ready(&self) -> bool {
         let bound = u64::from(self.migration.options.lag_events_max);
         self.target_healthy
+            && self.migration.violations.open.is_none()
             && self.verified
             && self.source_seq.saturating_sub(self.target_seq) <= bound
             && self.source_seq.saturating_sub(self.read_back_seq) <= bound

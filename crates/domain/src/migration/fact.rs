@@ -5,7 +5,7 @@ use std::fmt;
 use crate::ids::{Epoch, MigrationId, StoreId};
 use crate::ledger::Head;
 use crate::migration::Options;
-use crate::verification::Level;
+use crate::verification::{Finding, Level};
 
 /// One thing that happened. The first group moves the route and is recorded by a compare-and-set
 /// on its `rev`; the second group is noted beside it.
@@ -67,6 +67,17 @@ pub enum Fact {
         /// The length of history found there.
         base: u64,
     },
+    /// An operator asked for the repair of what is open: the copy is to be cut back to before the
+    /// damage. Nobody extends it from here on.
+    RepairRequested,
+    /// The copy was cut back. The migration goes on from there under an epoch of its own, so that
+    /// nobody who slept through the repair can touch what is copied from here on.
+    CutBack {
+        /// Where the copy ends now: a head that was found in the source.
+        to: Head,
+        /// How many events were removed.
+        events: u64,
+    },
 
     /// An operator asked for the cutover.
     CutoverRequested,
@@ -89,10 +100,29 @@ pub enum Fact {
     Verified {
         /// How deep.
         level: Level,
+        /// The positions after this one.
+        after: u64,
         /// Up to which position.
         seq: u64,
+        /// Whether it looked at each of them, rather than at a sample.
+        whole: bool,
         /// How many violations it found.
         violations: u64,
+        /// The violation that was open when it began. If it looked at as much as the one that found
+        /// that, and found nothing, it closes it.
+        refutes: Option<u32>,
+    },
+    /// The two histories are not what they must be: a verification, the read-back or the comparison
+    /// of a cutover found it. There is no cutover while this is open.
+    Violated {
+        /// What was found.
+        finding: Finding,
+    },
+    /// The repair that was requested is not possible, and nothing was removed: the damage is in the
+    /// authority's own rows.
+    RepairRefused {
+        /// What is wrong there.
+        why: Box<str>,
     },
     /// The replica (of an aborted migration's target, or of a closed window) takes nothing more.
     ReplicaDropped,
@@ -109,7 +139,8 @@ pub enum Fact {
         /// The new ones.
         options: Options,
     },
-    /// An operator has seen that the migration failed: nobody has to be told any more.
+    /// An operator has seen that the migration failed, or what is open of one that is over: nobody has
+    /// to be told any more.
     Acknowledged,
 }
 
@@ -130,6 +161,8 @@ impl Fact {
                 | Self::Aborted { .. }
                 | Self::WindowClosed
                 | Self::Recovered { .. }
+                | Self::RepairRequested
+                | Self::CutBack { .. }
         )
     }
 
@@ -148,11 +181,15 @@ impl Fact {
             Self::Aborted { .. } => "aborted",
             Self::WindowClosed => "window_closed",
             Self::Recovered { .. } => "recovered",
+            Self::RepairRequested => "repair_requested",
+            Self::CutBack { .. } => "cut_back",
             Self::CutoverRequested => "cutover_requested",
             Self::LeaseTaken { .. } => "lease_taken",
             Self::TargetActivated { .. } => "target_activated",
             Self::ReadBack { .. } => "read_back",
             Self::Verified { .. } => "verified",
+            Self::Violated { .. } => "violated",
+            Self::RepairRefused { .. } => "repair_refused",
             Self::ReplicaDropped => "replica_dropped",
             Self::Purged { .. } => "purged",
             Self::Tuned { .. } => "tuned",

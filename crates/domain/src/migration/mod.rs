@@ -9,6 +9,9 @@
 //!  failed ◀──────┴─────────────┘        abort, from all but cutover_paused ──▶ rolled_back
 //! ```
 //!
+//! A repair leads back: from `bulk_copy`, `dual_write` and `failed` to `pending`, with a shorter copy and
+//! an epoch of its own; see [`Violations`].
+//!
 //! Three words, three things: a cutover *rolls back*, a migration is *aborted*, a tenant *returns*.
 
 mod decide;
@@ -17,6 +20,7 @@ mod options;
 mod state;
 mod timeline;
 mod transition;
+mod violations;
 
 pub use decide::{Command, Observation, decide, window_is_over};
 pub use fact::{Fact, RollBackReason};
@@ -24,3 +28,4 @@ pub use options::{CutoverPolicy, InvalidOption, MirrorAck, Options};
 pub use state::{Cleanup, Migration, OldSource, Phase, State, Working};
 pub use timeline::{Stay, timeline};
 pub use transition::{Refusal, apply, fold, recovered, transition};
+pub use violations::{OpenViolation, Repair, Violations};

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::event::Timestamp;
 use crate::ids::{Epoch, MigrationId, StoreId, TenantId};
-use crate::migration::Options;
+use crate::migration::{Options, Violations};
 
 /// The eight states that operators see, with their metric values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -86,7 +86,8 @@ pub enum Working {
 /// A migration's state, the fold of its log. Each variant says who leaves it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum State {
-    /// Set by `start`; left by the driver once the target is the migration's replica.
+    /// Set by `start`, or by a repair, whose first part is done here; left by the driver once the
+    /// target is the migration's replica.
     Pending,
     /// Work goes on; left by the driver, or by an operator's pause or abort.
     Working(Working),
@@ -101,7 +102,7 @@ pub enum State {
         /// What became of the old source.
         old_source: OldSource,
     },
-    /// Set by the driver; left by an operator's abort.
+    /// Set by the driver; left by an operator's abort, or by a repair of what is open.
     Failed {
         /// An operator has seen it. Changes nothing but who is still told.
         acknowledged: bool,
@@ -189,4 +190,6 @@ pub struct Migration {
     pub completed_at: Option<Timestamp>,
     /// Why it failed, or why its last cutover was rolled back.
     pub error: Option<Box<str>>,
+    /// What verifications found. While one is open there is no cutover.
+    pub violations: Violations,
 }

@@ -1,11 +1,13 @@
 //! Which fact may follow in which state, and what it does to the route.
 
 use crate::event::Timestamp;
-use crate::ids::{Epoch, StoreId};
+use crate::ids::{Epoch, MigrationId, StoreId};
 use crate::migration::{
-    Cleanup, Fact, Migration, OldSource, Phase, RollBackReason, State, Working,
+    Cleanup, Fact, Migration, OldSource, OpenViolation, Phase, Repair, RollBackReason, State,
+    Violations, Working,
 };
 use crate::route::Route;
+use crate::verification::{Coverage, Side};
 
 /// Why a fact was not recorded. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,6 +35,25 @@ pub enum Refusal {
     /// The tenant was never written to.
     #[error("the tenant's creation is not complete")]
     NotCreated,
+    /// What was found to be wrong is open: there is no cutover before it is repaired or refuted.
+    #[error("there is no cutover while a violation is open: {}", .open.advice(*.migration))]
+    Violated {
+        /// The migration that it is open for.
+        migration: MigrationId,
+        /// What is open.
+        open: Box<OpenViolation>,
+    },
+    /// No violation is open.
+    #[error("there is nothing to repair: no violation is open")]
+    NothingToRepair,
+    /// The damage is where nothing can be copied to.
+    #[error("a repair copies from the authority, and the damage is there: {}", .open.advice(*.migration))]
+    NotRepairable {
+        /// The migration that it is open for.
+        migration: MigrationId,
+        /// What is open.
+        open: Box<OpenViolation>,
+    },
 }
 
 fn hint(phase: Phase, fact: &str) -> &'static str {
@@ -40,7 +61,14 @@ fn hint(phase: Phase, fact: &str) -> &'static str {
         (Phase::CutoverPaused, _) => "; its cutover finishes or rolls back within its deadline",
         (Phase::DualWrite, "cutover_requested") => "; a cutover was already asked for",
         (Phase::Failed, "acknowledged") => "; that was acknowledged already",
-        (_, "acknowledged") => "; only a failed one is acknowledged",
+        (_, "acknowledged") => {
+            "; only a failed one is acknowledged, or what is open of one that is over"
+        }
+        (Phase::Pending, "repair_requested") => "; its copy is being cut back, or has just been",
+        (Phase::Paused, "repair_requested") => "; resume it first",
+        (Phase::Migrated, "repair_requested") => {
+            "; a repair is of a copy that is still to be switched to"
+        }
         _ => "",
     }
 }
@@ -99,6 +127,16 @@ pub fn transition(state: State, fact: &Fact) -> Result<State, Refusal> {
         (state, Fact::Recovered { .. }) if state.phase().is_terminal() => state,
         (_, Fact::Recovered { .. }) => Failed { acknowledged: false },
 
+        // What is open is kept beside the state, see `Violations`; there is no cutover with it, so none
+        // is asked for any more.
+        (State::Working(DualWrite { .. }), Fact::Violated { .. }) => mirroring(false),
+        (Paused(DualWrite { .. }), Fact::Violated { .. }) => {
+            Paused(DualWrite { cutover_requested: false })
+        }
+        (state, Fact::Violated { .. }) => state,
+        (State::Working(_) | Failed { .. }, Fact::RepairRequested)
+        | (Pending, Fact::CutBack { .. } | Fact::RepairRefused { .. }) => Pending,
+
         // Noted in any state; they change nothing that is decided on.
         (state, Fact::LeaseTaken { .. } | Fact::Verified { .. } | Fact::ReadBack { .. }) => state,
         (state, Fact::Tuned { .. }) if !state.phase().is_terminal() => state,
@@ -129,10 +167,21 @@ pub fn apply(
         let phase = migration.state.phase();
         return Err(Refusal::NotInThisState { fact: fact.name(), phase });
     }
-    migration.state = transition(migration.state, fact)?;
+    if *fact == Fact::Acknowledged && migration.state.phase().is_terminal() {
+        // Nothing is decided on it any more; health tells of it until somebody has seen it.
+        if migration.violations.open.take().is_some() {
+            return Ok((route, migration));
+        }
+    }
+    let state = transition(migration.state, fact)?;
+    migration.permits(fact)?;
+    migration.state = state;
+    migration.violations.follow(fact);
 
     match fact {
-        Fact::CopyStarted => migration.started_at = Some(at),
+        Fact::CopyStarted => {
+            migration.started_at.get_or_insert(at);
+        }
         Fact::CutoverStarted { deadline_ms } => {
             route.prev_epoch = route.epoch;
             route.epoch = route.next_epoch();
@@ -168,6 +217,11 @@ pub fn apply(
             migration.completed_at = Some(at);
         }
         Fact::Aborted { .. } => migration.completed_at = Some(at),
+        Fact::RepairRequested => (migration.completed_at, migration.error) = (None, None),
+        Fact::CutBack { .. } => {
+            route.m = route.next_epoch();
+            migration.m = route.m;
+        }
         Fact::WindowClosed => route.window = false,
         Fact::Recovered { store, n, base } => {
             route = recovered(route, store, *n, *base);
@@ -187,6 +241,70 @@ pub fn apply(
         route.migration = Some((migration.id, migration.state.phase()));
     }
     Ok((route, migration))
+}
+
+impl Migration {
+    /// Whether what is open permits the fact.
+    fn permits(&self, fact: &Fact) -> Result<(), Refusal> {
+        let open = self.violations.open.as_ref();
+        let refused = |open: &OpenViolation| (self.id, Box::new(open.clone()));
+        let impossible =
+            || Refusal::NotInThisState { fact: fact.name(), phase: self.state.phase() };
+        let cutting = open.is_some_and(|open| open.repair == Repair::Requested);
+        match (fact, open) {
+            (
+                Fact::CutoverRequested | Fact::CutoverStarted { .. } | Fact::Switched { .. },
+                Some(open),
+            ) => {
+                let (migration, open) = refused(open);
+                Err(Refusal::Violated { migration, open })
+            }
+            (Fact::RepairRequested, None) => Err(Refusal::NothingToRepair),
+            (Fact::RepairRequested, Some(open)) if open.finding.side == Side::Authority => {
+                let (migration, open) = refused(open);
+                Err(Refusal::NotRepairable { migration, open })
+            }
+            // A copy that is being cut back is nobody's replica.
+            (Fact::CopyStarted, _) if cutting => Err(impossible()),
+            (Fact::CutBack { .. } | Fact::RepairRefused { .. }, _) if !cutting => Err(impossible()),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Violations {
+    /// What is open after `fact`.
+    fn follow(&mut self, fact: &Fact) {
+        match (fact, &mut self.open) {
+            (Fact::Violated { finding }, _) => self.record(finding),
+            (Fact::RepairRequested, Some(open)) => open.repair = Repair::Requested,
+            (Fact::RepairRefused { why }, Some(open)) => {
+                open.repair = Repair::NotRequested;
+                open.finding.side = Side::Authority;
+                open.finding.first = why.clone();
+            }
+            (Fact::CutBack { .. }, Some(open)) => {
+                open.repair = Repair::CutBack;
+                self.repairs += 1;
+            }
+            (&Fact::Verified { level, after, seq, whole, violations: 0, refutes }, Some(open)) => {
+                let looked = Coverage { level, after, upto: seq, whole };
+                if refutes == Some(open.number)
+                    && open.repair != Repair::Requested
+                    && looked.includes(open.finding.coverage)
+                {
+                    self.open = None;
+                }
+            }
+            // The copy is thrown away.
+            (Fact::Aborted { .. } | Fact::Purged { .. }, Some(open))
+                if open.finding.side != Side::Authority =>
+            {
+                self.open = None;
+            }
+            _ => {}
+        }
+    }
 }
 
 /// More epochs than any tenant is handed out in the time that a restored backup loses: each
@@ -238,6 +356,7 @@ fn start(mut route: Route, fact: &Fact, at: Timestamp) -> Result<(Route, Migrati
         started_at: None,
         completed_at: None,
         error: None,
+        violations: Violations::default(),
     };
     Ok((route, migration))
 }

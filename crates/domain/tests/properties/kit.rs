@@ -9,7 +9,7 @@ use rehome_domain::ledger::{Activation, Head, Ledger, Role};
 use rehome_domain::migration::{Fact, Migration, Options, Refusal, RollBackReason, apply};
 use rehome_domain::route::Route;
 use rehome_domain::stream::{ExpectedVersion, StreamName};
-use rehome_domain::verification::Level;
+use rehome_domain::verification::{Coverage, Finding, Level, Side};
 
 pub(crate) const SOURCE: &str = "source";
 pub(crate) const TARGET: &str = "target";
@@ -141,6 +141,21 @@ impl Rows {
     }
 }
 
+/// That a verification of the whole found something at seq 7.
+pub(crate) fn violated(side: Side) -> Fact {
+    Fact::Violated { finding: finding(Level::Hash, 0, 9, side) }
+}
+
+pub(crate) fn finding(level: Level, after: u64, upto: u64, side: Side) -> Finding {
+    let coverage = Coverage { level, after, upto, whole: true };
+    Finding { coverage, violations: 1, seq: Some(7), side, first: "missing at seq 7".into() }
+}
+
+/// A verification of the whole range that found nothing.
+pub(crate) const fn verified(level: Level, after: u64, seq: u64, refutes: Option<u32>) -> Fact {
+    Fact::Verified { level, after, seq, whole: true, violations: 0, refutes }
+}
+
 /// One fact of each kind.
 pub(crate) fn one_of_each() -> Vec<Fact> {
     vec![
@@ -164,7 +179,13 @@ pub(crate) fn one_of_each() -> Vec<Fact> {
         Fact::LeaseTaken { holder: "driver".into() },
         Fact::TargetActivated { epoch: Epoch(4) },
         Fact::ReadBack { seq: 9 },
-        Fact::Verified { level: Level::Hash, seq: 9, violations: 0 },
+        verified(Level::Hash, 0, 9, None),
+        verified(Level::Full, 0, 20, Some(1)),
+        violated(Side::Copy),
+        violated(Side::Authority),
+        Fact::RepairRequested,
+        Fact::RepairRefused { why: "the source has no row at seq 7".into() },
+        Fact::CutBack { to: Head { seq: 6, digest: Digest::EMPTY }, events: 4 },
         Fact::ReplicaDropped,
         Fact::Purged { events: 3 },
         Fact::Tuned { was: None, options: with_window() },

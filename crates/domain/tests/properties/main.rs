@@ -17,3 +17,4 @@ mod migration;
 mod mistakes;
 mod names;
 mod schedules;
+mod violations;

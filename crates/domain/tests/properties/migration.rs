@@ -44,15 +44,21 @@ fn states() -> Vec<State> {
     states
 }
 
-/// The protocol's table, word for word. `paused` leads back to where it was paused from, which
+/// The protocol's table, word for word; to `pending` leads a repair. `paused` leads back to where it was paused from, which
 /// is asserted on its own.
 const PHASES: [(Phase, &[Phase]); 8] = [
     (Phase::Pending, &[Phase::BulkCopy, Phase::Failed, Phase::RolledBack]),
-    (Phase::BulkCopy, &[Phase::DualWrite, Phase::Paused, Phase::Failed, Phase::RolledBack]),
-    (Phase::DualWrite, &[Phase::CutoverPaused, Phase::Paused, Phase::Failed, Phase::RolledBack]),
+    (
+        Phase::BulkCopy,
+        &[Phase::DualWrite, Phase::Paused, Phase::Failed, Phase::RolledBack, Phase::Pending],
+    ),
+    (
+        Phase::DualWrite,
+        &[Phase::CutoverPaused, Phase::Paused, Phase::Failed, Phase::RolledBack, Phase::Pending],
+    ),
     (Phase::Paused, &[Phase::BulkCopy, Phase::DualWrite, Phase::Failed, Phase::RolledBack]),
     (Phase::CutoverPaused, &[Phase::Migrated, Phase::DualWrite]),
-    (Phase::Failed, &[Phase::RolledBack]),
+    (Phase::Failed, &[Phase::RolledBack, Phase::Pending]),
     (Phase::Migrated, &[]),
     (Phase::RolledBack, &[]),
 ];
@@ -339,6 +345,32 @@ proptest! {
                 State::Migrated { old_source: OldSource::Window { .. }, .. }
             );
             prop_assert_eq!(after.window, open, "{}", fact.name());
+
+            // With what is open there is no cutover, and it is closed by the few facts that may.
+            let (was, is) = (&rows.migration.violations, &next.migration.violations);
+            if was.open.is_some() {
+                let cuts_over = matches!(
+                    fact,
+                    Fact::CutoverRequested | Fact::CutoverStarted { .. } | Fact::Switched { .. }
+                );
+                prop_assert!(!cuts_over, "{} with {:?}", fact.name(), was.open);
+            }
+            if was.open.is_some() && is.open.is_none() {
+                let closes = matches!(
+                    fact,
+                    Fact::Verified { violations: 0, .. }
+                        | Fact::Aborted { .. }
+                        | Fact::Purged { .. }
+                        | Fact::Acknowledged
+                        | Fact::Started { .. }
+                );
+                prop_assert!(closes, "{}", fact.name());
+            }
+            // Who slept through a repair has another epoch than what is copied after it.
+            if is.repairs > was.repairs {
+                prop_assert!(next.migration.m > rows.migration.m);
+            }
+            prop_assert!(next.migration.state.phase().is_terminal() || after.m == next.migration.m);
 
             // The rows are the fold of the log.
             let facts = log.iter().map(|fact| (NOW, fact));

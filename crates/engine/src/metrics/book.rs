@@ -108,7 +108,13 @@ pub(super) struct Entry {
     verification: [Option<Histogram>; LEVELS.len()],
     violations: [u64; VIOLATION_TYPES.len()],
     pub(super) checked: u64,
+    /// By the row, as it was last seen.
     pub(super) open_violations: u64,
+}
+
+/// What the migration's row says is open, whichever process found it.
+fn open_violations(migration: &Migration) -> u64 {
+    migration.violations.open.as_ref().map_or(0, |open| open.finding.violations)
 }
 
 impl Entry {
@@ -138,7 +144,7 @@ impl Entry {
             verification: [const { None }; 3],
             violations: [0; 6],
             checked: 0,
-            open_violations: 0,
+            open_violations: open_violations(migration),
         }
     }
 
@@ -180,6 +186,11 @@ impl Entry {
         self.attempts[attempt as usize]
     }
 
+    /// A verification here, or a finding anywhere: there is something to tell of what is open.
+    pub(super) fn was_verified(&self) -> bool {
+        self.checked > 0 || self.migration.violations.found > 0
+    }
+
     pub(super) fn violations(&self, kind: ViolationType) -> u64 {
         self.violations[kind as usize]
     }
@@ -201,6 +212,7 @@ impl Entry {
     fn update(&mut self, migration: &Migration, now: Timestamp) {
         let (before, phase) = (self.phase(), migration.state.phase());
         self.migration = migration.clone();
+        self.open_violations = open_violations(migration);
         if !self.keeps_window() {
             self.window_lag = None;
         }
@@ -338,6 +350,7 @@ impl Book {
                 let entry = self.entry(migration, now);
                 entry.stays = timeline(log.iter().map(|entry| (entry.at, &entry.fact)));
                 entry.migration = (*migration).clone();
+                entry.open_violations = open_violations(migration);
                 entry.told = Told::Here;
                 entry.is_sighted = false;
                 entry.last_progress = now;
@@ -364,6 +377,7 @@ impl Book {
             Signal::Elsewhere { migration } => {
                 if let Some(entry) = self.entries.get_mut(&migration.id) {
                     entry.told = Told::Elsewhere;
+                    entry.open_violations = open_violations(migration);
                 }
             }
             Signal::Left { migration, lost_to } => {
@@ -423,15 +437,12 @@ impl Book {
                     .get_or_insert_with(|| Histogram::new(VERIFICATION_BUCKETS))
                     .observe(*took);
                 entry.checked += report.events_checked;
-                entry.open_violations = report.violations_total;
                 for (kind, times) in &report.violations_by_type {
                     entry.violated(*kind, *times);
                 }
             }
             Signal::Violated { migration, violation } => {
-                let entry = self.entry(migration, now);
-                entry.violated(violation.kind, 1);
-                entry.open_violations = entry.open_violations.max(1);
+                self.entry(migration, now).violated(violation.kind, 1);
             }
         }
     }

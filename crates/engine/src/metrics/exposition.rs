@@ -247,8 +247,9 @@ impl Scene {
             })
         });
         out.write(f::VIOLATIONS, violations)?;
-        let looked = || self.counted(|e| e.checked > 0 || e.open_violations > 0);
-        out.write(f::CHECKED, looked().map(|(n, e)| ([&*n.id], e.checked as f64)))?;
+        let checked = self.counted(|e| e.checked > 0);
+        let looked = || self.counted(Entry::was_verified);
+        out.write(f::CHECKED, checked.map(|(n, e)| ([&*n.id], e.checked as f64)))?;
         out.write(f::OPEN_VIOLATIONS, looked().map(|(n, e)| ([&*n.id], e.open_violations as f64)))
     }
 

@@ -298,7 +298,7 @@ pub(super) const OPEN_VIOLATIONS: Family = Family::new(
     Gauge,
     MIGRATION,
     WhereItHappened,
-    "Violations that the last look at the target found",
+    "Violations that are open: found, and neither refuted nor repaired",
 );
 // Appends and routes.
 pub(super) const APPENDS: Family = Family::new(

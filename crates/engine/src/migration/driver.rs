@@ -126,6 +126,7 @@ impl Driver {
         }
         match command {
             Command::Prepare => context.prepare().await?,
+            Command::Repair => context.repair().await?,
             Command::Copy => context.copy(enough).await?,
             Command::Follow => self.follow(&context).await?,
             Command::CutOver => self.cut_over(&context).await?,
@@ -173,9 +174,11 @@ impl Driver {
             None => self.dual_write = Some(DualWrite::start(context).await?),
             Some(work) => {
                 work.retune(context.migration.options);
+                let fits = work.fits(&context.migration);
                 let (mirror, _) = self.dual_write.as_mut().expect("just seen").status().await?;
-                if mirror.ended.is_some() {
-                    // The ledger moved on; if the replica is still ours, start over.
+                if mirror.ended.is_some() || !fits {
+                    // The ledger moved on, or there is something else to be verified; if the replica
+                    // is still ours, start over.
                     self.stop_dual_write().await;
                 }
             }

@@ -7,7 +7,9 @@ mod operations;
 mod plan;
 mod steps;
 mod supervisor;
+mod verification;
 
 pub use operations::{OperationError, Operations};
 pub use plan::{Finding, Plan, PlanRequest};
 pub use supervisor::{Supervised, Supervisor};
+pub use verification::Verification;

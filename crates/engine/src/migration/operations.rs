@@ -31,6 +31,9 @@ pub enum OperationError {
     /// The migration is not one whose tenant can return.
     #[error("{0}")]
     NoReturn(&'static str),
+    /// The two stores cannot be compared, or were changed meanwhile.
+    #[error("{0}")]
+    NotVerifiable(String),
     /// The store still matters to the tenant.
     #[error("{0}")]
     NotPurgeable(String),
@@ -69,7 +72,7 @@ impl From<StepError> for OperationError {
             StepError::Store(error) => Self::Store(error),
             StepError::Control(error) => Self::Control(error),
             StepError::UnknownStore(error) => Self::UnknownStore(error),
-            StepError::Violated(why) => Self::Violated(why),
+            StepError::Violated(why) | StepError::Found(why) => Self::Violated(why),
         }
     }
 }
@@ -201,6 +204,14 @@ impl Operations {
         let aborted = self.fact(id, Fact::Aborted { purge }).await?;
         crate::failpoint::hit("abort.recorded");
         Ok(aborted)
+    }
+
+    /// Asks for the repair of what is open: the copy is cut back to before the damage, copied again and
+    /// verified. Refused where the damage is in the source itself.
+    pub async fn request_repair(&self, id: MigrationId) -> Result<Migration, OperationError> {
+        let requested = self.fact(id, Fact::RepairRequested).await?;
+        crate::failpoint::hit("repair.requested");
+        Ok(requested)
     }
 
     /// Says that an operator has seen the migration's failure. A repeat is no change.
@@ -354,7 +365,15 @@ impl Operations {
         }
     }
 
-    async fn note(&self, migration: &Migration, fact: Fact) -> Result<Recorded, ControlError> {
+    pub(super) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    pub(super) async fn note(
+        &self,
+        migration: &Migration,
+        fact: Fact,
+    ) -> Result<Recorded, ControlError> {
         if self.only_at.is_some() {
             let tenant = migration.tenant;
             let route = self.engine.control.route(tenant).await?;

@@ -7,8 +7,8 @@
 //!                                                              target_activated ◀─┘
 //! ```
 //!
-//! A pause does not end a span; it is an event in it. `failed`, `aborted` and `recovered` end whatever
-//! is open. Since everything comes from the log, whoever makes a span makes the same one; that it is
+//! A pause does not end a span; it is an event in it. `failed`, `aborted`, `recovered` and
+//! `repair_requested` end whatever is open; after a repair there is another bulk copy. Since everything comes from the log, whoever makes a span makes the same one; that it is
 //! made is up to the process that recorded the fact which ended it.
 
 use rehome_domain::event::Timestamp;
@@ -60,6 +60,7 @@ pub(super) const fn ends_a_phase(fact: &Fact) -> bool {
             | Fact::Failed { .. }
             | Fact::Aborted { .. }
             | Fact::Recovered { .. }
+            | Fact::RepairRequested
     )
 }
 
@@ -114,27 +115,33 @@ struct Open {
 pub(super) fn phases(migration: &Migration, log: &[LogEntry]) -> Vec<PhaseSpan> {
     let mut phases = Vec::new();
     let mut open: Option<Open> = None;
-    let mut attempts = 0;
+    let (mut attempts, mut repairs) = (0, 0);
     for entry in log {
         let begin = |name, phase, number| {
             Some(Open { name, phase, number, from: entry.at, events: Vec::new() })
         };
         let (next, error) = match &entry.fact {
             Fact::Started { .. } => (begin(name::START, Phase::Pending, 0), None),
-            Fact::CopyStarted => (begin(name::BULK_COPY, Phase::BulkCopy, 0), None),
-            Fact::CopyCompleted { .. } => (begin(name::DUAL_WRITE, Phase::DualWrite, 0), None),
+            Fact::CopyStarted => (begin(name::BULK_COPY, Phase::BulkCopy, repaired(repairs)), None),
+            Fact::CopyCompleted { .. } => {
+                let number = attempts | repaired(repairs);
+                (begin(name::DUAL_WRITE, Phase::DualWrite, number), None)
+            }
             Fact::CutoverStarted { .. } => {
                 attempts += 1;
                 (begin(name::CUTOVER, Phase::CutoverPaused, attempts), None)
             }
             Fact::CutoverRolledBack { reason } => {
                 let error = Some(reason.to_string().into_boxed_str());
-                (begin(name::DUAL_WRITE, Phase::DualWrite, attempts), error)
+                let number = attempts | repaired(repairs);
+                (begin(name::DUAL_WRITE, Phase::DualWrite, number), error)
             }
             Fact::Failed { error } => (None, Some(error.clone())),
             Fact::TargetActivated { .. } | Fact::Aborted { .. } => (None, None),
             Fact::Recovered { .. } => (None, Some("the control plane had lost time".into())),
-            _ => {
+            Fact::RepairRequested => (None, Some("a repair was requested".into())),
+            fact => {
+                repairs += u64::from(matches!(fact, Fact::CutBack { .. }));
                 if let Some(open) = &mut open {
                     open.events.push(event(entry));
                 }
@@ -187,14 +194,21 @@ fn event(entry: &LogEntry) -> SpanEvent {
     SpanEvent { name: entry.fact.name(), at: entry.at, attributes }
 }
 
+/// The part of a number that tells the stays of before a repair from those after it.
+const fn repaired(repairs: u64) -> u64 {
+    repairs << 32
+}
+
 /// The span of the bulk copy: the parent of its batches.
 pub(super) fn bulk_copy(migration: &Migration) -> [u8; 8] {
-    span_id(migration, name::BULK_COPY, 0)
+    span_id(migration, name::BULK_COPY, repaired(u64::from(migration.violations.repairs)))
 }
 
 /// The span of the stay in the dual write that this row is in.
 pub(super) fn dual_write(migration: &Migration) -> [u8; 8] {
-    span_id(migration, name::DUAL_WRITE, u64::from(migration.cutover_attempts))
+    let repairs = u64::from(migration.violations.repairs);
+    let number = u64::from(migration.cutover_attempts) | repaired(repairs);
+    span_id(migration, name::DUAL_WRITE, number)
 }
 
 /// The cutover that is under way, by a row from before its intent or from within it.

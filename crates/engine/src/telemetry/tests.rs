@@ -7,7 +7,9 @@ use rehome_domain::digest::Digest;
 use rehome_domain::event::Timestamp;
 use rehome_domain::ids::{Epoch, MigrationId, StoreId, TenantId};
 use rehome_domain::ledger::Head;
-use rehome_domain::migration::{Fact, Migration, Options, RollBackReason, State, Working};
+use rehome_domain::migration::{
+    Fact, Migration, Options, RollBackReason, State, Violations, Working,
+};
 use rehome_ports::LogEntry;
 use rehome_ports::memory::ManualClock;
 use tracing::field::{Field, Visit};
@@ -33,6 +35,7 @@ fn migration(state: State, cutover_attempts: u32) -> Migration {
         started_at: Some(at(1)),
         completed_at: None,
         error: None,
+        violations: Violations::default(),
     }
 }
 

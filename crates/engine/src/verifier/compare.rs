@@ -4,17 +4,17 @@
 //! changed row is one violation and not one for every row after it. `full` also compares field by
 //! field, and so can say what differs, and whether it is the content or the order.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use rehome_domain::digest::{self, Digest};
 use rehome_domain::event::Event;
 use rehome_domain::ids::TenantId;
 use rehome_domain::migration::Options;
-use rehome_domain::verification::{Level, Violation, ViolationType};
+use rehome_domain::verification::{Level, Side, Violation, ViolationType};
 use rehome_ports::{BatchLimit, Fault, FaultKind, LedgerStore, StoreError};
 
-use super::{Report, Request, VerifyError};
+use super::{Report, Request};
 use crate::throttle::Throttle;
 
 /// Events of one range: what is read at once, and the unit of a sample.
@@ -26,7 +26,7 @@ pub(super) async fn compare(
     tenant: TenantId,
     request: &Request,
     report: &mut Report,
-) -> Result<(), VerifyError> {
+) -> Result<(), StoreError> {
     let mut throttle = Throttle::default();
     throttle.retune(&Options { copy_rate_max: request.rate_max, ..Options::default() });
     let mut debt = 0.0;
@@ -53,13 +53,20 @@ async fn compare_range(
     after: u64,
     end: u64,
     report: &mut Report,
-) -> Result<usize, VerifyError> {
+) -> Result<usize, StoreError> {
     let ours = read(authority, tenant, after, end).await?;
     let theirs = read(copy, tenant, after, end).await?;
-    let different = compare_rows(after, end, &ours, &theirs, report);
-    for (which, store, rows) in [("authority", authority, &ours), ("copy", copy, &theirs)] {
-        let before = store.digest_at(tenant, after).await?;
-        check_chain(which, before, rows, &different, report);
+    let ours_broken = broken(authority.digest_at(tenant, after).await?, &ours);
+    let theirs_broken = broken(copy.digest_at(tenant, after).await?, &theirs);
+    // Where two rows differ, the one that the authority holds is right, unless it is broken in itself.
+    let side = |seq| if ours_broken.contains(&seq) { Side::Authority } else { Side::Copy };
+    let different = compare_rows(after, end, &ours, &theirs, side, report);
+    for (side, broken) in [(Side::Authority, ours_broken), (Side::Copy, theirs_broken)] {
+        // A position that was named already is not named again.
+        for seq in broken.into_iter().filter(|seq| !different.contains(seq)) {
+            let why = format!("{side}: the row does not give the digest that it was stored with");
+            report.add_at(ViolationType::Content, side, seq, why);
+        }
     }
     let checked = theirs.len();
     report.events_checked += checked as u64;
@@ -72,6 +79,7 @@ fn compare_rows(
     end: u64,
     ours: &[Event],
     theirs: &[Event],
+    side: impl Fn(u64) -> Side,
     report: &mut Report,
 ) -> HashSet<u64> {
     let (ours, theirs) = (by_seq(ours), by_seq(theirs));
@@ -80,10 +88,11 @@ fn compare_rows(
     for seq in after + 1..=end {
         let before = report.violations_total;
         match (ours.get(&seq), theirs.get(&seq)) {
-            (Some(a), Some(b)) => compare_event(a, b, &positions, report),
+            (Some(a), Some(b)) => compare_event(a, b, side(seq), &positions, report),
             (Some(_), None) => {
                 report.add_at(
                     ViolationType::Missing,
+                    Side::Copy,
                     seq,
                     "the copy has no row here that can be read",
                 );
@@ -91,6 +100,7 @@ fn compare_rows(
             (None, Some(_)) => {
                 report.add_at(
                     ViolationType::Unexpected,
+                    Side::Authority,
                     seq,
                     "the authority has no row here that can be read",
                 );
@@ -98,6 +108,7 @@ fn compare_rows(
             (None, None) => {
                 report.add_at(
                     ViolationType::Ledger,
+                    Side::Authority,
                     seq,
                     "neither store has a row here that can be read",
                 );
@@ -121,7 +132,7 @@ async fn read(
     tenant: TenantId,
     after: u64,
     end: u64,
-) -> Result<Vec<Event>, VerifyError> {
+) -> Result<Vec<Event>, StoreError> {
     let mut events: Vec<Event> = Vec::new();
     let mut at = after;
     while at < end {
@@ -132,7 +143,7 @@ async fn read(
                 at += 1;
                 continue;
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         };
         let Some(last) = page.last() else { break };
         at = last.seq;
@@ -141,40 +152,30 @@ async fn read(
     Ok(events)
 }
 
-/// Recomputes each row's digest; a position that was named already is not named again.
-fn check_chain(
-    which: &str,
-    before: Option<Digest>,
-    rows: &[Event],
-    named: &HashSet<u64>,
-    report: &mut Report,
-) {
+/// The positions of the rows that do not give the digest that they were stored with.
+fn broken(before: Option<Digest>, rows: &[Event]) -> BTreeSet<u64> {
     let mut previous = before;
+    let mut broken = BTreeSet::new();
     for event in rows {
-        match previous {
-            _ if named.contains(&event.seq) => {}
-            Some(digest) if digest::chain(&digest, event) != event.digest => report.add_at(
-                ViolationType::Content,
-                event.seq,
-                format!("{which}: the row does not give the digest that it was stored with"),
-            ),
-            Some(_) => {}
-            // The row before is in another range, and missing is named there.
-            None => {}
+        // Without the row before: that it is missing is named in another range.
+        if previous.is_some_and(|digest| digest::chain(&digest, event) != event.digest) {
+            broken.insert(event.seq);
         }
         previous = Some(event.digest);
     }
+    broken
 }
 
 fn compare_event(
     a: &Event,
     b: &Event,
+    side: Side,
     positions: &HashMap<rehome_domain::ids::EventId, u64>,
     report: &mut Report,
 ) {
     if report.level == Level::Hash {
         if a.digest != b.digest {
-            report.add_at(ViolationType::Content, b.seq, "the digests differ from here on");
+            report.add_at(ViolationType::Content, side, b.seq, "the digests differ from here on");
         }
         return;
     }
@@ -183,13 +184,15 @@ fn compare_event(
             Some(seq) => (ViolationType::Order, format!("event {} belongs at seq {seq}", b.id)),
             None => (ViolationType::Unexpected, format!("event {} where {} should be", b.id, a.id)),
         };
-        report.add(Violation { kind, seq: Some(b.seq), stream: Some(b.stream.clone()), detail });
+        let (seq, stream) = (Some(b.seq), Some(b.stream.clone()));
+        report.add(Violation { kind, side, seq, stream, detail });
         return;
     }
     if a.version != b.version {
         let detail = format!("version {} where {} should be", b.version, a.version);
         let stream = Some(b.stream.clone());
-        report.add(Violation { kind: ViolationType::Version, seq: Some(b.seq), stream, detail });
+        let (kind, seq) = (ViolationType::Version, Some(b.seq));
+        report.add(Violation { kind, side, seq, stream, detail });
     }
     for (field, same) in [
         ("stream", a.stream == b.stream),
@@ -204,6 +207,7 @@ fn compare_event(
             let detail = format!("{field} of event {} differs", b.id);
             report.add(Violation {
                 kind: ViolationType::Content,
+                side,
                 seq: Some(b.seq),
                 stream,
                 detail,

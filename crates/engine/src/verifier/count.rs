@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use rehome_domain::ids::TenantId;
 use rehome_domain::stream::StreamName;
-use rehome_domain::verification::{Violation, ViolationType};
+use rehome_domain::verification::{Side, Violation, ViolationType};
 use rehome_ports::{LedgerStore, StoreError, StreamVersion};
 
-use super::{Report, VerifyError};
+use super::Report;
 
 /// Streams read at once.
 const PAGE: usize = 1_000;
@@ -17,7 +17,7 @@ pub(super) async fn compare(
     copy: &Arc<dyn LedgerStore>,
     tenant: TenantId,
     report: &mut Report,
-) -> Result<(), VerifyError> {
+) -> Result<(), StoreError> {
     let mut left = Streams::new(authority, tenant, report.upto);
     let mut right = Streams::new(copy, tenant, report.upto);
     let (mut ours, mut theirs) = (left.next().await?, right.next().await?);
@@ -31,25 +31,38 @@ pub(super) async fn compare(
                 theirs = right.next().await?;
             }
             (Some(a), b) if b.as_ref().is_none_or(|b| a.stream < b.stream) => {
-                add(report, ViolationType::Missing, a, "the copy has no event of this stream");
+                add(
+                    report,
+                    ViolationType::Missing,
+                    Side::Unknown,
+                    a,
+                    "the copy has no event of this stream",
+                );
                 ours = left.next().await?;
             }
             (_, Some(b)) => {
-                add(report, ViolationType::Unexpected, b, "the authority has no event of it");
+                add(
+                    report,
+                    ViolationType::Unexpected,
+                    Side::Unknown,
+                    b,
+                    "the authority has no event of it",
+                );
                 theirs = right.next().await?;
             }
             (Some(_), None) => unreachable!("covered by the guard above"),
         }
     }
     report.events_checked = right.events;
-    for (which, counted) in [("authority", left.events), ("copy", right.events)] {
+    for (side, counted) in [(Side::Authority, left.events), (Side::Copy, right.events)] {
         if counted != report.upto {
             report.add(Violation {
                 kind: ViolationType::Ledger,
+                side,
                 seq: None,
                 stream: None,
                 detail: format!(
-                    "the {which} has {counted} event rows where its ledger says {}",
+                    "the {side} has {counted} event rows where its ledger says {}",
                     report.upto
                 ),
             });
@@ -59,33 +72,34 @@ pub(super) async fn compare(
 }
 
 fn compare_stream(a: &StreamVersion, b: &StreamVersion, report: &mut Report) {
-    for (which, side) in [("authority", a), ("copy", b)] {
-        if side.events != side.last {
+    for (side, has) in [(Side::Authority, a), (Side::Copy, b)] {
+        if has.events != has.last {
             let detail =
-                format!("{which}: {} event rows, the last of version {}", side.events, side.last);
-            add(report, ViolationType::Version, side, &detail);
+                format!("{side}: {} event rows, the last of version {}", has.events, has.last);
+            add(report, ViolationType::Version, side, has, &detail);
         }
         // It may be more by what was appended meanwhile, never less.
-        if side.version < side.last {
+        if has.version < has.last {
             let detail = format!(
-                "{which}: appends are checked against version {}, the last event has {}",
-                side.version, side.last
+                "{side}: appends are checked against version {}, the last event has {}",
+                has.version, has.last
             );
-            add(report, ViolationType::Version, side, &detail);
+            add(report, ViolationType::Version, side, has, &detail);
         }
     }
     if a.events < b.events {
         let detail = format!("{} events in the copy, {} in the authority", b.events, a.events);
-        add(report, ViolationType::Unexpected, b, &detail);
+        add(report, ViolationType::Unexpected, Side::Unknown, b, &detail);
     } else if a.events > b.events {
         let detail = format!("{} events in the copy, {} in the authority", b.events, a.events);
-        add(report, ViolationType::Missing, a, &detail);
+        add(report, ViolationType::Missing, Side::Unknown, a, &detail);
     }
 }
 
-fn add(report: &mut Report, kind: ViolationType, stream: &StreamVersion, detail: &str) {
+fn add(report: &mut Report, kind: ViolationType, side: Side, stream: &StreamVersion, detail: &str) {
     report.add(Violation {
         kind,
+        side,
         seq: None,
         stream: Some(stream.stream.clone()),
         detail: detail.to_owned(),

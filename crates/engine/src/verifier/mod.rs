@@ -9,13 +9,9 @@ mod count;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rehome_domain::ids::{MigrationId, TenantId};
-use rehome_domain::migration::{Phase, State};
-use rehome_domain::verification::{Level, Violation, ViolationType};
-use rehome_ports::{ControlError, LedgerStore, StoreError};
-use tokio::time::Instant;
-
-use crate::{Engine, Signal, UnknownStore};
+use rehome_domain::ids::TenantId;
+use rehome_domain::verification::{Coverage, Finding, Level, Side, Violation, ViolationType};
+use rehome_ports::{LedgerStore, StoreError};
 
 /// Most violations that a report lists; all are counted.
 pub const VIOLATIONS_LISTED: usize = 100;
@@ -78,43 +74,32 @@ impl Report {
         }
     }
 
-    fn add_at(&mut self, kind: ViolationType, seq: u64, detail: impl Into<String>) {
-        self.add(Violation { kind, seq: Some(seq), stream: None, detail: detail.into() });
+    fn add_at(&mut self, kind: ViolationType, side: Side, seq: u64, detail: impl Into<String>) {
+        self.add(Violation { kind, side, seq: Some(seq), stream: None, detail: detail.into() });
     }
-}
 
-/// Why a verification did not come to its end.
-#[derive(Debug, thiserror::Error)]
-pub enum VerifyError {
-    /// A store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The control plane failed, or the migration is not known.
-    #[error(transparent)]
-    Control(#[from] ControlError),
-    /// A store is not configured.
-    #[error(transparent)]
-    UnknownStore(#[from] UnknownStore),
-}
+    /// What was looked at, when it was asked for as `request`.
+    pub(crate) fn coverage(&self, request: &Request) -> Coverage {
+        let counted = self.level == Level::Count;
+        Coverage {
+            level: self.level,
+            after: if counted { 0 } else { request.after_seq },
+            upto: self.upto,
+            whole: counted || request.sample >= 1.0,
+        }
+    }
 
-/// Verifies the two stores of a migration against each other: before the switch the target must be
-/// a prefix of the source, after it the source a prefix of the target.
-pub async fn verify(
-    engine: &Engine,
-    id: MigrationId,
-    request: &Request,
-) -> Result<Report, VerifyError> {
-    let migration = engine.control.migration(id).await?;
-    let source = engine.stores.get(&migration.source)?;
-    let target = engine.stores.get(&migration.target)?;
-    let switched = migration.state.phase() == Phase::Migrated;
-    debug_assert_eq!(switched, matches!(migration.state, State::Migrated { .. }));
-    let (authority, copy) = if switched { (target, source) } else { (source, target) };
-    let began = Instant::now();
-    let report = compare(authority, copy, migration.tenant, request).await?;
-    let (migration, took) = (&migration, began.elapsed());
-    engine.tell(&Signal::Verified { migration, report: &report, took });
-    Ok(report)
+    /// What is to be kept of it, if anything is wrong.
+    pub(crate) fn finding(&self, coverage: Coverage) -> Option<Finding> {
+        let first = self.violations.first()?;
+        let sides = self.violations.iter().map(|violation| violation.side);
+        Some(Finding {
+            violations: self.violations_total,
+            seq: self.violations.iter().filter_map(|violation| violation.seq).min(),
+            side: sides.max().unwrap_or(Side::Unknown),
+            ..Finding::of(first, coverage)
+        })
+    }
 }
 
 /// Verifies that the tenant's history in `copy` is a prefix of the one in `authority`.
@@ -123,7 +108,7 @@ pub async fn compare(
     copy: &Arc<dyn LedgerStore>,
     tenant: TenantId,
     request: &Request,
-) -> Result<Report, VerifyError> {
+) -> Result<Report, StoreError> {
     // The copy's ledger first: the authority is then at least as far.
     let copied = copy.ledger(tenant).await?.head;
     let whole = authority.ledger(tenant).await?.head;
@@ -132,14 +117,21 @@ pub async fn compare(
     if copied.seq > whole.seq {
         report.add_at(
             ViolationType::Unexpected,
+            Side::Unknown,
             whole.seq + 1,
             format!("the copy has {} events, the authority {}", copied.seq, whole.seq),
         );
     }
     match authority.digest_at(tenant, upto).await? {
         Some(digest) if upto < copied.seq || digest == copied.digest => {}
-        Some(_) => report.add_at(ViolationType::Ledger, upto, "the ledgers' digests differ here"),
-        None => report.add_at(ViolationType::Missing, upto, "the authority has no row here"),
+        Some(_) => {
+            let why = "the ledgers' digests differ here";
+            report.add_at(ViolationType::Ledger, Side::Unknown, upto, why);
+        }
+        None => {
+            let why = "the authority has no row here";
+            report.add_at(ViolationType::Missing, Side::Authority, upto, why);
+        }
     }
     match request.level {
         Level::Count => count::compare(authority, copy, tenant, &mut report).await?,

@@ -119,6 +119,14 @@ macro_rules! ledger_store_contract {
                 a_purge_needs_a_fence,
                 readers_during_a_purge_see_honest_prefixes,
             ],
+            cuts: [
+                a_history_is_cut_back_in_chunks_to_a_head_that_it_holds,
+                a_cut_back_is_repeated,
+                a_cut_back_to_nothing_leaves_a_fenced_history,
+                a_cut_back_to_what_is_not_there_is_refused,
+                a_cut_back_needs_a_fence_at_its_epoch,
+                what_was_cut_back_is_adopted_and_copied_again,
+            ],
             rules: [
                 every_operation_answers_by_the_rules_in_every_ledger,
                 every_operation_repeats_by_the_rules,

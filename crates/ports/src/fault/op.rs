@@ -19,6 +19,8 @@ pub enum StoreOp {
     Drop,
     /// `purge`
     Purge,
+    /// `cut_back`
+    CutBack,
     /// `read_feed`
     ReadFeed,
     /// `read_stream`

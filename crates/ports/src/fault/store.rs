@@ -94,6 +94,16 @@ impl LedgerStore for FaultyStore {
         self.run(StoreOp::Purge, self.inner.purge(tenant, k, chunk)).await
     }
 
+    async fn cut_back(
+        &self,
+        tenant: TenantId,
+        k: Epoch,
+        to: Head,
+        chunk: u32,
+    ) -> Result<Ledger, StoreError> {
+        self.run(StoreOp::CutBack, self.inner.cut_back(tenant, k, to, chunk)).await
+    }
+
     async fn read_feed(
         &self,
         tenant: TenantId,

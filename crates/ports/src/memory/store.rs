@@ -124,6 +124,20 @@ impl Tenant {
         tenant
     }
 
+    /// With the versions that the events have.
+    fn rebuilt(rows: TenantRows) -> Self {
+        let mut tenant = Self::index(rows);
+        tenant.rows.versions = tenant
+            .by_stream
+            .iter()
+            .map(|(stream, indexes)| {
+                let versions = indexes.iter().map(|at| tenant.rows.events[*at].version);
+                (stream.clone(), versions.max().unwrap_or(0))
+            })
+            .collect();
+        tenant
+    }
+
     fn push(&mut self, event: Event) {
         let index = self.rows.events.len();
         self.by_id.insert(event.id, index);
@@ -182,6 +196,28 @@ impl Tenant {
             self.pop();
         }
         self.rows.ledger = self.rows.ledger.purged_to(self.last());
+    }
+
+    fn cut_back(&mut self, to: Head, chunk: u32) {
+        let over = self.rows.events.partition_point(|event| event.seq <= to.seq);
+        let left = self.rows.events.len().saturating_sub(chunk as usize).max(over);
+        while self.rows.events.len() > left {
+            self.pop();
+        }
+        let head = if left == over { to } else { self.last() };
+        self.rows.ledger = self.rows.ledger.cut_to(head);
+        if head == to {
+            // A test may have tampered with the versions, or with what they were of.
+            let (ledger, events) = (self.rows.ledger, std::mem::take(&mut self.rows.events));
+            let rows = TenantRows { ledger, events, versions: BTreeMap::new() };
+            *self = Self::rebuilt(rows);
+        }
+    }
+
+    /// The digest kept with event `seq`.
+    fn digest_at(&self, seq: u64) -> Option<Digest> {
+        let at = self.rows.events.binary_search_by_key(&seq, |event| event.seq).ok()?;
+        Some(self.rows.events[at].digest)
     }
 }
 
@@ -260,6 +296,20 @@ impl LedgerStore for MemoryStore {
         })
     }
 
+    async fn cut_back(
+        &self,
+        tenant: TenantId,
+        k: Epoch,
+        to: Head,
+        chunk: u32,
+    ) -> Result<Ledger, StoreError> {
+        self.write(tenant, |tenant| {
+            tenant.rows.ledger.check_cut_back(k, to, tenant.digest_at(to.seq))?;
+            tenant.cut_back(to, chunk);
+            Ok(tenant.rows.ledger)
+        })
+    }
+
     async fn read_feed(
         &self,
         tenant: TenantId,
@@ -296,11 +346,7 @@ impl LedgerStore for MemoryStore {
         if seq == 0 {
             return Ok(Some(Digest::EMPTY));
         }
-        Ok(self.read(tenant, |tenant| {
-            let events = &tenant.rows.events;
-            let at = events.binary_search_by_key(&seq, |event| event.seq).ok()?;
-            Some(events[at].digest)
-        }))
+        Ok(self.read(tenant, |tenant| tenant.digest_at(seq)))
     }
 
     async fn streams(

@@ -103,6 +103,16 @@ action! {
 }
 
 action! {
+    /// Repair the copy after violations were found
+    ///
+    /// Answers when it was asked for; `watch` with `until=repaired` tells how it goes. The copy is cut back
+    /// to before the damage, copied again and verified. Refused when nothing is open, or when the damage is
+    /// in the source itself.
+    "/v1/migrations/{migration}/repair"
+    repair(asked, said: Reason) asked.deployment.repair(asked.id)
+}
+
+action! {
     /// Say that a failure was seen
     "/v1/migrations/{migration}/acknowledge"
     acknowledge(asked, said: Reason) asked.deployment.acknowledge(asked.id)

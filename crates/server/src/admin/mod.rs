@@ -24,8 +24,8 @@ use crate::state::State;
 use crate::take;
 
 pub(crate) use actions::{
-    __path_abort, __path_acknowledge, __path_cutover, __path_options, __path_pause, __path_resume,
-    __path_tune, abort, acknowledge, cutover, options, pause, resume, tune,
+    __path_abort, __path_acknowledge, __path_cutover, __path_options, __path_pause, __path_repair,
+    __path_resume, __path_tune, abort, acknowledge, cutover, options, pause, repair, resume, tune,
 };
 pub(crate) use baselines::{__path_baseline, __path_take_baseline, baseline, take_baseline};
 pub(crate) use checklists::{

@@ -27,7 +27,8 @@ const EVERY: Duration = Duration::from_millis(250);
 pub(crate) struct HowFar {
     /// `migrated`: until the tenant lives in the target, or the migration came to another end.
     /// `cut_over`: until the cutover that was asked for was done or rolled back. `cleaned_up`: until the
-    /// target of an aborted migration is. `nothing_left`: also until its rollback window is over.
+    /// target of an aborted migration is. `repaired`: until the repair that was asked for is done and
+    /// verified, or something is open again. `nothing_left`: also until its rollback window is over.
     #[param(inline)]
     until: Option<Until>,
 }
@@ -39,6 +40,7 @@ pub(crate) enum Until {
     Migrated,
     CutOver,
     CleanedUp,
+    Repaired,
     NothingLeft,
 }
 
@@ -48,6 +50,7 @@ impl Until {
             Self::Migrated => Goal::Migrated,
             // Whoever asked for the cutover watches after that: it stays asked for until it begins.
             Self::CutOver => Goal::CutOver { attempts: 0 },
+            Self::Repaired => Goal::Repaired,
             Self::CleanedUp | Self::NothingLeft => Goal::NothingLeft,
         }
     }

@@ -183,6 +183,7 @@ async fn done(
         Action::Resume => drop(deployment.resume(id, false).await?),
         Action::CutOver => drop(deployment.request_cutover(id).await?),
         Action::Abort => drop(deployment.abort(id, said.purge == "yes").await?),
+        Action::Repair => drop(deployment.repair(id).await?),
         Action::Acknowledge => drop(deployment.acknowledge(id).await?),
         Action::Return => {
             return Ok(deployment.start_return(id, &OptionsPatch::default(), None).await?.id);

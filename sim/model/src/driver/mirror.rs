@@ -43,14 +43,16 @@ impl Mirror {
         }
     }
 
-    pub(super) fn resume(self, answer: Answer) -> Next {
+    pub(super) fn resume(self, task: Task, answer: Answer) -> Next {
         let at = match (self.at, answer) {
+            // Level, and looked through from the beginning.
+            (At::Read(_), Answer::Feed(_, events)) if events.0.is_empty() => {
+                return task.refutes.map(Step::Verify);
+            }
             (At::Open, Answer::Ledger(ledger)) if ledger.check_replica(self.m).is_ok() => {
                 At::Read(ledger.head)
             }
-            (At::Read(head), Answer::Feed(_, events)) if !events.0.is_empty() => {
-                At::Extend(head, events)
-            }
+            (At::Read(head), Answer::Feed(_, events)) => At::Extend(head, events),
             (At::Extend(_, events), Answer::Refused(no)) if no.why == Refusal::NotAtHead => {
                 let rest = continued(&events, no.ledger.head)?;
                 At::Extend(no.ledger.head, rest)

@@ -10,6 +10,7 @@ mod clean_up;
 mod cutover;
 mod mirror;
 mod prepare;
+mod repair;
 
 use rehome_domain::event::Timestamp;
 use rehome_domain::ids::Epoch;
@@ -25,12 +26,13 @@ use clean_up::{Purge, Retire};
 pub use cutover::CutOver;
 use mirror::{Mirror, Window};
 use prepare::Prepare;
+use repair::Repair;
 
 /// A coordinator, and what it is in the middle of.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Driver(pub Option<(Task, Step)>);
 
-/// What a driver knows of its migration; none of it ever changes.
+/// What a driver knows of its migration. Of it a repair changes the epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Task {
     /// Which migration.
@@ -41,6 +43,8 @@ pub struct Task {
     pub source: Site,
     /// To.
     pub target: Site,
+    /// What is to be verified once the target is level: a repair's copy.
+    pub refutes: Option<u32>,
 }
 
 /// Where in a command a driver is.
@@ -51,8 +55,12 @@ pub enum Step {
     /// [`Command::Copy`]; with so few events the lag is within its bound at once, so the copying
     /// itself is left to the mirror, which does it by the same calls.
     BeginMirroring(Option<u64>),
+    /// [`Command::Repair`].
+    Repair(Repair),
     /// [`Command::Follow`], and the mirroring of a window.
     Mirror(Mirror),
+    /// The verification of a copy that was cut back.
+    Verify(u32),
     /// [`Command::CutOver`] and [`Command::ActivateTarget`].
     CutOver(CutOver),
     /// [`Command::KeepWindow`].
@@ -93,6 +101,12 @@ impl Driver {
             m: migration.m,
             source: Site::of(&migration.source),
             target: Site::of(&migration.target),
+            refutes: migration
+                .violations
+                .open
+                .as_ref()
+                .filter(|open| open.is_cut_back())
+                .map(|open| open.number),
         };
         let step = if early {
             Some(Step::Retire(Retire::of_target(task, true)))
@@ -110,7 +124,9 @@ impl Driver {
             Step::BeginMirroring(None) | Step::CloseWindow(None) => Call::route(),
             Step::BeginMirroring(Some(rev)) => Call::record(task.id, *rev, Change::CopyCompleted),
             Step::CloseWindow(Some(rev)) => Call::record(task.id, *rev, Change::WindowClosed),
+            Step::Repair(repair) => repair.call(*task),
             Step::Mirror(mirror) => mirror.call(),
+            Step::Verify(refutes) => Call::note(task.id, Change::Verified(*refutes)),
             Step::CutOver(cutover) => cutover.call(*task),
             Step::Window(window) => window.call(*task),
             Step::Retire(retire) => retire.call(*task),
@@ -135,8 +151,9 @@ impl Driver {
                 }
                 _ => None,
             },
-            Step::BeginMirroring(Some(_)) | Step::CloseWindow(Some(_)) => None,
-            Step::Mirror(mirror) => mirror.resume(answer),
+            Step::BeginMirroring(Some(_)) | Step::CloseWindow(Some(_)) | Step::Verify(_) => None,
+            Step::Repair(repair) => repair.resume(task, answer),
+            Step::Mirror(mirror) => mirror.resume(task, answer),
             Step::CutOver(cutover) => cutover.resume(task, answer, without),
             Step::Window(window) => window.resume(task, answer),
             Step::Retire(retire) => retire.resume(answer),
@@ -164,6 +181,7 @@ impl Driver {
 fn first(task: Task, state: State, command: Command) -> Next {
     Some(match command {
         Command::Prepare => Step::Prepare(Prepare::Route),
+        Command::Repair => Step::Repair(Repair::Scan),
         Command::Copy => Step::BeginMirroring(None),
         Command::Follow => Step::Mirror(Mirror::open(task.source, task.target, task.m)),
         Command::CutOver => Step::CutOver(CutOver::Route),

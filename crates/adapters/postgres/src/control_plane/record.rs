@@ -8,6 +8,7 @@ use rehome_domain::event::Timestamp;
 use rehome_domain::ids::MigrationId;
 use rehome_domain::migration::{self, Fact, Migration, Phase, RollBackReason};
 use rehome_domain::route::Route;
+use rehome_domain::verification::Finding;
 use rehome_ports::record::{log_hash, write_fact, write_options, write_state};
 use rehome_ports::{Change, ControlError, Recorded};
 use tokio_postgres::types::Type;
@@ -75,6 +76,11 @@ fn writable(fact: &Fact) -> Fact {
         Fact::CutoverRolledBack { reason: RollBackReason::Failed(why) } => {
             Fact::CutoverRolledBack { reason: RollBackReason::Failed(text(why).into()) }
         }
+        Fact::Violated { finding } => {
+            let first = text(&finding.first).into();
+            Fact::Violated { finding: Finding { first, ..finding.clone() } }
+        }
+        Fact::RepairRefused { why } => Fact::RepairRefused { why: text(why).into() },
         fact => fact.clone(),
     }
 }
@@ -183,7 +189,7 @@ async fn write(
                 (&migration.target.as_str(), Type::TEXT),
                 (&int(migration.m.0)?, Type::INT8),
                 (&state.phase().as_str(), Type::TEXT),
-                (&write_state(state), Type::TEXT),
+                (&write_state(state, &migration.violations), Type::TEXT),
                 (&write_options(&migration.options), Type::TEXT),
                 (&i64::from(migration.cutover_attempts), Type::INT8),
                 (&migration.created_at.micros(), Type::INT8),

@@ -142,19 +142,25 @@ pub(super) fn migration(columns: &mut Columns<'_>) -> Read<Migration> {
     let attempts = |count: u64| {
         u32::try_from(count).map_err(|_| ServerError::corrupt(format!("{count} cutover attempts")))
     };
+    let id = MigrationId::new(columns.next()?);
+    let tenant = TenantId::new(columns.next()?);
+    let (source, target) = (columns.store()?, columns.store()?);
+    let m = columns.epoch()?;
+    let (state, violations) = read_state(columns.next()?).map_err(unreadable)?;
     Ok(Migration {
-        id: MigrationId::new(columns.next()?),
-        tenant: TenantId::new(columns.next()?),
-        source: columns.store()?,
-        target: columns.store()?,
-        m: columns.epoch()?,
-        state: read_state(columns.next()?).map_err(unreadable)?,
+        id,
+        tenant,
+        source,
+        target,
+        m,
+        state,
         options: read_options(columns.next()?).map_err(unreadable)?,
         cutover_attempts: columns.count().and_then(attempts)?,
         created_at: columns.time()?,
         started_at: columns.optional_time()?,
         completed_at: columns.optional_time()?,
         error: columns.next::<Option<&str>>()?.map(Box::from),
+        violations,
     })
 }
 

@@ -57,6 +57,7 @@ impl Kind {
                 include_str!("store/append_one.sql"),
                 include_str!("store/replica.sql"),
                 include_str!("store/ledger.sql"),
+                include_str!("store/tail.sql"),
             ],
             Self::ControlPlane => &[
                 include_str!("control/tables.sql"),
@@ -69,15 +70,17 @@ impl Kind {
     /// The format that this code writes, and the newest that it reads.
     const fn format(self) -> i32 {
         match self {
-            Self::Store | Self::ControlPlane => 3,
+            Self::Store | Self::ControlPlane => 4,
         }
     }
 
-    /// The oldest rehome, by format, that may read and write what this code leaves. From format 2 to 3
-    /// nothing changed for who calls the functions.
+    /// The oldest rehome, by format, that may read and write what this code leaves. Of a store nothing
+    /// changed since format 2 for who calls the functions.
     const fn oldest(self) -> i32 {
         match self {
-            Self::Store | Self::ControlPlane => 2,
+            Self::Store => 2,
+            // A control plane can hold facts and states that older ones do not know.
+            Self::ControlPlane => 4,
         }
     }
 
@@ -90,6 +93,7 @@ impl Kind {
                 include_str!("store/append_one.sql"),
                 include_str!("store/replica.sql"),
                 include_str!("store/ledger.sql"),
+                include_str!("store/tail.sql"),
             ],
             (Self::Store, 2) => &[
                 include_str!("store/format_3.sql"),
@@ -97,11 +101,13 @@ impl Kind {
                 include_str!("store/append_one.sql"),
                 include_str!("store/replica.sql"),
                 include_str!("store/ledger.sql"),
+                include_str!("store/tail.sql"),
             ],
+            (Self::Store, 3) => &[include_str!("store/tail.sql")],
             (Self::ControlPlane, 1) => {
                 &[include_str!("control/memos.sql"), include_str!("control/functions.sql")]
             }
-            (Self::ControlPlane, 2) => &[include_str!("control/functions.sql")],
+            (Self::ControlPlane, 2 | 3) => &[include_str!("control/functions.sql")],
             _ => &[],
         }
     }

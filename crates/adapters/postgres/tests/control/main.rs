@@ -8,8 +8,11 @@ use std::sync::Arc;
 
 use rehome_cluster::Database;
 use rehome_domain::event::Timestamp;
+use rehome_domain::ledger::Head;
+use rehome_domain::migration::Fact;
+use rehome_domain::verification::{Coverage, Finding, Level, Side};
 use rehome_ports::memory::ManualClock;
-use rehome_ports::{ControlPlane, Memo};
+use rehome_ports::{Change, ControlPlane, Memo};
 
 async fn control(clock: Arc<ManualClock>) -> (Arc<dyn ControlPlane>, Database) {
     let database = kit::database();
@@ -18,6 +21,48 @@ async fn control(clock: Arc<ManualClock>) -> (Arc<dyn ControlPlane>, Database) {
 }
 
 rehome_ports::control_plane_contract!(control);
+
+/// What `record` did before format 4: a migration's epoch stayed what it was.
+#[tokio::test]
+async fn a_control_plane_of_format_3_is_upgraded_with_what_it_holds() {
+    let database = kit::database();
+    let old = kit::open(&database.url()).await;
+    let route = kit::started(&old, 1).await;
+    let client = kit::client(&database.url()).await;
+    let sql = "SELECT pg_get_functiondef(oid) FROM pg_proc \
+               WHERE pronamespace = 'rehome'::regnamespace AND proname = 'record'";
+    let record: String = client.query_one(sql, &[]).await.unwrap().get(0);
+    assert!(record.contains("m = its_m, "), "{record}");
+    let before = record.replace("m = its_m, ", "");
+    client.batch_execute(&before).await.unwrap();
+    let sql = "UPDATE rehome.meta SET format = 3, oldest_reader = 2, oldest_writer = 2";
+    client.batch_execute(sql).await.unwrap();
+    let new = kit::open(&database.url()).await;
+    assert_eq!(new.route(kit::tenant(1)).await.unwrap(), Some(route.clone()));
+
+    let finding = Finding {
+        coverage: Coverage { level: Level::Hash, after: 0, upto: 9, whole: true },
+        violations: 1,
+        seq: Some(7),
+        side: Side::Copy,
+        first: "missing at seq 7".into(),
+    };
+    let mut rev = route.rev;
+    for fact in [
+        Fact::CopyStarted,
+        Fact::Violated { finding },
+        Fact::RepairRequested,
+        Fact::CutBack { to: Head::EMPTY, events: 9 },
+    ] {
+        let (tenant, migration) = (kit::tenant(1), kit::migration(1));
+        let actor = "an operator".to_owned();
+        let change = Change { tenant, migration, rev: Some(rev), fact, actor };
+        rev = new.record(change).await.unwrap().route.rev;
+    }
+    let migration = new.migration(kit::migration(1)).await.unwrap();
+    assert!(migration.m > route.m, "the repair gave it another epoch");
+    assert_eq!(new.route(kit::tenant(1)).await.unwrap().unwrap().m, migration.m);
+}
 
 #[tokio::test]
 async fn a_control_plane_of_format_1_is_upgraded_with_what_it_holds() {
@@ -43,5 +88,5 @@ async fn a_control_plane_of_format_1_is_upgraded_with_what_it_holds() {
         .query_one("SELECT format, oldest_reader, oldest_writer FROM rehome.meta", &[])
         .await
         .unwrap();
-    assert_eq!([0, 1, 2].map(|column| formats.get::<_, i32>(column)), [3, 2, 2]);
+    assert_eq!([0, 1, 2].map(|column| formats.get::<_, i32>(column)), [4, 4, 4]);
 }

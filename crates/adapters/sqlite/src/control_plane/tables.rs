@@ -137,7 +137,7 @@ pub(super) fn put_migration(tx: &Transaction<'_>, migration: &Migration) -> Done
         migration.source.as_str(),
         migration.target.as_str(),
         rows::int(migration.m.0)?,
-        write_state(migration.state),
+        write_state(migration.state, &migration.violations),
         write_options(&migration.options),
         migration.cutover_attempts,
         migration.created_at.micros(),

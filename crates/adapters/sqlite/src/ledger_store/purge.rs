@@ -1,11 +1,14 @@
-//! Removing a fenced history from its tail, so that what is left is always an honest prefix.
+//! Removing a fenced history from its tail, so that what is left is always an honest prefix. Rows may be
+//! missing or damaged, as they are where a copy is cut back or thrown away because of that: what is kept
+//! beside the events is taken from the events that are left, never from those that go.
 
+use rehome_domain::digest::Digest;
 use rehome_domain::ids::{Epoch, TenantId};
 use rehome_domain::ledger::{Head, Ledger, Refused};
-use rusqlite::Transaction;
+use rusqlite::{OptionalExtension as _, Transaction};
 
-use super::tables::{self, Done, Stream};
-use crate::error::{Failure, FileError};
+use super::tables::{self, Done};
+use crate::error::Failure;
 use crate::rows::{self, TenantNo};
 
 /// Most events removed in one transaction, which then holds the write lock for some milliseconds.
@@ -23,44 +26,95 @@ pub(super) fn purge(
     let Some((tenant_no, _)) = held else { return Ok(ledger) };
 
     let seq = ledger.head.seq.saturating_sub(chunk.min(CHUNK_MAX).into());
-    cut_streams(tx, tenant_no, seq)?;
-    tx.prepare_cached("DELETE FROM events WHERE position > ?1 AND position <= ?2")?
-        .execute((tenant_no.position(seq), tenant_no.last_position()))?;
-    let head = match seq {
-        0 => Head::EMPTY,
-        seq => Head {
-            seq,
-            digest: tables::digest_at(tx, tenant_no, seq)?.ok_or_else(|| {
-                FileError::corrupt(format!("no event {seq}, which should be there"))
-            })?,
-        },
-    };
-    let purged = ledger.purged_to(head);
+    remove(tx, tenant_no, seq)?;
+    if seq == 0 {
+        tx.prepare_cached("DELETE FROM streams WHERE tenant_no = ?1")?
+            .execute([tenant_no.number()])?;
+    }
+    let purged = ledger.purged_to(end(tx, tenant_no, seq)?);
     if purged != ledger {
         tables::set_ledger(tx, tenant_no, &purged)?;
     }
     Ok(purged)
 }
 
-/// Takes the versions of the events after `seq` back from their streams.
-fn cut_streams(tx: &Transaction<'_>, tenant: TenantNo, seq: u64) -> Done<()> {
-    let mut cut = tx.prepare_cached(
-        "SELECT stream_no, min(version) - 1 FROM events \
-         WHERE position > ?1 AND position <= ?2 GROUP BY stream_no",
-    )?;
-    let mut cut = cut.query((tenant.position(seq), tenant.last_position()))?;
-    while let Some(row) = cut.next()? {
-        let stream = Stream { number: row.get(0)?, version: rows::count(row, 1)? };
-        if stream.version > 0 {
-            tables::set_stream(tx, stream)?;
-        } else {
-            tx.prepare_cached("DELETE FROM streams WHERE stream_no = ?1")?
-                .execute([stream.number])?;
-        }
+pub(super) fn cut_back(
+    tx: &Transaction<'_>,
+    tenant: TenantId,
+    k: Epoch,
+    to: Head,
+    chunk: u32,
+) -> Result<Ledger, Failure<Refused>> {
+    let held = tables::ledger(tx, tenant)?;
+    let Some((tenant_no, ledger)) = held else {
+        Ledger::ABSENT.check_cut_back(k, to, None)?;
+        return Ok(Ledger::ABSENT);
+    };
+    ledger.check_cut_back(k, to, tables::digest_at(tx, tenant_no, to.seq)?)?;
+
+    let seq = ledger.head.seq.saturating_sub(chunk.min(CHUNK_MAX).into()).max(to.seq);
+    remove(tx, tenant_no, seq)?;
+    let end = end(tx, tenant_no, seq)?;
+    let head = if seq == to.seq || end.seq <= to.seq { to } else { end };
+    if head == to {
+        settle_streams(tx, tenant_no)?;
     }
-    if seq == 0 {
-        tx.prepare_cached("DELETE FROM streams WHERE tenant_no = ?1")?
-            .execute([tenant.number()])?;
+    let cut = ledger.cut_to(head);
+    if cut != ledger {
+        tables::set_ledger(tx, tenant_no, &cut)?;
+    }
+    Ok(cut)
+}
+
+/// Removes the events after `seq`, and gives their streams the versions of what is left.
+fn remove(tx: &Transaction<'_>, tenant: TenantNo, seq: u64) -> Done<()> {
+    let range = (tenant.position(seq), tenant.last_position());
+    let streams: Vec<i64> = tx
+        .prepare_cached(
+            "SELECT DISTINCT stream_no FROM events WHERE position > ?1 AND position <= ?2",
+        )?
+        .query_map(range, |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    tx.prepare_cached("DELETE FROM events WHERE position > ?1 AND position <= ?2")?
+        .execute(range)?;
+    for stream in streams {
+        tx.prepare_cached(
+            "UPDATE streams SET version = coalesce( \
+                 (SELECT max(version) FROM events WHERE stream_no = ?1), 0) WHERE stream_no = ?1",
+        )?
+        .execute([stream])?;
+        tx.prepare_cached("DELETE FROM streams WHERE stream_no = ?1 AND version = 0")?
+            .execute([stream])?;
     }
     Ok(())
+}
+
+/// Gives every stream of the tenant the version that its events have: of a stream whose events were
+/// taken away by hand, `remove` has met none.
+fn settle_streams(tx: &Transaction<'_>, tenant: TenantNo) -> Done<()> {
+    tx.prepare_cached(
+        "UPDATE streams SET version = coalesce( \
+             (SELECT max(version) FROM events WHERE stream_no = streams.stream_no), 0) \
+         WHERE tenant_no = ?1 AND version <> coalesce( \
+             (SELECT max(version) FROM events WHERE stream_no = streams.stream_no), 0)",
+    )?
+    .execute([tenant.number()])?;
+    tx.prepare_cached("DELETE FROM streams WHERE tenant_no = ?1 AND version = 0")?
+        .execute([tenant.number()])?;
+    Ok(())
+}
+
+/// The last event up to `seq` that is there.
+fn end(tx: &Transaction<'_>, tenant: TenantNo, seq: u64) -> Done<Head> {
+    let sql = "SELECT position, digest FROM events WHERE position > ?1 AND position <= ?2 \
+               ORDER BY position DESC LIMIT 1";
+    let range = (tenant.position(0), tenant.position(seq));
+    let mut statement = tx.prepare_cached(sql)?;
+    let last = statement
+        .query_row(range, |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?)))
+        .optional()?;
+    let Some((position, digest)) = last else { return Ok(Head::EMPTY) };
+    let digest = Digest::from_slice(&digest)
+        .ok_or_else(|| crate::error::FileError::corrupt("a digest that is not 32 bytes long"))?;
+    Ok(Head { seq: rows::seq_of(position), digest })
 }

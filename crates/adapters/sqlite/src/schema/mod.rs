@@ -46,7 +46,11 @@ impl Kind {
     const fn tables(self) -> &'static [&'static str] {
         match self {
             Self::Store => &[include_str!("store.sql")],
-            Self::ControlPlane => &[include_str!("control.sql"), include_str!("control_2.sql")],
+            Self::ControlPlane => &[
+                include_str!("control.sql"),
+                include_str!("control_2.sql"),
+                include_str!("control_3.sql"),
+            ],
         }
     }
 
@@ -54,7 +58,7 @@ impl Kind {
     const fn format(self) -> u32 {
         match self {
             Self::Store => 1,
-            Self::ControlPlane => 2,
+            Self::ControlPlane => 3,
         }
     }
 
@@ -200,7 +204,7 @@ pub(crate) fn upgrade(tx: &Transaction<'_>, from: &Meta) -> Result<(), FileError
     for script in from.kind.tables().iter().skip(from.format as usize) {
         tx.execute_batch(script)?;
     }
-    // A control plane of format 2 can hold facts that readers of format 1 do not know.
+    // A control plane can hold facts that readers of older formats do not know.
     tx.execute(
         "UPDATE meta SET format = ?1, oldest_reader = ?1, oldest_writer = ?1",
         [from.kind.format()],

@@ -177,7 +177,7 @@ async fn a_control_plane_of_format_1_is_upgraded_with_what_it_holds() {
     let formats = |row: &rusqlite::Row<'_>| Ok([row.get(0)?, row.get(1)?, row.get(2)?]);
     let sql = "SELECT format, oldest_reader, oldest_writer FROM meta";
     let formats: [u32; 3] = outsider(&path).query_row(sql, [], formats).unwrap();
-    assert_eq!(formats, [2, 2, 2]);
+    assert_eq!(formats, [3, 3, 3]);
     // One that was opened before goes on in the tables that it knows.
     assert!(old.route(tenant(1)).await.unwrap().is_some());
     let sql = "SELECT count(*) FROM memos";

@@ -209,6 +209,7 @@ impl Operate for Remote {
         let until = match goal {
             Goal::Migrated => "migrated",
             Goal::CutOver { .. } => "cut_over",
+            Goal::Repaired => "repaired",
             Goal::NothingLeft => "nothing_left",
         };
         self.shown_until(id, until).await
@@ -242,6 +243,10 @@ impl Operate for Remote {
     async fn abort(&self, id: MigrationId, purge: bool, why: Why<'_>) -> Result<(), AppError> {
         let body = Abort { purge_target: purge, reason: said(why)? };
         self.act(id, "abort", "aborted", body).await
+    }
+
+    async fn repair(&self, id: MigrationId, why: Why<'_>) -> Result<(), AppError> {
+        self.act(id, "repair", "repair_requested", reason(why)?).await
     }
 
     async fn acknowledge(&self, id: MigrationId, why: Why<'_>) -> Result<(), AppError> {

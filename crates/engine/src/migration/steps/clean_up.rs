@@ -9,7 +9,7 @@ use super::prepare::is_prefix;
 use super::{Context, StepError};
 
 /// Events removed in one transaction.
-const CHUNK: u32 = 500;
+pub(super) const CHUNK: u32 = 500;
 
 impl Context {
     /// One stage of the clean-up of an aborted migration's target.

@@ -23,7 +23,7 @@ use std::time::Duration;
 use rehome_domain::ledger::Head;
 use rehome_domain::migration::{Fact, Phase, RollBackReason};
 use rehome_domain::route::Route;
-use rehome_domain::verification::{Violation, ViolationType};
+use rehome_domain::verification::{Side, Violation, ViolationType};
 use rehome_ports::{ControlError, StoreError};
 use tokio::time::Instant;
 
@@ -67,6 +67,7 @@ impl Context {
                 self.tell(CutoverPart::Refused, Instant::now(), None);
                 return Ok(CutoverEnd::NotReady);
             }
+            self.read_again(&mut read_back).await?;
             self.catch_up_early(&mut read_back).await?;
             failpoint::hit("cutover.ready");
             let deadline_ms = u64::from(self.migration.options.cutover_timeout_ms);
@@ -88,11 +89,19 @@ impl Context {
 
     /// Steps 3 to 7, or the roll back.
     async fn finish(&self, route: &Route, read_back: ReadBack) -> Result<CutoverEnd, StepError> {
+        if let Some(open) = &self.migration.violations.open {
+            // Found in the pause: there is no step 6 with it, so writers need not wait for the others.
+            let reason = RollBackReason::Failed(open.finding.to_string().into());
+            return self.roll_back(route, reason).await;
+        }
         let deadline = self.deadline(route);
         match tokio::time::timeout_at(deadline, self.switch(route, read_back)).await {
             Ok(Ok(())) => self.activate_target().await.map(|()| CutoverEnd::Switched), // 7
             Ok(Err(error)) => {
-                self.roll_back(route, RollBackReason::Failed(error.to_string().into())).await
+                let reason = RollBackReason::Failed(error.to_string().into());
+                let ended = self.roll_back(route, reason).await?;
+                // Writes go on; what was found is on record and needs an operator.
+                if matches!(error, StepError::Found(_)) { Err(error) } else { Ok(ended) }
             }
             Err(_) => self.roll_back(route, RollBackReason::TimedOut).await,
         }
@@ -103,6 +112,22 @@ impl Context {
         route.migration.is_some_and(|(id, phase)| {
             id == self.migration.id && matches!(phase, Phase::DualWrite | Phase::CutoverPaused)
         })
+    }
+
+    /// Reads what was read back too long ago once more, unless it is so much that it would take long.
+    /// Writers do not wait meanwhile: the pause does not grow with the history.
+    async fn read_again(&self, read_back: &mut ReadBack) -> Result<(), StepError> {
+        let config = &self.engine.config;
+        let goal = read_back.verified.seq;
+        if read_back.is_trusted(config.read_back_trusted) || goal > config.read_again_events_max {
+            return Ok(());
+        }
+        let mut again = read_back.anew();
+        if let Err(error) = again.catch_up(goal, self.limit()).await {
+            return Err(self.read_back_failed(error).await);
+        }
+        *read_back = again;
+        Ok(())
     }
 
     /// Does before the pause what step 4 would have to do in it. What is left for step 4 is what
@@ -116,8 +141,9 @@ impl Context {
                 break;
             }
             replica.catch_up(&*self.source, goal, self.limit()).await?;
-            let read = read_back.catch_up(goal, self.limit()).await;
-            read.map_err(|error| self.read_back_failed(error))?;
+            if let Err(error) = read_back.catch_up(goal, self.limit()).await {
+                return Err(self.read_back_failed(error).await);
+            }
         }
         Ok(())
     }
@@ -142,8 +168,9 @@ impl Context {
         let mut replica = Replica::open(Arc::clone(&self.target), tenant, self.migration.m).await?;
         replica.catch_up(&*self.source, fenced.seq, self.limit()).await?; // 4
         failpoint::hit("cutover.caught_up");
-        let read = read_back.catch_up(fenced.seq, self.limit()).await;
-        read.map_err(|error| self.read_back_failed(error))?;
+        if let Err(error) = read_back.catch_up(fenced.seq, self.limit()).await {
+            return Err(self.read_back_failed(error).await);
+        }
 
         let ledger = self.target.ledger(tenant).await?; // 5
         let target = ledger.head;
@@ -152,8 +179,7 @@ impl Context {
             ledger.check_replica(self.migration.m).map_err(StoreError::from)?;
             let found = disagreement(fenced, target, read_back.verified);
             if self.source.ledger(tenant).await?.head == fenced {
-                let (migration, violation) = (&self.migration, &found);
-                self.engine.tell(&Signal::Violated { migration, violation });
+                return Err(self.violated("the cutover", &found, fenced.seq).await);
             }
             return Err(StepError::Violated(found.detail));
         }
@@ -230,17 +256,18 @@ impl Context {
 }
 
 fn disagreement(fenced: Head, target: Head, read_back: Head) -> Violation {
-    let kind = match target.seq.cmp(&fenced.seq) {
-        Ordering::Less => ViolationType::Missing,
-        Ordering::Greater => ViolationType::Unexpected,
-        // What the rows say is what was read back.
-        Ordering::Equal if read_back == fenced => ViolationType::Ledger,
-        Ordering::Equal => ViolationType::Content,
+    let (kind, side) = match target.seq.cmp(&fenced.seq) {
+        Ordering::Less => (ViolationType::Missing, Side::Copy),
+        Ordering::Greater => (ViolationType::Unexpected, Side::Copy),
+        // What the rows say is what was read back, and found to be what the source's rows say.
+        Ordering::Equal if read_back == fenced => (ViolationType::Ledger, Side::Copy),
+        Ordering::Equal if read_back == target => (ViolationType::Ledger, Side::Authority),
+        Ordering::Equal => (ViolationType::Content, Side::Copy),
     };
     let detail = format!(
         "the stores disagree at the cutover: source at {} ({}), target at {} ({}), read back to {} \
          ({})",
         fenced.seq, fenced.digest, target.seq, target.digest, read_back.seq, read_back.digest
     );
-    Violation { kind, seq: Some(fenced.seq), stream: None, detail }
+    Violation { kind, side, seq: Some(fenced.seq), stream: None, detail }
 }

@@ -1,9 +1,10 @@
 //! dual_write: the mirror, the read-back and the verification, side by side.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use rehome_domain::migration::{Fact, Options};
-use rehome_ports::{Class, Marks, Memo};
+use rehome_domain::migration::{Fact, Migration, OpenViolation, Options};
+use rehome_ports::{BatchLimit, Class, Marks, Memo};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -12,13 +13,15 @@ use tokio_util::task::AbortOnDropHandle;
 use super::{Context, StepError};
 use crate::config::Backoff;
 use crate::mirror::{Ended, Mirror, MirrorStatus};
-use crate::read_back::{ReadBack, ReadBackError};
+use crate::read_back::ReadBack;
 use crate::replica::Replica;
 use crate::signal::{Signal, Way};
 use crate::verifier;
 
 /// What runs while a migration is in dual_write. Dropping it ends both tasks.
 pub(crate) struct DualWrite {
+    /// What was open when it began.
+    open: Option<OpenViolation>,
     mirror: Mirror,
     auditor: Option<AbortOnDropHandle<Result<ReadBack, StepError>>>,
     audited: watch::Receiver<Audited>,
@@ -63,11 +66,15 @@ impl DualWrite {
             options: tuned,
             marked: Instant::now(),
             marks,
+            again: None,
+            again_at: Instant::now() + context.engine.config.read_back_trusted / 2,
+            refutes: context.migration.violations.open.is_some(),
             told: None,
             status,
         };
         let auditor = tokio::spawn(auditor.run(cancel.clone()));
         Ok(Self {
+            open: context.migration.violations.open.clone(),
             mirror,
             auditor: Some(AbortOnDropHandle::new(auditor)),
             audited,
@@ -80,6 +87,12 @@ impl DualWrite {
     pub(crate) fn retune(&self, options: Options) {
         self.mirror.retune(options);
         self.options.send_if_modified(|old| std::mem::replace(old, options) != options);
+    }
+
+    /// Whether it began with what is open now. The auditor reads nothing while a violation is open, and
+    /// verifies what was copied again after a repair.
+    pub(crate) fn fits(&self, migration: &Migration) -> bool {
+        self.open == migration.violations.open
     }
 
     /// How far it is, or why it cannot go on.
@@ -127,14 +140,6 @@ impl Context {
         Ok(now)
     }
 
-    /// Tells of a violation, if that is what the read-back found.
-    pub(crate) fn read_back_failed(&self, error: ReadBackError) -> StepError {
-        if let ReadBackError::Violation(violation) = &error {
-            self.engine.tell(&Signal::Violated { migration: &self.migration, violation });
-        }
-        error.into()
-    }
-
     /// The read-back of this migration's replica, where the marks say it stands.
     pub(crate) fn read_back(&self, marks: &Marks) -> ReadBack {
         ReadBack::new(
@@ -158,6 +163,12 @@ struct Audit {
     options: watch::Receiver<Options>,
     marks: Marks,
     marked: Instant,
+    /// What was read before, being read once more.
+    again: Option<ReadBack>,
+    /// When to go on with that.
+    again_at: Instant,
+    /// The copy was cut back, and what is open is still to be refuted.
+    refutes: bool,
     /// Up to where the read-back is known to the observers; of what was read back before a
     /// takeover they are told at its start.
     told: Option<u64>,
@@ -168,6 +179,10 @@ impl Audit {
     async fn run(mut self, cancel: CancellationToken) -> Result<ReadBack, StepError> {
         let config = self.context.engine.config;
         let mut backoff = Backoff::new(&config);
+        if self.rests() {
+            // The driver starts another auditor once the row says something else.
+            cancel.cancelled().await;
+        }
         while !cancel.is_cancelled() {
             let wait = match self.step(&cancel).await {
                 Ok(true) => continue,
@@ -193,15 +208,29 @@ impl Audit {
         Ok(self.read_back)
     }
 
+    /// A violation is open that nobody has repaired: there is nothing to be found by reading on, and a
+    /// verification on request, which began after it was found, is what closes it.
+    fn rests(&self) -> bool {
+        let open = &self.context.migration.violations.open;
+        open.as_ref().is_some_and(|open| !open.is_cut_back())
+    }
+
+    /// Whether a verification has to pass before the cutover: the first one, or that of a repair.
+    fn is_to_verify(&self) -> bool {
+        self.marks.verified_seq.is_none() || self.refutes
+    }
+
     /// One batch; false when there is nothing to do for a moment.
     async fn step(&mut self, cancel: &CancellationToken) -> Result<bool, StepError> {
-        let more = self.read_back.step(self.context.limit()).await;
-        let more = more.map_err(|error| self.context.read_back_failed(error))?;
+        let more = match self.read_back.step(self.context.limit()).await {
+            Ok(more) => more,
+            Err(error) => return Err(self.context.read_back_failed(error).await),
+        };
         if self.marks.read_back != Some(self.read_back.mark()) {
             self.mark(false).await?;
         }
         let complete = self.read_back.verified.seq >= self.verify_from;
-        if complete && self.marks.verified_seq.is_none() {
+        if complete && self.is_to_verify() {
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => return Ok(false),
@@ -225,9 +254,41 @@ impl Audit {
         }
         self.status.send_replace(Audited {
             read_back_seq: self.read_back.verified.seq,
-            verified: self.marks.verified_seq.is_some(),
+            verified: !self.is_to_verify(),
         });
+        if !more && !self.is_to_verify() {
+            self.read_again().await?;
+        }
         Ok(more)
+    }
+
+    /// With nothing else to do: reads a little of what was read before once more. A cutover may be waited
+    /// for for days, and what is deleted meanwhile would be found by nobody.
+    async fn read_again(&mut self) -> Result<(), StepError> {
+        let config = &self.context.engine.config;
+        if self.again_at > Instant::now() || config.read_again_rate == 0 {
+            return Ok(());
+        }
+        let read_back = &self.read_back;
+        let again = self.again.get_or_insert_with(|| read_back.anew());
+        let limit = self.context.limit();
+        let events = limit.events.min(config.read_again_rate as usize);
+        let before = again.verified.seq;
+        if let Err(error) = again.step(BatchLimit { events, ..limit }).await {
+            return Err(self.context.read_back_failed(error).await);
+        }
+        let read = again.verified.seq - before;
+        let rate = f64::from(config.read_again_rate);
+        self.again_at = Instant::now() + Duration::from_secs_f64(read as f64 / rate);
+        if again.verified.seq >= self.read_back.verified.seq {
+            // What came meanwhile was read just now.
+            let began = again.since;
+            let next = began.map(|began| began + config.read_back_trusted / 2);
+            self.again_at = next.unwrap_or(self.again_at).max(self.again_at);
+            self.read_back.since = began;
+            self.again = None;
+        }
+        Ok(())
     }
 
     /// The verification that has to pass before the cutover. What is written after it is covered
@@ -235,29 +296,25 @@ impl Audit {
     async fn verify(&mut self) -> Result<(), StepError> {
         let context = &self.context;
         let mut began;
-        let (level, report) = loop {
-            let Options { verification: level, copy_rate_max: rate_max, .. } =
+        let (request, report) = loop {
+            let Options { verification, copy_rate_max: rate_max, .. } =
                 *self.options.borrow_and_update();
+            // A repair is verified as deep as the damage was found.
+            let found = context.migration.violations.open.as_ref();
+            let level = found.map_or(verification, |o| verification.max(o.finding.coverage.level));
             let request = verifier::Request { level, rate_max, ..verifier::Request::default() };
             let (source, target) = (&context.source, &context.target);
             began = Instant::now();
             tokio::select! {
                 biased;
                 report = verifier::compare(source, target, context.tenant(), &request) => {
-                    break (level, report?);
+                    break (request, report?);
                 }
                 Ok(()) = self.options.changed() => {}
             }
         };
-        let (migration, took) = (&context.migration, began.elapsed());
-        context.engine.tell(&Signal::Verified { migration, report: &report, took });
-        let violations = report.violations_total;
-        context.note(Fact::Verified { level, seq: report.upto, violations }).await?;
-        if let Some(first) = report.violations.first() {
-            return Err(StepError::Violated(format!(
-                "verification found {violations} violation(s), the first: {first}"
-            )));
-        }
+        context.verified(&report, &request, began).await?;
+        self.refutes = false;
         context.note(Fact::ReadBack { seq: self.read_back.verified.seq }).await?;
         self.marks.verified_seq = Some(report.upto);
         self.mark(true).await
@@ -265,7 +322,7 @@ impl Audit {
 
     /// Keeps the mark where a takeover finds it: often enough that little is read again.
     async fn mark(&mut self, now: bool) -> Result<(), StepError> {
-        const EVERY: std::time::Duration = std::time::Duration::from_millis(250);
+        const EVERY: Duration = Duration::from_millis(250);
         if now || self.marked.elapsed() >= EVERY {
             self.marked = Instant::now();
             self.marks.read_back = Some(self.read_back.mark());

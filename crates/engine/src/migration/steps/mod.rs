@@ -5,7 +5,9 @@ mod clean_up;
 mod copy;
 mod cutover;
 mod dual_write;
+mod findings;
 mod prepare;
+mod repair;
 mod window;
 
 use std::sync::Arc;
@@ -15,13 +17,12 @@ use rehome_domain::migration::{Fact, Migration};
 use rehome_domain::route::Route;
 use rehome_ports::{BatchLimit, Change, Class, ControlError, LedgerStore, Recorded, StoreError};
 
-use crate::read_back::ReadBackError;
-use crate::verifier::VerifyError;
 use crate::{Engine, UnknownStore};
 
 pub(crate) use clean_up::purge;
 pub(crate) use cutover::CutoverEnd;
 pub(crate) use dual_write::DualWrite;
+pub(in crate::migration) use findings::facts;
 pub(crate) use prepare::is_prefix;
 pub(crate) use window::Window;
 
@@ -37,25 +38,9 @@ pub(crate) enum StepError {
     /// The target cannot become, or is no longer, a prefix of the source.
     #[error("{0}")]
     Violated(String),
-}
-
-impl From<ReadBackError> for StepError {
-    fn from(error: ReadBackError) -> Self {
-        match error {
-            ReadBackError::Store(error) => Self::Store(error),
-            violation @ ReadBackError::Violation(_) => Self::Violated(violation.to_string()),
-        }
-    }
-}
-
-impl From<VerifyError> for StepError {
-    fn from(error: VerifyError) -> Self {
-        match error {
-            VerifyError::Store(error) => Self::Store(error),
-            VerifyError::Control(error) => Self::Control(error),
-            VerifyError::UnknownStore(error) => Self::UnknownStore(error),
-        }
-    }
+    /// A violation was found, and is on record: there is no cutover, whatever becomes of the migration.
+    #[error("{0}")]
+    Found(String),
 }
 
 impl StepError {
@@ -66,7 +51,7 @@ impl StepError {
             // Another driver, or a call of this one that was taken for lost, was first.
             Self::Control(ControlError::Refused(_)) => Class::Fenced,
             Self::Control(error) => error.class(),
-            Self::UnknownStore(_) | Self::Violated(_) => Class::Fatal,
+            Self::UnknownStore(_) | Self::Violated(_) | Self::Found(_) => Class::Fatal,
         }
     }
 }

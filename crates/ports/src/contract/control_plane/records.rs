@@ -34,7 +34,14 @@ pub async fn a_fact_moves_the_revision_only_if_it_routes(
         for note in [
             Fact::LeaseTaken { holder: "driver".into() },
             Fact::ReadBack { seq: 4 },
-            Fact::Verified { level: Level::Count, seq: 4, violations: 1 },
+            Fact::Verified {
+                level: Level::Count,
+                after: 2,
+                seq: 4,
+                whole: false,
+                violations: 1,
+                refutes: Some(3),
+            },
         ] {
             subject.record(id, note).await.unwrap();
         }

@@ -10,7 +10,7 @@ use rehome_domain::migration::{
     CutoverPolicy, Fact, Migration, MirrorAck, Options, RollBackReason, fold,
 };
 use rehome_domain::route::Route;
-use rehome_domain::verification::Level;
+use rehome_domain::verification::{Coverage, Finding, Level, Side};
 
 use crate::clock::Clock;
 use crate::contract::kit::{migration_id, store_id, tenant};
@@ -215,12 +215,36 @@ pub fn one_of_each() -> Vec<Fact> {
         Fact::LeaseTaken { holder: "driver".into() },
         Fact::TargetActivated { epoch: Epoch(4) },
         Fact::ReadBack { seq: 9 },
-        Fact::Verified { level: Level::Hash, seq: 9, violations: 0 },
+        Fact::Verified {
+            level: Level::Hash,
+            after: 0,
+            seq: 9,
+            whole: true,
+            violations: 0,
+            refutes: None,
+        },
+        violated(),
+        Fact::RepairRequested,
+        Fact::RepairRefused { why: "the source has no row at seq 7".into() },
+        Fact::CutBack { to: head(6), events: 4 },
         Fact::ReplicaDropped,
         Fact::Purged { events: 3 },
         Fact::Tuned { was: None, options: other_options() },
         Fact::Acknowledged,
     ]
+}
+
+/// That a verification found something.
+pub fn violated() -> Fact {
+    Fact::Violated {
+        finding: Finding {
+            coverage: Coverage { level: Level::Full, after: 2, upto: 10, whole: false },
+            violations: 2,
+            seq: Some(7),
+            side: Side::Copy,
+            first: "missing at seq 7: a \u{1F9E8} and a \" in it".into(),
+        },
+    }
 }
 
 /// The facts that lead to dual write.
@@ -241,6 +265,27 @@ pub fn to_migrated(events: u64, epoch: u64) -> Vec<Fact> {
     facts.push(Fact::Switched { head: head(events) });
     facts.push(Fact::TargetActivated { epoch: Epoch(epoch) });
     facts
+}
+
+/// The facts that lead to a copy that was cut back, is copied again, and can be cut over once more.
+pub fn repaired() -> Vec<Fact> {
+    let repair = vec![
+        violated(),
+        Fact::RepairRequested,
+        Fact::CutBack { to: head(6), events: 4 },
+        Fact::CopyStarted,
+        Fact::CopyCompleted { events: 10 },
+        Fact::Verified {
+            level: Level::Full,
+            after: 0,
+            seq: 10,
+            whole: true,
+            violations: 0,
+            refutes: Some(1),
+        },
+        Fact::CutoverRequested,
+    ];
+    [to_dual_write(), repair].concat()
 }
 
 /// Ways into every state that a migration can be in, with the options it takes.
@@ -264,6 +309,9 @@ pub fn ways() -> Vec<(Options, Vec<Fact>)> {
         (with_window(), closed()),
         (with_window(), [closed(), vec![Fact::ReplicaDropped]].concat()),
         (plain, [to_dual_write(), vec![Fact::Failed { error: "x".into() }]].concat()),
+        (plain, [to_dual_write(), vec![violated()]].concat()),
+        (plain, [to_dual_write(), vec![violated(), Fact::RepairRequested]].concat()),
+        (plain, repaired()),
         (plain, vec![Fact::Failed { error: "x".into() }, Fact::Acknowledged]),
         (plain, aborted(false)),
         (plain, aborted(true)),

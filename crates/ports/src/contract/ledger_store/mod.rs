@@ -5,6 +5,7 @@
 pub mod appends;
 pub mod authority;
 pub mod contents;
+pub mod cuts;
 pub mod listing;
 pub mod purges;
 pub mod reads;

@@ -16,17 +16,19 @@ pub(in crate::console) enum Action {
     Abort,
     Return,
     Verify,
+    Repair,
     Acknowledge,
     Tune,
 }
 
 impl Action {
-    pub(in crate::console) const ALL: [Self; 8] = [
+    pub(in crate::console) const ALL: [Self; 9] = [
         Self::CutOver,
         Self::Pause,
         Self::Resume,
         Self::Tune,
         Self::Verify,
+        Self::Repair,
         Self::Return,
         Self::Acknowledge,
         Self::Abort,
@@ -41,6 +43,7 @@ impl Action {
             Self::Abort => "abort",
             Self::Return => "return",
             Self::Verify => "verify",
+            Self::Repair => "repair",
             Self::Acknowledge => "acknowledge",
             Self::Tune => "tune",
         }
@@ -59,6 +62,7 @@ impl Action {
             Self::Abort => "Abort",
             Self::Return => "Return to the old store",
             Self::Verify => "Verify",
+            Self::Repair => "Repair",
             Self::Acknowledge => "I have seen this",
             Self::Tune => "Change the options",
         }
@@ -70,14 +74,21 @@ impl Action {
         match self {
             Self::Pause => matches!(state, "bulk_copy" | "dual_write"),
             Self::Resume => state == "paused",
-            Self::CutOver => state == "dual_write",
+            Self::CutOver => state == "dual_write" && migration.open_violation.is_none(),
+            Self::Repair => {
+                migration.open_violation.is_some()
+                    && matches!(state, "bulk_copy" | "dual_write" | "failed")
+            }
             Self::Abort => matches!(
                 state,
                 "pending" | "bulk_copy" | "dual_write" | "paused" | "failed" | "cutover_paused"
             ),
             Self::Return => state == "migrated" && can_return,
             Self::Verify => matches!(state, "dual_write" | "migrated" | "paused"),
-            Self::Acknowledge => state == "failed",
+            Self::Acknowledge => {
+                let over = matches!(state, "migrated" | "rolled_back");
+                state == "failed" || over && migration.open_violation.is_some()
+            }
             Self::Tune => matches!(state, "pending" | "bulk_copy" | "dual_write" | "paused"),
         }
     }
@@ -108,6 +119,11 @@ impl Action {
             Self::Verify => {
                 html! { p { "Both stores are read and compared event by event hash. Writers notice nothing; it takes some of the stores' speed." } }
             }
+            Self::Repair => html! {
+                p { "The copy in " strong { (target) } " is cut back to before the damage, copied again from " strong { (source) }
+                    " and verified. Writers notice nothing. There is no switch before it is verified." }
+                @if let Some(open) = &migration.open_violation { p { (open) } }
+            },
             Self::Acknowledge => {
                 html! { p { "Alerts and health tell of this failure no more. The migration stays as it is; abort it to clean up." } }
             }

@@ -62,6 +62,7 @@ fn now(view: &View) -> Markup {
     let migration = &view.migration;
     let (source, target) = (&migration.source_store, &migration.target_store);
     let class = match migration.state.as_str() {
+        _ if migration.open_violation.is_some() => "notice bad",
         "failed" => "notice bad",
         "paused" => "notice warn",
         "migrated" => "notice good",
@@ -73,6 +74,7 @@ fn now(view: &View) -> Markup {
         section class=(class) {
             p { (badge(&migration.state)) " " strong { (sentence(migration)) } }
             @if let Some(error) = &migration.error { p { (error) } }
+            @if let Some(open) = &migration.open_violation { p { strong { "No switch: " } (open) } }
             @match (&view.holder, works) {
                 (Some(_), _) if view.here => { p class="soft" { "This server works on it." } }
                 (Some(holder), _) => { p class="soft" { "Worked on by " span class="mono" { (holder) } "; numbers are read from the stores." } }

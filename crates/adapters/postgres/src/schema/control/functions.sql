@@ -51,7 +51,7 @@ BEGIN
         ) ON CONFLICT DO NOTHING;
     ELSE
         UPDATE {schema}.migrations AS g SET
-            phase = its_phase, state = its_state, options = its_options,
+            m = its_m, phase = its_phase, state = its_state, options = its_options,
             cutover_attempts = its_cutover_attempts, started_at = its_started_at,
             completed_at = its_completed_at, error = its_error
         WHERE g.id = of_migration AND g.tenant = of_tenant;

@@ -1,0 +1,2 @@
+-- Format 3 of a control plane has no tables of its own. Its logs and its migrations' states can hold
+-- violations and repairs, which a rehome of format 2 cannot read.
