@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use rehome_domain::ids::StoreId;
-use rehome_engine::metrics::{Format, Surroundings};
+use rehome_engine::metrics::{Format, Front, Surroundings};
 use rehome_ports::Migrations;
 use tokio_util::sync::CancellationToken;
 
@@ -45,8 +45,9 @@ impl Reachable {
 }
 
 impl Deployment {
-    /// The metrics of this process, in the format asked for.
-    pub fn scrape(&self, format: Format) -> String {
+    /// The metrics of this process, in the format asked for. `front`: what it does for those who
+    /// connect to it.
+    pub fn scrape(&self, format: Format, front: Front) -> String {
         let answers = self.reachable().lock().clone();
         let stores = answers.stores.into_iter().map(|(id, up)| (id.as_str().to_owned(), up));
         let process = Process::read().unwrap_or_default();
@@ -58,6 +59,7 @@ impl Deployment {
             started: process.started,
             stores: stores.collect(),
             control_plane: answers.control_plane,
+            front,
         };
         self.metrics().render(format, self.engine().router().appends(), &around)
     }

@@ -41,6 +41,16 @@ impl Follower {
         self.position
     }
 
+    /// Waits until there are events after the last position. Can be dropped and called again.
+    pub async fn ready(&mut self) {
+        let position = self.position;
+        while self.head.wait_for(|seq| *seq > position).await.is_err() {
+            // The tail has ended with its router.
+            tokio::time::sleep(LOOK.1).await;
+            self.head = self.engine.router.tail(self.tenant);
+        }
+    }
+
     /// The next events, at least one; waits for them as long as it takes, also across a cutover
     /// and across faults that pass by themselves. Can be dropped and called again.
     pub async fn next(&mut self, limit: BatchLimit) -> Result<Vec<Event>, ReadError> {
@@ -52,14 +62,7 @@ impl Follower {
                     self.position = events.last().map_or(self.position, |event| event.seq);
                     return Ok(events);
                 }
-                Ok(_) => {
-                    let position = self.position;
-                    if self.head.wait_for(|seq| *seq > position).await.is_err() {
-                        // The tail has ended with its router.
-                        tokio::time::sleep(LOOK.1).await;
-                        self.head = router.tail(self.tenant);
-                    }
-                }
+                Ok(_) => self.ready().await,
                 Err(error) if is_retryable(&error) => tokio::time::sleep(backoff.next()).await,
                 Err(error) => return Err(error),
             }

@@ -3,26 +3,39 @@
 //! A stream ends when the server stops, when its token is revoked, when its source says so, and when
 //! its client does not read. Whoever follows comes back with `Last-Event-ID`.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use futures_util::stream::{self, Stream};
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
+use tokio::time::Instant;
 
-use crate::answer::Problem;
+use crate::answer::{Problem, as_made};
 use crate::auth::{Caller, Tokens};
+use crate::rooms::{Counted, Held, Requester};
 use crate::state::State;
 
 /// Something is sent at least so often, so that nobody in between takes the connection for dead.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
+/// How often it is looked whether the client is still there.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// What is told to a follower, piece by piece.
 pub(crate) trait Source: Send + 'static {
     /// The next piece, as it is sent; `None`: it is over. Can be dropped and called again.
-    fn next(&mut self) -> impl Future<Output = Option<Vec<u8>>> + Send;
+    fn next(&mut self) -> impl Future<Output = Option<Piece>> + Send;
+}
+
+/// A piece of what is told.
+pub(crate) enum Piece {
+    /// Room was taken for it.
+    Counted(Bytes),
+    /// Not yet.
+    Plain(Vec<u8>),
 }
 
 /// Whether the client asks for server-sent events.
@@ -37,39 +50,43 @@ pub(crate) fn is_wanted(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Room for one more follower.
-pub(crate) fn room(state: &State) -> Result<OwnedSemaphorePermit, Problem> {
+/// A place of a follower.
+pub(crate) struct Place {
+    requester: Requester,
+    _held: Held,
+}
+
+/// A place for one more follower.
+pub(crate) fn room(state: &State, requester: Requester) -> Result<Place, Problem> {
     if state.is_stopping() {
         return Err(Problem::stopping());
     }
-    Arc::clone(&state.followers).try_acquire_owned().map_err(|_| {
-        let detail = "too many follow already (server.followers_max); try again";
-        Problem::retry(StatusCode::TOO_MANY_REQUESTS, "too_many_followers", detail, 5)
-            .limit(state.limits.followers_max.into())
-    })
+    let held = state.rooms.followers.take(&requester.holder, 1)?;
+    Ok(Place { requester, _held: held })
 }
 
 /// Answers with all that the source tells.
 pub(crate) fn answer(
     state: &Arc<State>,
     caller: Caller,
-    room: OwnedSemaphorePermit,
+    place: Place,
     source: impl Source,
 ) -> Response {
+    place.requester.connection.follows();
     let following = Following {
         state: Arc::clone(state),
         tokens: state.tokens.subscribe(),
         caller,
         source,
-        said: false,
-        _room: room,
+        last_said: None,
+        place,
     };
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
         // Proxies that gather answers would hold events back.
         (header::HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
     ];
-    (StatusCode::OK, headers, Body::from_stream(following.pieces())).into_response()
+    (StatusCode::OK, headers, following.body()).into_response()
 }
 
 struct Following<S> {
@@ -77,36 +94,58 @@ struct Following<S> {
     tokens: watch::Receiver<Arc<Tokens>>,
     caller: Caller,
     source: S,
-    said: bool,
-    _room: OwnedSemaphorePermit,
+    /// When something was sent last.
+    last_said: Option<Instant>,
+    place: Place,
 }
 
 impl<S: Source> Following<S> {
-    fn pieces(self) -> impl Stream<Item = Result<Bytes, std::convert::Infallible>> + Send {
-        stream::unfold(self, |mut this| async move {
+    fn body(self) -> Body {
+        // The client knows at once that it is heard, also while nothing happens.
+        let hello = Bytes::from_static(b"retry: 1000\n\n");
+        as_made(hello, self, |mut this| async move {
             let piece = this.next().await?;
-            Some((Ok(Bytes::from(piece)), this))
+            Some((piece, this))
         })
     }
 
-    async fn next(&mut self) -> Option<Vec<u8>> {
-        if !self.said {
-            // The client knows at once that it is heard, also while nothing happens.
-            self.said = true;
-            return Some(b"retry: 1000\n\n".to_vec());
+    async fn next(&mut self) -> Option<Bytes> {
+        let piece = self.piece().await?;
+        self.last_said = Some(Instant::now());
+        match piece {
+            Piece::Counted(bytes) => Some(bytes),
+            Piece::Plain(bytes) => {
+                let (room, bytes_held) = (&self.state.rooms.answers, bytes.len() as u64);
+                let holder = &self.place.requester.holder;
+                let within = self.state.limits.client_timeout;
+                // Others of the same caller do not take theirs; this one comes back.
+                let held = room.take_within(holder, bytes_held, within).await.ok()?;
+                Some(Bytes::from_owner(Counted { bytes, _held: held }))
+            }
         }
+    }
+
+    async fn piece(&mut self) -> Option<Piece> {
+        let Self { state, tokens, caller, source, last_said, .. } = self;
+        let quiet_until = last_said.unwrap_or_else(Instant::now) + KEEP_ALIVE;
+        let mut next = pin!(source.next());
         loop {
             tokio::select! {
                 biased;
-                () = self.state.stopping.cancelled() => return None,
-                changed = self.tokens.changed() => {
-                    let tokens = Arc::clone(&self.tokens.borrow());
-                    if changed.is_err() || !self.caller.is_known(&tokens) {
+                () = state.stopping.cancelled() => return None,
+                changed = tokens.changed() => {
+                    let tokens = Arc::clone(&tokens.borrow());
+                    if changed.is_err() || !caller.is_known(&tokens) {
                         return None;
                     }
                 }
-                piece = self.source.next() => return piece,
-                () = tokio::time::sleep(KEEP_ALIVE) => return Some(b":\n\n".to_vec()),
+                piece = &mut next => return piece,
+                () = tokio::time::sleep_until(quiet_until) => {
+                    return Some(Piece::Plain(b":\n\n".to_vec()));
+                }
+                // The connection looks, each time that something happens on it, whether the client
+                // has left; now something has.
+                () = tokio::time::sleep(LOOK) => {}
             }
         }
     }

@@ -1,7 +1,9 @@
 //! The server: HTTP on top of the use cases of `rehome_app`.
 //!
 //! ```text
-//!  connection ─▶ listen ─▶ answer (request id, time limit, problems) ─▶ auth (origin, token)
+//!  connection ─▶ listen ─▶ answer (request id, time limit, problems) ─▶ rooms (who, a place)
+//!                                                                          │
+//!                                                                auth (origin, token, role)
 //!                                                                          │
 //!              ┌──────────────┬─────────────┬─────────────┬────────────────┘
 //!              ▼              ▼             ▼             ▼
@@ -22,6 +24,8 @@ mod follow;
 mod gateway;
 mod health;
 mod listen;
+mod looks;
+mod rooms;
 mod routes;
 mod state;
 mod take;
@@ -105,9 +109,20 @@ impl Server {
             state.stopping.cancel();
         };
         let limits = &config.limits;
+        let connections = listen::Connections {
+            tls: tls.subscribe(),
+            router,
+            places: Arc::clone(&state.places),
+            proxies: state.proxies.clone(),
+            pace: listen::Pace {
+                within: limits.client_timeout,
+                bytes_per_second: limits.client_bytes_per_second_min,
+            },
+            too_slow: Arc::clone(&state.too_slow),
+        };
         tokio::join!(
             closing,
-            listen::serve(listener, tls.subscribe(), router, limits, stop),
+            listen::serve(listener, connections, stop),
             state.deployment.work_on_all(stop),
             state.deployment.watch_reachable(stop),
             state.deployment.watch_migrations(stop),

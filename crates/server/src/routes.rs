@@ -15,6 +15,7 @@ use utoipa_axum::routes;
 
 use crate::answer::{Answer, Problem, finish, json_bytes, panicked};
 use crate::auth::{Origins, check_origin};
+use crate::rooms::admit;
 use crate::state::State;
 use crate::{admin, console, gateway, health};
 
@@ -92,6 +93,7 @@ pub(crate) fn router(state: &Arc<State>) -> Router {
         .layer(middleware::from_fn_with_state(origins, check_origin))
         .layer(cors(&config.cors))
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn_with_state(Arc::clone(state), admit))
         .layer(middleware::from_fn_with_state(Arc::clone(state), finish))
         .with_state(Arc::clone(state))
 }

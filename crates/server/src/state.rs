@@ -1,23 +1,27 @@
 //! What all requests share.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rehome_api::{Baseline, Verification};
 use rehome_app::config::ServerLimits;
 use rehome_app::migrations::VerifyRequest;
 use rehome_app::{CancellationToken, Deployment};
-use tokio::sync::{Semaphore, watch};
+use rehome_engine::metrics::Front;
+use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::admin::Tasks;
+use crate::admin::{Tasks, WatchLooks};
 use crate::auth::Tokens;
+use crate::console::Shown;
 use crate::gateway::Refused;
+use crate::health::Readiness;
+use crate::listen::Places;
+use crate::rooms::{Proxies, Rooms};
 
 /// Longest that a request may take, unless appends may wait longer for a cutover.
 const REQUEST_WITHIN: Duration = Duration::from_secs(30);
-/// Bodies are accounted for in pieces of this size.
-pub(crate) const PIECE_BYTES: usize = 1 << 10;
 
 /// What all requests share.
 pub(crate) struct State {
@@ -28,10 +32,21 @@ pub(crate) struct State {
     pub(crate) forms: Uuid,
     /// Longest that a request may take.
     pub(crate) request_within: Duration,
-    /// Room for the bodies of requests, in pieces.
-    pub(crate) bodies: Arc<Semaphore>,
-    /// Room for followers.
-    pub(crate) followers: Arc<Semaphore>,
+    /// What requests hold while they are under way.
+    pub(crate) rooms: Rooms,
+    /// The places of connections.
+    pub(crate) places: Arc<Places>,
+    /// Clients that were left because they did not take their answers, and because they did not send
+    /// their bodies.
+    pub(crate) too_slow: Arc<AtomicU64>,
+    pub(crate) bodies_too_slow: AtomicU64,
+    /// The proxies that say who a client is.
+    pub(crate) proxies: Proxies,
+    /// Migrations that are watched, and pages that are live.
+    pub(crate) watched: WatchLooks,
+    pub(crate) shown: Shown,
+    /// Whether the control plane answers, for all who ask at once.
+    pub(crate) readiness: Readiness,
     pub(crate) verifications: Tasks<VerifyRequest, Verification>,
     pub(crate) baselines: Tasks<Duration, Baseline>,
     /// What was written lately about appends that were not taken.
@@ -53,13 +68,30 @@ impl State {
             limits,
             forms: crate::console::secret(),
             request_within: patience.max(REQUEST_WITHIN),
-            bodies: Arc::new(Semaphore::new(limits.bodies_bytes_max as usize / PIECE_BYTES)),
-            followers: Arc::new(Semaphore::new(limits.followers_max as usize)),
+            rooms: Rooms::new(&limits),
+            places: Places::new(limits.connections_max, limits.per_caller.connections_max),
+            too_slow: Arc::default(),
+            bodies_too_slow: AtomicU64::default(),
+            proxies: Proxies::new(&config.server.trusted_proxies),
+            watched: WatchLooks::default(),
+            shown: Shown::default(),
+            readiness: Readiness::default(),
             verifications: Tasks::new("verifying", "verification"),
             baselines: Tasks::new("taking_baseline", "baseline"),
             refused: Refused::default(),
             stopping: CancellationToken::new(),
             deployment,
+        }
+    }
+
+    /// What a scrape reports of connections and requests.
+    pub(crate) fn front(&self) -> Front {
+        let mut rooms = vec![self.places.count()];
+        rooms.extend(self.rooms.counts());
+        Front {
+            rooms,
+            slow_answers: self.too_slow.load(Ordering::Relaxed),
+            slow_bodies: self.bodies_too_slow.load(Ordering::Relaxed),
         }
     }
 

@@ -2,54 +2,114 @@
 //! as it must be is a problem.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http_body_util::BodyExt as _;
 use serde::de::DeserializeOwned;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 
 use crate::answer::Problem;
-use crate::state::{PIECE_BYTES, State};
+use crate::auth::Permit;
+use crate::rooms::{Held, Holder, Requester};
+use crate::state::State;
 
-/// Most that is taken in of a body that is too large, and for how long.
-const DRAIN_BYTES: usize = 32 << 20;
-const DRAIN_WITHIN: Duration = Duration::from_secs(1);
+/// Most bytes of a document that holds nothing of a customer's.
+const DOCUMENT_BYTES_MAX: usize = 256 << 10;
+/// What a body counts with before it has come.
+const BODY_BYTES_MIN: usize = 1 << 10;
+/// How long a body may be slow, before it has to come at the least rate.
+const SLOW_WITHIN: Duration = Duration::from_secs(5);
 
-/// A body of JSON that has room in the server for as long as this lives.
+/// A body of JSON that nobody has read yet. It is read for one who may do what it is for.
 pub(crate) struct JsonBody {
-    bytes: Bytes,
-    _room: OwnedSemaphorePermit,
+    state: Arc<State>,
+    holder: Holder,
+    is_json: bool,
+    body: Body,
 }
 
 impl JsonBody {
-    /// The text.
-    pub(crate) fn text(&self) -> Result<&str, Problem> {
-        std::str::from_utf8(&self.bytes)
-            .map_err(|_| Problem::bad_request("bad_body", "the body is not UTF-8"))
+    /// The text of an append.
+    pub(crate) async fn text(self, permit: Permit) -> Result<Text, Problem> {
+        let max = self.state.limits.body_bytes_max as usize;
+        self.read(permit, max).await
     }
 
     /// A document that holds nothing of a customer's.
-    pub(crate) fn document<T: DeserializeOwned>(&self) -> Result<T, Problem> {
-        let text = self.text()?;
-        // A list would be taken for the fields of the document, in their order.
-        if text.trim_start().starts_with('[') {
-            return Err(Problem::bad_request("bad_body", "the body: an object, and not a list"));
-        }
-        serde_json::from_str(text)
-            .map_err(|error| Problem::bad_request("bad_body", format!("the body: {error}")))
+    pub(crate) async fn document<T: DeserializeOwned>(self, permit: Permit) -> Result<T, Problem> {
+        self.small(permit).await?.document()
     }
 
     /// The same; the default where nothing was sent.
-    pub(crate) fn document_or_default<T: DeserializeOwned + Default>(&self) -> Result<T, Problem> {
-        if self.bytes.is_empty() {
+    pub(crate) async fn document_or_default<T: DeserializeOwned + Default>(
+        self,
+        permit: Permit,
+    ) -> Result<T, Problem> {
+        let text = self.small(permit).await?;
+        if text.as_str().is_empty() {
             return Ok(T::default());
         }
         // `null` is nothing too.
-        self.document::<Option<T>>().map(Option::unwrap_or_default)
+        text.document::<Option<T>>().map(Option::unwrap_or_default)
+    }
+
+    async fn small(self, permit: Permit) -> Result<Text, Problem> {
+        let max = DOCUMENT_BYTES_MAX.min(self.state.limits.body_bytes_max as usize);
+        self.read(permit, max).await
+    }
+
+    async fn read(self, _: Permit, max: usize) -> Result<Text, Problem> {
+        let is_empty = http_body::Body::size_hint(&self.body).exact() == Some(0);
+        if !is_empty && !self.is_json {
+            let detail = "the body must be JSON, with `Content-Type: application/json`";
+            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json", detail));
+        }
+        let (bytes, room) = read(self.body, max, &self.holder, &self.state).await?;
+        let text = String::from_utf8(bytes)
+            .map_err(|_| Problem::bad_request("bad_body", "the body is not UTF-8"))?;
+        Ok(Text { text, _room: room })
+    }
+}
+
+impl FromRequest<Arc<State>> for JsonBody {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &Arc<State>) -> Result<Self, Problem> {
+        let holder = holder(&request)?;
+        let is_json = is_json(request.headers());
+        Ok(Self { state: Arc::clone(state), holder, is_json, body: request.into_body() })
+    }
+}
+
+fn holder(request: &Request) -> Result<Holder, Problem> {
+    let requester = request.extensions().get::<Requester>();
+    requester.map(|requester| requester.holder.clone()).ok_or_else(Problem::internal)
+}
+
+/// A body that was read. It has room in the server for as long as this lives.
+pub(crate) struct Text {
+    text: String,
+    _room: Held,
+}
+
+impl Text {
+    /// The text.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    fn document<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        // A list would be taken for the fields of the document, in their order.
+        if self.text.trim_start().starts_with('[') {
+            return Err(Problem::bad_request("bad_body", "the body: an object, and not a list"));
+        }
+        serde_json::from_str(&self.text)
+            .map_err(|error| Problem::bad_request("bad_body", format!("the body: {error}")))
     }
 }
 
@@ -65,59 +125,62 @@ impl FromRequestParts<Arc<State>> for Traceparent {
     }
 }
 
-impl FromRequest<Arc<State>> for JsonBody {
-    type Rejection = Problem;
-
-    async fn from_request(request: Request, state: &Arc<State>) -> Result<Self, Problem> {
-        let max = state.limits.body_bytes_max as usize;
-        let (headers, body) = (request.headers(), request.body());
-        let announced = http_body::Body::size_hint(body).exact();
-        let empty = announced == Some(0);
-        if !empty && !is_json(headers) {
-            let detail = "the body must be JSON, with `Content-Type: application/json`";
-            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json", detail));
+/// Reads a body to its end. Room is taken for what has come, and a client that is too slow is left.
+async fn read(
+    mut body: Body,
+    max: usize,
+    holder: &Holder,
+    state: &State,
+) -> Result<(Vec<u8>, Held), Problem> {
+    let announced = http_body::Body::size_hint(&body).exact();
+    let announced = announced.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+    if announced.is_some_and(|bytes| bytes > max) {
+        return Err(too_large(max));
+    }
+    let most = announced.unwrap_or(max);
+    let mut room = state.rooms.bodies.take(holder, BODY_BYTES_MIN as u64)?;
+    let mut bytes = Vec::new();
+    let began = Instant::now();
+    loop {
+        let until = began + time_for(bytes.len(), state);
+        let Ok(frame) = tokio::time::timeout_at(until, body.frame()).await else {
+            state.bodies_too_slow.fetch_add(1, Ordering::Relaxed);
+            let detail = "the body did not come in time, or slower than is allowed \
+                          (server.client_timeout_ms, server.client_bytes_per_second_min)";
+            return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "body_too_slow", detail));
+        };
+        match frame {
+            None => return Ok((bytes, room)),
+            Some(Err(_)) => {
+                return Err(Problem::bad_request("bad_body", "the body ended before its end"));
+            }
+            Some(Ok(frame)) => {
+                let Some(data) = frame.data_ref() else { continue };
+                keep(&mut bytes, data, most, &mut room)?;
+            }
         }
-        let announced = announced.map_or(max, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
-        if announced > max {
-            drain(request.into_body()).await;
-            return Err(too_large(max));
-        }
-        let pieces = u32::try_from(announced.div_ceil(PIECE_BYTES)).unwrap_or(u32::MAX);
-        let room = Arc::clone(&state.bodies).try_acquire_many_owned(pieces).map_err(|_| {
-            let detail = "too many requests are under way; try again";
-            Problem::retry(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", detail, 1)
-        })?;
-        let bytes = read(request.into_body(), max, state).await?;
-        Ok(Self { bytes, _room: room })
     }
 }
 
-/// Takes in some of what is not wanted: a client that is still sending when the connection is closed
-/// would never see why.
-async fn drain(mut body: Body) {
-    let drained = async {
-        let mut bytes = 0;
-        while bytes < DRAIN_BYTES
-            && let Some(Ok(frame)) = body.frame().await
-        {
-            bytes += frame.data_ref().map_or(0, Bytes::len);
-        }
-    };
-    // Whoever sends more, or nothing, is answered all the same.
-    let _ = tokio::time::timeout(DRAIN_WITHIN, drained).await;
+/// How long so much of a body may take.
+fn time_for(bytes: usize, state: &State) -> Duration {
+    let at_least_rate = bytes as f64 / f64::from(state.limits.client_bytes_per_second_min.max(1));
+    state.limits.client_timeout.min(SLOW_WITHIN + Duration::from_secs_f64(at_least_rate))
 }
 
-async fn read(body: Body, max: usize, state: &State) -> Result<Bytes, Problem> {
-    let collected = Limited::new(body, max).collect();
-    match tokio::time::timeout(state.limits.client_timeout, collected).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large(max)),
-        Ok(Err(_)) => Err(Problem::bad_request("bad_body", "the body ended before its end")),
-        Err(_) => {
-            let detail = "the body did not come in time";
-            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "body_too_slow", detail))
-        }
+/// Adds to what has come. The room grows with the memory, and that by doubling, up to `most`.
+fn keep(bytes: &mut Vec<u8>, data: &[u8], most: usize, room: &mut Held) -> Result<(), Problem> {
+    let length = bytes.len() + data.len();
+    if length > most {
+        return Err(too_large(most));
     }
+    if length > bytes.capacity() {
+        let capacity = (bytes.capacity() * 2).max(BODY_BYTES_MIN).min(most).max(length);
+        room.resize(capacity.max(BODY_BYTES_MIN) as u64)?;
+        bytes.reserve_exact(capacity - bytes.len());
+    }
+    bytes.extend_from_slice(data);
+    Ok(())
 }
 
 fn too_large(max: usize) -> Problem {
@@ -176,7 +239,8 @@ impl<T: DeserializeOwned> FromRequest<Arc<State>> for Form<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &Arc<State>) -> Result<Self, Problem> {
-        let bytes = read(request.into_body(), FORM_BYTES_MAX, state).await?;
+        let holder = holder(&request)?;
+        let (bytes, _room) = read(request.into_body(), FORM_BYTES_MAX, &holder, state).await?;
         serde_urlencoded::from_bytes(&bytes)
             .map(Self)
             .map_err(|error| Problem::bad_request("bad_body", format!("the form: {error}")))

@@ -8,6 +8,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use anyhow::{Context as _, Result, ensure};
 use rehome_tests::history::TENANT;
 use rehome_tests::process::{PATIENCE, Process, wait_for};
+use serde_json::json;
 
 use crate::http::ask;
 use crate::site::Site;
@@ -20,6 +21,8 @@ const CONFIG: &str = "[control_plane]\nurl = \"sqlite:control.db\"\n\
 const MANY: usize = 300;
 /// What a server may have kept for later, in MiB: buffers of the allocator, caches of the stores.
 const KEPT_MIB_MAX: u64 = 64;
+/// What answers may hold, in MiB: the share of one caller, and what is read and written beside it.
+const ANSWERS_MIB_MAX: u64 = 160;
 
 fn descriptors(server: &Process) -> Result<usize> {
     Ok(fs::read_dir(format!("/proc/{}/fd", server.id()))?.count())
@@ -142,6 +145,29 @@ fn what_hostile_clients_took_is_given_back() -> Result<()> {
                 let mut first = [0; 12];
                 stream.read_exact(&mut first)?;
                 ensure!(&first == b"HTTP/1.1 200", "{}", String::from_utf8_lossy(&first));
+            }
+            Ok(())
+        })?;
+        // Events of a megabyte, in answers that nobody reads.
+        let data = "x".repeat(1_000_000);
+        for _ in 0..8 {
+            let event = json!({"events": [{"event_type": "Large", "data": data}]});
+            let answer = ask(address, "POST", &path, &[], Some(&event))?;
+            ensure!(answer.status == 201, "{answer:?}");
+        }
+        harm("answers that nobody reads", &|| {
+            for accept in ["application/json", "text/event-stream"] {
+                let feed = format!(
+                    "GET /v1/tenants/{TENANT}/events?limit=1000 HTTP/1.1\r\nHost: {address}\r\n\
+                     Accept: {accept}\r\n\r\n"
+                );
+                let held = hold(address, feed.as_bytes())?;
+                for _ in 0..10 {
+                    let now = resident_mib(&server)?;
+                    ensure!(now <= mib + ANSWERS_MIB_MAX, "{mib} MiB before, {now} MiB meanwhile");
+                    answers(address)?;
+                }
+                drop(held);
             }
             Ok(())
         })?;

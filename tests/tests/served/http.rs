@@ -63,11 +63,31 @@ fn read(answer: &str) -> Option<Answer> {
         let mut named = lines.filter(|(known, _)| known.eq_ignore_ascii_case(name));
         named.next().map(|(_, value)| value)
     };
-    if header("content-length")?.parse() != Ok(body.len()) {
+    let whole;
+    let body = if header("transfer-encoding") == Some("chunked") {
+        whole = unchunked(body)?;
+        &whole
+    } else if header("content-length")?.parse() == Ok(body.len()) {
+        body
+    } else {
         return None;
-    }
+    };
     let retry_after = header("retry-after").and_then(|seconds| seconds.parse().ok());
     Some(Answer { status, retry_after, body: serde_json::from_str(body).ok()? })
+}
+
+/// What was sent in chunks; nothing if the last one is missing.
+fn unchunked(mut rest: &str) -> Option<String> {
+    let mut whole = String::new();
+    loop {
+        let (size, more) = rest.split_once("\r\n")?;
+        let size = usize::from_str_radix(size, 16).ok()?;
+        if size == 0 {
+            return Some(whole);
+        }
+        whole += more.get(..size)?;
+        rest = more.get(size..)?.strip_prefix("\r\n")?;
+    }
 }
 
 /// A feed that goes on.

@@ -45,6 +45,7 @@ mod environment;
 mod file;
 mod migration;
 mod monitoring;
+mod network;
 mod server;
 mod table;
 mod telemetry;
@@ -66,7 +67,8 @@ use telemetry::TelemetryDraft;
 pub use client::{ClientConfig, ServerUrl, TokenText};
 pub use migration::MigrationDefaults;
 pub use monitoring::MonitoringConfig;
-pub use server::{DEFAULT_PORT, ServerConfig, ServerLimits, TlsFiles};
+pub use network::{Network, first_bits};
+pub use server::{CallerLimits, DEFAULT_PORT, ServerConfig, ServerLimits, TlsFiles};
 pub use telemetry::{OtlpProtocol, TracesConfig};
 pub use url::Url;
 

@@ -1,11 +1,13 @@
 //! `[server]` and `[auth]`: where the server listens, whom it believes, and how much it takes.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rehome_domain::ids::TenantId;
 
+use super::network::Network;
 use super::table::Table;
 use super::{ConfigError, Place, Set};
 use crate::tokens::{Role, Token, TokenHash};
@@ -26,6 +28,11 @@ pub struct ServerConfig {
     pub without_tls: bool,
     /// Listens without tokens on an address that others reach: whoever reaches it may do all.
     pub without_tokens: bool,
+    /// Names, besides those of this machine, by which clients may call a server without tokens; if
+    /// any are configured, also one with tokens answers to no other.
+    pub hosts: Vec<String>,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<Network>,
     /// How much it takes.
     pub limits: ServerLimits,
 }
@@ -48,13 +55,33 @@ pub struct ServerLimits {
     pub bodies_bytes_max: u32,
     /// Most events of one append.
     pub append_events_max: u32,
-    /// Most connections at once; the next ones wait to be accepted.
+    /// Most bytes of answers that are read from a store and not yet sent.
+    pub answers_bytes_max: u32,
+    /// Most connections at once, and most requests under way.
     pub connections_max: u32,
     /// Most followers of feeds and migrations at once.
     pub followers_max: u32,
+    /// Most of each that one caller may hold.
+    pub per_caller: CallerLimits,
+    /// Least rate at which a client sends a body, after a few seconds, and takes an answer.
+    pub client_bytes_per_second_min: u32,
     /// Longest that a client may take to send its headers, to send its body, or to take a piece
     /// of an answer; an idle connection is closed after it.
     pub client_timeout: Duration,
+}
+
+/// How much one caller may hold; `None`: a quarter of the whole. One caller is a tenant with all its
+/// tokens, any other token, or an address that shows no token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CallerLimits {
+    /// Bytes of bodies.
+    pub bodies_bytes_max: Option<u32>,
+    /// Bytes of answers.
+    pub answers_bytes_max: Option<u32>,
+    /// Requests under way; of an address, connections that send none.
+    pub connections_max: Option<u32>,
+    /// Followers.
+    pub followers_max: Option<u32>,
 }
 
 impl Default for ServerLimits {
@@ -62,9 +89,12 @@ impl Default for ServerLimits {
         Self {
             body_bytes_max: 8 << 20,
             bodies_bytes_max: 256 << 20,
+            answers_bytes_max: 256 << 20,
             append_events_max: 1_000,
             connections_max: 4_096,
             followers_max: 2_048,
+            per_caller: CallerLimits::default(),
+            client_bytes_per_second_min: 1_024,
             client_timeout: Duration::from_secs(30),
         }
     }
@@ -78,6 +108,8 @@ impl Default for ServerConfig {
             cors: Vec::new(),
             without_tls: false,
             without_tokens: false,
+            hosts: Vec::new(),
+            trusted_proxies: Vec::new(),
             limits: ServerLimits::default(),
         }
     }
@@ -91,14 +123,35 @@ pub(crate) struct ServerDraft {
     pub(crate) key: Option<Set<PathBuf>>,
 }
 
-/// What a number may be.
-const NUMBERS: [(&str, std::ops::RangeInclusive<u32>); 6] = [
-    ("body_bytes_max", 1_024..=1 << 30),
-    ("bodies_bytes_max", 1_024..=u32::MAX),
-    ("append_events_max", 1..=100_000),
-    ("connections_max", 1..=1_000_000),
-    ("followers_max", 1..=1_000_000),
-    ("client_timeout_ms", 100..=600_000),
+/// A number: its key, what it may be, and where it is kept.
+type Number = (&'static str, RangeInclusive<u32>, fn(&mut ServerLimits, u32));
+
+/// The numbers.
+const NUMBERS: [Number; 12] = [
+    ("body_bytes_max", 1_024..=1 << 30, |limits, n| limits.body_bytes_max = n),
+    ("bodies_bytes_max", 1_024..=u32::MAX, |limits, n| limits.bodies_bytes_max = n),
+    ("answers_bytes_max", 8 << 20..=u32::MAX, |limits, n| limits.answers_bytes_max = n),
+    ("append_events_max", 1..=100_000, |limits, n| limits.append_events_max = n),
+    ("connections_max", 1..=1_000_000, |limits, n| limits.connections_max = n),
+    ("followers_max", 1..=1_000_000, |limits, n| limits.followers_max = n),
+    ("bodies_bytes_per_caller_max", 1_024..=u32::MAX, |limits, n| {
+        limits.per_caller.bodies_bytes_max = Some(n);
+    }),
+    ("answers_bytes_per_caller_max", 4 << 20..=u32::MAX, |limits, n| {
+        limits.per_caller.answers_bytes_max = Some(n);
+    }),
+    ("connections_per_caller_max", 1..=1_000_000, |limits, n| {
+        limits.per_caller.connections_max = Some(n);
+    }),
+    ("followers_per_caller_max", 1..=1_000_000, |limits, n| {
+        limits.per_caller.followers_max = Some(n);
+    }),
+    ("client_timeout_ms", 100..=600_000, |limits, n| {
+        limits.client_timeout = Duration::from_millis(n.into());
+    }),
+    ("client_bytes_per_second_min", 1..=1 << 30, |limits, n| {
+        limits.client_bytes_per_second_min = n;
+    }),
 ];
 
 impl ServerDraft {
@@ -118,9 +171,27 @@ impl ServerDraft {
             }
             draft.config.cors = origins.value;
         }
-        for (key, range) in NUMBERS {
+        if let Some(hosts) = table.texts("hosts")? {
+            for host in &hosts.value {
+                if !is_host(host) {
+                    let problem =
+                        "server.hosts must be names like \"rehome.internal\", without a port";
+                    return Err(hosts.place.refuse(problem));
+                }
+            }
+            draft.config.hosts = hosts.value;
+        }
+        if let Some(proxies) = table.texts("trusted_proxies")? {
+            let networks = proxies.value.iter().map(|text| text.parse());
+            draft.config.trusted_proxies = networks.collect::<Result<_, _>>().map_err(|()| {
+                let problem =
+                    "server.trusted_proxies must be addresses or networks like \"10.0.0.0/8\"";
+                proxies.place.refuse(problem)
+            })?;
+        }
+        for (key, range, keep) in NUMBERS {
             if let Some(set) = table.plain(key, "a whole number", true)? {
-                draft.number(key, &range, &set)?;
+                keep(&mut draft.config.limits, number(key, &range, &set)?);
             }
         }
         let config = &mut draft.config;
@@ -155,29 +226,6 @@ impl ServerDraft {
         Ok(())
     }
 
-    fn number(
-        &mut self,
-        key: &str,
-        range: &std::ops::RangeInclusive<u32>,
-        set: &Set<String>,
-    ) -> Result<(), ConfigError> {
-        let number = set.value.parse().ok().filter(|number| range.contains(number));
-        let number: u32 = number.ok_or_else(|| {
-            let (least, most) = (range.start(), range.end());
-            set.place.refuse(format!("server.{key} must be {least} to {most}"))
-        })?;
-        let limits = &mut self.config.limits;
-        match key {
-            "body_bytes_max" => limits.body_bytes_max = number,
-            "bodies_bytes_max" => limits.bodies_bytes_max = number,
-            "append_events_max" => limits.append_events_max = number,
-            "connections_max" => limits.connections_max = number,
-            "followers_max" => limits.followers_max = number,
-            _ => limits.client_timeout = Duration::from_millis(number.into()),
-        }
-        Ok(())
-    }
-
     pub(super) fn whole(self) -> Result<ServerConfig, ConfigError> {
         let tls = match (self.cert, self.key) {
             (Some(cert), Some(key)) => Some(TlsFiles { cert: cert.value, key: key.value }),
@@ -191,6 +239,19 @@ impl ServerDraft {
         };
         Ok(ServerConfig { tls, ..self.config })
     }
+}
+
+fn number(key: &str, range: &RangeInclusive<u32>, set: &Set<String>) -> Result<u32, ConfigError> {
+    let number = set.value.parse().ok().filter(|number| range.contains(number));
+    number.ok_or_else(|| {
+        let (least, most) = (range.start(), range.end());
+        set.place.refuse(format!("server.{key} must be {least} to {most}"))
+    })
+}
+
+/// As it stands in `Host`, without a port.
+fn is_host(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
 }
 
 /// As a browser sends it: scheme and host, nothing behind.

@@ -225,6 +225,10 @@ tls_key = "/etc/key.pem"
 cors = ["https://ops.example"]
 body_bytes_max = 1_048_576
 client_timeout_ms = 500
+hosts = ["rehome.internal"]
+trusted_proxies = ["10.0.0.0/8"]
+followers_per_caller_max = 7
+client_bytes_per_second_min = 2048
 
 [[auth.tokens]]
 name = "ops"
@@ -248,6 +252,11 @@ fn the_server_and_its_tokens_are_read() {
     assert_eq!(config.server.cors, ["https://ops.example"]);
     assert_eq!(config.server.limits.body_bytes_max, 1 << 20);
     assert_eq!(config.server.limits.client_timeout.as_millis(), 500);
+    assert_eq!(config.server.hosts, ["rehome.internal"]);
+    assert!(config.server.trusted_proxies[0].contains("10.9.9.9".parse().unwrap()));
+    let of = config.server.limits.per_caller;
+    assert_eq!((of.followers_max, of.connections_max), (Some(7), None));
+    assert_eq!(config.server.limits.client_bytes_per_second_min, 2_048);
     let roles: Vec<_> = config.tokens.iter().map(|token| token.role.as_str()).collect();
     assert_eq!(roles, ["operator", "tenant"]);
     assert_eq!(load_with(GOOD, &[]).unwrap().server, ServerConfig::default());
@@ -263,13 +272,16 @@ fn bad_keys_of_the_server_are_refused_with_key_file_and_line() {
         ("tls_key = \"/etc/key.pem\"", "", ":26: server.tls_cert is there without server.tls_key"),
         ("https://ops", "ops", ":28: server.cors must be origins"),
         ("[\"https://ops.example\"]", "[1]", ":28: server.cors must be a list of strings"),
+        ("10.0.0.0/8", "proxy", ":32: server.trusted_proxies must be addresses or networks"),
+        ("rehome.internal", "a:1", ":31: server.hosts must be names"),
+        ("= 7", "= 0", ":33: server.followers_per_caller_max must be 1 to"),
         ("1_048_576", "1", ":29: server.body_bytes_max must be 1024 to"),
-        ("\"operator\"", "\"root\"", ":34: auth.tokens.role: the roles are"),
-        ("\"operator\"", "\"tenant\"", ":34: auth.tokens.role: the role tenant needs a tenant"),
-        ("name = \"shop\"", "name = \"ops\"", ":37: auth.tokens.name \"ops\" is there twice"),
-        ("name = \"shop\"", "name = \"a b\"", ":38: auth.tokens.name: a name is"),
-        ("e3b0c4", "", ":35: auth.tokens.sha256 must be the 64"),
-        ("824a", "x", ":40: auth.tokens.tenant must be a UUID"),
+        ("\"operator\"", "\"root\"", ":38: auth.tokens.role: the roles are"),
+        ("\"operator\"", "\"tenant\"", ":38: auth.tokens.role: the role tenant needs a tenant"),
+        ("name = \"shop\"", "name = \"ops\"", ":41: auth.tokens.name \"ops\" is there twice"),
+        ("name = \"shop\"", "name = \"a b\"", ":42: auth.tokens.name: a name is"),
+        ("e3b0c4", "", ":39: auth.tokens.sha256 must be the 64"),
+        ("824a", "x", ":44: auth.tokens.tenant must be a UUID"),
     ] {
         assert!(SERVER.contains(from), "{from}");
         let found = refused(&format!("{GOOD}{}", SERVER.replacen(from, to, 1)));

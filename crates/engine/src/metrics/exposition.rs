@@ -282,11 +282,30 @@ impl Scene {
         let up = |up: bool| f64::from(u8::from(up));
         out.write(f::STORE_UP, around.stores.iter().map(|(id, is)| ([&**id], up(*is))))?;
         out.write(f::CONTROL_UP, around.control_plane.into_iter().map(|is| ([], up(is))))?;
+        self.front(out)?;
         out.write(f::BUILD, [([&*around.version], 1.0)].into_iter())?;
         out.write(f::PROCESS, [([&*around.process], 1.0)].into_iter())?;
         out.write(f::CPU, [([], around.cpu_seconds)].into_iter())?;
         out.write(f::RESIDENT, [([], around.resident_bytes as f64)].into_iter())?;
         out.write(f::STARTED, [([], around.started)].into_iter())
+    }
+}
+
+impl Scene {
+    fn front(&self, out: &mut Out<'_>) -> fmt::Result {
+        let front = &self.around.front;
+        let rooms = || front.rooms.iter();
+        out.write(f::ROOM_USED, rooms().map(|room| ([room.room], room.used as f64)))?;
+        out.write(f::ROOM_SIZE, rooms().map(|room| ([room.room], room.size as f64)))?;
+        let refused = rooms().flat_map(|room| {
+            let bounds = [("share", room.refused_share), ("size", room.refused_all)];
+            bounds.map(|(bound, times)| ([room.room, bound], times as f64))
+        });
+        out.write(f::ROOM_REFUSED, refused)?;
+        // A process that serves nobody has no rooms, and nobody who is slow.
+        let slow = [("answer", front.slow_answers), ("body", front.slow_bodies)];
+        let slow = slow.into_iter().filter(|_| !front.rooms.is_empty());
+        out.write(f::SLOW_CLIENTS, slow.map(|(direction, n)| ([direction], n as f64)))
     }
 }
 

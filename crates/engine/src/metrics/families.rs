@@ -346,6 +346,34 @@ pub(super) const CONTROL_UP: Family = Family::new(
     EachProcess,
     "1 if the control plane answered when it was last asked",
 );
+pub(super) const ROOM_USED: Family = Family::new(
+    "server_room_used",
+    Gauge,
+    &["room"],
+    EachProcess,
+    "What connections and requests hold, by room: connections, requests, followers, body_bytes, answer_bytes",
+);
+pub(super) const ROOM_SIZE: Family = Family::new(
+    "server_room_size",
+    Gauge,
+    &["room"],
+    EachProcess,
+    "Most that they may hold together, by room",
+);
+pub(super) const ROOM_REFUSED: Family = Family::new(
+    "server_room_refusals",
+    Counter,
+    &["room", "bound"],
+    EachProcess,
+    "Requests refused with 429, and waiting connections closed, by room and bound: share (of one caller or address), size",
+);
+pub(super) const SLOW_CLIENTS: Family = Family::new(
+    "server_slow_clients",
+    Counter,
+    &["direction"],
+    EachProcess,
+    "Clients that were cut off because they were too slow, by direction: body, answer",
+);
 pub(super) const BUILD: Family = Family::new(
     "rehome_build_info",
     Gauge,
@@ -419,6 +447,10 @@ pub const FAMILIES: &[Family] = &[
     REFRESHES,
     STORE_UP,
     CONTROL_UP,
+    ROOM_USED,
+    ROOM_SIZE,
+    ROOM_REFUSED,
+    SLOW_CLIENTS,
     BUILD,
     PROCESS,
     CPU,

@@ -78,6 +78,34 @@ pub struct Surroundings {
     pub stores: Vec<(String, bool)>,
     /// Whether the control plane answered; `None`: it was not asked yet.
     pub control_plane: Option<bool>,
+    /// Connections and requests, if it serves any.
+    pub front: Front,
+}
+
+/// What a process that serves does for those who connect to it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Front {
+    /// What there is, and how much of it is in use.
+    pub rooms: Vec<RoomCount>,
+    /// Clients that were left because they did not take their answers.
+    pub slow_answers: u64,
+    /// Requests that were refused because their bodies did not come.
+    pub slow_bodies: u64,
+}
+
+/// How much of one thing is in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RoomCount {
+    /// What: the label `room`.
+    pub room: &'static str,
+    /// In use.
+    pub used: u64,
+    /// Most.
+    pub size: u64,
+    /// Refused because one caller had its share.
+    pub refused_share: u64,
+    /// Refused because all of it was in use.
+    pub refused_all: u64,
 }
 
 /// A migration that no process that serves drives, as a process that serves sees it from outside: by the

@@ -125,6 +125,41 @@ impl TenantRouter {
             .await
     }
 
+    /// A part of the history, as [`EventStore::read_feed`] reads it, and whether there is more.
+    pub async fn feed_part(
+        &self,
+        tenant: TenantId,
+        after_seq: u64,
+        limit: BatchLimit,
+    ) -> Result<(Vec<Event>, bool), ReadError> {
+        self.0
+            .read(tenant, |store| async move {
+                let feed = store.read_feed(tenant, after_seq, limit).await?;
+                let last = feed.events.last().map(|event| event.seq);
+                let more = last.is_some_and(|seq| seq < feed.ledger.head.seq);
+                Ok((feed.ledger, (feed.events, more)))
+            })
+            .await
+    }
+
+    /// A part of a stream, as [`EventStore::read_stream`] reads it, and whether there is more.
+    pub async fn stream_part(
+        &self,
+        tenant: TenantId,
+        stream: &StreamName,
+        from_version: u64,
+        limit: BatchLimit,
+    ) -> Result<(Vec<Event>, bool), ReadError> {
+        self.0
+            .read(tenant, |store| async move {
+                let slice = store.read_stream(tenant, stream, from_version, limit).await?;
+                let last = slice.events.last().map(|event| event.version);
+                let more = last.is_some_and(|version| version < slice.version);
+                Ok((slice.ledger, (slice.events, more)))
+            })
+            .await
+    }
+
     /// Takes over a route row that this process has just read or written, so that the writers
     /// waiting here go on at once; answers since when its `rev` is known here.
     pub(crate) fn observe(&self, route: Route) -> Seen {
@@ -410,12 +445,7 @@ impl EventStore for TenantRouter {
         from_version: u64,
         limit: BatchLimit,
     ) -> Result<Vec<Event>, ReadError> {
-        self.0
-            .read(tenant, |store| async move {
-                let slice = store.read_stream(tenant, stream, from_version, limit).await?;
-                Ok((slice.ledger, slice.events))
-            })
-            .await
+        Ok(self.stream_part(tenant, stream, from_version, limit).await?.0)
     }
 
     async fn read_feed(
@@ -424,11 +454,6 @@ impl EventStore for TenantRouter {
         after_seq: u64,
         limit: BatchLimit,
     ) -> Result<Vec<Event>, ReadError> {
-        self.0
-            .read(tenant, |store| async move {
-                let feed = store.read_feed(tenant, after_seq, limit).await?;
-                Ok((feed.ledger, feed.events))
-            })
-            .await
+        Ok(self.feed_part(tenant, after_seq, limit).await?.0)
     }
 }

@@ -60,8 +60,8 @@ macro_rules! action {
             headers: HeaderMap,
             body: JsonBody,
         ) -> Answer {
-            caller.may_operate()?;
-            let $said: $body = body.document_or_default()?;
+            let permit = caller.may_operate()?;
+            let $said: $body = body.document_or_default(permit).await?;
             let $asked = Asked::new(&state, &caller, id, &headers, $said.reason.as_deref())?;
             let done = $done.await;
             $asked.answer(done).await
@@ -149,8 +149,8 @@ pub(crate) async fn tune(
     headers: HeaderMap,
     body: JsonBody,
 ) -> Answer {
-    caller.may_operate()?;
-    let Tuning { options, reason } = body.document()?;
+    let permit = caller.may_operate()?;
+    let Tuning { options, reason } = body.document(permit).await?;
     let asked = Asked::new(&state, &caller, id, &headers, reason.as_deref())?;
     if options.is_empty() {
         return Err(Problem::bad_request("bad_body", "nothing to change was named"));

@@ -60,8 +60,8 @@ pub(crate) async fn take_baseline(
     headers: HeaderMap,
     body: JsonBody,
 ) -> Answer {
-    caller.may_operate()?;
-    let said: BaselineRequest = body.document_or_default()?;
+    let permit = caller.may_operate()?;
+    let said: BaselineRequest = body.document_or_default(permit).await?;
     let window = said.window.map_or(WINDOW, |window| Duration::from_millis(window.0));
     let id = MigrationId::new(id);
     let key = key_text(&headers)?.map(|key| format!("{} {key}", caller.name()));

@@ -25,8 +25,8 @@ pub(crate) async fn plan(
     caller: Caller,
     body: JsonBody,
 ) -> Answer {
-    caller.may_view()?;
-    let PlanRequest { tenant_id, target_store } = body.document()?;
+    let permit = caller.may_view()?;
+    let PlanRequest { tenant_id, target_store } = body.document(permit).await?;
     let target = store_id(&target_store)?;
     json(StatusCode::OK, &state.deployment.plan(TenantId::new(tenant_id), &target).await?)
 }
@@ -37,8 +37,8 @@ pub(crate) async fn plan(
 #[utoipa::path(post, path = "/v1/estimates", tag = "migrations", request_body = EstimateRequest,
     responses((status = 200, description = "So long.", body = Estimate), Problems))]
 pub(crate) async fn estimate(caller: Caller, body: JsonBody) -> Answer {
-    caller.may_view()?;
-    let said: EstimateRequest = body.document()?;
+    let permit = caller.may_view()?;
+    let said: EstimateRequest = body.document(permit).await?;
     let request = migrations::EstimateRequest {
         events: said.total_events,
         copy_rate: said.copy_rate_per_second,
@@ -61,8 +61,8 @@ pub(crate) async fn probe(
     caller: Caller,
     body: JsonBody,
 ) -> Answer {
-    caller.may_view()?;
-    let said: ProbeRequest = body.document()?;
+    let permit = caller.may_view()?;
+    let said: ProbeRequest = body.document(permit).await?;
     let target = store_id(&said.target_store)?;
     let request = migrations::EstimateRequest {
         events: 0,

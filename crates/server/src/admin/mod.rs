@@ -40,7 +40,7 @@ pub(crate) use stores::{__path_store, __path_stores, store, stores};
 pub(crate) use tasks::Tasks;
 pub(crate) use tenants::{__path_purge, __path_recover, purge, recover};
 pub(crate) use verify::{__path_verify, verify};
-pub(crate) use watch::{__path_watch, watch};
+pub(crate) use watch::{__path_watch, WatchLooks, watch};
 
 /// The deployment, acting for the caller.
 fn acting(state: &State, caller: &Caller, reason: Option<&str>) -> Result<Deployment, Problem> {

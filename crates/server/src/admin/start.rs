@@ -36,9 +36,9 @@ pub(crate) async fn start(
     headers: HeaderMap,
     body: JsonBody,
 ) -> Answer {
-    caller.may_operate()?;
+    let permit = caller.may_operate()?;
     let key = key(&caller, &headers)?;
-    let MigrationStart { tenant_id, target_store, options, reason } = body.document()?;
+    let MigrationStart { tenant_id, target_store, options, reason } = body.document(permit).await?;
     let deployment = acting(&state, &caller, reason.as_deref())?;
     let (tenant, target) = (TenantId::new(tenant_id), store_id(&target_store)?);
     let request = StartRequest { tenant, target, options };
@@ -66,9 +66,9 @@ pub(crate) async fn start_return(
     headers: HeaderMap,
     body: JsonBody,
 ) -> Answer {
-    caller.may_operate()?;
+    let permit = caller.may_operate()?;
     let (key, seen) = (key(&caller, &headers)?, seen(&headers)?);
-    let Return { options, reason } = body.document_or_default()?;
+    let Return { options, reason } = body.document_or_default(permit).await?;
     let deployment = acting(&state, &caller, reason.as_deref())?.only_at(seen);
     let started = deployment.start_return(MigrationId::new(id), &options, key.as_ref()).await;
     let started = started.map_err(|error| match error.code() {

@@ -29,8 +29,8 @@ pub(crate) async fn purge(
     InPath(tenant): InPath<Uuid>,
     body: JsonBody,
 ) -> Answer {
-    caller.may_administer()?;
-    let Purge { store, close_window, reason } = body.document()?;
+    let permit = caller.may_administer()?;
+    let Purge { store, close_window, reason } = body.document(permit).await?;
     let deployment = acting(&state, &caller, reason.as_deref())?;
     let store = store_id(&store)?;
     let purged = deployment.purge_tenant(TenantId::new(tenant), &store, close_window).await?;
@@ -48,8 +48,8 @@ pub(crate) async fn recover(
     caller: Caller,
     body: JsonBody,
 ) -> Answer {
-    caller.may_administer()?;
-    let RecoverRequest { tenant_id, store, apply, reason } = body.document()?;
+    let permit = caller.may_administer()?;
+    let RecoverRequest { tenant_id, store, apply, reason } = body.document(permit).await?;
     let deployment = acting(&state, &caller, reason.as_deref())?;
     let request = rehome_app::RecoverRequest {
         tenant: tenant_id.map(TenantId::new),

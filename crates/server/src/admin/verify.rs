@@ -40,8 +40,8 @@ pub(crate) async fn verify(
     headers: HeaderMap,
     body: JsonBody,
 ) -> Answer {
-    caller.may_operate()?;
-    let said: Verify = body.document_or_default()?;
+    let permit = caller.may_operate()?;
+    let said: Verify = body.document_or_default(permit).await?;
     let request = request(&said)?;
     let id = MigrationId::new(id);
     let key = key_text(&headers)?.map(|key| format!("{} {key}", caller.name()));

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use axum::extract::State;
 use rehome_api::Migration;
+use rehome_app::AppError;
 use rehome_app::migrations::Goal;
-use rehome_app::{AppError, Deployment};
 use rehome_domain::ids::MigrationId;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -14,7 +14,9 @@ use uuid::Uuid;
 
 use crate::answer::{Answer, Problem, Problems};
 use crate::auth::Caller;
-use crate::follow::{self, Source};
+use crate::follow::{self, Piece, Source};
+use crate::looks::Looks;
+use crate::rooms::Requester;
 use crate::state::State as Shared;
 use crate::take::{InPath, InQuery};
 
@@ -34,7 +36,7 @@ pub(crate) struct HowFar {
 }
 
 /// See [`HowFar::until`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Until {
     Migrated,
@@ -68,33 +70,38 @@ impl Until {
 pub(crate) async fn watch(
     State(state): State<Arc<Shared>>,
     caller: Caller,
+    requester: Requester,
     InPath(id): InPath<Uuid>,
     InQuery(HowFar { until }): InQuery<HowFar>,
 ) -> Answer {
     caller.may_view()?;
     let id = MigrationId::new(id);
-    let room = follow::room(&state)?;
+    let room = follow::room(&state, requester)?;
     // Who is not known is told so by a status, and not by a stream that ends.
     state.deployment.migration(id).await?;
     if until == Some(Until::CleanedUp) {
         state.deployment.can_clean_up(id).await?;
     }
-    let goal = until.map(Until::goal);
-    let watched =
-        Watched { deployment: state.deployment.clone(), id, goal, last: None, over: false };
+    let watched = Watched { state: Arc::clone(&state), id, until, last: None, over: false };
     Ok(follow::answer(&state, caller, room, watched))
 }
 
+/// How a migration is, and how it ended if it did.
+type Look = (Migration, Option<Result<(), Problem>>);
+
+/// The last look at each migration that is watched.
+pub(crate) type WatchLooks = Looks<(MigrationId, Option<Until>), Look>;
+
 struct Watched {
-    deployment: Deployment,
+    state: Arc<Shared>,
     id: MigrationId,
-    goal: Option<Goal>,
+    until: Option<Until>,
     last: Option<Migration>,
     over: bool,
 }
 
 impl Source for Watched {
-    async fn next(&mut self) -> Option<Vec<u8>> {
+    async fn next(&mut self) -> Option<Piece> {
         if self.over {
             return None;
         }
@@ -121,15 +128,20 @@ impl Source for Watched {
 }
 
 impl Watched {
-    /// How it is, and how it ended if it did. What came of it is looked at first: what is shown is then
-    /// not from before it.
-    async fn look(&self) -> Result<(Migration, Option<Result<(), Problem>>), AppError> {
-        let outcome = match self.goal {
-            Some(goal) => self.deployment.outcome(self.id, goal).await?,
+    /// How it is, and how it ended if it did; one look for all who watch it.
+    async fn look(&self) -> Result<Look, AppError> {
+        self.state.watched.at((self.id, self.until), EVERY / 2, self.look_anew()).await
+    }
+
+    /// What came of it is looked at first: what is shown is then not from before it.
+    async fn look_anew(&self) -> Result<Look, AppError> {
+        let deployment = &self.state.deployment;
+        let outcome = match self.until {
+            Some(until) => deployment.outcome(self.id, until.goal()).await?,
             None => None,
         };
-        let now = self.deployment.migration(self.id).await?;
-        let outcome = match self.goal {
+        let now = deployment.migration(self.id).await?;
+        let outcome = match self.until {
             None => is_over(&now).then_some(Ok(())),
             // The request did not fail: that is what it asks about.
             Some(_) => outcome.map(|reached| reached.map_err(|error| Problem::of(&error))),
@@ -138,11 +150,11 @@ impl Watched {
     }
 }
 
-fn piece(name: &str, document: &impl Serialize) -> Option<Vec<u8>> {
+fn piece(name: &str, document: &impl Serialize) -> Option<Piece> {
     let document = serde_json::to_string(document).ok()?;
     // What has no name is a message.
     let name = if name == "message" { String::new() } else { format!("event: {name}\n") };
-    Some(format!("{name}data: {document}\n\n").into_bytes())
+    Some(Piece::Plain(format!("{name}data: {document}\n\n").into_bytes()))
 }
 
 fn is_over(migration: &Migration) -> bool {

@@ -13,6 +13,8 @@ use super::Problem;
 use crate::state::State as Shared;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// For a year, browsers come back with TLS only. Source: RFC 6797.
+const HSTS: &str = "max-age=31536000";
 /// Most bytes of an id that a client gives.
 const ID_BYTES_MAX: usize = 128;
 
@@ -75,6 +77,9 @@ pub(crate) async fn finish(
     );
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, id.0);
+    if state.deployment.config().server.tls.is_some() {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(HSTS));
+    }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response

@@ -1,6 +1,7 @@
 //! How answers look: documents, problems, and what every answer carries.
 
 mod finish;
+mod pieces;
 mod problem;
 
 use axum::http::{HeaderValue, StatusCode, header};
@@ -8,6 +9,7 @@ use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
 
 pub(crate) use finish::finish;
+pub(crate) use pieces::{as_made, in_pieces};
 pub(crate) use problem::{Problem, Problems, panicked};
 
 /// What a handler answers.

@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use rehome_app::tokens::{Role, Token, TokenHash};
 use rehome_domain::ids::TenantId;
 
 use crate::answer::Problem;
+use crate::rooms::Who;
 use crate::state::State;
 pub(crate) use origin::{Origins, check_origin};
 
@@ -38,6 +39,10 @@ impl Tokens {
     }
 }
 
+/// That a caller's role allows what it asks for. Bodies are read for those only who have one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Permit(());
+
 /// Who asks.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
@@ -47,7 +52,8 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    fn of(tokens: &Tokens, parts: &Parts) -> Result<Self, Problem> {
+    /// From the head of a request.
+    pub(crate) fn of_headers(tokens: &Tokens, headers: &HeaderMap) -> Result<Self, Problem> {
         if tokens.is_empty() {
             return Ok(Self::anyone());
         }
@@ -55,8 +61,7 @@ impl Caller {
             Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)
                 .header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
         };
-        let given = parts
-            .headers
+        let given = headers
             .get(header::AUTHORIZATION)
             .ok_or_else(|| unknown("a token is needed, as `Authorization: Bearer TOKEN`"))?;
         let given = given.to_str().ok().and_then(|text| text.split_once(' '));
@@ -75,6 +80,15 @@ impl Caller {
         let hash = TokenHash::of(text);
         let token = tokens.find(&hash)?;
         Some(Self { name: token.name.as_str().into(), role: token.role, hash: Some(hash) })
+    }
+
+    /// Whose share of the server's rooms it is; `None`: its address's.
+    pub(crate) fn who(&self) -> Option<Who> {
+        match self.role {
+            _ if self.hash.is_none() => None,
+            Role::Tenant(tenant) => Some(Who::Tenant(tenant)),
+            Role::Viewer | Role::Operator | Role::Admin => Some(Who::Token(Arc::clone(&self.name))),
+        }
     }
 
     /// The name of the token, for logs.
@@ -97,35 +111,35 @@ impl Caller {
     }
 
     /// May look at migrations and stores.
-    pub(crate) fn may_view(&self) -> Result<(), Problem> {
+    pub(crate) fn may_view(&self) -> Result<Permit, Problem> {
         match self.role {
-            Role::Viewer | Role::Operator | Role::Admin => Ok(()),
+            Role::Viewer | Role::Operator | Role::Admin => Ok(Permit(())),
             Role::Tenant(_) => Err(self.refuse("a viewer")),
         }
     }
 
     /// May run migrations.
-    pub(crate) fn may_operate(&self) -> Result<(), Problem> {
+    pub(crate) fn may_operate(&self) -> Result<Permit, Problem> {
         match self.role {
-            Role::Operator | Role::Admin => Ok(()),
+            Role::Operator | Role::Admin => Ok(Permit(())),
             Role::Tenant(_) | Role::Viewer => Err(self.refuse("an operator")),
         }
     }
 
     /// May remove histories and say where an authority is.
-    pub(crate) fn may_administer(&self) -> Result<(), Problem> {
+    pub(crate) fn may_administer(&self) -> Result<Permit, Problem> {
         match self.role {
-            Role::Admin => Ok(()),
+            Role::Admin => Ok(Permit(())),
             Role::Tenant(_) | Role::Viewer | Role::Operator => Err(self.refuse("an admin")),
         }
     }
 
     /// May append and read this tenant's events. Another tenant's token learns nothing of it, not
     /// even whether it is there.
-    pub(crate) fn may_use(&self, tenant: TenantId) -> Result<(), Problem> {
+    pub(crate) fn may_use(&self, tenant: TenantId) -> Result<Permit, Problem> {
         match self.role {
-            Role::Admin => Ok(()),
-            Role::Tenant(own) if own == tenant => Ok(()),
+            Role::Admin => Ok(Permit(())),
+            Role::Tenant(own) if own == tenant => Ok(Permit(())),
             Role::Tenant(_) | Role::Viewer | Role::Operator => {
                 Err(self.refuse("an admin, or a token of this tenant"))
             }
@@ -143,6 +157,6 @@ impl FromRequestParts<Arc<State>> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, state: &Arc<State>) -> Result<Self, Problem> {
         let tokens = Arc::clone(&state.tokens.borrow());
-        Self::of(&tokens, parts)
+        Self::of_headers(&tokens, &parts.headers)
     }
 }

@@ -1,9 +1,10 @@
 //! Pages of other sites: a browser that is on this machine, or that holds a session with a proxy in
 //! front, must not be made to act for them.
 //!
-//! Two rules. A request that a browser says comes from another origin, and that is not a mere look,
-//! is refused unless the origin is configured. And a server without tokens answers only to names of
-//! this machine, so that a name that a page made to point here (DNS rebinding) is no way in.
+//! Two rules. A request that a browser says comes from another origin or site is refused unless the
+//! origin is configured, or somebody follows a link here. And a server without tokens answers only to
+//! names of this machine and to those that are configured, so that a name that a page made to point
+//! here (DNS rebinding) is no way in.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -21,49 +22,89 @@ use crate::answer::Problem;
 #[derive(Clone, Debug)]
 pub(crate) struct Origins {
     allowed: Arc<[String]>,
-    only_local_names: bool,
+    hosts: Arc<[String]>,
+    /// Whether it answers to any name.
+    any_host: bool,
+    only_loopback: bool,
 }
 
 impl Origins {
     pub(crate) fn new(config: &ServerConfig, has_tokens: bool) -> Self {
-        let only_local_names = !has_tokens && crate::is_loopback(config.bind.ip());
-        Self { allowed: config.cors.as_slice().into(), only_local_names }
+        Self {
+            allowed: config.cors.as_slice().into(),
+            hosts: config.hosts.as_slice().into(),
+            any_host: has_tokens && config.hosts.is_empty(),
+            only_loopback: crate::is_loopback(config.bind.ip()),
+        }
+    }
+
+    /// Whether the server answers to this name, of which a page can make no other.
+    fn is_ours(&self, host: &str) -> bool {
+        let Ok(authority) = host.parse::<Authority>() else { return false };
+        let name = authority.host();
+        let literal = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+        match literal {
+            // No name, so nobody made it point here.
+            Ok(address) => !self.only_loopback || crate::is_loopback(address),
+            Err(_) => {
+                name.eq_ignore_ascii_case("localhost")
+                    || self.hosts.iter().any(|host| name.eq_ignore_ascii_case(host))
+            }
+        }
     }
 
     fn check(&self, request: &Request) -> Result<(), Problem> {
         let headers = request.headers();
         let host = request.uri().authority().map(Authority::as_str);
         let host = host.or_else(|| text(headers, header::HOST));
-        if self.only_local_names && !host.is_some_and(is_local) {
-            let detail =
-                "a server without tokens is called by an address of this machine, or localhost";
+        if !self.any_host && !host.is_some_and(|host| self.is_ours(host)) {
+            let detail = "the server is called by an address of its machine, by localhost, or by a \
+                          name in server.hosts";
             return Err(Problem::new(StatusCode::FORBIDDEN, "foreign_host", detail));
         }
-        let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
-        if matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
-            return Ok(());
+        let origin = headers.get(header::ORIGIN);
+        let looks = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+        if is_of_another_site(headers) {
+            let origin = origin.and_then(|origin| origin.to_str().ok());
+            let is_allowed = origin.is_some_and(|origin| self.allows(origin));
+            if is_allowed || looks && is_link(headers) {
+                return Ok(());
+            }
+            return Err(foreign());
         }
+        let Some(origin) = origin.filter(|_| !looks) else { return Ok(()) };
         let origin = origin.to_str().unwrap_or_default();
         let own = origin.split_once("://").map(|(_, host)| host);
-        if own.is_some() && own == host || self.allowed.iter().any(|allowed| allowed == origin) {
+        if own.is_some() && own == host || self.allows(origin) {
             return Ok(());
         }
-        let detail = "pages of that origin may not call; server.cors lists those that may";
-        Err(Problem::new(StatusCode::FORBIDDEN, "foreign_origin", detail))
+        Err(foreign())
     }
+
+    fn allows(&self, origin: &str) -> bool {
+        self.allowed.iter().any(|allowed| allowed == origin)
+    }
+}
+
+fn foreign() -> Problem {
+    let detail = "pages of that origin may not call; server.cors lists those that may";
+    Problem::new(StatusCode::FORBIDDEN, "foreign_origin", detail)
+}
+
+/// Whether a browser says that another site's page sent it. Source: W3C Fetch Metadata.
+fn is_of_another_site(headers: &HeaderMap) -> bool {
+    let site = headers.get("sec-fetch-site");
+    site.is_some_and(|site| !matches!(site.as_bytes(), b"same-origin" | b"none"))
+}
+
+/// Whether somebody goes to the page, and another page does not hold it inside.
+fn is_link(headers: &HeaderMap) -> bool {
+    let says = |name: &str, value: &[u8]| headers.get(name).is_some_and(|v| v.as_bytes() == value);
+    says("sec-fetch-mode", b"navigate") && says("sec-fetch-dest", b"document")
 }
 
 fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
     headers.get(name).and_then(|value| value.to_str().ok())
-}
-
-/// Whether a host is a name of this machine that nobody else can make.
-fn is_local(host: &str) -> bool {
-    let Ok(authority) = host.parse::<Authority>() else { return false };
-    let name = authority.host();
-    let literal = name.trim_start_matches('[').trim_end_matches(']');
-    name.eq_ignore_ascii_case("localhost")
-        || literal.parse::<IpAddr>().is_ok_and(crate::is_loopback)
 }
 
 /// Refuses what another site's page sends.
@@ -109,6 +150,66 @@ mod tests {
             assert_eq!(asked(&origins, Method::POST, host, origin), allowed, "{origin:?}");
             assert!(asked(&origins, Method::GET, host, origin), "{origin:?}");
         }
+    }
+
+    fn from_site(method: Method, site: &str, mode: &str, dest: &str, origin: &str) -> bool {
+        let config =
+            ServerConfig { cors: vec!["https://ops.example".into()], ..ServerConfig::default() };
+        let request = Request::builder()
+            .method(method)
+            .header(header::HOST, "rehome.example")
+            .header("sec-fetch-site", site)
+            .header("sec-fetch-mode", mode)
+            .header("sec-fetch-dest", dest);
+        let request = match origin {
+            "" => request,
+            origin => request.header(header::ORIGIN, origin),
+        };
+        Origins::new(&config, true).check(&request.body(Body::empty()).unwrap()).is_ok()
+    }
+
+    #[test]
+    fn a_page_of_another_site_reads_nothing_and_may_link_here() {
+        for site in ["same-origin", "none"] {
+            assert!(from_site(Method::GET, site, "cors", "empty", ""), "{site}");
+        }
+        for site in ["cross-site", "same-site"] {
+            assert!(from_site(Method::GET, site, "navigate", "document", ""), "{site}");
+            for (mode, dest) in
+                [("no-cors", "script"), ("cors", "empty"), ("navigate", "iframe"), ("navigate", "")]
+            {
+                assert!(!from_site(Method::GET, site, mode, dest, ""), "{site} {mode} {dest}");
+            }
+            assert!(!from_site(Method::POST, site, "navigate", "document", ""));
+            assert!(from_site(Method::POST, site, "cors", "empty", "https://ops.example"));
+            assert!(!from_site(Method::POST, site, "cors", "empty", "https://evil.example"));
+        }
+    }
+
+    #[test]
+    fn configured_names_are_taken_and_nothing_else_that_a_page_could_name() {
+        let hosts = vec!["rehome.internal".to_owned()];
+        let everywhere = "0.0.0.0:7411".parse().unwrap();
+        let config = ServerConfig { hosts, bind: everywhere, ..ServerConfig::default() };
+        for has_tokens in [false, true] {
+            let origins = Origins::new(&config, has_tokens);
+            for (host, taken) in [
+                ("rehome.internal:7411", true),
+                ("Rehome.Internal", true),
+                ("localhost", true),
+                ("192.0.2.1:7411", true),
+                ("[2001:db8::1]", true),
+                ("evil.example", false),
+                ("x.rehome.internal", false),
+                ("rehome.internal.evil.example", false),
+            ] {
+                assert_eq!(asked(&origins, Method::GET, host, None), taken, "{host}");
+            }
+        }
+        let unnamed = ServerConfig { bind: everywhere, ..ServerConfig::default() };
+        let origins = Origins::new(&unnamed, false);
+        assert!(!asked(&origins, Method::GET, "rehome.internal", None));
+        assert!(asked(&origins, Method::GET, "192.0.2.1", None));
     }
 
     #[test]

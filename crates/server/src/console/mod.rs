@@ -32,12 +32,14 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::follow;
+use crate::rooms::Requester;
 use crate::state::State;
 use crate::take::{Form, InPath, InQuery};
 use pages::frame;
 use session::Session;
 
-pub(crate) use session::secret;
+pub(crate) use live::Shown;
+pub(crate) use session::{caller, secret};
 
 /// What a page may load and whom it may talk to: this server, and no script or style but our files.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
@@ -151,9 +153,10 @@ struct Looked {
 async fn live(
     Shared(state): Shared<Arc<State>>,
     session: Session,
+    requester: Requester,
     InQuery(looked): InQuery<Looked>,
 ) -> Response {
-    let room = match follow::room(&state) {
+    let room = match follow::room(&state, requester) {
         Ok(room) => room,
         Err(problem) => return problem.into_response(),
     };
@@ -163,6 +166,7 @@ async fn live(
         migration: looked.migration.map(MigrationId::new),
         told: std::collections::HashMap::new(),
         first: true,
+        ticked: None,
     };
     follow::answer(&state, session.caller, room, page)
 }

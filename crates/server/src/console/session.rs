@@ -97,6 +97,11 @@ fn cookie(headers: &HeaderMap) -> Option<String> {
     pairs.filter(|(name, _)| *name == COOKIE).map(|(_, value)| value.to_owned()).next()
 }
 
+/// Who has a session, if there are tokens.
+pub(crate) fn caller(state: &State, headers: &HeaderMap) -> Option<Caller> {
+    Session::of(state, headers).map(|session| session.caller)
+}
+
 /// Keeps the token in the browser.
 pub(super) fn begin(state: &State, token: &str) -> Option<HeaderValue> {
     let tokens = Arc::clone(&state.tokens.borrow());

@@ -21,7 +21,7 @@ use super::stream;
 use crate::answer::{Answer, Problem, Problems, json};
 use crate::auth::Caller;
 use crate::state::State as Shared;
-use crate::take::{InPath, JsonBody, Traceparent};
+use crate::take::{InPath, JsonBody, Text, Traceparent};
 
 /// Append to a stream
 ///
@@ -44,8 +44,9 @@ pub(crate) async fn append_to_path(
     body: JsonBody,
 ) -> Answer {
     let tenant = TenantId::new(tenant);
-    caller.may_use(tenant)?;
+    let permit = caller.may_use(tenant)?;
     let stream = stream(&kind, &id)?;
+    let body = body.text(permit).await?;
     let parsed = parse(&state, &body, false)?;
     append(&state, tenant, stream, parsed, traceparent).await
 }
@@ -68,7 +69,8 @@ pub(crate) async fn append_to(
     body: JsonBody,
 ) -> Answer {
     let tenant = TenantId::new(tenant);
-    caller.may_use(tenant)?;
+    let permit = caller.may_use(tenant)?;
+    let body = body.text(permit).await?;
     let parsed = parse(&state, &body, true)?;
     let Some((kind, id)) = &parsed.stream else { return Err(Problem::internal()) };
     let stream = stream(kind, id)?;
@@ -77,11 +79,11 @@ pub(crate) async fn append_to(
 
 fn parse<'a>(
     state: &Shared,
-    body: &'a JsonBody,
+    body: &'a Text,
     names_stream: bool,
 ) -> Result<AppendBody<'a>, Problem> {
     let max = state.limits.append_events_max as usize;
-    read_append(body.text()?, names_stream, max).map_err(|error| match error {
+    read_append(body.as_str(), names_stream, max).map_err(|error| match error {
         InvalidAppend::TooMany { max } => {
             let detail = format!("{error} (server.append_events_max)");
             Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_many_events", detail).limit(max as u64)

@@ -11,7 +11,7 @@ use rehome_ports::ReadError;
 use uuid::Uuid;
 
 use crate::answer::{Answer, Problem, Problems, json};
-use crate::auth::Caller;
+use crate::auth::{Caller, Permit};
 use crate::state::State as Shared;
 use crate::take::{InPath, JsonBody};
 
@@ -31,7 +31,7 @@ pub(crate) async fn checkpoint(
     caller: Caller,
     InPath((tenant, name)): InPath<(Uuid, String)>,
 ) -> Answer {
-    let tenant = known(&state, &caller, tenant, &name).await?;
+    let (tenant, _) = known(&state, &caller, tenant, &name).await?;
     let control = state.deployment.engine().control();
     let seq = control.checkpoint(tenant, &name).await.map_err(AppError::from)?;
     json(StatusCode::OK, &Checkpoint { name, seq })
@@ -54,8 +54,8 @@ pub(crate) async fn move_checkpoint(
     InPath((tenant, name)): InPath<(Uuid, String)>,
     body: JsonBody,
 ) -> Answer {
-    let tenant = known(&state, &caller, tenant, &name).await?;
-    let CheckpointMove { seq } = body.document()?;
+    let (tenant, permit) = known(&state, &caller, tenant, &name).await?;
+    let CheckpointMove { seq } = body.document(permit).await?;
     if i64::try_from(seq).is_err() {
         return Err(Problem::bad_request("bad_body", "seq is beyond what can be counted"));
     }
@@ -69,13 +69,13 @@ async fn known(
     caller: &Caller,
     tenant: Uuid,
     name: &str,
-) -> Result<TenantId, Problem> {
+) -> Result<(TenantId, Permit), Problem> {
     let tenant = TenantId::new(tenant);
-    caller.may_use(tenant)?;
+    let permit = caller.may_use(tenant)?;
     if name.is_empty() || name.len() > NAME_BYTES_MAX || name.contains('\0') {
         let detail = format!("a subscription's name is 1 to {NAME_BYTES_MAX} bytes without NUL");
         return Err(Problem::bad_request("bad_name", detail).limit(NAME_BYTES_MAX as u64));
     }
     let route = state.deployment.engine().control().route(tenant).await.map_err(AppError::from)?;
-    route.map(|_| tenant).ok_or_else(|| ReadError::UnknownTenant(tenant).into())
+    route.map(|_| (tenant, permit)).ok_or_else(|| ReadError::UnknownTenant(tenant).into())
 }

@@ -33,21 +33,3 @@ pub(super) fn write(tenant: TenantId, event: &Event, out: &mut Vec<u8>) -> Resul
 fn raw(json: &Json) -> serde_json::Result<&RawValue> {
     serde_json::from_str(json.as_str())
 }
-
-/// `{"events":[...],"<next>":n}`
-pub(super) fn page(
-    tenant: TenantId,
-    events: &[Event],
-    (name, next): (&str, u64),
-) -> Result<Vec<u8>, Problem> {
-    let mut body = b"{\"events\":[".to_vec();
-    for (index, event) in events.iter().enumerate() {
-        if index > 0 {
-            body.push(b',');
-        }
-        write(tenant, event, &mut body)?;
-        body.pop();
-    }
-    body.extend_from_slice(format!("],\"{name}\":{next}}}").as_bytes());
-    Ok(body)
-}

@@ -2,26 +2,29 @@
 
 use std::sync::Arc;
 
+use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::HeaderMap;
 use rehome_api::gateway::FeedPage;
 use rehome_domain::event::Event;
 use rehome_domain::ids::TenantId;
 use rehome_engine::Follower;
-use rehome_ports::{BatchLimit, EventStore as _};
+use rehome_ports::BatchLimit;
 use serde::Deserialize;
 use utoipa::IntoParams;
 use uuid::Uuid;
 
+use super::pages::{Of, Page};
 use super::{events, page};
-use crate::answer::{Answer, Problem, Problems, json_bytes};
+use crate::answer::{Answer, Problem, Problems};
 use crate::auth::Caller;
-use crate::follow::{self, Source};
+use crate::follow::{self, Piece, Source};
+use crate::rooms::{Counted, Holder, LINE_BYTES_MAX, Requester};
 use crate::state::State as Shared;
 use crate::take::{self, InPath, InQuery};
 
 /// What a follower is sent at once: little, for there may be many.
-const PIECE: BatchLimit = BatchLimit { events: 100, bytes: 256 << 10 };
+const PIECE: BatchLimit = BatchLimit { events: 100, bytes: 64 << 10 };
 
 /// Which part of a history.
 #[derive(Deserialize, IntoParams)]
@@ -53,6 +56,7 @@ pub(crate) struct Part {
 pub(crate) async fn feed(
     State(state): State<Arc<Shared>>,
     caller: Caller,
+    requester: Requester,
     InPath(tenant): InPath<Uuid>,
     InQuery(part): InQuery<Part>,
     headers: HeaderMap,
@@ -70,25 +74,31 @@ pub(crate) async fn feed(
     };
     if !follow::is_wanted(&headers) {
         let limit = BatchLimit::events(limit);
-        let found = engine.router().read_feed(tenant, after, limit).await?;
-        let next = found.last().map_or(after, |event| event.seq);
-        let body = events::page(tenant, &found, ("next_after_seq", next))?;
-        return Ok(json_bytes(StatusCode::OK, body));
+        let page = Page::new(&state, requester.holder, tenant, Of::Feed, after, limit);
+        return page.answer().await;
     }
-    let room = follow::room(&state)?;
+    let holder = requester.holder.clone();
+    let room = follow::room(&state, requester)?;
     // Who is not known is told so by a status, and not by a stream that ends.
     engine.router().head(tenant).await?;
     let follower = Follower::new(engine, tenant, last.unwrap_or(after));
-    Ok(follow::answer(&state, caller, room, Feed { tenant, follower }))
+    let feed = Feed { state: Arc::clone(&state), holder, tenant, follower };
+    Ok(follow::answer(&state, caller, room, feed))
 }
 
 struct Feed {
+    state: Arc<Shared>,
+    holder: Holder,
     tenant: TenantId,
     follower: Follower,
 }
 
 impl Source for Feed {
-    async fn next(&mut self) -> Option<Vec<u8>> {
+    async fn next(&mut self) -> Option<Piece> {
+        self.follower.ready().await;
+        // Room first: an event may be large, and many may wait for it.
+        let (room, within) = (&self.state.rooms.answers, self.state.limits.client_timeout);
+        let mut held = room.take_within(&self.holder, LINE_BYTES_MAX, within).await.ok()?;
         let events = match self.follower.next(PIECE).await {
             Ok(events) => events,
             Err(error) => {
@@ -96,11 +106,13 @@ impl Source for Feed {
                 return None;
             }
         };
-        let mut piece = Vec::new();
+        let mut bytes = Vec::new();
         for event in &events {
-            write(self.tenant, event, &mut piece).ok()?;
+            write(self.tenant, event, &mut bytes).ok()?;
         }
-        Some(piece)
+        bytes.shrink_to_fit();
+        let _ = held.resize(bytes.len() as u64);
+        Some(Piece::Counted(Bytes::from_owner(Counted { bytes, _held: held })))
     }
 }
 

@@ -5,6 +5,7 @@ mod append;
 mod checkpoints;
 mod events;
 mod feed;
+mod pages;
 mod read;
 mod refused;
 mod tenant;

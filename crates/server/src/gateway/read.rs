@@ -3,18 +3,19 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::StatusCode;
 use rehome_api::gateway::{StreamPage, StreamRead};
 use rehome_domain::ids::TenantId;
 use rehome_domain::stream::StreamName;
-use rehome_ports::{BatchLimit, EventStore as _};
+use rehome_ports::BatchLimit;
 use serde::Deserialize;
 use utoipa::IntoParams;
 use uuid::Uuid;
 
-use super::{events, page, stream};
-use crate::answer::{Answer, Problems, json_bytes};
+use super::pages::{Of, Page};
+use super::{page, stream};
+use crate::answer::{Answer, Problems};
 use crate::auth::Caller;
+use crate::rooms::Requester;
 use crate::state::State as Shared;
 use crate::take::{InPath, InQuery, JsonBody};
 
@@ -43,12 +44,13 @@ pub(crate) struct Part {
 pub(crate) async fn read_of_path(
     State(state): State<Arc<Shared>>,
     caller: Caller,
+    requester: Requester,
     InPath((tenant, kind, id)): InPath<(Uuid, String, String)>,
     InQuery(part): InQuery<Part>,
 ) -> Answer {
     let tenant = TenantId::new(tenant);
     caller.may_use(tenant)?;
-    read(&state, tenant, &stream(&kind, &id)?, &part).await
+    read(&state, requester, tenant, stream(&kind, &id)?, &part).await
 }
 
 /// Read a stream that the body names
@@ -61,22 +63,25 @@ pub(crate) async fn read_of_path(
 pub(crate) async fn read_of(
     State(state): State<Arc<Shared>>,
     caller: Caller,
+    requester: Requester,
     InPath(tenant): InPath<Uuid>,
     body: JsonBody,
 ) -> Answer {
     let tenant = TenantId::new(tenant);
-    caller.may_use(tenant)?;
-    let StreamRead { stream_type, stream_id, from_version, limit } = body.document()?;
+    let permit = caller.may_use(tenant)?;
+    let StreamRead { stream_type, stream_id, from_version, limit } = body.document(permit).await?;
     let part = Part { from_version, limit };
-    read(&state, tenant, &stream(&stream_type, &stream_id)?, &part).await
+    read(&state, requester, tenant, stream(&stream_type, &stream_id)?, &part).await
 }
 
-async fn read(state: &Shared, tenant: TenantId, stream: &StreamName, part: &Part) -> Answer {
+async fn read(
+    state: &Arc<Shared>,
+    requester: Requester,
+    tenant: TenantId,
+    stream: StreamName,
+    part: &Part,
+) -> Answer {
     let first = part.from_version.unwrap_or(1).max(1);
     let limit = BatchLimit::events(page(part.limit)?);
-    let router = state.deployment.engine().router();
-    let found = router.read_stream(tenant, stream, first, limit).await?;
-    let next = found.last().map_or(first, |event| event.version + 1);
-    let body = events::page(tenant, &found, ("next_from_version", next))?;
-    Ok(json_bytes(StatusCode::OK, body))
+    Page::new(state, requester.holder, tenant, Of::Stream(stream), first, limit).answer().await
 }

@@ -1,7 +1,7 @@
 //! Whether the process lives, whether it can work, and what it counts.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -42,15 +42,37 @@ pub(crate) async fn ready(State(state): State<Arc<Shared>>) -> Answer {
     if state.is_stopping() {
         return json(StatusCode::SERVICE_UNAVAILABLE, &no("the server is stopping".to_owned()));
     }
-    let asked = state.deployment.engine().control().routes(None, 1);
-    let problem = match tokio::time::timeout(WITHIN, asked).await {
-        Ok(Ok(_)) => {
-            return json(StatusCode::OK, &Liveness { status: "ready".to_owned(), detail: None });
+    match state.readiness.ask(&state).await {
+        Ok(()) => json(StatusCode::OK, &Liveness { status: "ready".to_owned(), detail: None }),
+        Err(problem) => json(StatusCode::SERVICE_UNAVAILABLE, &no(problem)),
+    }
+}
+
+/// Whether the control plane answers. It is asked once for all who ask meanwhile: anybody may, and as
+/// often as they like.
+#[derive(Default)]
+pub(crate) struct Readiness(tokio::sync::Mutex<Option<(Instant, Result<(), String>)>>);
+
+impl Readiness {
+    async fn ask(&self, state: &Shared) -> Result<(), String> {
+        let came = Instant::now();
+        let mut last = self.0.lock().await;
+        // Asked after this one came: by one that was before it in the queue.
+        if let Some((asked, answer)) = &*last
+            && *asked >= came
+        {
+            return answer.clone();
         }
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => "control plane does not answer".to_owned(),
-    };
-    json(StatusCode::SERVICE_UNAVAILABLE, &no(problem))
+        let asked = Instant::now();
+        let control = state.deployment.engine().control().routes(None, 1);
+        let answer = match tokio::time::timeout(WITHIN, control).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err("control plane does not answer".to_owned()),
+        };
+        *last = Some((asked, answer.clone()));
+        answer
+    }
 }
 
 /// How the migrations of the deployment are
@@ -94,5 +116,6 @@ pub(crate) async fn metrics(
         headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
     let format = Format::accepted(&accept.join(","));
     let kind = HeaderValue::from_static(format.content_type());
-    Ok(([(header::CONTENT_TYPE, kind)], state.deployment.scrape(format)).into_response())
+    Ok(([(header::CONTENT_TYPE, kind)], state.deployment.scrape(format, state.front()))
+        .into_response())
 }

@@ -60,8 +60,11 @@ async fn a_server_that_stops_sends_followers_home_and_finishes_what_it_accepted(
 
 #[tokio::test]
 async fn no_more_follow_than_there_is_room_for() {
-    let (site, tenant) =
-        (Site::with(|config| config.server.limits.followers_max = 2).await, Uuid::new_v4());
+    let site = Site::with(|config| {
+        config.server.limits.followers_max = 2;
+        config.server.limits.per_caller.followers_max = Some(2);
+    });
+    let (site, tenant) = (site.await, Uuid::new_v4());
     site.fill(tenant, 1..=1).await;
     let mut first = Events::open(&site, feed(tenant)).await;
     let _second = Events::open(&site, feed(tenant)).await;

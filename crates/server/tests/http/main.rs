@@ -12,4 +12,5 @@ mod hostile;
 mod kit;
 mod migrations;
 mod refusals;
+mod rooms;
 mod tokens;

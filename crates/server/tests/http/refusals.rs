@@ -114,12 +114,13 @@ async fn while_there_is_no_room_for_bodies_others_are_told_to_come_again() {
     })
     .await;
     let tenant = Uuid::new_v4();
-    // One that has all the room, and does not send.
+    // One that has all the room, and does not send the rest.
     let held = append(tenant)
         .header("Content-Type", "application/json")
         .header("Content-Length", (64 << 10).to_string());
     let mut stream = site.connect().await;
     stream.write_all(&held.bytes(site.address)).await.unwrap();
+    stream.write_all(&[b' '; (64 << 10) - 1]).await.unwrap();
     let body = json!({"events": [event(tenant, 1)]});
     let refused = async {
         loop {
@@ -189,7 +190,11 @@ async fn handshakes_that_never_end_are_left_and_plain_http_gets_no_answer() {
 
 #[tokio::test]
 async fn followers_that_leave_make_room() {
-    let site = Site::with(|config| config.server.limits.followers_max = 3).await;
+    let site = Site::with(|config| {
+        config.server.limits.followers_max = 3;
+        config.server.limits.per_caller.followers_max = Some(3);
+    })
+    .await;
     let tenant = Uuid::new_v4();
     site.fill(tenant, 1..=1).await;
     let follow = || {
@@ -223,4 +228,37 @@ async fn followers_that_leave_make_room() {
 /// A number that no event had.
 fn rand() -> u64 {
     Uuid::new_v4().as_u64_pair().0 | 1
+}
+
+#[tokio::test]
+async fn with_tls_browsers_are_told_to_come_back_with_it_only() {
+    use tokio_rustls::rustls::crypto::ring::default_provider;
+    use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+    use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+    use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+    let folder = tempfile::tempdir().unwrap();
+    let files = certificate(folder.path());
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(&files.cert).unwrap()).unwrap();
+    let client = ClientConfig::builder_with_provider(default_provider().into())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let client = tokio_rustls::TlsConnector::from(std::sync::Arc::new(client));
+    let site = Site::with(|config| config.server.tls = Some(files)).await;
+    let name = ServerName::try_from("localhost").unwrap();
+    let mut stream = client.connect(name, site.connect().await).await.unwrap();
+    stream.write_all(&Request::new("GET", "/health/live").bytes(site.address)).await.unwrap();
+    let mut answer = Vec::new();
+    within("an answer", stream.read_to_end(&mut answer)).await.unwrap();
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(answer.contains("strict-transport-security: max-age=31536000\r\n"), "{answer}");
+    site.ends().await;
+
+    let plain = Site::new().await;
+    let reply = plain.get("/health/live").await;
+    assert_eq!(reply.header("strict-transport-security"), None);
+    plain.ends().await;
 }

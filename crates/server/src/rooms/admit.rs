@@ -1,0 +1,176 @@
+//! What is decided from the head of a request, before a byte of its body is read: whether it is one,
+//! who sends it, and whether there is a place for it.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, Method, Version, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use http_body_util::BodyExt as _;
+use hyper::body::Frame;
+
+use super::{Held, Holder, Requester, Who, prefix};
+use crate::answer::Problem;
+use crate::auth::Caller;
+use crate::listen::Connection;
+use crate::state::State as Shared;
+use crate::{answer, console};
+
+/// A document of fewer bytes is not counted: the connections bound how many there are.
+const COUNTED_BYTES_MIN: u64 = 16 << 10;
+
+/// Gives the request a place while it is served, or refuses it.
+pub(crate) async fn admit(
+    State(state): State<Arc<Shared>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    if let Err(problem) = check_host(request.version(), request.headers()) {
+        return problem.into_response();
+    }
+    let Some(connection) = request.extensions().get::<Arc<Connection>>().cloned() else {
+        return Problem::internal().into_response();
+    };
+    let (path, headers) = (request.uri().path(), request.headers());
+    let address = state.proxies.client(connection.peer(), headers);
+    let holder = holder(&state, headers, path, Who::Address(prefix(address)));
+    // A probe asks for little, and has to be answered when nothing else is.
+    let is_probe = matches!(path, "/health/live" | "/health/ready");
+    let place = (!is_probe).then(|| state.rooms.requests.take(&holder, 1)).transpose();
+    let place = match place {
+        Ok(place) => place,
+        Err(problem) => return problem.into_response(),
+    };
+    let looks = matches!(*request.method(), Method::GET | Method::HEAD);
+    request.extensions_mut().insert(Requester { holder: holder.clone(), connection });
+    let response = next.run(request).await;
+    let response = match counted(&state, &holder, looks, response).await {
+        Ok(response) => response,
+        Err(problem) => problem.into_response(),
+    };
+    match place {
+        None => response,
+        Some(place) => response.map(|body| Body::new(Placed { body, _place: place })),
+    }
+}
+
+/// One name of the server, as every request must have it. Source: RFC 9112, section 3.2.
+fn check_host(version: Version, headers: &HeaderMap) -> Result<(), Problem> {
+    let hosts = headers.get_all(header::HOST).iter().count();
+    if hosts == 1 || hosts == 0 && version < Version::HTTP_11 {
+        return Ok(());
+    }
+    let detail = format!("a request has one Host header, and this one has {hosts}");
+    Err(Problem::bad_request("bad_host", detail))
+}
+
+fn holder(state: &Shared, headers: &HeaderMap, path: &str, address: Who) -> Holder {
+    let caller = Caller::of_headers(&state.tokens.borrow(), headers).ok();
+    let Some(caller) = caller.or_else(|| console::caller(state, headers)) else {
+        return Holder { who: address, is_operator: false };
+    };
+    let is_operator = caller.may_view().is_ok() && !is_of_events(path);
+    Holder { who: caller.who().unwrap_or(address), is_operator }
+}
+
+/// Whether a path is about a tenant's events: that is the applications' and not the operators'.
+fn is_of_events(path: &str) -> bool {
+    let mut parts = path.split('/').skip(1);
+    let of_tenant = parts.next() == Some("v1") && parts.next() == Some("tenants");
+    let what = parts.nth(1);
+    of_tenant && matches!(what, Some("append" | "read" | "events" | "streams" | "subscriptions"))
+}
+
+/// The answer with its bytes counted, if they are there already and many.
+async fn counted(
+    state: &Shared,
+    holder: &Holder,
+    looks: bool,
+    response: Response,
+) -> Result<Response, Problem> {
+    let Some(bytes) = response.body().size_hint().exact().filter(|n| *n >= COUNTED_BYTES_MIN)
+    else {
+        return Ok(response);
+    };
+    let held = match state.rooms.answers.take_within(holder, bytes, super::ANSWER_WAIT).await {
+        Ok(held) => held,
+        // What was done is reported, whatever that takes.
+        Err(_) if !looks => return Ok(response),
+        Err(problem) => return Err(problem),
+    };
+    let (parts, body) = response.into_parts();
+    let body = body.collect().await.map_err(|_| Problem::internal())?.to_bytes();
+    Ok(Response::from_parts(parts, answer::in_pieces(Counted { bytes: body, _held: held })))
+}
+
+/// Bytes that are counted for as long as any of them are held.
+pub(crate) struct Counted<B> {
+    pub(crate) bytes: B,
+    pub(crate) _held: Held,
+}
+
+impl<B: AsRef<[u8]>> AsRef<[u8]> for Counted<B> {
+    fn as_ref(&self) -> &[u8] {
+        self.bytes.as_ref()
+    }
+}
+
+/// An answer whose request has a place until it is sent.
+struct Placed {
+    body: Body,
+    _place: Held,
+}
+
+impl HttpBody for Placed {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> hyper::body::SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_has_one_host() {
+        let check = |version, hosts: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for host in hosts {
+                headers.append(header::HOST, host.parse().unwrap());
+            }
+            check_host(version, &headers).is_ok()
+        };
+        assert!(check(Version::HTTP_11, &["a"]));
+        assert!(check(Version::HTTP_10, &[]) && check(Version::HTTP_10, &["a"]));
+        assert!(!check(Version::HTTP_11, &[]));
+        assert!(!check(Version::HTTP_11, &["a", "a"]) && !check(Version::HTTP_10, &["a", "b"]));
+    }
+
+    #[test]
+    fn the_reserve_is_for_migrations_and_not_for_events() {
+        for path in ["/v1/migrations", "/metrics", "/", "/v1/tenants/x", "/v1/tenants/x/purge"] {
+            assert!(!is_of_events(path), "{path}");
+        }
+        for path in ["/v1/tenants/x/append", "/v1/tenants/x/events", "/v1/tenants/x/streams/a/b"] {
+            assert!(is_of_events(path), "{path}");
+        }
+    }
+}

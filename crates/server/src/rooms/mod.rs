@@ -1,0 +1,93 @@
+//! Admission: who asks, and what of the server's there is for them.
+//!
+//! ```text
+//! connection ─▶ head ─▶ who asks ─▶ a place ─▶ role, tenant ─▶ room for the body ─▶ work
+//!                                                                       │
+//!                                            room for the answer ◀──────┘
+//! ```
+//!
+//! Everything that a request holds while it is under way is counted in a [`Room`]: a place, the bytes
+//! of its body, the bytes of its answer, a follower's place. Each room has a size, a share that one
+//! caller may hold at most, and a reserve for operators. As soon as two hold something, nobody gets
+//! more than what is left free, so that however many are greedy, the next one finds something.
+//!
+//! A room is taken from after the caller is known and allowed, and by as much as is really there: a
+//! body counts with what came of it.
+
+mod admit;
+mod room;
+mod who;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rehome_app::config::ServerLimits;
+use rehome_engine::metrics::RoomCount;
+
+pub(crate) use admit::{Counted, admit};
+pub(crate) use room::{Held, Room};
+pub(crate) use who::{Holder, Proxies, Requester, Who, prefix};
+
+/// Most bytes of the line of one event: data and metadata at their limits, and what is around them.
+pub(crate) const LINE_BYTES_MAX: u64 = (2 << 20) + (64 << 10);
+/// How long a piece of an answer waits for room before it is refused.
+pub(crate) const ANSWER_WAIT: Duration = Duration::from_secs(2);
+/// Of places, one of so many is kept for operators.
+const RESERVED_OF: u64 = 16;
+/// A caller's share, unless another is configured: one of so many.
+const SHARE_OF: u64 = 4;
+
+/// All rooms of the server.
+pub(crate) struct Rooms {
+    /// Requests under way.
+    pub(crate) requests: Arc<Room>,
+    /// Bytes of bodies.
+    pub(crate) bodies: Arc<Room>,
+    /// Bytes of answers that are made and not sent.
+    pub(crate) answers: Arc<Room>,
+    /// Followers.
+    pub(crate) followers: Arc<Room>,
+}
+
+impl Rooms {
+    pub(crate) fn new(limits: &ServerLimits) -> Self {
+        let share = |size: u64, configured: Option<u32>, least: u64| {
+            configured.map_or((size / SHARE_OF).max(least), u64::from).min(size)
+        };
+        let (requests, followers) = (limits.connections_max.into(), limits.followers_max.into());
+        let (bodies, answers) = (limits.bodies_bytes_max.into(), limits.answers_bytes_max.into());
+        let of = limits.per_caller;
+        Self {
+            requests: Room::new(
+                room::REQUESTS,
+                requests,
+                share(requests, of.connections_max, 1),
+                requests / RESERVED_OF,
+            ),
+            bodies: Room::new(
+                room::BODIES,
+                bodies,
+                // One whole body fits, whatever the share.
+                share(bodies, of.bodies_bytes_max, limits.body_bytes_max.into()),
+                bodies / RESERVED_OF,
+            ),
+            answers: Room::new(
+                room::ANSWERS,
+                answers,
+                share(answers, of.answers_bytes_max, LINE_BYTES_MAX),
+                answers / RESERVED_OF,
+            ),
+            followers: Room::new(
+                room::FOLLOWERS,
+                followers,
+                share(followers, of.followers_max, 1),
+                followers / RESERVED_OF,
+            ),
+        }
+    }
+
+    /// What a scrape reports.
+    pub(crate) fn counts(&self) -> Vec<RoomCount> {
+        [&self.requests, &self.bodies, &self.answers, &self.followers].map(|r| r.count()).into()
+    }
+}
