@@ -69,7 +69,7 @@ impl Rooms {
                 bodies,
                 // One whole body fits, whatever the share.
                 share(bodies, of.bodies_bytes_max, limits.body_bytes_max.into()),
-                bodies / RESERVED_OF,
+                (bodies / RESERVED_OF).min(bodies.saturating_sub(limits.body_bytes_max.into())),
             ),
             answers: Room::new(
                 room::ANSWERS,

@@ -61,6 +61,15 @@ impl Town {
         self.site.ask(request).await.is(201);
     }
 
+    /// The same, with a connection that takes in little.
+    async fn hold_unread(&self, request: &Request) -> TcpStream {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4_096).unwrap();
+        let mut stream = socket.connect(self.site.address).await.unwrap();
+        stream.write_all(&request.bytes(self.site.address)).await.unwrap();
+        stream
+    }
+
     /// Sends it, and leaves the connection open.
     async fn hold(&self, request: &Request) -> TcpStream {
         let mut stream = self.site.connect().await;
@@ -129,6 +138,11 @@ async fn head(stream: &mut TcpStream) -> String {
     String::from_utf8(head.to_vec()).unwrap()
 }
 
+/// The beginning of a body that goes on, slowly.
+fn some() -> Vec<u8> {
+    format!("1f4\r\n{}\r\n", " ".repeat(500)).into_bytes()
+}
+
 const BODIES: &str = "server_room_used{room=\"body_bytes\"}";
 
 #[tokio::test]
@@ -153,13 +167,14 @@ async fn slow_uploads_of_one_tenant_are_its_own_and_hold_what_has_come() {
         limits.bodies_bytes_max = 1 << 20;
         limits.body_bytes_max = 64 << 10;
         limits.per_caller.bodies_bytes_max = Some(64 << 10);
+        limits.client_bytes_per_second_min = 1;
     })
     .await;
     let mut held = Vec::new();
     for n in 0..200 {
         let tokens = [&town.attacker.token, &town.attacker.other_token];
         let mut stream = town.hold(&upload(town.attacker.id, tokens[n % 2])).await;
-        stream.write_all(b"1\r\n{\r\n").await.unwrap();
+        stream.write_all(&some()).await.unwrap();
         held.push(stream);
     }
     // Each holds a small constant, and all of them together no more than the share.
@@ -241,21 +256,30 @@ async fn connections_that_send_no_request_make_way() {
     let closed = "server_room_refusals_total{room=\"connections\",bound=\"share\"}";
     assert!(town.sample(closed).await > 100);
     assert!(town.sample("server_room_used{room=\"connections\"}").await <= 32);
+    drop(held);
     town.site.ends().await;
 }
 
 #[tokio::test]
 async fn requests_that_wait_are_their_callers_and_leave_places_for_others() {
-    let town = Town::with(|limits| limits.connections_max = 32).await;
+    let town = Town::with(|limits| {
+        limits.connections_max = 32;
+        limits.client_bytes_per_second_min = 1;
+    })
+    .await;
     let mut held = Vec::new();
     for _ in 0..40 {
-        held.push(town.hold(&upload(town.attacker.id, &town.attacker.token)).await);
+        let mut stream = town.hold(&upload(town.attacker.id, &town.attacker.token)).await;
+        let _ = stream.write_all(&some()).await;
+        held.push(stream);
     }
-    town.until("server_room_used{room=\"requests\"}", |requests| requests >= 8).await;
+    // Those, and the scrape.
+    town.until("server_room_used{room=\"requests\"}", |requests| requests >= 9).await;
     town.others_are_served().await;
     let refused = town.ask_as(&town.attacker.token, &format!("/v1/tenants/{}", town.attacker.id));
     let problem = refused.await.problem(429, "too_many_requests");
     assert_eq!(problem["limit"], 8);
+    drop(held);
     town.site.ends().await;
 }
 
@@ -267,7 +291,7 @@ async fn fill(town: &Town, tenant: &Tenant, events: u64, bytes: usize) {
         event
     };
     let events: Vec<Value> = (0..events).map(of).collect();
-    for part in events.chunks((4 << 20) / (bytes + 512) + 1) {
+    for part in events.chunks((2 << 20) / (bytes + 512) + 1) {
         let path = format!("/v1/tenants/{}/streams/order/o-1/events", tenant.id);
         let request =
             Request::new("POST", path).token(&tenant.token).json(&json!({"events": part}));
@@ -289,7 +313,7 @@ async fn answers_that_nobody_reads_are_bounded_and_others_read_on() {
     };
     let mut held = Vec::new();
     for _ in 0..60 {
-        held.push(town.hold(&page()).await);
+        held.push(town.hold_unread(&page()).await);
     }
     let answers = "server_room_used{room=\"answer_bytes\"}";
     town.until(answers, |bytes| bytes > 4 << 20).await;
@@ -308,20 +332,20 @@ async fn answers_that_nobody_reads_are_bounded_and_others_read_on() {
 
 #[tokio::test]
 async fn a_client_that_does_not_read_is_left() {
-    let town = Town::with(|limits| limits.client_timeout = Duration::from_millis(300)).await;
+    let town = Town::with(|limits| limits.client_timeout = Duration::from_secs(1)).await;
     fill(&town, &town.attacker, 200, 40_000).await;
     let path = format!("/v1/tenants/{}/events?limit=1000", town.attacker.id);
     let mut held = Vec::new();
     for _ in 0..8 {
-        held.push(town.hold(&Request::new("GET", &*path).token(&town.attacker.token)).await);
+        let page = Request::new("GET", &*path).token(&town.attacker.token);
+        held.push(town.hold_unread(&page).await);
         let follow =
             feed(&town.attacker, &town.attacker.token).header("Accept", "text/event-stream");
-        held.push(town.hold(&follow).await);
+        held.push(town.hold_unread(&follow).await);
     }
-    town.until("server_room_used{room=\"followers\"}", |followers| followers > 0).await;
+    town.until("server_slow_clients_total{direction=\"answer\"}", |clients| clients >= 8).await;
     town.until("server_room_used{room=\"followers\"}", |followers| followers == 0).await;
     town.until("server_room_used{room=\"answer_bytes\"}", |bytes| bytes == 0).await;
-    assert!(town.sample("server_slow_clients_total{direction=\"answer\"}").await >= 8);
     town.site.ends().await;
 }
 

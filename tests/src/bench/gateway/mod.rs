@@ -75,7 +75,9 @@ pub(crate) async fn serve(folder: &Path) -> Result<()> {
         ("REHOME_STORES_DEDICATED_URL", url(DEDICATED)),
         ("REHOME_SERVER_BIND", "127.0.0.1:0".to_owned()),
     ];
-    let config = Config::load_from(None, variables.map(|(name, url)| (name.to_owned(), url)))?;
+    let mut config = Config::load_from(None, variables.map(|(name, url)| (name.to_owned(), url)))?;
+    // All followers of the bench are one caller.
+    config.server.limits.per_caller.followers_max = Some(u32::try_from(FOLLOWERS)?);
     let deployment = Deployment::open(&config, Access::Create).await?;
     let server = Server::bind(deployment.clone()).await?;
     fs::write(folder.join(ADDRESS), format!("{} {}", server.address(), std::process::id()))?;
