@@ -12,7 +12,7 @@ use rehome_domain::estimate::InvalidInput;
 use rehome_domain::ids::{InvalidStoreId, MigrationId, TenantId};
 use rehome_domain::migration::{Phase, Refusal};
 use rehome_engine::UnknownStore;
-use rehome_engine::migration::OperationError;
+use rehome_engine::migration::{DriveError, OperationError};
 use rehome_ports::{Class, ControlError, Fault, FaultKind, ReadError, StoreError};
 
 use crate::config::ConfigError;
@@ -291,6 +291,15 @@ impl From<Refusal> for AppError {
         let mut this = Self::caused_by(Kind::Refused, code, refusal);
         this.0.state = state;
         this
+    }
+}
+
+impl From<DriveError> for AppError {
+    fn from(error: DriveError) -> Self {
+        match error {
+            DriveError::Control(error) => error.into(),
+            DriveError::UnknownStore(error) => error.into(),
+        }
     }
 }
 

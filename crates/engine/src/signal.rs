@@ -41,6 +41,16 @@ pub enum Signal<'a> {
         /// As it is.
         migration: &'a Migration,
     },
+    /// A process that serves has read which migrations there are, and who drives each.
+    Looked,
+    /// The whole log of a migration was read: by the process that drives it, or by one that serves and
+    /// has found its row changed.
+    Logged {
+        /// As it is.
+        migration: &'a Migration,
+        /// All that was recorded of it.
+        log: &'a [LogEntry],
+    },
     /// This process drives the migration no more.
     Left {
         /// As it was last seen.

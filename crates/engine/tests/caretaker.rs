@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use rehome_domain::migration::{Cleanup, Fact, Options, Phase, State};
 use rehome_domain::stream::ExpectedVersion;
+use rehome_engine::migration::DriveError;
 use rehome_ports::fault::{Op, StoreOp};
 use rehome_ports::{Class, ControlPlane};
 use tokio::time::Instant;
@@ -63,6 +64,41 @@ async fn what_dead_processes_left_is_brought_to_its_end() {
         stop.cancel();
         task.await.unwrap();
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_that_lacks_a_store_leaves_the_lease_to_one_that_has_it() {
+    let world = World::new();
+    let tenant = world.tenant_with(1, 50).await;
+    let starter = world.process("starter");
+    let lacking = world.process_without_b("lacking");
+    let (stop, looking) = caretaker(&lacking);
+    let id = starter.start(tenant, "b", auto()).await;
+    tokio::time::sleep(world::config().lease_ttl * 10).await;
+    assert_eq!(world.control.lease_holder(id).await.unwrap(), None);
+    let told = lacking.scrape();
+    let unattended = told.lines().find(|line| line.starts_with("migration_unattended{"));
+    assert!(unattended.is_some_and(|line| line.ends_with(" 1.0")), "{told}");
+    let refused = lacking.supervisor.run(id, |_| false).await.unwrap_err();
+    assert!(matches!(refused, DriveError::UnknownStore(_)), "{refused}");
+    assert!(refused.to_string().contains("\"b\" is not configured"), "{refused}");
+    assert_eq!(refused.class(), Class::Fatal);
+    let log = world.control.log(id, 0, 1_000).await.unwrap();
+    let taken = log.iter().filter(|entry| matches!(entry.fact, Fact::LeaseTaken { .. }));
+    assert_eq!(taken.count(), 0, "{log:?}");
+
+    let able = world.process("able");
+    let (stop_able, working) = caretaker(&able);
+    world.reached(tenant, Phase::Migrated).await;
+    for_a_while().await;
+    let told = lacking.scrape();
+    let mut unattended = told.lines().filter(|line| line.starts_with("migration_unattended{"));
+    assert!(unattended.all(|line| line.ends_with(" 0.0")), "another works on it: {told}");
+    for (stop, task) in [(stop, looking), (stop_able, working)] {
+        stop.cancel();
+        task.await.unwrap();
+    }
+    world.check(tenant, &Acked::default()).await;
 }
 
 #[tokio::test(start_paused = true)]

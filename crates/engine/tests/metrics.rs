@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rehome_domain::event::Json;
 use rehome_domain::ids::MigrationId;
-use rehome_domain::migration::{Options, Phase};
+use rehome_domain::migration::{Fact, Options, Phase};
 use rehome_domain::stream::ExpectedVersion;
 use rehome_domain::verification::Level;
 use rehome_engine::Signal;
@@ -21,6 +21,7 @@ use rehome_engine::metrics::{
 use rehome_engine::verifier::Request;
 use rehome_ports::ControlPlane as _;
 use rehome_ports::fault::{ControlOp, StoreOp};
+use rehome_ports::{Change, ControlPlane};
 use world::{Acked, Process, World, auto, for_a_while, manual, one};
 
 /// The series of a scrape: name and labels as they are written, and the value.
@@ -307,6 +308,100 @@ async fn a_migration_that_no_server_drives_is_shown_as_it_was_last_seen() {
     command.metrics.sighted(&Sighting { held: false, ..silent });
     assert_eq!(Scrape::of(&command).value("migration_unattended", &[]), 0.0);
     drop(drive);
+}
+
+/// What dead processes did is in the log: nobody who asks the next one misses it.
+#[tokio::test(start_paused = true)]
+async fn cutovers_are_counted_for_the_migration_whoever_works_on_it() {
+    let world = World::new();
+    let tenant = world.tenant_with(1, 50).await;
+    let (one, two) = (world.process("one"), world.process("two"));
+    let options = Options { cutover_timeout_ms: 1_000, ..manual() };
+    let id = one.start(tenant, "b", options).await;
+    let first = one.drive(id);
+    world.reached(tenant, Phase::DualWrite).await;
+    for_a_while().await;
+    one.b.slow(StoreOp::Ledger, Duration::from_secs(30));
+    one.operations.request_cutover(id).await.unwrap();
+    world.reached(tenant, Phase::CutoverPaused).await;
+    world.reached(tenant, Phase::DualWrite).await;
+    one.b.heal();
+    for_a_while().await;
+    let pause = |scrape: &Scrape| scrape.value("cutover_pause_duration_seconds_sum", &[]);
+    let measured = pause(&Scrape::of(&one));
+    drop(first);
+
+    let second = two.drive(id);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let scrape = Scrape::of(&two);
+    let attempts =
+        |scrape: &Scrape, status| scrape.value("cutover_attempts_total", &[("status", status)]);
+    assert_eq!(attempts(&scrape, "started"), 1.0);
+    assert_eq!(attempts(&scrape, "timed_out"), 1.0);
+    assert_eq!(scrape.value("cutover_timeout_total", &[]), 1.0);
+    assert_eq!(scrape.value("cutover_pause_duration_seconds_count", &[]), 1.0);
+    assert!((pause(&scrape) - measured).abs() < 0.1, "{} is {measured}", pause(&scrape));
+    two.operations.request_cutover(id).await.unwrap();
+    second.await.unwrap().unwrap();
+
+    // One that serves, and was not there.
+    let server = world.process("server");
+    let stop = tokio_util::sync::CancellationToken::new();
+    let (supervisor, stopped) = (server.supervisor.clone(), stop.clone());
+    let serve = tokio::spawn(async move { supervisor.run_all(&stopped).await });
+    for_a_while().await;
+    for scrape in [Scrape::of(&two), Scrape::of(&server)] {
+        assert_eq!(scrape.value("migration_state", &[]), 4.0);
+        assert_eq!(attempts(&scrape, "started"), 2.0);
+        assert_eq!(attempts(&scrape, "succeeded"), 1.0);
+        assert_eq!(scrape.value("cutover_pause_duration_seconds_count", &[]), 2.0);
+    }
+    stop.cancel();
+    serve.await.unwrap();
+}
+
+/// Until an operator has mended it, or knows.
+#[tokio::test(start_paused = true)]
+async fn open_violations_and_a_failure_outlive_the_process_that_found_them() {
+    let world = World::new();
+    let tenant = world.tenant_with(1, 50).await;
+    let finder = world.process("finder");
+    let id = finder.start(tenant, "b", manual()).await;
+    let driving = finder.drive(id);
+    world.reached(tenant, Phase::DualWrite).await;
+    drop(driving);
+    tokio::time::sleep(world::config().lease_ttl * 2).await;
+    let record = async |fact: Fact| {
+        let route = world.control.route(tenant).await.unwrap().unwrap();
+        let rev = fact.routes().then_some(route.rev);
+        let change = Change { tenant, migration: id, rev, fact, actor: "finder".to_owned() };
+        world.control.record(change).await.unwrap();
+    };
+    record(Fact::Verified { level: Level::Full, seq: 50, violations: 1 }).await;
+    record(Fact::Failed { error: "verification found 1 violation(s)".into() }).await;
+    let failed_at = finder.engine.control().migration(id).await.unwrap().completed_at.unwrap();
+
+    let server = world.process("server");
+    let stop = tokio_util::sync::CancellationToken::new();
+    let (supervisor, stopped) = (server.supervisor.clone(), stop.clone());
+    let serve = tokio::spawn(async move { supervisor.run_all(&stopped).await });
+    for_a_while().await;
+    let scrape = Scrape::of(&server);
+    assert_eq!(scrape.value("migration_state", &[]), 5.0);
+    assert_eq!(scrape.value("verification_open_violations", &[]), 1.0);
+    let since = scrape.value("migration_state_since_timestamp_seconds", &[]);
+    assert!((since - failed_at.micros() as f64 / 1e6).abs() < 0.1, "{since}: {failed_at:?}");
+    assert!(scrape.value("migration_last_look_timestamp_seconds", &[]) >= since);
+
+    // An operator may be faster than a scrape: the failure is told all the same, and then not any more.
+    server.operations.acknowledge(id).await.unwrap();
+    for_a_while().await;
+    assert_eq!(Scrape::of(&server).value("migration_state", &[]), 5.0);
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    let silence = Scrape::of(&server);
+    assert!(silence.naming("migration_id").is_empty(), "{:#?}", silence.naming("migration_id"));
+    stop.cancel();
+    serve.await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

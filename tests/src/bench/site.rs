@@ -11,7 +11,7 @@ use rehome_app::load::{Load, LoadOptions, observe::Timeline};
 use rehome_domain::ids::{MigrationId, StoreId, TenantId};
 use rehome_domain::migration::{CutoverPolicy, Fact, Migration, Options, Phase, State};
 use rehome_engine::metrics::{Metrics, RETENTION};
-use rehome_engine::migration::{Operations, Supervised, Supervisor};
+use rehome_engine::migration::{DriveError, Operations, Supervised, Supervisor};
 use rehome_engine::telemetry::Logs;
 use rehome_engine::{Engine, EngineConfig, Observer, Observers, Stores};
 use rehome_ports::clock::{Clock, SystemClock};
@@ -207,7 +207,7 @@ impl Site {
 /// A migration and the task that works on it.
 pub(crate) struct Moving {
     pub(crate) id: MigrationId,
-    work: tokio_util::task::AbortOnDropHandle<Result<Supervised, ControlError>>,
+    work: tokio_util::task::AbortOnDropHandle<Result<Supervised, DriveError>>,
 }
 
 impl Moving {

@@ -7,9 +7,8 @@ use std::time::Duration;
 use rehome_domain::ids::{MigrationId, StoreId, TenantId};
 use rehome_domain::migration::{Migration, Options, Phase, State};
 use rehome_domain::verification::Level;
-use rehome_engine::migration::Supervised;
+use rehome_engine::migration::{DriveError, Supervised};
 use rehome_engine::verifier::{Report, Request};
-use rehome_ports::ControlError;
 use tokio::time::{Instant, sleep};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -30,7 +29,7 @@ pub(super) struct Journey {
     deployment: Deployment,
     pub(super) id: MigrationId,
     over: Arc<AtomicBool>,
-    work: Option<AbortOnDropHandle<Result<Supervised, ControlError>>>,
+    work: Option<AbortOnDropHandle<Result<Supervised, DriveError>>>,
 }
 
 impl Journey {

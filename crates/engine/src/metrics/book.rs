@@ -6,14 +6,15 @@ use std::time::Duration;
 use rehome_domain::event::Timestamp;
 use rehome_domain::ids::{MigrationId, TenantId};
 use rehome_domain::migration::{
-    Cleanup, Fact, Migration, OldSource, Phase, RollBackReason, State, Stay, timeline,
+    Cleanup, CutoverOutcome, Fact, Migration, OldSource, Phase, State, Stay, Tally, timeline,
 };
 use rehome_domain::verification::{Level, ViolationType};
+use rehome_ports::LogEntry;
 
 use super::families::{MIRROR_BUCKETS, PAUSE_BUCKETS, VERIFICATION_BUCKETS};
 use super::{Reached, SEEN_FOR, Sighting};
 use crate::heads::Heads;
-use crate::histogram::Histogram;
+use crate::histogram::{Histogram, Snapshot};
 use crate::signal::{CutoverPart, Signal, Way};
 
 /// How a cutover was begun or ended.
@@ -40,6 +41,10 @@ impl Attempt {
         }
     }
 }
+
+/// A failure is told for at least this long, however soon an operator has seen it: otherwise a scrape
+/// every 15 seconds may see a migration vanish that never ended.
+const FAILURE_TOLD: Duration = Duration::from_secs(20);
 
 pub(super) const LEVELS: [Level; 3] = [Level::Count, Level::Hash, Level::Full];
 pub(super) const VIOLATION_TYPES: [ViolationType; 6] = [
@@ -101,10 +106,13 @@ pub(super) struct Entry {
     pub(super) takeovers: u64,
     pub(super) lost: u64,
     pub(super) retries: u64,
-    pub(super) pause: Histogram,
+    /// The cutovers of the migration, whichever process did them.
+    tally: Tally,
+    /// How long writers waited, of each cutover that ended in this process, by its number.
+    pauses: BTreeMap<usize, Duration>,
+    refused: u64,
     /// Only the rollback window is told of.
     is_past: bool,
-    attempts: [u64; Attempt::ALL.len()],
     verification: [Option<Histogram>; LEVELS.len()],
     violations: [u64; VIOLATION_TYPES.len()],
     pub(super) checked: u64,
@@ -138,9 +146,10 @@ impl Entry {
             takeovers: 0,
             lost: 0,
             retries: 0,
-            pause: Histogram::new(PAUSE_BUCKETS),
+            tally: Tally::default(),
+            pauses: BTreeMap::new(),
+            refused: 0,
             is_past: false,
-            attempts: [0; 5],
             verification: [const { None }; 3],
             violations: [0; 6],
             checked: 0,
@@ -182,8 +191,40 @@ impl Entry {
         self.told == Told::ByAnyone && works
     }
 
+    /// When the state was entered that it is in.
+    pub(super) fn since(&self) -> Timestamp {
+        self.stays.last().map_or(self.migration.created_at, |stay| stay.from)
+    }
+
     pub(super) fn attempts(&self, attempt: Attempt) -> u64 {
-        self.attempts[attempt as usize]
+        let ended = |outcome| self.tally.ended(outcome) as u64;
+        match attempt {
+            Attempt::Started => self.tally.cutovers.len() as u64,
+            Attempt::Succeeded => ended(CutoverOutcome::Succeeded),
+            Attempt::RolledBack => ended(CutoverOutcome::RolledBack),
+            Attempt::TimedOut => ended(CutoverOutcome::TimedOut),
+            Attempt::Refused => self.refused,
+        }
+    }
+
+    /// How long writers waited in each cutover: as it was measured here, or as the log has it.
+    pub(super) fn pause(&self) -> Snapshot {
+        let histogram = Histogram::new(PAUSE_BUCKETS);
+        for (number, cutover) in self.tally.cutovers.iter().enumerate() {
+            let logged = cutover.resumed.map(|resumed| {
+                let micros = resumed.micros() - cutover.started.micros();
+                Duration::from_micros(u64::try_from(micros).unwrap_or(0))
+            });
+            if let Some(took) = self.pauses.get(&number).copied().or(logged) {
+                histogram.observe(took);
+            }
+        }
+        histogram.snapshot()
+    }
+
+    /// The verification that has to pass before the cutover.
+    pub(super) fn has_to_pass(&self, level: Level) -> bool {
+        self.migration.options.verification == level
     }
 
     /// A verification here, or a finding anywhere: there is something to tell of what is open.
@@ -219,11 +260,14 @@ impl Entry {
         if before == phase {
             return;
         }
-        if let Some(last) = self.stays.last_mut() {
-            last.until = Some(now);
-        }
-        self.stays.push(Stay { phase, from: now, until: None });
         self.last_progress = now;
+        // A log that was read after the row may know it already.
+        if self.stays.last().is_none_or(|last| last.phase != phase) {
+            if let Some(last) = self.stays.last_mut() {
+                last.until = Some(now);
+            }
+            self.stays.push(Stay { phase, from: now, until: None });
+        }
         if !matches!(phase, Phase::DualWrite | Phase::CutoverPaused) {
             self.read_back_seq = None;
         }
@@ -243,7 +287,7 @@ impl Entry {
         self.is_sighted = true;
         self.update(sighting.migration, now);
         if let Some(log) = sighting.log {
-            self.stays = timeline(log.iter().map(|entry| (entry.at, &entry.fact)));
+            self.read(log);
         }
         if let Some(reached) = sighting.reached {
             self.source_read = self.source_read.max(reached.at);
@@ -271,8 +315,26 @@ impl Entry {
         self.reached = Some(Reached { source_seq, target_seq, at: heads.source_at });
     }
 
-    fn count(&mut self, attempt: Attempt) {
-        self.attempts[attempt as usize] += 1;
+    /// All that was recorded, by whichever process. What was recorded here since it was read stays.
+    fn read(&mut self, log: &[LogEntry]) {
+        if log.is_empty() {
+            return;
+        }
+        self.stays = timeline(log.iter().map(|entry| (entry.at, &entry.fact)));
+        let tally = Tally::of(log.iter().map(|entry| (entry.at, &entry.fact)));
+        if tally.covers(&self.tally) {
+            self.tally = tally;
+        }
+    }
+
+    /// A cutover is over in this process.
+    fn paused(&mut self, took: Duration) {
+        if self.phase() == Phase::CutoverPaused {
+            return;
+        }
+        if let Some(last) = self.tally.cutovers.len().checked_sub(1) {
+            self.pauses.insert(last, took);
+        }
     }
 
     fn violated(&mut self, kind: ViolationType, times: u64) {
@@ -291,9 +353,10 @@ impl Entry {
     /// Over for longer than `retention`; or another's, and nothing was heard of it for as long.
     /// Or failed, and an operator knows.
     fn is_expired(&self, now: Timestamp, retention: Duration) -> bool {
-        if matches!(self.migration.state, State::Failed { acknowledged: true }) {
-            return true;
-        }
+        let retention = match self.migration.state {
+            State::Failed { acknowledged: true } => retention.min(FAILURE_TOLD),
+            _ => retention,
+        };
         let over = match self.phase() {
             Phase::Migrated | Phase::RolledBack | Phase::Failed => self.migration.completed_at,
             _ => None,
@@ -317,6 +380,8 @@ pub(super) struct DualWrite {
 pub(super) struct Book {
     entries: BTreeMap<MigrationId, Entry>,
     dual_writes: BTreeMap<TenantId, DualWrite>,
+    /// When this process last looked which migrations there are.
+    pub(super) looked: Option<Timestamp>,
 }
 
 impl Book {
@@ -348,9 +413,9 @@ impl Book {
         match signal {
             Signal::Taken { migration, log, taken_over } => {
                 let entry = self.entry(migration, now);
-                entry.stays = timeline(log.iter().map(|entry| (entry.at, &entry.fact)));
                 entry.migration = (*migration).clone();
                 entry.open_violations = open_violations(migration);
+                entry.read(log);
                 entry.told = Told::Here;
                 entry.is_sighted = false;
                 entry.last_progress = now;
@@ -374,6 +439,13 @@ impl Book {
                     self.entries.remove(&migration.id);
                 }
             }
+            Signal::Looked => self.looked = Some(now),
+            Signal::Logged { migration, log } => {
+                if let Some(entry) = self.entries.get_mut(&migration.id) {
+                    entry.migration = (*migration).clone();
+                    entry.read(log);
+                }
+            }
             Signal::Elsewhere { migration } => {
                 if let Some(entry) = self.entries.get_mut(&migration.id) {
                     entry.told = Told::Elsewhere;
@@ -385,7 +457,9 @@ impl Book {
                 entry.lost += u64::from(lost_to.is_some());
                 entry.told = if lost_to.is_some() { Told::Elsewhere } else { Told::ByAnyone };
             }
-            Signal::Recorded { migration, fact, .. } => self.recorded(migration, fact, now),
+            Signal::Recorded { migration, fact, at, .. } => {
+                self.recorded(migration, fact, *at, now);
+            }
             Signal::Retrying { migration, .. } => {
                 if let Some(entry) = self.entries.get_mut(migration) {
                     entry.retries += 1;
@@ -425,8 +499,8 @@ impl Book {
             Signal::Cutover { migration, part, took, .. } => {
                 let entry = self.entry(migration, now);
                 match part {
-                    CutoverPart::Refused => entry.count(Attempt::Refused),
-                    CutoverPart::Pause => entry.pause.observe(*took),
+                    CutoverPart::Refused => entry.refused += 1,
+                    CutoverPart::Pause => entry.paused(*took),
                     CutoverPart::Verify | CutoverPart::Switch => {}
                 }
             }
@@ -465,18 +539,10 @@ impl Book {
         }
     }
 
-    fn recorded(&mut self, migration: &Migration, fact: &Fact, now: Timestamp) {
+    fn recorded(&mut self, migration: &Migration, fact: &Fact, at: Timestamp, now: Timestamp) {
         let entry = self.entry(migration, now);
         entry.update(migration, now);
-        match fact {
-            Fact::CutoverStarted { .. } => entry.count(Attempt::Started),
-            Fact::Switched { .. } => entry.count(Attempt::Succeeded),
-            Fact::CutoverRolledBack { reason: RollBackReason::TimedOut } => {
-                entry.count(Attempt::TimedOut);
-            }
-            Fact::CutoverRolledBack { .. } => entry.count(Attempt::RolledBack),
-            _ => {}
-        }
+        entry.tally.add(at, fact);
         if migration.state.phase() == Phase::DualWrite {
             self.dual_write(migration.tenant);
         }

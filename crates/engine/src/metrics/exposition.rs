@@ -17,7 +17,7 @@ use super::Surroundings;
 use super::book::{Attempt, Book, Entry, LEVELS, Told, VIOLATION_TYPES};
 use super::families::{self as f, Family, Kind};
 use crate::appends::{Appends, Meter, Outcome};
-use crate::histogram::Snapshot;
+use crate::histogram::{Histogram, Snapshot};
 
 /// The label of what is not counted by tenant.
 const OTHER: &str = "other";
@@ -141,6 +141,8 @@ impl Scene {
         out.write(f::THROTTLE, here().map(|(n, e)| (n.both(), e.throttled.as_secs_f64())))?;
         let last = |entry: &Entry| entry.last_progress.micros() as f64 / 1e6;
         out.write(f::LAST_PROGRESS, self.told().map(|(n, e)| (n.both(), last(e))))?;
+        let since = |entry: &Entry| entry.since().micros() as f64 / 1e6;
+        out.write(f::SINCE, self.told().map(|(n, e)| (n.both(), since(e))))?;
         let unread = self.told().filter_map(|(n, e)| {
             let (reached, read) = (e.reached?, e.read_back_seq?);
             Some((n.both(), reached.target_seq.saturating_sub(read) as f64))
@@ -191,8 +193,8 @@ impl Scene {
     }
 
     fn cutover(&self, out: &mut Out<'_>) -> fmt::Result {
-        let pauses = self.counted(|e| e.pause.snapshot().count() > 0);
-        let pauses = pauses.map(|(n, e)| ([&*n.id], e.pause.snapshot()));
+        let pauses = self.counted(|e| e.pause().count() > 0);
+        let pauses = pauses.map(|(n, e)| ([&*n.id], e.pause()));
         out.write_histograms(f::PAUSE, pauses)?;
         out.write(f::BLOCKED, self.blocked().iter().map(|(id, n)| ([&**id], *n as f64)))?;
         let attempts = self.entries().flat_map(|(n, e)| {
@@ -234,8 +236,13 @@ impl Scene {
     fn consistency(&self, out: &mut Out<'_>) -> fmt::Result {
         let verifications = self.entries().flat_map(|(n, e)| {
             LEVELS.into_iter().filter_map(move |level| {
-                let histogram = e.verification(level)?;
-                Some(([&*n.id, level.as_str()], histogram.snapshot()))
+                let due = e.is_told() && e.has_mirrored() && e.has_to_pass(level);
+                let counted = match e.verification(level) {
+                    Some(histogram) => histogram.snapshot(),
+                    None if due => Histogram::new(f::VERIFICATION_BUCKETS).snapshot(),
+                    None => return None,
+                };
+                Some(([&*n.id, level.as_str()], counted))
             })
         });
         out.write_histograms(f::VERIFICATION, verifications)?;
@@ -283,6 +290,8 @@ impl Scene {
         out.write(f::STORE_UP, around.stores.iter().map(|(id, is)| ([&**id], up(*is))))?;
         out.write(f::CONTROL_UP, around.control_plane.into_iter().map(|is| ([], up(is))))?;
         self.front(out)?;
+        let looked = self.book.looked.map(|looked| ([], looked.micros() as f64 / 1e6));
+        out.write(f::LOOKED, looked.into_iter())?;
         out.write(f::BUILD, [([&*around.version], 1.0)].into_iter())?;
         out.write(f::PROCESS, [([&*around.process], 1.0)].into_iter())?;
         out.write(f::CPU, [([], around.cpu_seconds)].into_iter())?;

@@ -164,6 +164,13 @@ pub(super) const LAST_PROGRESS: Family = Family::new(
     Server,
     "When the target last got further, or the phase was entered or resumed: Unix time in seconds",
 );
+pub(super) const SINCE: Family = Family::new(
+    "migration_state_since_timestamp_seconds",
+    Gauge,
+    BOTH,
+    Driver,
+    "When the migration entered the state that it is in: Unix time in seconds",
+);
 pub(super) const READ_BACK_LAG: Family = Family::new(
     "migration_read_back_lag_events",
     Gauge,
@@ -247,8 +254,8 @@ pub(super) const PAUSE: Family = Family::new(
     "cutover_pause_duration_seconds",
     Histogram(PAUSE_BUCKETS),
     MIGRATION,
-    WhereItHappened,
-    "From the cutover's intent until a store took writes again, switched or rolled back",
+    Driver,
+    "From the cutover's intent until a store took writes again, switched or rolled back; of all cutovers of the migration",
 );
 pub(super) const BLOCKED: Family = Family::new(
     "cutover_blocked_writers",
@@ -261,15 +268,15 @@ pub(super) const ATTEMPTS: Family = Family::new(
     "cutover_attempts",
     Counter,
     &["migration_id", "status"],
-    WhereItHappened,
-    "Cutovers, by status: started, succeeded, rolled_back, timed_out, refused",
+    Driver,
+    "Cutovers, by status: started, succeeded, rolled_back, timed_out, refused; all but refused are of the migration, whichever process did them",
 );
 pub(super) const TIMEOUTS: Family = Family::new(
     "cutover_timeout",
     Counter,
     MIGRATION,
-    WhereItHappened,
-    "Cutovers rolled back because their deadline passed",
+    Driver,
+    "Cutovers rolled back because their deadline passed, whichever process did them",
 );
 // Consistency.
 pub(super) const VERIFICATION: Family = Family::new(
@@ -374,6 +381,13 @@ pub(super) const SLOW_CLIENTS: Family = Family::new(
     EachProcess,
     "Clients that were cut off because they were too slow, by direction: body, answer",
 );
+pub(super) const LOOKED: Family = Family::new(
+    "migration_last_look_timestamp_seconds",
+    Gauge,
+    &[],
+    EachProcess,
+    "When this process last read from the control plane which migrations there are: Unix time in seconds",
+);
 pub(super) const BUILD: Family = Family::new(
     "rehome_build_info",
     Gauge,
@@ -421,6 +435,7 @@ pub const FAMILIES: &[Family] = &[
     BYTES,
     THROTTLE,
     LAST_PROGRESS,
+    SINCE,
     READ_BACK_LAG,
     TAKEOVERS,
     LEASE_LOST,
@@ -451,6 +466,7 @@ pub const FAMILIES: &[Family] = &[
     ROOM_SIZE,
     ROOM_REFUSED,
     SLOW_CLIENTS,
+    LOOKED,
     BUILD,
     PROCESS,
     CPU,
@@ -468,9 +484,13 @@ pub fn reference() -> String {
          is not.\n\n\
          Series of a migration begin when a process takes it, and end 15 minutes after the migration did \
          (`[telemetry] metrics_retention`). Counters exist at 0 from the moment their phase begins. \
-         Several processes share a deployment: gauges of a migration are told by whoever holds its lease, so \
-         aggregate with `max by (migration_id, tenant_id)`; what each router tells about its own appends adds \
-         up with `sum by`.\n\n\
+         Several processes share a deployment. What the lease holder reports is the migration's, and goes on \
+         where it was after a restart or a take-over: aggregate with `max by (migration_id, tenant_id)`, \
+         counters too. What is reported where it happened, and what each router reports about its own appends, \
+         begins at 0 with the process: add it up with `sum by`.\n\n\
+         No series names its deployment. Where several share a Prometheus, the scrape configuration labels \
+         their targets with `deployment`, which every query of ours keeps; see \
+         [dashboards](dashboards.md#several-deployments-in-one-prometheus).\n\n\
          A command that drives a migration (`rehome --local migration start`) serves no metrics: each server \
          exports the state, the progress, the lag and the durations of a migration that no server drives, from \
          the control plane and the two ledgers, read every second. While a store does not answer, its last \

@@ -7,10 +7,11 @@
 //!                                      └──────────────────────────┘
 //! ```
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rehome_domain::event::Timestamp;
 use rehome_domain::ids::MigrationId;
 use rehome_domain::migration::{Cleanup, Migration, OldSource, Phase, State};
 use rehome_ports::{ControlError, Migrations};
@@ -30,6 +31,9 @@ const WHOLE_EVERY: u64 = 60;
 /// left as by a process that died.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 
+/// The log of one that ended longer ago is of no interest to those who watch.
+const RECENT: Duration = Duration::from_secs(3_600);
+
 type Work = AbortOnDropHandle<()>;
 
 /// What one process knows of the migrations of its deployment.
@@ -40,6 +44,10 @@ struct Caretaker {
     seen: HashSet<MigrationId>,
     /// Those that are not over, and the task that works on them, if this process does.
     open: BTreeMap<MigrationId, Option<Work>>,
+    /// Each as it was when its log was last read; of those that this process does not work on.
+    read: HashMap<MigrationId, Migration>,
+    /// Those that this process cannot work on: reported once.
+    unable: HashSet<MigrationId>,
 }
 
 impl Supervisor {
@@ -53,6 +61,8 @@ impl Supervisor {
             looks: 0,
             seen: HashSet::new(),
             open: BTreeMap::new(),
+            read: HashMap::new(),
+            unable: HashSet::new(),
         };
         let every = self.engine().config.lease_ttl / 3;
         while !stop.is_cancelled() {
@@ -82,6 +92,7 @@ impl Caretaker {
         for id in idle {
             self.attend(id).await?;
         }
+        self.supervisor.engine().tell(&Signal::Looked);
         Ok(())
     }
 
@@ -100,6 +111,9 @@ impl Caretaker {
                     engine.tell(&Signal::Unattended { migration });
                     if !is_over(migration.state) {
                         self.open.insert(migration.id, None);
+                    } else if is_recent(migration, engine.clock.now()) {
+                        let log = self.supervisor.log(migration.id).await?;
+                        engine.tell(&Signal::Logged { migration, log: &log });
                     }
                 }
             }
@@ -122,13 +136,25 @@ impl Caretaker {
             return Ok(());
         }
         self.supervisor.engine().tell(&Signal::Unattended { migration: &migration });
+        self.read(&migration).await?;
         if is_over(migration.state) {
             self.open.remove(&id);
+            self.read.remove(&id);
+            self.unable.remove(&id);
             return Ok(());
         }
         if rests(&migration) {
             return Ok(());
         }
+        if let Err(error) = self.supervisor.can_drive(&migration) {
+            if self.unable.insert(id) {
+                let (migration, error) = (&migration, &error.to_string());
+                self.supervisor.engine().tell(&Signal::Stopped { migration, error });
+            }
+            return Ok(());
+        }
+        // Its driver reads on from here.
+        self.read.remove(&id);
         let (supervisor, stop) = (self.supervisor.clone(), self.stop.clone());
         let work: JoinHandle<()> = tokio::spawn(async move {
             let enough = |migration: &Migration| {
@@ -146,6 +172,18 @@ impl Caretaker {
         Ok(())
     }
 
+    /// Tells of what is recorded of a migration that this process does not drive, if its row has changed
+    /// since.
+    async fn read(&mut self, migration: &Migration) -> Result<(), ControlError> {
+        if self.read.get(&migration.id) == Some(migration) {
+            return Ok(());
+        }
+        let log = self.supervisor.log(migration.id).await?;
+        self.supervisor.engine().tell(&Signal::Logged { migration, log: &log });
+        self.read.insert(migration.id, migration.clone());
+        Ok(())
+    }
+
     async fn end(self) {
         let work = self.open.into_values().flatten();
         let all = async {
@@ -156,6 +194,12 @@ impl Caretaker {
         };
         let _ = tokio::time::timeout(STOP_WITHIN, all).await;
     }
+}
+
+/// It may be told of still, as one that has ended.
+fn is_recent(migration: &Migration, now: Timestamp) -> bool {
+    let hour = i64::try_from(RECENT.as_micros()).unwrap_or(i64::MAX);
+    migration.completed_at.is_some_and(|at| now.micros().saturating_sub(at.micros()) < hour)
 }
 
 /// Nothing will ever be left to do for a driver.

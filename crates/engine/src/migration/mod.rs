@@ -11,5 +11,5 @@ mod verification;
 
 pub use operations::{OperationError, Operations};
 pub use plan::{Finding, Plan, PlanRequest};
-pub use supervisor::{Supervised, Supervisor};
+pub use supervisor::{DriveError, Supervised, Supervisor};
 pub use verification::Verification;

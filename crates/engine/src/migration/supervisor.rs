@@ -12,9 +12,9 @@ use rehome_ports::{Change, Class, ControlError, Lease, LeaseRequest, LogEntry};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::driver::Driver;
-use crate::Engine;
 use crate::config::Backoff;
 use crate::signal::Signal;
+use crate::{Engine, UnknownStore};
 
 /// Takes leases, runs drivers, takes over from processes that died.
 #[derive(Clone)]
@@ -35,6 +35,27 @@ impl Drop for Tenure {
     fn drop(&mut self) {
         let (migration, lost_to) = (&self.last, self.lost_to.as_deref());
         self.engine.tell(&Signal::Left { migration, lost_to });
+    }
+}
+
+/// Why a process does not work on a migration.
+#[derive(Debug, thiserror::Error)]
+pub enum DriveError {
+    /// The control plane failed, or refused.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    /// The process cannot reach one of the migration's stores, ever: it has not taken the lease.
+    #[error("this process cannot work on the migration: {0}")]
+    UnknownStore(#[from] UnknownStore),
+}
+
+impl DriveError {
+    /// What a caller does about it.
+    pub const fn class(&self) -> Class {
+        match self {
+            Self::Control(error) => error.class(),
+            Self::UnknownStore(_) => Class::Fatal,
+        }
     }
 }
 
@@ -64,7 +85,7 @@ impl Supervisor {
         &self,
         id: MigrationId,
         enough: impl Fn(&Migration) -> bool + Send + Sync,
-    ) -> Result<Supervised, ControlError> {
+    ) -> Result<Supervised, DriveError> {
         let mut backoff = Backoff::new(&self.engine.config);
         loop {
             // Before the row is read: what changes after it is not slept through.
@@ -96,8 +117,16 @@ impl Supervisor {
         &self,
         id: MigrationId,
         enough: &(dyn Fn(&Migration) -> bool + Send + Sync),
-    ) -> Result<Outcome, ControlError> {
+    ) -> Result<Outcome, DriveError> {
         let control = &self.engine.control;
+        let found = control.migration(id).await?;
+        if let Err(unknown) = self.can_drive(&found) {
+            // The lease is left to a process that can.
+            if enough(&found) || control.lease_holder(id).await?.is_some() {
+                return Ok(Outcome::HeldByAnother);
+            }
+            return Err(unknown.into());
+        }
         let request = LeaseRequest {
             migration: id,
             holder: self.holder.to_string(),
@@ -119,7 +148,7 @@ impl Supervisor {
         let mut tenure = Tenure { engine: self.engine.clone(), last, lost_to: None };
         let mut driver = Driver::new(self.engine.clone(), migration, self.holder.to_string());
         let seen = driver.seen();
-        let renewals = self.renew(request);
+        let renewals = self.renew(request, log.last().map_or(0, |entry| entry.index));
         let ended = tokio::select! {
             biased;
             ended = driver.run(enough) => Ok(ended),
@@ -131,7 +160,7 @@ impl Supervisor {
             Ok(ended) => {
                 // A lease that cannot be given up runs out by itself.
                 let _ = control.release(id, &self.holder).await;
-                ended.map(|migration| Outcome::Drove(Box::new(migration)))
+                Ok(Outcome::Drove(Box::new(ended?)))
             }
             Err(holder) => {
                 tenure.lost_to = Some(holder);
@@ -140,19 +169,41 @@ impl Supervisor {
         }
     }
 
-    /// Renews until the lease is another's; answers whose.
-    async fn renew(&self, request: LeaseRequest) -> String {
+    /// Renews until the lease is another's; answers whose. Reads what others recorded meanwhile: those
+    /// who watch this process are to see the whole migration.
+    async fn renew(&self, request: LeaseRequest, mut read: u64) -> String {
         let every = self.engine.config.lease_ttl / 3;
         loop {
             tokio::time::sleep(every).await;
             if let Ok(Lease::HeldBy(other)) = self.engine.control.lease(&request).await {
                 return other.holder;
             }
+            // Whoever only watches can wait for the next time.
+            if let Ok(last) = self.read_on(request.migration, read).await {
+                read = last;
+            }
         }
     }
 
+    /// Tells of the log if it has more than `read` entries; answers how many it has.
+    async fn read_on(&self, id: MigrationId, read: u64) -> Result<u64, ControlError> {
+        if self.engine.control.log(id, read, 1).await?.is_empty() {
+            return Ok(read);
+        }
+        let log = self.log(id).await?;
+        let migration = self.engine.control.migration(id).await?;
+        self.engine.tell(&Signal::Logged { migration: &migration, log: &log });
+        Ok(log.last().map_or(read, |entry| entry.index))
+    }
+
+    /// Whether both stores of a migration are in the configuration of this process.
+    pub(super) fn can_drive(&self, migration: &Migration) -> Result<(), UnknownStore> {
+        self.engine.stores.get(&migration.source)?;
+        self.engine.stores.get(&migration.target).map(drop)
+    }
+
     /// All that was recorded of the migration.
-    async fn log(&self, id: MigrationId) -> Result<Vec<LogEntry>, ControlError> {
+    pub(super) async fn log(&self, id: MigrationId) -> Result<Vec<LogEntry>, ControlError> {
         const PAGE: usize = 1_000;
         let mut log = Vec::new();
         loop {
@@ -182,7 +233,7 @@ impl Supervisor {
         &self,
         id: MigrationId,
         enough: impl Fn(&Migration) -> bool + Send + Sync + 'static,
-    ) -> AbortOnDropHandle<Result<Supervised, ControlError>> {
+    ) -> AbortOnDropHandle<Result<Supervised, DriveError>> {
         let supervisor = self.clone();
         AbortOnDropHandle::new(tokio::spawn(async move { supervisor.run(id, enough).await }))
     }

@@ -15,12 +15,12 @@ use rehome_domain::ledger::{Head, Ledger, follow_chain};
 use rehome_domain::migration::{Migration, Options, Phase, State};
 use rehome_domain::stream::{ExpectedVersion, StreamName};
 use rehome_engine::metrics::{Format, Metrics, RETENTION, Surroundings};
-use rehome_engine::migration::{Operations, Supervised, Supervisor};
+use rehome_engine::migration::{DriveError, Operations, Supervised, Supervisor};
 use rehome_engine::{Engine, EngineConfig, Observers, Stores};
 use rehome_ports::clock::Clock;
 use rehome_ports::fault::{FaultyControlPlane, FaultyStore, Script};
 use rehome_ports::memory::{MemoryControlPlane, MemoryStore};
-use rehome_ports::{AppendError, BatchLimit, ControlError, ControlPlane, EventStore, LedgerStore};
+use rehome_ports::{AppendError, BatchLimit, ControlPlane, EventStore, LedgerStore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -49,7 +49,7 @@ impl Clock for SkewedClock {
 }
 
 /// Somebody who drives.
-pub type Drive = AbortOnDropHandle<Result<Supervised, ControlError>>;
+pub type Drive = AbortOnDropHandle<Result<Supervised, DriveError>>;
 
 pub struct World {
     pub a: Arc<MemoryStore>,
@@ -102,18 +102,23 @@ impl World {
 
     /// A process of the deployment.
     pub fn process(&self, name: &str) -> Process {
-        self.process_that(name, FaultyControlPlane::new, &self.clock)
+        self.process_that(name, FaultyControlPlane::new, &self.clock, true)
+    }
+
+    /// A process whose configuration lacks store b.
+    pub fn process_without_b(&self, name: &str) -> Process {
+        self.process_that(name, FaultyControlPlane::new, &self.clock, false)
     }
 
     /// A process on a host whose clock is so many seconds ahead.
     pub fn skewed_process(&self, name: &str, by_s: i64) -> Process {
         let clock: Arc<dyn Clock> = Arc::new(SkewedClock { clock: Arc::clone(&self.clock), by_s });
-        self.process_that(name, FaultyControlPlane::new, &clock)
+        self.process_that(name, FaultyControlPlane::new, &clock, true)
     }
 
     /// A process that is told nothing of what others do to routes.
     pub fn deaf_process(&self, name: &str) -> Process {
-        self.process_that(name, FaultyControlPlane::deaf, &self.clock)
+        self.process_that(name, FaultyControlPlane::deaf, &self.clock, true)
     }
 
     fn process_that(
@@ -121,6 +126,7 @@ impl World {
         name: &str,
         plane: fn(Arc<dyn ControlPlane>, Arc<Script>) -> FaultyControlPlane,
         clock: &Arc<dyn Clock>,
+        has_b: bool,
     ) -> Process {
         let (a, b, control) = (Script::new(), Script::new(), Script::new());
         let stores: [Arc<dyn LedgerStore>; 2] = [
@@ -131,7 +137,7 @@ impl World {
         let metrics = Metrics::new(Arc::clone(clock), RETENTION);
         let engine = Engine::watched(
             Arc::new(plane),
-            Stores::new(stores, store_id("a")).unwrap(),
+            Stores::new(stores.into_iter().take(1 + usize::from(has_b)), store_id("a")).unwrap(),
             Arc::clone(clock),
             config(),
             Observers::new([metrics.observer()]),
@@ -258,6 +264,12 @@ impl Process {
         assert!(told.contains("verification_violations_total{"), "they are counted there");
         let found = told.lines().filter(|line| line.contains("verification_violations_total{"));
         found.filter(|line| !line.ends_with(" 0.0")).map(str::to_owned).collect()
+    }
+
+    /// All series, as a scrape has them.
+    pub fn scrape(&self) -> String {
+        let appends = self.engine.router().appends();
+        self.metrics.render(Format::Text, appends, &Surroundings::default())
     }
 
     pub async fn start(&self, tenant: TenantId, to: &str, options: Options) -> MigrationId {
