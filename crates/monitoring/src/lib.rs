@@ -12,10 +12,12 @@
 //!
 //! Every query is right for any number of processes: what a lease holder tells is taken with `max by`,
 //! what each router tells of itself is added up with `sum by`, and series are joined `on` the identity
-//! of a migration or a tenant, never on the job or the instance that happened to tell them.
+//! of a migration or a tenant, never on the job or the instance that happened to tell them. And none
+//! mixes deployments that share a Prometheus. The shapes are in `query`.
 
 mod dashboards;
 mod examples;
+mod query;
 mod rules;
 mod span;
 mod thresholds;
@@ -56,7 +58,7 @@ pub struct File {
 /// All files, in the order of their paths.
 pub fn files(settings: &Settings) -> Vec<File> {
     let mut files = rules::files(settings);
-    files.extend(dashboards::files());
+    files.extend(dashboards::files(settings));
     files.extend(examples::files());
     files.sort_by_key(|file| file.path);
     files

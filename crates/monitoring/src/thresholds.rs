@@ -120,6 +120,9 @@ thresholds! {
     absent_for: Duration(Span) = Span::minutes(5),
     /// The metrics of a migration that is not over may be missing this long.
     lost_for: Duration(Span) = Span::minutes(2),
+    /// A process may be silent this long, as while it is started again, before what it reported is taken
+    /// for over.
+    silent_for: Duration(Span) = Span::minutes(1),
     /// How long a process or a migration that is gone is remembered.
     remembered_for: Duration(Span) = Span::minutes(60),
     /// How often the rules are evaluated; at most 15s, or a slow cutover is told of late.

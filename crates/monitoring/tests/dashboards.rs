@@ -5,7 +5,7 @@
 use std::collections::HashSet;
 
 use jsonschema::Validator;
-use rehome_monitoring::{Settings, files};
+use rehome_monitoring::{Settings, files, groups};
 use serde_json::{Value, json};
 
 /// Title and document of each dashboard.
@@ -144,11 +144,32 @@ fn every_panel_explains_itself_and_stands_where_no_other_does() {
 }
 
 #[test]
-fn whoever_looks_chooses_data_source_tenant_and_migration() {
+fn every_panel_leads_to_the_runbook_where_it_speaks_of_its_alert() {
+    let runbook = "https://runbooks.example.com/rehome".to_owned();
+    let settings = Settings { runbook: runbook.clone(), ..Settings::default() };
+    let names: Vec<_> = groups(&settings)
+        .into_iter()
+        .flat_map(|group| group.alerts)
+        .map(|alert| alert.name.to_ascii_lowercase())
+        .collect();
+    for file in files(&settings).iter().filter(|file| file.path.starts_with("dashboards/")) {
+        let dashboard: Value = serde_json::from_str(&file.text).unwrap();
+        for panel in panels(&dashboard) {
+            let url = panel["links"][0]["url"].as_str().unwrap();
+            let anchor = url.strip_prefix(&runbook).unwrap();
+            let alert = anchor.strip_prefix('#').unwrap_or(anchor);
+            let known = anchor.is_empty() || names.iter().any(|name| name == alert);
+            assert!(known, "{}: {url}", panel["title"]);
+        }
+    }
+}
+
+#[test]
+fn whoever_looks_chooses_data_source_deployment_tenant_and_migration() {
     for dashboard in dashboards() {
         let variables = dashboard["templating"]["list"].as_array().unwrap();
         let names: Vec<_> = variables.iter().map(|v| v["name"].as_str().unwrap()).collect();
-        assert_eq!(names, ["datasource", "tenant", "migration"]);
+        assert_eq!(names, ["datasource", "deployment", "tenant", "migration"]);
         let marked = dashboard["annotations"]["list"].as_array().unwrap();
         let names: Vec<_> = marked.iter().map(|mark| mark["name"].as_str().unwrap()).collect();
         assert_eq!(names, ["Phases", "Cutovers"]);

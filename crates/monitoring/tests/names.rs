@@ -18,7 +18,7 @@ const OF_PROMETHEUS: [(&str, &[&str]); 2] = [("up", &[]), ("ALERTS", &["alertnam
 fn samples() -> BTreeMap<String, BTreeSet<&'static str>> {
     let mut samples = BTreeMap::new();
     let mut add = |name: String, labels: &[&'static str], more: &[&'static str]| {
-        let labels = labels.iter().chain(more).chain(&["job", "instance"]).copied();
+        let labels = labels.iter().chain(more).chain(&["deployment", "job", "instance"]).copied();
         samples.insert(name, labels.collect());
     };
     for family in FAMILIES {
@@ -171,6 +171,79 @@ fn a_wrong_query_is_found() {
         "nothing here has a label store_id to group by"
     );
     assert!(complaint("sum by (tenant_id (migration_state)", &samples).is_err());
+}
+
+/// What an expression mixes, if deployments share a Prometheus.
+#[derive(Default)]
+struct Mixed {
+    /// Whether it is a query of a dashboard, on which deployments are chosen.
+    chosen: bool,
+    found: Vec<String>,
+}
+
+impl ExprVisitor for Mixed {
+    type Error = String;
+
+    fn pre_visit(&mut self, expr: &Expr) -> Result<bool, String> {
+        let has = |labels: &[String]| labels.iter().any(|label| label == "deployment");
+        match expr {
+            Expr::Aggregate(aggregate) => match &aggregate.modifier {
+                Some(LabelModifier::Include(labels)) if has(&labels.labels) => {}
+                _ => self.found.push(format!("{expr} adds up deployments")),
+            },
+            Expr::Binary(binary) => {
+                let matching = binary.modifier.as_ref().and_then(|by| by.matching.as_ref());
+                match matching {
+                    // `on ()` is for the 0 that stands for nothing.
+                    Some(LabelModifier::Include(labels)) if !labels.labels.is_empty() => {
+                        if !has(&labels.labels) {
+                            self.found.push(format!("{expr} joins deployments"));
+                        }
+                    }
+                    Some(LabelModifier::Exclude(labels)) if has(&labels.labels) => {
+                        self.found.push(format!("{expr} joins deployments"));
+                    }
+                    _ => {}
+                }
+            }
+            Expr::VectorSelector(selector) if self.chosen => {
+                let chosen =
+                    selector.matchers.matchers.iter().any(|matcher| {
+                        matcher.name == "deployment" && matcher.value == "$deployment"
+                    });
+                if !chosen {
+                    self.found.push(format!("{expr} is of every deployment"));
+                }
+            }
+            _ => {}
+        }
+        Ok(true)
+    }
+}
+
+fn mixed(query: &str, chosen: bool) -> Vec<String> {
+    let mut mixed = Mixed { chosen, ..Mixed::default() };
+    walk_expr(&mut mixed, &parse(query).unwrap()).unwrap();
+    mixed.found
+}
+
+#[test]
+fn no_query_mixes_deployments_that_share_a_prometheus() {
+    for (place, query) in queries() {
+        // What the deployments are is asked of all of them.
+        let chosen = place.starts_with("dashboards/") && !place.contains("\"deployment\"");
+        assert_eq!(mixed(&query, chosen), [""; 0], "{place}");
+    }
+    for wrong in [
+        "sum(up)",
+        "sum by (job) (up)",
+        "up and on (job) up",
+        "up * ignoring (deployment) up",
+        "max by (deployment) (migration_state{migration_id=~\"$migration\"})",
+    ] {
+        assert_ne!(mixed(wrong, true), [""; 0], "{wrong}");
+    }
+    assert_eq!(mixed("sum by (deployment) (up{deployment=~\"$deployment\"})", true), [""; 0]);
 }
 
 /// Without `le`, or per instance, a percentile is that of one process.

@@ -53,7 +53,7 @@ fn promtool_accepts_rules_with_other_thresholds() {
     let folder = exported(&settings);
     let rules = folder.path().join("rules/rehome.yml");
     let text = fs::read_to_string(&rules).unwrap();
-    assert!(text.contains("increase(migration_events_copied_total[18s])"), "{text}");
+    assert!(text.contains("max_over_time(migration_events_copied_total[18s])"), "{text}");
     assert!(text.contains("> 0.25"), "{text}");
     accepts("promtool", &["check", "rules", "--lint=all", "--lint-fatal"], &rules);
 }
@@ -69,7 +69,7 @@ fn promtool_accepts_the_configuration_and_finds_the_rules() {
 fn amtool_accepts_the_configuration() {
     let folder = exported(&Settings::default());
     let said = accepts("amtool", &["check-config"], &folder.path().join("alertmanager.yml"));
-    assert!(said.contains("5 inhibit rules") && said.contains("2 receivers"), "{said}");
+    assert!(said.contains("7 inhibit rules") && said.contains("2 receivers"), "{said}");
 }
 
 #[test]

@@ -55,6 +55,10 @@ impl Alertmanager {
 /// An alert as it was received.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Notice {
+    /// Where it was sent to.
+    pub path: String,
+    /// The number of the notification that it was part of, from 0.
+    pub notification: usize,
     /// `firing` or `resolved`.
     pub status: String,
     /// Its labels.
@@ -64,12 +68,14 @@ pub struct Notice {
 }
 
 impl Notice {
-    fn read(alert: &Value) -> Self {
+    fn read(alert: &Value, path: &str, notification: usize) -> Self {
         let map = |name: &str| {
             let pairs = alert[name].as_object().into_iter().flatten();
             pairs.map(|(k, v)| (k.clone(), v.as_str().unwrap_or("").to_owned())).collect()
         };
         Self {
+            path: path.to_owned(),
+            notification,
             status: alert["status"].as_str().unwrap_or("").to_owned(),
             labels: map("labels"),
             annotations: map("annotations"),
@@ -97,13 +103,16 @@ impl Receiver {
         let listener = Listener::start(move |request| {
             let document: Value = serde_json::from_str(&request.body).unwrap_or_default();
             let alerts = document["alerts"].as_array().into_iter().flatten();
-            lock(&kept).extend(alerts.map(Notice::read));
+            let mut kept = lock(&kept);
+            let number = kept.last().map_or(0, |last| last.notification + 1);
+            kept.extend(alerts.map(|alert| Notice::read(alert, &request.path, number)));
             String::new()
         })?;
         Ok(Self { listener, notices })
     }
 
-    fn port(&self) -> u16 {
+    /// Where it listens, on 127.0.0.1.
+    pub fn port(&self) -> u16 {
         self.listener.port()
     }
 

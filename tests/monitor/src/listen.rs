@@ -14,6 +14,7 @@ const WITHIN: Duration = Duration::from_secs(10);
 
 /// What a client sent.
 pub(crate) struct Request {
+    pub(crate) path: String,
     pub(crate) body: String,
 }
 
@@ -62,6 +63,9 @@ fn serve(stream: &TcpStream, answer: &impl Fn(&Request) -> String) -> std::io::R
     stream.set_read_timeout(Some(WITHIN))?;
     let mut reader = BufReader::new(stream);
     let (mut line, mut length) = (String::new(), 0);
+    reader.read_line(&mut line)?;
+    let path = line.split(' ').nth(1).unwrap_or("").to_owned();
+    line.clear();
     while reader.read_line(&mut line)? > 2 {
         if let Some((name, value)) = line.split_once(':')
             && name.eq_ignore_ascii_case("content-length")
@@ -72,7 +76,7 @@ fn serve(stream: &TcpStream, answer: &impl Fn(&Request) -> String) -> std::io::R
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
-    let text = answer(&Request { body: String::from_utf8_lossy(&body).into_owned() });
+    let text = answer(&Request { path, body: String::from_utf8_lossy(&body).into_owned() });
     let head = format!(
         "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {}\r\n\
          Connection: close\r\n\r\n",

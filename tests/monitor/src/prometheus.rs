@@ -22,6 +22,8 @@ pub struct Target<'a> {
     pub job: &'a str,
     /// Where it listens, on 127.0.0.1.
     pub port: u16,
+    /// The deployment it is labelled with.
+    pub deployment: &'a str,
 }
 
 /// What a server begins with.
@@ -202,6 +204,7 @@ fn settings(setup: &Setup<'_>) -> String {
         line(&format!("  - job_name: {job}\n    static_configs:"));
         for target in setup.targets.iter().filter(|target| target.job == job) {
             line(&format!("      - targets: [\"127.0.0.1:{}\"]", target.port));
+            line(&format!("        labels: {{deployment: \"{}\"}}", target.deployment));
         }
     }
     text

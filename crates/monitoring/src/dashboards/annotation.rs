@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::data_source;
+use super::{data_source, of_m};
+use crate::query::{MT, advanced};
 
 /// The states and their names, as `migration_state` counts them.
 pub(super) const STATES: [(u8, &str, &str); 8] = [
@@ -19,21 +20,26 @@ pub(super) const STATES: [(u8, &str, &str); 8] = [
 pub(super) fn all() -> Vec<Value> {
     vec![
         annotation("Phases", "blue", &phases(), "{{phase}}"),
-        annotation("Cutovers", "orange", CUTOVERS, "cutover {{status}}"),
+        annotation("Cutovers", "orange", &cutovers(), "cutover {{status}}"),
     ]
 }
 
 /// A cutover may be over before the next scrape: its counter tells of it all the same.
-const CUTOVERS: &str = "sum by (migration_id, status) (increase(cutover_attempts_total{migration_id=~\"$migration\"}[1m])) > 0";
+fn cutovers() -> String {
+    let begun_or_ended =
+        advanced(&of_m("cutover_attempts_total"), "deployment, migration_id, status", "1m");
+    format!("{begun_or_ended} > 0")
+}
 
 /// The state that a migration is in now and was not a minute ago, by its name.
 fn phases() -> String {
+    let state = of_m("migration_state");
     let entered = STATES.map(|(number, name, _)| {
         format!(
             "label_replace(\
-             max by (migration_id, tenant_id) (migration_state{{migration_id=~\"$migration\"}}) == {number} \
-             unless on (migration_id, tenant_id) \
-             max by (migration_id, tenant_id) (migration_state{{migration_id=~\"$migration\"}} offset 1m) == {number}, \
+             max by ({MT}) ({state}) == {number} \
+             unless on ({MT}) \
+             max by ({MT}) ({state} offset 1m) == {number}, \
              \"phase\", \"{name}\", \"\", \"\")"
         )
     });

@@ -1,6 +1,7 @@
 //! How the mirror does: what it writes to the target, how long that takes, and how far it is behind.
 
-use super::{Dashboard, Panel, Row, variable};
+use super::{Dashboard, Panel, Row, of, of_m, of_t, or_zero, variable};
+use crate::query::{M, T, grown};
 
 pub(super) fn dashboard() -> Dashboard {
     Dashboard {
@@ -8,13 +9,8 @@ pub(super) fn dashboard() -> Dashboard {
         title: "Dual-Write Health",
         description: "The mirroring of writes to the target, per tenant.",
         variables: vec![
-            variable("tenant", "Tenant", "dual_write_operations_total", "tenant_id"),
-            variable(
-                "migration",
-                "Migration",
-                "migration_state{tenant_id=~\"$tenant\"}",
-                "migration_id",
-            ),
+            variable("tenant", "Tenant", &of("dual_write_operations_total", ""), "tenant_id"),
+            variable("migration", "Migration", &of_t("migration_state", ""), "migration_id"),
         ],
         rows: vec![
             Row { title: "Writes to the target", panels: writes() },
@@ -24,64 +20,78 @@ pub(super) fn dashboard() -> Dashboard {
 }
 
 fn writes() -> Vec<Panel> {
+    let operations = |more: &str| of_t("dual_write_operations_total", more);
+    let all = grown(&operations(""), T, "5m");
+    let succeeded = grown(&operations("status=\"success\""), T, "5m");
+    let by_status = grown(&operations(""), "deployment, tenant_id, status", "5m");
+    let failures = grown(&of_t("dual_write_target_failures_total", ""), T, "5m");
+    let buckets =
+        grown(&of_t("dual_write_latency_seconds_bucket", ""), "deployment, tenant_id, le", "5m");
     vec![
         // Where no write succeeded, the answer is 0, also if no such series was ever told.
-        Panel::lines("Dual-Write Success Rate", "Part of the mirrored events that the target took at once.")
-            .query(
-                "(sum by (tenant_id) (rate(dual_write_operations_total{status=\"success\",tenant_id=~\"$tenant\"}[5m])) or sum by (tenant_id) (rate(dual_write_operations_total{tenant_id=~\"$tenant\"}[5m])) * 0) / (sum by (tenant_id) (rate(dual_write_operations_total{tenant_id=~\"$tenant\"}[5m])) > 0)",
-                "{{tenant_id}}",
-            )
-            .unit("percentunit")
-            .max(1.0)
-            .none("nothing was mirrored"),
-        Panel::lines("Target Write Failures", "Mirrored events whose write to the target failed, per second; each is tried again.")
-            .query(
-                "sum by (tenant_id) (rate(dual_write_target_failures_total{tenant_id=~\"$tenant\"}[5m])) or on () vector(0)",
-                "{{tenant_id}}",
-            )
-            .unit("cps"),
-        Panel::lines("Dual-Write Latency (p99)", "From when the mirror has an event to when the target has committed it.")
-            .query(
-                "histogram_quantile(0.99, sum by (tenant_id, le) (rate(dual_write_latency_seconds_bucket{tenant_id=~\"$tenant\"}[5m])))",
-                "{{tenant_id}}",
-            )
-            .unit("s")
-            .limit(0.1)
-            .none("nothing was mirrored"),
+        Panel::lines(
+            "Dual-Write Success Rate",
+            "Part of the mirrored events that the target took at once.",
+        )
+        .query(format!("({succeeded} or {all} * 0) / ({all} > 0)"), "{{tenant_id}} {{deployment}}")
+        .unit("percentunit")
+        .max(1.0)
+        .none("nothing was mirrored")
+        .alert("MigrationTargetWriteFailures"),
+        Panel::lines(
+            "Target Write Failures",
+            "Mirrored events whose write to the target failed, per second; each is tried again.",
+        )
+        .query(or_zero(&format!("{failures} / 300")), "{{tenant_id}} {{deployment}}")
+        .unit("cps")
+        .alert("MigrationTargetWriteFailures"),
+        Panel::lines(
+            "Dual-Write Latency (p99)",
+            "From when the mirror has an event to when the target has committed it.",
+        )
+        .query(format!("histogram_quantile(0.99, {buckets}) >= 0"), "{{tenant_id}} {{deployment}}")
+        .unit("s")
+        .limit(0.1)
+        .none("nothing was mirrored")
+        .alert("MigrationHighDualWriteLatency"),
         Panel::lines("Mirrored Events Rate", "By how each attempt ended, per second.")
             .query(
-                "sum by (tenant_id, status) (rate(dual_write_operations_total{tenant_id=~\"$tenant\"}[5m])) or on () vector(0)",
-                "{{status}} {{tenant_id}}",
+                or_zero(&format!("{by_status} / 300")),
+                "{{status}} {{tenant_id}} {{deployment}}",
             )
-            .unit("cps"),
+            .unit("cps")
+            .alert("MigrationHighSyncLag"),
     ]
 }
 
 fn before_cutover() -> Vec<Panel> {
+    let largest = |name: &str| format!("max by ({T}) ({})", of_t(name, ""));
+    let faults = grown(&of_m("migration_retries_total"), M, "5m");
     vec![
         Panel::lines("Lag Behind the Source", "Events that the target is behind.")
-            .query(
-                "max by (tenant_id) (dual_write_sync_lag_events{tenant_id=~\"$tenant\"})",
-                "{{tenant_id}}",
-            )
+            .query(largest("dual_write_sync_lag_events"), "{{tenant_id}} {{deployment}}")
             .limit(1_000.0)
-            .none("no tenant is in dual write"),
-        Panel::lines("Read-Back Lag", "Events in the target that were not read back from it yet; the cutover waits for 0.")
-            .query(
-                "max by (tenant_id) (migration_read_back_lag_events{tenant_id=~\"$tenant\"})",
-                "{{tenant_id}}",
-            )
-            .none("no tenant is in dual write"),
-        Panel::lines("Lag of the Return", "Events that the old source is behind while the tenant can return.")
-            .query(
-                "max by (tenant_id) (migration_rollback_window_lag_events{tenant_id=~\"$tenant\"})",
-                "{{tenant_id}}",
-            )
-            .none("no rollback window is open"),
-        Panel::lines("Faults Met", "Times that a driver met a fault and tried again, within 5 minutes.")
-            .query(
-                "sum by (migration_id) (increase(migration_retries_total{migration_id=~\"$migration\"}[5m])) or on () vector(0)",
-                "{{migration_id}}",
-            ),
+            .none("no tenant is in dual write")
+            .alert("MigrationHighSyncLag"),
+        Panel::lines(
+            "Read-Back Lag",
+            "Events in the target that were not read back from it yet; the cutover waits for 0.",
+        )
+        .query(largest("migration_read_back_lag_events"), "{{tenant_id}} {{deployment}}")
+        .none("no tenant is in dual write")
+        .alert("MigrationHighSyncLag"),
+        Panel::lines(
+            "Lag of the Return",
+            "Events that the old source is behind while the tenant can return.",
+        )
+        .query(largest("migration_rollback_window_lag_events"), "{{tenant_id}} {{deployment}}")
+        .none("no rollback window is open")
+        .alert("RehomeStoreDown"),
+        Panel::lines(
+            "Faults Met",
+            "Times that a driver met a fault and tried again, within 5 minutes.",
+        )
+        .query(or_zero(&faults), "{{migration_id}}")
+        .alert("RehomeStoreDown"),
     ]
 }

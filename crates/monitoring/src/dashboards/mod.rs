@@ -11,7 +11,7 @@ mod tenant;
 
 use serde_json::{Value, json};
 
-use crate::File;
+use crate::{File, Settings};
 use panel::{Panel, Row};
 
 /// The version of Grafana's dashboard model that is written. Later Grafanas migrate it on loading.
@@ -27,10 +27,10 @@ struct Dashboard {
     rows: Vec<Row>,
 }
 
-pub(crate) fn files() -> Vec<File> {
+pub(crate) fn files(settings: &Settings) -> Vec<File> {
     let file = |path, dashboard: &Dashboard| File {
         path,
-        text: text(&dashboard.json()),
+        text: text(&dashboard.json(&settings.runbook)),
         is_example: false,
     };
     vec![
@@ -45,8 +45,9 @@ fn text(document: &Value) -> String {
 }
 
 impl Dashboard {
-    fn json(&self) -> Value {
-        let mut variables = vec![data_source_variable()];
+    fn json(&self, runbook: &str) -> Value {
+        let deployment = variable("deployment", "Deployment", "rehome_build_info", "deployment");
+        let mut variables = vec![data_source_variable(), deployment];
         variables.extend(self.variables.iter().cloned());
         json!({
             "uid": self.uid,
@@ -73,9 +74,47 @@ impl Dashboard {
                 "includeVars": true,
                 "keepTime": true,
             }],
-            "panels": panel::laid_out(&self.rows),
+            "panels": panel::laid_out(&self.rows, runbook),
         })
     }
+}
+
+/// A series of the chosen deployments, with further matchers.
+fn of(name: &str, more: &str) -> String {
+    let comma = if more.is_empty() { "" } else { "," };
+    format!("{name}{{deployment=~\"$deployment\"{comma}{more}}}")
+}
+
+/// A series of the chosen migrations.
+fn of_m(name: &str) -> String {
+    of(name, "migration_id=~\"$migration\"")
+}
+
+/// A series of the chosen tenants, with further matchers.
+fn of_t(name: &str, more: &str) -> String {
+    let comma = if more.is_empty() { "" } else { "," };
+    of(name, &format!("tenant_id=~\"$tenant\"{comma}{more}"))
+}
+
+/// A series of the one tenant that is chosen, with further matchers.
+fn of_this(name: &str, more: &str) -> String {
+    let comma = if more.is_empty() { "" } else { "," };
+    of(name, &format!("tenant_id=\"$tenant\"{comma}{more}"))
+}
+
+/// A series of the chosen migrations of the chosen tenants.
+fn of_mt(name: &str) -> String {
+    of_t(name, "migration_id=~\"$migration\"")
+}
+
+/// 0 where there is nothing.
+fn or_zero(expr: &str) -> String {
+    format!("{expr} or on () vector(0)")
+}
+
+/// A number per deployment: 0 in those that have nothing of it.
+fn per_deployment(expr: &str) -> String {
+    or_zero(&format!("{expr} or max by (deployment) ({}) * 0", of("rehome_build_info", "")))
 }
 
 /// The data source that every query asks, chosen by who looks.

@@ -1,6 +1,7 @@
 //! Where every migration is, how fast it goes, and how its cutovers and verifications went.
 
-use super::{Dashboard, Panel, Row, variable};
+use super::{Dashboard, Panel, Row, of, of_m, of_mt, of_t, or_zero, per_deployment, variable};
+use crate::query::{M, MT, T, UNFINISHED, advanced, grown};
 
 pub(super) fn dashboard() -> Dashboard {
     Dashboard {
@@ -8,13 +9,8 @@ pub(super) fn dashboard() -> Dashboard {
         title: "Migration Overview",
         description: "Every migration that is not over, and those that ended within the retention of their metrics.",
         variables: vec![
-            variable("tenant", "Tenant", "migration_state", "tenant_id"),
-            variable(
-                "migration",
-                "Migration",
-                "migration_state{tenant_id=~\"$tenant\"}",
-                "migration_id",
-            ),
+            variable("tenant", "Tenant", &of("migration_state", ""), "tenant_id"),
+            variable("migration", "Migration", &of_t("migration_state", ""), "migration_id"),
         ],
         rows: vec![
             Row { title: "Now", panels: now() },
@@ -26,52 +22,63 @@ pub(super) fn dashboard() -> Dashboard {
     }
 }
 
+/// The state of each migration, whoever reports it.
+fn states() -> String {
+    format!("max by ({MT}) ({})", of_mt("migration_state"))
+}
+
 fn now() -> Vec<Panel> {
+    let states = states();
+    let largest = |series: String| format!("max by ({M}) ({series})");
+    let unattended = largest(of_mt("migration_unattended"));
+    let open = largest(of_m("verification_open_violations"));
+    let alerts = of("ALERTS", "alertname=~\"(Migration|Tenant|Rehome).*\",alertstate=\"firing\"");
+    let stores = "deployment, migration_id, tenant_id, source_store, target_store";
     vec![
         Panel::stat("Active Migrations", "Migrations that are not migrated, failed or rolled back.")
             .query(
-                "count(max by (migration_id) (migration_state{tenant_id=~\"$tenant\",migration_id=~\"$migration\"}) != 4 != 5 != 6) or vector(0)",
-                "active",
-            ),
+                per_deployment(&format!("count by (deployment) ({states} != 4 != 5 != 6)")),
+                "{{deployment}}",
+            )
+            .alert("MigrationPendingLong"),
         Panel::stat("Failed Migrations", "Failed, and still told of.")
             .query(
-                "count(max by (migration_id) (migration_state{tenant_id=~\"$tenant\",migration_id=~\"$migration\"}) == 5) or vector(0)",
-                "failed",
+                per_deployment(&format!("count by (deployment) ({states} == 5)")),
+                "{{deployment}}",
             )
-            .limit(1.0),
+            .limit(1.0)
+            .alert("MigrationFailed"),
         Panel::stat("Unattended Migrations", "There is work to do, and no process does it.")
-            .query(
-                "sum(max by (migration_id) (migration_unattended{tenant_id=~\"$tenant\",migration_id=~\"$migration\"})) or vector(0)",
-                "unattended",
-            )
-            .limit(1.0),
+            .query(per_deployment(&format!("sum by (deployment) ({unattended})")), "{{deployment}}")
+            .limit(1.0)
+            .alert("MigrationUnattended"),
         Panel::stat("Open Violations", "What the last look at the targets found.")
-            .query(
-                "sum(max by (migration_id) (verification_open_violations{migration_id=~\"$migration\"})) or vector(0)",
-                "violations",
-            )
-            .limit(1.0),
+            .query(per_deployment(&format!("sum by (deployment) ({open})")), "{{deployment}}")
+            .limit(1.0)
+            .alert("MigrationVerificationViolations"),
         Panel::stat("Blocked Writers", "Appends that wait for a cutover, in all processes.")
             .query(
-                "sum(cutover_blocked_writers{migration_id=~\"$migration\"}) or vector(0)",
-                "appends",
+                per_deployment(&format!(
+                    "sum by (deployment) ({})",
+                    of_m("cutover_blocked_writers")
+                )),
+                "{{deployment}}",
             )
-            .limit(1.0),
+            .limit(1.0)
+            .alert("MigrationWritersBlocked"),
         Panel::stat("Alerts Firing", "Of the rules that rehome ships.")
-            .query(
-                "count(ALERTS{alertname=~\"(Migration|Tenant|Rehome).*\",alertstate=\"firing\"}) or vector(0)",
-                "firing",
-            )
+            .query(per_deployment(&format!("count by (deployment) ({alerts})")), "{{deployment}}")
             .limit(1.0),
         Panel::timeline("State", "The state of each migration.")
-            .query(
-                "max by (migration_id, tenant_id) (migration_state{tenant_id=~\"$tenant\",migration_id=~\"$migration\"})",
-                "{{migration_id}}",
-            )
-            .none("no migration"),
+            .query(states.clone(), "{{migration_id}}")
+            .none("no migration")
+            .alert("MigrationPausedLong"),
         Panel::table("Migrations", "From where to where, and the state.")
             .query(
-                "max by (migration_id, tenant_id) (migration_state{tenant_id=~\"$tenant\",migration_id=~\"$migration\"}) * on (migration_id, tenant_id) group_left (source_store, target_store) max by (migration_id, tenant_id, source_store, target_store) (migration_info)",
+                format!(
+                    "{states} * on ({MT}) group_left (source_store, target_store) max by ({stores}) ({})",
+                    of("migration_info", "")
+                ),
                 "",
             )
             .none("no migration"),
@@ -79,158 +86,208 @@ fn now() -> Vec<Panel> {
 }
 
 fn progress() -> Vec<Panel> {
+    let copied = of_mt("migration_events_copied_total");
+    let largest = |name: &str| format!("max by ({MT}) ({})", of_mt(name));
+    let rate = |series: &str| or_zero(&format!("{} / 300", grown(&of_mt(series), MT, "5m")));
     vec![
         Panel::gauge("Migration Progress", "Part of the history that is in the target.")
-            .query(
-                "max by (migration_id, tenant_id) (migration_progress_percent{tenant_id=~\"$tenant\",migration_id=~\"$migration\"})",
-                "{{migration_id}}",
-            )
+            .query(largest("migration_progress_percent"), "{{migration_id}}")
             .unit("percent")
             .max(100.0)
             .width(12)
-            .none("no migration"),
-        Panel::lines("Events Copied Rate", "Events of the history that reach the target, per second.")
-            .query(
-                "max by (migration_id, tenant_id) (rate(migration_events_copied_total{tenant_id=~\"$tenant\",migration_id=~\"$migration\"}[5m])) or on () vector(0)",
-                "{{migration_id}}",
-            )
-            .unit("cps"),
+            .none("no migration")
+            .alert("MigrationBulkCopyStuck"),
+        Panel::lines(
+            "Events Copied Rate",
+            "Events of the history that reach the target, per second.",
+        )
+        .query(or_zero(&format!("{} / 300", advanced(&copied, MT, "5m"))), "{{migration_id}}")
+        .unit("cps")
+        .alert("MigrationBulkCopyStuck"),
         Panel::lines("Sync Lag", "Events that the target is behind while writes are mirrored.")
             .query(
-                "max by (tenant_id) (dual_write_sync_lag_events{tenant_id=~\"$tenant\"})",
-                "{{tenant_id}}",
+                format!("max by ({T}) ({})", of_t("dual_write_sync_lag_events", "")),
+                "{{tenant_id}} {{deployment}}",
             )
             .limit(1_000.0)
-            .none("no tenant is in dual write"),
+            .none("no tenant is in dual write")
+            .alert("MigrationHighSyncLag"),
         Panel::lines("Remaining Events", "Events of the history that are not in the target yet.")
             .query(
-                "max by (migration_id, tenant_id) (migration_events_total{tenant_id=~\"$tenant\",migration_id=~\"$migration\"}) - max by (migration_id, tenant_id) (migration_events_copied_total{tenant_id=~\"$tenant\",migration_id=~\"$migration\"})",
+                format!("{} - max by ({MT}) ({copied})", largest("migration_events_total")),
                 "{{migration_id}}",
             )
-            .none("no migration"),
-        Panel::lines("Since Last Progress", "Time since the target last got further; only of migrations that are not over.")
-            .query(
-                "time() - max by (migration_id, tenant_id) (migration_last_progress_timestamp_seconds{tenant_id=~\"$tenant\",migration_id=~\"$migration\"}) and on (migration_id, tenant_id) max by (migration_id, tenant_id) (migration_state != 4 != 5 != 6)",
-                "{{migration_id}}",
-            )
-            .unit("s")
-            .limit(900.0)
-            .none("no active migration"),
+            .none("no migration")
+            .alert("MigrationBulkCopyStuck"),
+        Panel::lines(
+            "Since Last Progress",
+            "Time since the target last got further; only of migrations that are not over.",
+        )
+        .query(
+            format!(
+                "time() - {} and on ({MT}) max by ({MT}) ({})",
+                largest("migration_last_progress_timestamp_seconds"),
+                UNFINISHED.replace("migration_state", &of_mt("migration_state")),
+            ),
+            "{{migration_id}}",
+        )
+        .unit("s")
+        .limit(900.0)
+        .none("no active migration")
+        .alert("MigrationBulkCopyStuck"),
         Panel::lines("Time in Each Phase", "How long each phase has lasted.")
             .query(
-                "max by (migration_id, phase) (migration_duration_seconds{migration_id=~\"$migration\"})",
+                format!(
+                    "max by (deployment, migration_id, phase) ({})",
+                    of_m("migration_duration_seconds")
+                ),
                 "{{phase}} {{migration_id}}",
             )
             .unit("s")
-            .none("no migration"),
+            .none("no migration")
+            .alert("MigrationPausedLong"),
         Panel::lines("Bytes Copied Rate", "Bytes of events written to targets, per second.")
-            .query(
-                "sum by (migration_id, tenant_id) (rate(migration_bytes_copied_total{tenant_id=~\"$tenant\",migration_id=~\"$migration\"}[5m])) or on () vector(0)",
-                "{{migration_id}}",
-            )
-            .unit("Bps"),
-        Panel::lines("Throttled", "Part of the time that the copy waited to keep the rate it was given.")
-            .query(
-                "sum by (migration_id, tenant_id) (rate(migration_throttle_wait_seconds_total{tenant_id=~\"$tenant\",migration_id=~\"$migration\"}[5m])) or on () vector(0)",
-                "{{migration_id}}",
-            )
-            .unit("percentunit"),
+            .query(rate("migration_bytes_copied_total"), "{{migration_id}}")
+            .unit("Bps")
+            .alert("MigrationBulkCopyStuck"),
+        Panel::lines(
+            "Throttled",
+            "Part of the time that the copy waited to keep the rate it was given.",
+        )
+        .query(rate("migration_throttle_wait_seconds_total"), "{{migration_id}}")
+        .unit("percentunit")
+        .alert("MigrationBulkCopyStuck"),
     ]
 }
 
 fn cutover() -> Vec<Panel> {
+    let buckets = advanced(
+        &of_m("cutover_pause_duration_seconds_bucket"),
+        "deployment, migration_id, le",
+        "1h",
+    );
+    let pause = |q| format!("histogram_quantile({q}, sum by (deployment, le) ({buckets})) >= 0");
+    let attempts =
+        advanced(&of_m("cutover_attempts_total"), "deployment, migration_id, status", "1h");
     vec![
-        Panel::lines("Write Pause", "From the cutover's intent until a store took writes again, within the last hour.")
-            .query(
-                "histogram_quantile(0.5, sum by (le) (increase(cutover_pause_duration_seconds_bucket{migration_id=~\"$migration\"}[1h])))",
-                "p50",
-            )
-            .query(
-                "histogram_quantile(0.99, sum by (le) (increase(cutover_pause_duration_seconds_bucket{migration_id=~\"$migration\"}[1h])))",
-                "p99",
-            )
-            .unit("s")
-            .none("no cutover within the last hour"),
-        Panel::lines("Writers Blocked by a Cutover", "Appends that wait, added over all processes.")
-            .query(
-                "sum by (migration_id) (cutover_blocked_writers{migration_id=~\"$migration\"}) or on () vector(0)",
-                "{{migration_id}}",
-            ),
+        Panel::lines(
+            "Write Pause",
+            "From the cutover's intent until a store took writes again, within the last hour.",
+        )
+        .query(pause("0.5"), "p50 {{deployment}}")
+        .query(pause("0.99"), "p99 {{deployment}}")
+        .unit("s")
+        .none("no cutover within the last hour")
+        .alert("MigrationCutoverSlow"),
+        Panel::lines(
+            "Writers Blocked by a Cutover",
+            "Appends that wait, added over all processes.",
+        )
+        .query(
+            or_zero(&format!("sum by ({M}) ({})", of_m("cutover_blocked_writers"))),
+            "{{migration_id}}",
+        )
+        .alert("MigrationWritersBlocked"),
         Panel::lines("Cutover Attempts", "Within the last hour, by how they ended.")
             .query(
-                "sum by (status) (increase(cutover_attempts_total{migration_id=~\"$migration\"}[1h])) or on () vector(0)",
-                "{{status}}",
-            ),
-        Panel::lines("Cutover Timeouts", "Cutovers rolled back at their deadline, within the last hour.")
-            .query(
-                "sum by (migration_id) (increase(cutover_timeout_total{migration_id=~\"$migration\"}[1h])) or on () vector(0)",
-                "{{migration_id}}",
+                or_zero(&format!("sum by (deployment, status) ({attempts})")),
+                "{{status}} {{deployment}}",
             )
-            .limit(1.0),
+            .alert("MigrationCutoverTimeout"),
+        Panel::lines(
+            "Cutover Timeouts",
+            "Cutovers rolled back at their deadline, within the last hour.",
+        )
+        .query(or_zero(&advanced(&of_m("cutover_timeout_total"), M, "1h")), "{{migration_id}}")
+        .limit(1.0)
+        .alert("MigrationCutoverTimeout"),
     ]
 }
 
 fn verification() -> Vec<Panel> {
+    let found = grown(&of_m("verification_violations_total"), "deployment, type", "1h");
+    let checked = grown(&of_m("verification_events_checked_total"), M, "5m");
+    let buckets =
+        grown(&of_m("verification_duration_seconds_bucket"), "deployment, level, le", "1h");
     vec![
         Panel::lines("Violations Found", "Within the last hour, by type.")
-            .query(
-                "sum by (type) (increase(verification_violations_total{migration_id=~\"$migration\"}[1h])) or on () vector(0)",
-                "{{type}}",
-            )
-            .limit(1.0),
+            .query(or_zero(&found), "{{type}} {{deployment}}")
+            .limit(1.0)
+            .alert("MigrationVerificationViolations"),
         Panel::lines("Events Verified Rate", "Events compared, per second.")
-            .query(
-                "sum by (migration_id) (rate(verification_events_checked_total{migration_id=~\"$migration\"}[5m])) or on () vector(0)",
-                "{{migration_id}}",
-            )
-            .unit("cps"),
+            .query(or_zero(&format!("{checked} / 300")), "{{migration_id}}")
+            .unit("cps")
+            .alert("MigrationVerificationViolations"),
         Panel::lines("Verification Duration (p99)", "By level, within the last hour.")
-            .query(
-                "histogram_quantile(0.99, sum by (level, le) (increase(verification_duration_seconds_bucket{migration_id=~\"$migration\"}[1h])))",
-                "{{level}}",
-            )
+            .query(format!("histogram_quantile(0.99, {buckets}) >= 0"), "{{level}} {{deployment}}")
             .unit("s")
-            .none("no verification within the last hour"),
+            .none("no verification within the last hour")
+            .alert("MigrationVerificationViolations"),
         Panel::lines("Read-Back Lag", "Events in the target that were not read back from it yet.")
             .query(
-                "max by (migration_id, tenant_id) (migration_read_back_lag_events{tenant_id=~\"$tenant\",migration_id=~\"$migration\"})",
+                format!("max by ({MT}) ({})", of_mt("migration_read_back_lag_events")),
                 "{{migration_id}}",
             )
-            .none("no tenant is in dual write"),
+            .none("no tenant is in dual write")
+            .alert("MigrationHighSyncLag"),
     ]
 }
 
 fn processes() -> Vec<Panel> {
+    const PROCESS: &str = "deployment, job, instance";
+    let build = of("rehome_build_info", "");
+    let within_hour = |series: &str| or_zero(&grown(&of_m(series), M, "1h"));
     vec![
         Panel::stat("Processes", "Processes of rehome that are scraped.")
-            .query("count(max by (job, instance) (rehome_build_info)) or vector(0)", "processes"),
-        Panel::stat("Stores That Do Not Answer", "At least one process cannot reach them.")
-            .query("count(min by (store_id) (store_up) == 0) or vector(0)", "stores")
-            .limit(1.0),
-        Panel::stat("Control Plane Unreachable", "Processes that cannot reach it.")
-            .query("count(control_plane_up == 0) or vector(0)", "processes")
-            .limit(1.0),
-        Panel::lines("Takeovers and Lost Leases", "Within the last hour.")
             .query(
-                "sum by (migration_id) (increase(migration_lease_takeovers_total{migration_id=~\"$migration\"}[1h])) or on () vector(0)",
-                "taken over {{migration_id}}",
+                format!("count by (deployment) (max by ({PROCESS}) ({build})) or on () vector(0)"),
+                "{{deployment}}",
             )
+            .alert("RehomeDown"),
+        Panel::stat("Stores That Do Not Answer", "At least one process cannot reach them.")
             .query(
-                "sum by (migration_id) (increase(migration_lease_lost_total{migration_id=~\"$migration\"}[1h])) or on () vector(0)",
-                "lost {{migration_id}}",
-            ),
+                per_deployment(&format!(
+                    "count by (deployment) (min by (deployment, store_id) ({}) == 0)",
+                    of("store_up", "")
+                )),
+                "{{deployment}}",
+            )
+            .limit(1.0)
+            .alert("RehomeStoreDown"),
+        Panel::stat("Control Plane Unreachable", "Processes that cannot reach it.")
+            .query(
+                per_deployment(&format!(
+                    "count by (deployment) ({} == 0)",
+                    of("control_plane_up", "")
+                )),
+                "{{deployment}}",
+            )
+            .limit(1.0)
+            .alert("RehomeControlPlaneDown"),
+        Panel::lines("Takeovers and Lost Leases", "Within the last hour.")
+            .query(within_hour("migration_lease_takeovers_total"), "taken over {{migration_id}}")
+            .query(within_hour("migration_lease_lost_total"), "lost {{migration_id}}")
+            .alert("MigrationLeaseFlapping"),
         Panel::lines("CPU", "Processor seconds per second.")
             .query(
-                "sum by (job, instance) (rate(process_cpu_seconds_total[5m]) and on (job, instance) rehome_build_info)",
-                "{{instance}}",
+                format!(
+                    "sum by ({PROCESS}) (rate({}[5m]) and on ({PROCESS}) {build})",
+                    of("process_cpu_seconds_total", "")
+                ),
+                "{{instance}} {{deployment}}",
             )
-            .none("no process"),
+            .none("no process")
+            .alert("RehomeRestarting"),
         Panel::lines("Memory", "Resident memory.")
             .query(
-                "max by (job, instance) (process_resident_memory_bytes and on (job, instance) rehome_build_info)",
-                "{{instance}}",
+                format!(
+                    "max by ({PROCESS}) ({} and on ({PROCESS}) {build})",
+                    of("process_resident_memory_bytes", "")
+                ),
+                "{{instance}} {{deployment}}",
             )
             .unit("bytes")
-            .none("no process"),
+            .none("no process")
+            .alert("RehomeRestarting"),
     ]
 }

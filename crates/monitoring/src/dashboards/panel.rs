@@ -35,6 +35,7 @@ pub(super) struct Panel {
     max: Option<f64>,
     limit: Option<f64>,
     none: Option<&'static str>,
+    alert: Option<&'static str>,
 }
 
 impl Panel {
@@ -49,6 +50,7 @@ impl Panel {
             max: None,
             limit: None,
             none: None,
+            alert: None,
         }
     }
 
@@ -113,6 +115,12 @@ impl Panel {
         self
     }
 
+    /// The alert whose section of the runbook says what to do about it.
+    pub(super) fn alert(mut self, alert: &'static str) -> Self {
+        self.alert = Some(alert);
+        self
+    }
+
     fn height(&self) -> u32 {
         match self.shape {
             Shape::Stat => 4,
@@ -120,7 +128,7 @@ impl Panel {
         }
     }
 
-    fn json(&self, id: u32, x: u32, y: u32) -> Value {
+    fn json(&self, id: u32, x: u32, y: u32, runbook: &str) -> Value {
         let instant = matches!(self.shape, Shape::Stat | Shape::Gauge | Shape::Table);
         let targets = self.queries.iter().zip('A'..='Z').map(|((expr, legend), name)| {
             json!({
@@ -139,6 +147,7 @@ impl Panel {
             "title": self.title,
             "description": self.description,
             "datasource": data_source(),
+            "links": [link(runbook, self.alert)],
             "gridPos": {"h": self.height(), "w": self.width, "x": x, "y": y},
             "targets": targets.collect::<Vec<_>>(),
             "options": self.shape.options(),
@@ -185,6 +194,23 @@ impl Panel {
         }
         defaults
     }
+}
+
+/// To the runbook, where it speaks of `alert`.
+fn link(runbook: &str, alert: Option<&str>) -> Value {
+    let anchor = alert.map_or_else(String::new, |name| format!("#{}", name.to_ascii_lowercase()));
+    json!({
+        "title": format!("Runbook{}", alert.map_or_else(String::new, |name| format!(": {name}"))),
+        "type": "link",
+        "url": format!("{runbook}{anchor}"),
+        "icon": "doc",
+        "tooltip": "",
+        "tags": [],
+        "asDropdown": false,
+        "targetBlank": true,
+        "includeVars": false,
+        "keepTime": false,
+    })
 }
 
 fn states() -> Value {
@@ -248,7 +274,7 @@ impl Shape {
 }
 
 /// All rows and their panels, from left to right and from top to bottom.
-pub(super) fn laid_out(rows: &[Row]) -> Vec<Value> {
+pub(super) fn laid_out(rows: &[Row], runbook: &str) -> Vec<Value> {
     let mut panels = Vec::new();
     let (mut id, mut y) = (1, 0);
     for row in rows {
@@ -268,7 +294,7 @@ pub(super) fn laid_out(rows: &[Row]) -> Vec<Value> {
                 y += tallest;
                 (x, tallest) = (0, 0);
             }
-            panels.push(panel.json(id, x, y));
+            panels.push(panel.json(id, x, y, runbook));
             id += 1;
             x += panel.width;
             tallest = tallest.max(panel.height());

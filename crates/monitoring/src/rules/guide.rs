@@ -1,7 +1,8 @@
 //! The six alerts of the monitoring guide: its names, severities and annotations, and queries that
 //! mean what the annotations say.
 
-use super::{Alert, Severity, happened};
+use super::{Alert, Severity};
+use crate::query::{MT, T, advanced, grown, now};
 use crate::thresholds::Thresholds;
 
 pub(super) fn alerts(thresholds: &Thresholds) -> Vec<Alert> {
@@ -17,21 +18,23 @@ pub(super) fn alerts(thresholds: &Thresholds) -> Vec<Alert> {
 
 /// In bulk copy all the time, and no event copied meanwhile.
 ///
-/// The time is in the windows and not in a `for`, which would begin anew whenever another process takes
-/// the migration over and its series has other labels. Whether a series of copied events exists does not
-/// matter. A pause is a state of its own, so the time counts from when it ended.
+/// The time is in the windows and not in a `for`, which would begin anew whenever nobody reports for a
+/// while. Whether a series of copied events exists does not matter. A pause is a state of its own, so
+/// the time counts from when it ended.
 fn bulk_copy_stuck(thresholds: &Thresholds) -> Alert {
     let window = thresholds.bulk_copy_stuck;
+    let state = now("migration_state", MT, thresholds.silent_for);
+    let copied = advanced("migration_events_copied_total", MT, window);
     Alert {
         name: "MigrationBulkCopyStuck",
         expr: format!(
-            "max by (migration_id, tenant_id) (migration_state) == 1\n\
-             and on (migration_id, tenant_id)\n\
-             max by (migration_id, tenant_id) (migration_state offset {window}) == 1\n\
-             and on (migration_id, tenant_id)\n\
-             max by (migration_id, tenant_id) (max_over_time(migration_state[{window}])) == 1\n\
-             unless on (migration_id, tenant_id)\n\
-             sum by (migration_id, tenant_id) (increase(migration_events_copied_total[{window}])) > 0"
+            "{state} == 1\n\
+             and on ({MT})\n\
+             max by ({MT}) (last_over_time(migration_state[5m] offset {window})) == 1\n\
+             and on ({MT})\n\
+             max by ({MT}) (max_over_time(migration_state[{window}])) == 1\n\
+             unless on ({MT})\n\
+             {copied} > 0"
         ),
         held: None,
         severity: Severity::Warning,
@@ -41,13 +44,15 @@ fn bulk_copy_stuck(thresholds: &Thresholds) -> Alert {
 }
 
 fn high_sync_lag(thresholds: &Thresholds) -> Alert {
+    let lag = now("dual_write_sync_lag_events", T, thresholds.silent_for);
+    let state = now("migration_state", MT, thresholds.silent_for);
     Alert {
         name: "MigrationHighSyncLag",
         // A tenant's earlier migrations are still told of: any one in dual_write will do.
         expr: format!(
-            "max by (tenant_id) (dual_write_sync_lag_events) > {}\n\
-             and on (tenant_id)\n\
-             max by (tenant_id) (migration_state == 2)",
+            "{lag} > {}\n\
+             and on ({T})\n\
+             {state} == 2",
             thresholds.sync_lag_events
         ),
         held: Some(thresholds.sync_lag_for),
@@ -58,9 +63,10 @@ fn high_sync_lag(thresholds: &Thresholds) -> Alert {
 }
 
 fn target_write_failures(thresholds: &Thresholds) -> Alert {
+    let failed = grown("dual_write_target_failures_total", T, thresholds.told_for);
     Alert {
         name: "MigrationTargetWriteFailures",
-        expr: happened("dual_write_target_failures_total", "tenant_id", thresholds.told_for),
+        expr: format!("{failed} > 0"),
         held: None,
         severity: Severity::Warning,
         summary: "Target write failures for tenant {{ $labels.tenant_id }}",
@@ -69,9 +75,10 @@ fn target_write_failures(thresholds: &Thresholds) -> Alert {
 }
 
 fn cutover_slow(thresholds: &Thresholds) -> Alert {
+    let state = now("migration_state", MT, thresholds.silent_for);
     Alert {
         name: "MigrationCutoverSlow",
-        expr: "max by (migration_id, tenant_id) (migration_state) == 3".to_owned(),
+        expr: format!("{state} == 3"),
         held: Some(thresholds.cutover_slow),
         severity: Severity::Critical,
         summary: "Migration {{ $labels.migration_id }} cutover taking too long",
@@ -83,9 +90,10 @@ fn cutover_slow(thresholds: &Thresholds) -> Alert {
 }
 
 fn failed(thresholds: &Thresholds) -> Alert {
+    let state = now("migration_state", MT, thresholds.silent_for);
     Alert {
         name: "MigrationFailed",
-        expr: "max by (migration_id, tenant_id) (migration_state) == 5".to_owned(),
+        expr: format!("{state} == 5"),
         held: Some(thresholds.failed_for),
         severity: Severity::Critical,
         summary: "Migration {{ $labels.migration_id }} failed",
@@ -94,11 +102,15 @@ fn failed(thresholds: &Thresholds) -> Alert {
 }
 
 fn high_dual_write_latency(thresholds: &Thresholds) -> Alert {
+    let buckets = grown(
+        "dual_write_latency_seconds_bucket",
+        "deployment, tenant_id, le",
+        thresholds.rate_over,
+    );
     Alert {
         name: "MigrationHighDualWriteLatency",
         expr: format!(
-            "histogram_quantile(0.99, sum by (tenant_id, le) (rate(dual_write_latency_seconds_bucket[{}]))) > {}",
-            thresholds.rate_over,
+            "histogram_quantile(0.99, {buckets}) > {}",
             thresholds.dual_write_latency.number()
         ),
         held: Some(thresholds.dual_write_latency_for),

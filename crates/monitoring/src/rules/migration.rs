@@ -1,6 +1,8 @@
 //! What else can go wrong with a migration, or for the tenant that moves.
 
-use super::{Alert, Severity, UNFINISHED, happened};
+use super::{Alert, Severity};
+use crate::query::{M, MT, T, UNFINISHED, advanced, grown, now};
+use crate::span::Span;
 use crate::thresholds::Thresholds;
 
 pub(super) fn alerts(thresholds: &Thresholds) -> Vec<Alert> {
@@ -16,7 +18,7 @@ fn cutover(thresholds: &Thresholds) -> [Alert; 2] {
     [
         Alert {
             name: "MigrationCutoverTimeout",
-            expr: happened("cutover_timeout_total", "migration_id", thresholds.told_for),
+            expr: format!("{} > 0", advanced("cutover_timeout_total", M, thresholds.told_for)),
             held: None,
             severity: Severity::Warning,
             summary: "Migration {{ $labels.migration_id }} cutover timed out",
@@ -26,7 +28,7 @@ fn cutover(thresholds: &Thresholds) -> [Alert; 2] {
         },
         Alert {
             name: "MigrationWritersBlocked",
-            expr: "sum by (migration_id) (cutover_blocked_writers) > 0".to_owned(),
+            expr: format!("sum by ({M}) (cutover_blocked_writers) > 0"),
             held: Some(thresholds.writers_blocked_for),
             severity: Severity::Critical,
             summary: "Migration {{ $labels.migration_id }} keeps writers waiting",
@@ -40,13 +42,14 @@ fn cutover(thresholds: &Thresholds) -> [Alert; 2] {
 }
 
 fn violations(thresholds: &Thresholds) -> Alert {
-    let found = happened("verification_violations_total", "migration_id", thresholds.told_for);
+    let open = now("verification_open_violations", M, thresholds.silent_for);
+    let found = grown("verification_violations_total", M, thresholds.told_for);
     Alert {
         name: "MigrationVerificationViolations",
         expr: format!(
-            "max by (migration_id) (verification_open_violations) > 0\n\
+            "{open} > 0\n\
              or\n\
-             {found}"
+             {found} > 0"
         ),
         held: None,
         severity: Severity::Critical,
@@ -59,8 +62,8 @@ fn waiting(thresholds: &Thresholds) -> [Alert; 2] {
     [
         Alert {
             name: "MigrationPausedLong",
-            expr: "max by (migration_id, tenant_id) (migration_state) == 7".to_owned(),
-            held: Some(thresholds.paused_for),
+            expr: in_state_for(thresholds, 7, thresholds.paused_for),
+            held: None,
             severity: Severity::Warning,
             summary: "Migration {{ $labels.migration_id }} paused for long",
             description: format!(
@@ -70,8 +73,8 @@ fn waiting(thresholds: &Thresholds) -> [Alert; 2] {
         },
         Alert {
             name: "MigrationPendingLong",
-            expr: "max by (migration_id, tenant_id) (migration_state) == 0".to_owned(),
-            held: Some(thresholds.pending_for),
+            expr: in_state_for(thresholds, 0, thresholds.pending_for),
+            held: None,
             severity: Severity::Warning,
             summary: "Migration {{ $labels.migration_id }} pending for long",
             description: format!("Not begun for more than {}", thresholds.pending_for.words()),
@@ -79,13 +82,26 @@ fn waiting(thresholds: &Thresholds) -> [Alert; 2] {
     ]
 }
 
+/// By when the state was entered: a `for` of an hour begins anew with every process that is started
+/// again, and where that happens often it never ends.
+fn in_state_for(thresholds: &Thresholds, state: u8, span: Span) -> String {
+    let gap = thresholds.silent_for;
+    format!(
+        "time() - {} > {}\n\
+         and on ({MT})\n\
+         {} == {state}",
+        now("migration_state_since_timestamp_seconds", MT, gap),
+        span.number(),
+        now("migration_state", MT, gap),
+    )
+}
+
 fn leases(thresholds: &Thresholds) -> [Alert; 3] {
     let window = thresholds.told_for;
-    let takeovers = "migration_lease_takeovers_total";
     [
         Alert {
             name: "MigrationUnattended",
-            expr: "max by (migration_id, tenant_id) (migration_unattended) == 1".to_owned(),
+            expr: format!("{} == 1", now("migration_unattended", MT, thresholds.silent_for)),
             held: Some(thresholds.unattended_for),
             severity: Severity::Critical,
             summary: "Migration {{ $labels.migration_id }} has nobody working on it",
@@ -96,7 +112,7 @@ fn leases(thresholds: &Thresholds) -> [Alert; 3] {
         },
         Alert {
             name: "MigrationLeaseLost",
-            expr: happened("migration_lease_lost_total", "migration_id", window),
+            expr: format!("{} > 0", grown("migration_lease_lost_total", M, window)),
             held: None,
             severity: Severity::Warning,
             summary: "Migration {{ $labels.migration_id }} lost its process",
@@ -105,14 +121,9 @@ fn leases(thresholds: &Thresholds) -> [Alert; 3] {
         },
         Alert {
             name: "MigrationLeaseFlapping",
-            // Differences and not `increase`: takeovers are few, a process that takes over is often new
-            // and its counter is born above 0, and an extrapolated 3 may have been 2.
             expr: format!(
-                "sum by (migration_id) (\n  \
-                 ({takeovers} - last_over_time({takeovers}[1h] offset {window})) >= 0\n  \
-                 or\n  \
-                 {takeovers}\n\
-                 ) >= {}",
+                "{} >= {}",
+                grown("migration_lease_takeovers_total", M, window),
                 thresholds.takeovers
             ),
             held: None,
@@ -125,14 +136,20 @@ fn leases(thresholds: &Thresholds) -> [Alert; 3] {
 
 fn tenants(thresholds: &Thresholds) -> [Alert; 3] {
     let window = thresholds.rate_over;
-    let paused = happened("append_duration_seconds_count{outcome=\"paused\"}", "tenant_id", window);
+    let paused = grown("append_duration_seconds_count{outcome=\"paused\"}", T, window);
+    let failing = "append_duration_seconds_count{outcome=~\"unavailable|unknown\"}";
+    let buckets = grown(
+        "append_duration_seconds_bucket{outcome=\"ok\"}",
+        "deployment, tenant_id, le",
+        window,
+    );
     [
         Alert {
             name: "TenantWritesBlocked",
             expr: format!(
-                "max by (tenant_id) (append_longest_wait_seconds) > {}\n\
+                "max by ({T}) (append_longest_wait_seconds) > {}\n\
                  or\n\
-                 {paused}",
+                 {paused} > 0",
                 thresholds.write_wait.number()
             ),
             held: None,
@@ -146,11 +163,7 @@ fn tenants(thresholds: &Thresholds) -> [Alert; 3] {
         },
         Alert {
             name: "TenantAppendsFailing",
-            expr: happened(
-                "append_duration_seconds_count{outcome=~\"unavailable|unknown\"}",
-                "tenant_id",
-                window,
-            ),
+            expr: format!("{} > 0", grown(failing, T, window)),
             held: None,
             severity: Severity::Warning,
             summary: "Appends of tenant {{ $labels.tenant_id }} fail",
@@ -159,9 +172,9 @@ fn tenants(thresholds: &Thresholds) -> [Alert; 3] {
         Alert {
             name: "TenantAppendLatencyHigh",
             expr: format!(
-                "histogram_quantile(0.99, sum by (tenant_id, le) (rate(append_duration_seconds_bucket{{outcome=\"ok\"}}[{window}]))) > {}\n\
-                 and on (tenant_id)\n\
-                 max by (tenant_id) ({UNFINISHED})",
+                "histogram_quantile(0.99, {buckets}) > {}\n\
+                 and on ({T})\n\
+                 max by ({T}) ({UNFINISHED})",
                 thresholds.append_latency.number()
             ),
             held: Some(thresholds.append_latency_for),

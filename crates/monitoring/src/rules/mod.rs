@@ -121,20 +121,3 @@ fn written(group: Group, settings: &Settings) -> WrittenGroup {
     });
     WrittenGroup { name: group.name, interval: group.interval.to_string(), rules: rules.collect() }
 }
-
-/// Where the states of migrations that are not over are kept, whatever processes tell.
-const UNFINISHED: &str = "migration_state != 4 != 5 != 6";
-
-/// True while `counter` (of `series`, a selector) grew within `window`, also if it grew once between two
-/// scrapes, or was above 0 when it was first seen.
-///
-/// A `rate` above 0 `for` as long as its own window never holds for a single burst. A series that is born
-/// above 0 has no increase; it counts as long as it is younger than the window. A series that was only
-/// not scraped for a while is no new one, hence the hour.
-fn happened(series: &str, by: &str, window: Span) -> String {
-    format!(
-        "sum by ({by}) (increase({series}[{window}])) > 0\n\
-         or\n\
-         sum by ({by}) ({series} unless last_over_time({series}[1h] offset {window})) > 0"
-    )
-}

@@ -2,6 +2,7 @@
 //! themselves.
 
 use super::{Alert, Severity};
+use crate::query::MT;
 use crate::thresholds::Thresholds;
 
 pub(super) fn alerts(thresholds: &Thresholds) -> Vec<Alert> {
@@ -12,11 +13,21 @@ pub(super) fn alerts(thresholds: &Thresholds) -> Vec<Alert> {
 
 fn gone(thresholds: &Thresholds) -> [Alert; 3] {
     let memory = thresholds.remembered_for;
+    let half = memory.divided_by(2);
+    let lost = thresholds.lost_for;
     [
         Alert {
             name: "RehomeMetricsAbsent",
-            // Nobody has to tell under which job rehome is scraped: no series is left at all.
-            expr: "absent(rehome_build_info or migration_state)".to_owned(),
+            // Nobody has to tell under which job rehome is scraped: no series is left at all, of a
+            // deployment that was there, or of any. The second part is there before the first one
+            // forgets, so that the alert does not end while nothing is mended.
+            expr: format!(
+                "max by (deployment) (last_over_time(rehome_build_info[{memory}]))\n\
+                 unless on (deployment)\n\
+                 (rehome_build_info or migration_state)\n\
+                 or\n\
+                 absent(last_over_time(rehome_build_info[{half}]) or last_over_time(migration_state[{half}]))"
+            ),
             held: Some(thresholds.absent_for),
             severity: Severity::Critical,
             summary: "No metrics of rehome",
@@ -28,8 +39,8 @@ fn gone(thresholds: &Thresholds) -> [Alert; 3] {
             name: "RehomeDown",
             expr: format!(
                 "up == 0\n\
-                 and on (job)\n\
-                 max by (job) (max_over_time(rehome_build_info[{memory}]))"
+                 and on (deployment, job)\n\
+                 max by (deployment, job) (max_over_time(rehome_build_info[{memory}]))"
             ),
             held: Some(thresholds.down_for),
             severity: Severity::Warning,
@@ -39,13 +50,17 @@ fn gone(thresholds: &Thresholds) -> [Alert; 3] {
         },
         Alert {
             name: "MigrationMetricsLost",
-            // Its last process told of no end, and nobody tells of it any more.
+            // Its last process told of no end, nobody tells of it any more, and nobody else has looked
+            // which migrations there are: one who has would tell of it if it went on.
             expr: format!(
-                "max by (migration_id, tenant_id) (last_over_time(migration_state[{memory}]) != 4 != 5 != 6)\n\
-                 unless on (migration_id, tenant_id)\n\
-                 (migration_state or last_over_time(migration_state[{memory}]) > 3 < 7)"
+                "max by ({MT}) (last_over_time(migration_state[{memory}]) != 4 != 5 != 6)\n\
+                 unless on ({MT})\n\
+                 (migration_state or last_over_time(migration_state[{memory}]) > 3 < 7)\n\
+                 unless on (deployment)\n\
+                 time() - max by (deployment) (migration_last_look_timestamp_seconds) < {}",
+                lost.number()
             ),
-            held: Some(thresholds.lost_for),
+            held: Some(lost),
             severity: Severity::Critical,
             summary: "Migration {{ $labels.migration_id }} is no longer told of",
             description: "It had not ended when it was last scraped".to_owned(),
@@ -54,10 +69,15 @@ fn gone(thresholds: &Thresholds) -> [Alert; 3] {
 }
 
 fn unwell(thresholds: &Thresholds) -> [Alert; 3] {
+    let gap = thresholds.silent_for;
+    let least = |series: &str, by: &str| {
+        format!("(min by ({by}) ({series}) or min by ({by}) (last_over_time({series}[{gap}])))")
+    };
+    let process = "deployment, job, instance";
     [
         Alert {
             name: "RehomeStoreDown",
-            expr: "min by (store_id) (store_up) == 0".to_owned(),
+            expr: format!("{} == 0", least("store_up", "deployment, store_id")),
             held: Some(thresholds.down_for),
             severity: Severity::Critical,
             summary: "Store {{ $labels.store_id }} does not answer",
@@ -65,7 +85,7 @@ fn unwell(thresholds: &Thresholds) -> [Alert; 3] {
         },
         Alert {
             name: "RehomeControlPlaneDown",
-            expr: "min by (job, instance) (control_plane_up) == 0".to_owned(),
+            expr: format!("{} == 0", least("control_plane_up", process)),
             held: Some(thresholds.down_for),
             severity: Severity::Critical,
             summary: "The control plane does not answer {{ $labels.instance }}",
@@ -75,8 +95,8 @@ fn unwell(thresholds: &Thresholds) -> [Alert; 3] {
             name: "RehomeRestarting",
             expr: format!(
                 "changes(process_start_time_seconds[{}]) >= {}\n\
-                 and on (job, instance)\n\
-                 rehome_build_info",
+                 and on ({process})\n\
+                 last_over_time(rehome_build_info[{gap}])",
                 thresholds.told_for, thresholds.restarts
             ),
             held: None,

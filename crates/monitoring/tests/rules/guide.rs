@@ -255,8 +255,8 @@ fn a_failed_migration_is_told_of_while_its_state_is() {
         .silent("90s", FAILED)
         .fires("130s", FAILED, PAGES_M)
         .fires("15m", FAILED, PAGES_M)
-        // The retention has passed.
-        .silent("17m", FAILED)
+        // The retention has passed, and it is no process that is started again.
+        .silent("17m30s", FAILED)
         .check();
     for state in ["4+0x60", "6+0x60", "7+0x60"] {
         Scene::every("10s").series(STATE, state).silent("5m", FAILED).check();

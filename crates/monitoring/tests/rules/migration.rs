@@ -75,15 +75,25 @@ fn violations_are_told_of_while_they_are_open_and_when_they_were_found() {
 
 #[test]
 fn a_long_pause_and_a_long_wait_for_the_start_are_told_of() {
+    let since = "migration_state_since_timestamp_seconds{migration_id=\"m\",tenant_id=\"t\",job=\"j\",instance=\"a\"}";
     let (paused, pending) = ("MigrationPausedLong", "MigrationPendingLong");
     Scene::every("1m")
         .series(STATE, "0+0x20 7+0x70 1+0x5")
+        .series(since, "0+0x20 1260+0x70 5520+0x5")
         .silent("14m", pending)
         .fires("18m", pending, WARNS_BOTH)
         .silent("22m", pending)
         .silent("75m", paused)
         .fires("85m", paused, WARNS_BOTH)
         .silent("93m", paused)
+        .check();
+    // A process that is started again every ten minutes, and is away for three of them.
+    let again = "7+0x6 stale _x2 ".repeat(8);
+    Scene::every("1m")
+        .series(STATE, &again)
+        .series(since, &again.replace('7', "0"))
+        .silent("55m", paused)
+        .fires("65m", paused, WARNS_BOTH)
         .check();
 }
 

@@ -63,6 +63,59 @@ fn a_migration_that_ended_or_went_to_another_process_is_not_missed() {
         .check();
 }
 
+/// An operator who is faster than a scrape, or another process that does not serve, is no loss.
+#[test]
+fn a_migration_is_not_missed_while_somebody_looks_which_there_are() {
+    let alert = "MigrationMetricsLost";
+    let labels = "severity=\"critical\",migration_id=\"m\",tenant_id=\"t\"";
+    let looked = "migration_last_look_timestamp_seconds{job=\"j\",instance=\"a\"}";
+    Scene::every("15s")
+        .series(STATE, "2+0x20 stale")
+        .series(looked, "0+15x200")
+        .silent("8m", alert)
+        .silent("40m", alert)
+        .check();
+    // It serves, and has lost the control plane.
+    Scene::every("15s")
+        .series(STATE, "2+0x20 stale")
+        .series(looked, "0+15x20 300+0x100")
+        .silent("5m", alert)
+        .fires("11m", alert, labels)
+        .check();
+}
+
+/// Deployments that share a Prometheus, and even the names of what they have.
+#[test]
+fn one_deployment_neither_hides_nor_raises_an_alert_of_another() {
+    let of = |name: &str, deployment: &str| {
+        format!("{name}{{deployment=\"{deployment}\",job=\"j\",instance=\"{deployment}\"}}")
+    };
+    let state = |deployment: &str| {
+        format!("migration_state{{migration_id=\"m\",tenant_id=\"t\",deployment=\"{deployment}\"}}")
+    };
+    let store =
+        |deployment: &str| format!("store_up{{store_id=\"s\",deployment=\"{deployment}\"}}");
+    let of_one =
+        |severity: &str, more: &str| format!("severity=\"{severity}\",deployment=\"one\"{more}");
+    let both = ",migration_id=\"m\",tenant_id=\"t\"";
+    Scene::every("15s")
+        .series(&of("rehome_build_info", "one"), "1+0x20 stale")
+        .series(&of("rehome_build_info", "two"), "1+0x300")
+        .series(&of("up", "one"), "1+0x20 0+0x280")
+        .series(&of("up", "two"), "1+0x300")
+        .series(&of("migration_last_look_timestamp_seconds", "two"), "0+15x300")
+        .series(&state("one"), "2+0x20 stale")
+        .series(&state("two"), "2+0x300")
+        .series(&store("one"), "0+0x300")
+        .series(&store("two"), "1+0x300")
+        .fires("12m", "RehomeMetricsAbsent", &of_one("critical", ""))
+        .fires("12m", "RehomeDown", &of_one("warning", ",job=\"j\",instance=\"one\""))
+        .fires("12m", "MigrationMetricsLost", &of_one("critical", both))
+        .fires("12m", "RehomeStoreDown", &of_one("critical", ",store_id=\"s\""))
+        .silent("12m", "MigrationCutoverSlow")
+        .check();
+}
+
 #[test]
 fn a_store_and_a_control_plane_that_do_not_answer_are_told_of() {
     let (store, control) = ("RehomeStoreDown", "RehomeControlPlaneDown");

@@ -13,10 +13,40 @@ const BEGAN: u64 = 1_700_000_000 / LASTS * LASTS;
 pub(crate) const NOW: u64 = BEGAN + LASTS - STEP;
 
 /// The series so far.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct History(String);
+#[derive(Clone, Debug)]
+pub(crate) struct History {
+    text: String,
+    /// Whose series come next.
+    deployment: &'static str,
+}
 
 impl History {
+    /// None yet, of this deployment.
+    pub(crate) fn of(deployment: &'static str) -> Self {
+        Self { text: String::new(), deployment }
+    }
+
+    /// The series of the other one too.
+    pub(crate) fn and(mut self, other: &Self) -> Self {
+        self.text.push_str(&other.text);
+        self
+    }
+
+    /// A series of the process `instance` that is there from `from` until `until`, in seconds before the
+    /// end, both included; its value by the seconds since `from`.
+    pub(crate) fn between(
+        &mut self,
+        instance: &str,
+        series: &str,
+        (from, until): (u64, u64),
+        value: impl Fn(u64) -> f64,
+    ) -> &mut Self {
+        let (from, until) = (LASTS - STEP - from, LASTS - STEP - until);
+        self.sometimes(instance, series, |at| {
+            (from..=until).contains(&at).then(|| value(at - from))
+        })
+    }
+
     /// A series of the process `instance`; its value by the seconds since the beginning.
     pub(crate) fn series(
         &mut self,
@@ -24,14 +54,25 @@ impl History {
         series: &str,
         value: impl Fn(u64) -> f64,
     ) -> &mut Self {
+        self.sometimes(instance, series, |at| Some(value(at)))
+    }
+
+    /// The same, where it may be missing; several calls make one series, if their times do not overlap.
+    pub(crate) fn sometimes(
+        &mut self,
+        instance: &str,
+        series: &str,
+        value: impl Fn(u64) -> Option<f64>,
+    ) -> &mut Self {
         let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
         let comma = if labels == "}" { "" } else { "," };
         for second in (0..LASTS).step_by(usize::try_from(STEP).unwrap_or(1)) {
+            let Some(value) = value(second) else { continue };
             // Written to a string, which takes everything.
             let _ = writeln!(
-                self.0,
-                "{name}{{job=\"rehome\",instance=\"{instance}\"{comma}{labels} {} {}",
-                value(second),
+                self.text,
+                "{name}{{deployment=\"{}\",job=\"rehome\",instance=\"{instance}\"{comma}{labels} {value} {}",
+                self.deployment,
                 BEGAN + second
             );
         }
@@ -77,6 +118,6 @@ impl History {
     /// As Prometheus takes it.
     pub(crate) fn text(&self) -> String {
         // Samples of one series have to be together, and are.
-        format!("{}# EOF\n", self.0)
+        format!("{}# EOF\n", self.text)
     }
 }

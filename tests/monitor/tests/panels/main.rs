@@ -17,12 +17,12 @@ type Shown = &'static [(&'static str, f64)];
 
 /// Every panel, by its dashboard and its title, and what it shows over the scene.
 const SHOWN: &[(&str, &str, Shown)] = &[
-    (OVERVIEW, "Active Migrations", &[("active", 3.0)]),
-    (OVERVIEW, "Failed Migrations", &[("failed", 1.0)]),
-    (OVERVIEW, "Unattended Migrations", &[("unattended", 1.0)]),
-    (OVERVIEW, "Open Violations", &[("violations", 2.0)]),
-    (OVERVIEW, "Blocked Writers", &[("appends", 7.0)]),
-    (OVERVIEW, "Alerts Firing", &[("firing", 1.0)]),
+    (OVERVIEW, "Active Migrations", &[("d1", 3.0)]),
+    (OVERVIEW, "Failed Migrations", &[("d1", 1.0)]),
+    (OVERVIEW, "Unattended Migrations", &[("d1", 1.0)]),
+    (OVERVIEW, "Open Violations", &[("d1", 2.0)]),
+    (OVERVIEW, "Blocked Writers", &[("d1", 7.0)]),
+    (OVERVIEW, "Alerts Firing", &[("d1", 1.0)]),
     (OVERVIEW, "State", &[("m1", 2.0), ("m2", 1.0), ("m3", 5.0), ("m4", 4.0), ("m5", 0.0)]),
     (
         OVERVIEW,
@@ -47,7 +47,8 @@ const SHOWN: &[(&str, &str, Shown)] = &[
     ),
     (OVERVIEW, "Bytes Copied Rate", &[("m2", 500.0)]),
     (OVERVIEW, "Throttled", &[("m2", 0.25)]),
-    // 90 of a hundred pauses between 10 and 25 ms in one process, 10 between 0.5 and 1 s in the other.
+    // 90 of a hundred pauses between 10 and 25 ms, of which one process knows, 10 between 0.5 and 1 s; the
+    // other process took over and knows all of them.
     (OVERVIEW, "Write Pause", &[("p50", 0.018_333), ("p99", 0.95)]),
     (OVERVIEW, "Writers Blocked by a Cutover", &[("m1", 7.0)]),
     (OVERVIEW, "Cutover Attempts", &[("started", 2.0), ("succeeded", 1.0), ("timed_out", 1.0)]),
@@ -56,9 +57,9 @@ const SHOWN: &[(&str, &str, Shown)] = &[
     (OVERVIEW, "Events Verified Rate", &[("m3", 5.0)]),
     (OVERVIEW, "Verification Duration (p99)", &[("hash", 0.496)]),
     (OVERVIEW, "Read-Back Lag", &[("m1", 12.0)]),
-    (OVERVIEW, "Processes", &[("processes", 2.0)]),
-    (OVERVIEW, "Stores That Do Not Answer", &[("stores", 1.0)]),
-    (OVERVIEW, "Control Plane Unreachable", &[("processes", 1.0)]),
+    (OVERVIEW, "Processes", &[("d1", 2.0)]),
+    (OVERVIEW, "Stores That Do Not Answer", &[("d1", 1.0)]),
+    (OVERVIEW, "Control Plane Unreachable", &[("d1", 1.0)]),
     (OVERVIEW, "Takeovers and Lost Leases", &[("taken over m1", 1.0), ("lost m1", 1.0)]),
     (OVERVIEW, "CPU", &[("a:1", 0.5), ("b:1", 0.25)]),
     (OVERVIEW, "Memory", &[("a:1", 1e8), ("b:1", 2e8)]),
@@ -94,8 +95,8 @@ const A: &str = "a:1";
 const B: &str = "b:1";
 
 /// Two processes that serve, and nothing that moves.
-fn idle() -> History {
-    let mut history = History::default();
+fn idle(deployment: &'static str) -> History {
+    let mut history = History::of(deployment);
     for (instance, cpu, memory) in [(A, 0.5, 1e8), (B, 0.25, 2e8)] {
         history
             .flat(instance, "rehome_build_info{version=\"1\"}", 1.0)
@@ -108,8 +109,8 @@ fn idle() -> History {
 
 /// Five migrations: in dual_write and told by one process, in bulk_copy and told by the other, failed
 /// and migrated and told by both, pending and left alone. A sixth tenant's target takes nothing.
-fn busy() -> History {
-    let mut history = idle();
+fn busy(deployment: &'static str) -> History {
+    let mut history = idle(deployment);
     for (number, state, tellers) in [
         (1, 2.0, &[A][..]),
         (2, 1.0, &[B]),
@@ -175,17 +176,23 @@ fn progress(history: &mut History) {
 
 fn cutover_and_verification(history: &mut History) {
     let pause = "cutover_pause_duration_seconds{migration_id=\"m1\"}";
-    let (fast, slow) = (0.025, 0.025 / 9.0);
-    let fast = [("0.01", 0.0), ("0.025", fast), ("0.5", fast), ("1.0", fast), ("+Inf", fast)];
-    let slow = [("0.01", 0.0), ("0.025", 0.0), ("0.5", 0.0), ("1.0", slow), ("+Inf", slow)];
+    let (fast, all) = (0.025, 0.025 * 10.0 / 9.0);
+    let first = [("0.01", 0.0), ("0.025", fast), ("0.5", fast), ("1.0", fast), ("+Inf", fast)];
+    let then = [("0.01", 0.0), ("0.025", fast), ("0.5", fast), ("1.0", all), ("+Inf", all)];
     history
-        .histogram(A, pause, &fast)
-        .histogram(B, pause, &slow)
+        .histogram(A, pause, &first)
+        .histogram(B, pause, &then)
         .flat(A, "cutover_blocked_writers{migration_id=\"m1\"}", 3.0)
         .flat(B, "cutover_blocked_writers{migration_id=\"m1\"}", 4.0);
-    for (instance, status) in [(A, "started"), (B, "started"), (A, "timed_out"), (B, "succeeded")] {
+    for (instance, status, times) in [
+        (A, "started", 1.0),
+        (A, "timed_out", 1.0),
+        (B, "started", 2.0),
+        (B, "timed_out", 1.0),
+        (B, "succeeded", 1.0),
+    ] {
         let labels = format!("{{migration_id=\"m1\",status=\"{status}\"}}");
-        history.jumps(instance, &format!("cutover_attempts_total{labels}"), 1.0);
+        history.jumps(instance, &format!("cutover_attempts_total{labels}"), times);
     }
     let level = "verification_duration_seconds{level=\"hash\",migration_id=\"m3\"}";
     history
@@ -269,9 +276,10 @@ impl Panel {
     }
 }
 
-/// What Grafana asks when the tenant `t1`, or all, and all migrations are chosen.
+/// What Grafana asks when the deployment `d1`, the tenant `t1`, or all, and all migrations are chosen.
 fn chosen(expression: &str) -> String {
     expression
+        .replace("$deployment", "d1")
         .replace("=\"$tenant\"", "=\"t1\"")
         .replace("$tenant", ".*")
         .replace("$migration", ".*")
@@ -301,14 +309,22 @@ fn panels() -> Result<Vec<Panel>> {
 /// As a person reads it: the legend with the labels in it, or all labels.
 fn legend(format: &str, sample: &Sample) -> String {
     if format.is_empty() {
-        let labels = sample.labels.iter().map(|(name, value)| format!("{name}={value}"));
+        let labels = sample.labels.iter().filter(|(name, _)| *name != "deployment");
+        let labels = labels.map(|(name, value)| format!("{name}={value}"));
         return labels.collect::<Vec<_>>().join(" ");
     }
     let labels = sample.labels.iter();
     let filled = labels.fold(format.to_owned(), |text, (name, value)| {
         text.replace(&format!("{{{{{name}}}}}"), value)
     });
-    filled.trim().to_owned()
+    // That all is of the chosen deployment is looked at elsewhere.
+    let filled = if format == "{{deployment}}" { filled } else { filled.replace(" d1", "") };
+    // Labels that are not there.
+    let mut text = String::new();
+    for part in filled.split("{{") {
+        text.push_str(part.split_once("}}").map_or(part, |(_, rest)| rest));
+    }
+    text.trim().to_owned()
 }
 
 fn prometheus(history: &History) -> Result<Prometheus> {
@@ -317,7 +333,8 @@ fn prometheus(history: &History) -> Result<Prometheus> {
 
 #[test]
 fn every_panel_shows_what_is_so() -> Result<()> {
-    let prometheus = prometheus(&busy())?;
+    // Another deployment with the same migrations and tenants changes nothing.
+    let prometheus = prometheus(&busy("d1").and(&busy("d2")))?;
     let mut wrong = Vec::new();
     let mut looked_at = BTreeSet::new();
     for panel in panels()? {
@@ -325,31 +342,157 @@ fn every_panel_shows_what_is_so() -> Result<()> {
         let wanted = SHOWN.iter().find(|(of, name, _)| *of == dashboard && *name == title);
         let (.., wanted) = wanted.with_context(|| format!("{dashboard}: {title} is not known"))?;
         looked_at.insert((dashboard.to_owned(), title.to_owned()));
-        let mut shown = BTreeMap::new();
-        for (expression, format) in panel.queries() {
-            for sample in prometheus.query_at(&expression, NOW)? {
-                let name = legend(&format, &sample);
-                let twice = shown.insert(name.clone(), sample.value);
-                ensure!(twice.is_none(), "{dashboard}: {title} has two of {name}");
-            }
-        }
-        let close = |wanted: f64, shown: f64| (shown - wanted).abs() <= 0.01 * wanted.abs() + 1e-9;
-        let right = shown.len() == wanted.len()
-            && wanted
-                .iter()
-                .all(|(name, value)| shown.get(*name).is_some_and(|shown| close(*value, *shown)));
-        if !right {
-            wrong.push(format!("{dashboard}: {title} shows {shown:?} and not {wanted:?}"));
-        }
+        wrong.extend(complaint(&prometheus, &panel, wanted)?);
     }
     ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
     ensure!(looked_at.len() == SHOWN.len(), "a panel that is known here is gone");
     Ok(())
 }
 
+/// What a panel shows, if that is not what is wanted.
+fn complaint(prometheus: &Prometheus, panel: &Panel, wanted: Shown) -> Result<Option<String>> {
+    let (dashboard, title) = (panel.dashboard.as_str(), panel.title());
+    let mut shown = BTreeMap::new();
+    for (expression, format) in panel.queries() {
+        for sample in prometheus.query_at(&expression, NOW)? {
+            let of = sample.label("deployment");
+            ensure!(of.is_empty() || of == "d1", "{dashboard}: {title} shows one of {of}");
+            let name = legend(&format, &sample);
+            let twice = shown.insert(name.clone(), sample.value);
+            ensure!(twice.is_none(), "{dashboard}: {title} has two of {name}");
+        }
+    }
+    let close = |wanted: f64, shown: f64| (shown - wanted).abs() <= 0.02 * wanted.abs() + 1e-9;
+    let right = shown.len() == wanted.len()
+        && wanted
+            .iter()
+            .all(|(name, value)| shown.get(*name).is_some_and(|shown| close(*value, *shown)));
+    Ok((!right).then(|| format!("{dashboard}: {title} shows {shown:?} and not {wanted:?}")))
+}
+
+/// What panels show of series that are born above 0, of migrations that live shorter than a scrape, of
+/// processes that took over, and of one that was started again.
+const SHORT: &[(&str, &str, Shown)] = &[
+    (
+        OVERVIEW,
+        "Cutover Attempts",
+        &[("started", 5.0), ("succeeded", 3.0), ("timed_out", 1.0), ("rolled_back", 1.0)],
+    ),
+    (OVERVIEW, "Cutover Timeouts", &[("m1", 0.0), ("m3", 1.0)]),
+    // Three of 20 ms, two of 2 s.
+    (OVERVIEW, "Write Pause", &[("p50", 0.022_5), ("p99", 2.462_5)]),
+    (OVERVIEW, "Violations Found", &[("content", 2.0), ("missing", 2.0)]),
+    (OVERVIEW, "Verification Duration (p99)", &[("hash", 0.099)]),
+    (OVERVIEW, "Events Copied Rate", &[("m1", 0.0), ("m3", 8_050.0 / 300.0)]),
+    (OVERVIEW, "Bytes Copied Rate", &[("m3", 8_000.0 / 300.0)]),
+    (OVERVIEW, "Takeovers and Lost Leases", &[("taken over m3", 1.0), ("lost", 0.0)]),
+    (HEALTH, "Mirrored Events Rate", &[("success t3", 50.0 / 300.0), ("target_failed t3", 0.1)]),
+    (HEALTH, "Target Write Failures", &[("t3", 0.1)]),
+    (HEALTH, "Dual-Write Success Rate", &[("t3", 50.0 / 80.0)]),
+];
+
+/// All of it happened within the last minutes.
+fn short(deployment: &'static str) -> History {
+    let mut history = idle(deployment);
+    let attempts = |id: &str, status: &str| {
+        format!("cutover_attempts_total{{migration_id=\"{id}\",status=\"{status}\"}}")
+    };
+    let pauses = |history: &mut History, instance, id: &str, when, counts: [f64; 2]| {
+        let [fast, all] = counts;
+        for (le, count) in
+            [("0.01", 0.0), ("0.025", fast), ("1.0", fast), ("2.5", all), ("+Inf", all)]
+        {
+            let series = format!(
+                "cutover_pause_duration_seconds_bucket{{le=\"{le}\",migration_id=\"{id}\"}}"
+            );
+            history.between(instance, &series, when, |_| count);
+        }
+    };
+    // Over before it was first scraped, and forgotten since.
+    let when = (1_200, 400);
+    for status in ["started", "succeeded"] {
+        history.between(A, &attempts("m1", status), when, |_| 1.0);
+    }
+    history.between(A, "cutover_timeout_total{migration_id=\"m1\"}", when, |_| 0.0).between(
+        A,
+        "migration_events_copied_total{migration_id=\"m1\",tenant_id=\"t1\"}",
+        (1_200, 200),
+        |_| 600.0,
+    );
+    pauses(&mut history, A, "m1", when, [1.0, 1.0]);
+    for le in ["0.1", "0.5", "+Inf"] {
+        let series = format!(
+            "verification_duration_seconds_bucket{{le=\"{le}\",level=\"hash\",migration_id=\"m1\"}}"
+        );
+        history.between(A, &series, when, |_| 1.0);
+    }
+    let found = |id: &str, kind: &str| {
+        format!("verification_violations_total{{migration_id=\"{id}\",type=\"{kind}\"}}")
+    };
+    history.between(A, &found("m2", "content"), (900, 0), |_| 2.0);
+    taken_over(&mut history, &attempts);
+    pauses(&mut history, A, "m3", (240, 120), [0.0, 1.0]);
+    pauses(&mut history, B, "m3", (105, 0), [1.0, 2.0]);
+    // The same process, started again: what is the migration's goes on, what is its own begins anew.
+    let violated = found("m4", "missing");
+    history
+        .between(B, &attempts("m4", "started"), (900, 600), |_| 1.0)
+        .between(B, &attempts("m4", "started"), (540, 0), |at| if at > 100 { 2.0 } else { 1.0 })
+        .between(B, &attempts("m4", "rolled_back"), (900, 600), |_| 1.0)
+        .between(B, &attempts("m4", "rolled_back"), (540, 0), |_| 1.0)
+        .between(B, &attempts("m4", "succeeded"), (540, 0), |at| if at > 100 { 1.0 } else { 0.0 })
+        .between(B, &violated, (900, 600), |at| if at > 100 { 1.0 } else { 0.0 })
+        .between(B, &violated, (540, 0), |at| if at > 100 { 1.0 } else { 0.0 });
+    pauses(&mut history, B, "m4", (900, 600), [0.0, 1.0]);
+    pauses(&mut history, B, "m4", (540, 0), [1.0, 2.0]);
+    history
+}
+
+/// Copied by one process, which died, and then by another, whose counters of its own begin at 0.
+fn taken_over(history: &mut History, attempts: &impl Fn(&str, &str) -> String) {
+    let (first, second) = ((240, 120), (105, 0));
+    let both = "{migration_id=\"m3\",tenant_id=\"t3\"}";
+    let copied = format!("migration_events_copied_total{both}");
+    let bytes = format!("migration_bytes_copied_total{both}");
+    history
+        .between(A, &copied, first, |at| 1_000.0 + at as f64 * 4_000.0 / 120.0)
+        .between(B, &copied, second, |at| 5_000.0 + at as f64 * 3_050.0 / 105.0)
+        .between(A, &bytes, first, |_| 5_000.0)
+        .between(B, &bytes, second, |_| 3_000.0)
+        .between(B, "migration_lease_takeovers_total{migration_id=\"m3\"}", second, |_| 1.0)
+        .between(A, &attempts("m3", "started"), first, |_| 1.0)
+        .between(A, &attempts("m3", "timed_out"), first, |_| 1.0)
+        .between(A, "cutover_timeout_total{migration_id=\"m3\"}", first, |_| 1.0)
+        .between(B, "cutover_timeout_total{migration_id=\"m3\"}", second, |_| 1.0)
+        .between(B, &attempts("m3", "started"), second, |_| 2.0)
+        .between(B, &attempts("m3", "timed_out"), second, |_| 1.0)
+        .between(B, &attempts("m3", "succeeded"), second, |_| 1.0);
+    let mirrored = |status: &str| {
+        format!("dual_write_operations_total{{status=\"{status}\",tenant_id=\"t3\"}}")
+    };
+    history
+        .between(A, &mirrored("success"), first, |_| 30.0)
+        .between(B, &mirrored("success"), second, |_| 20.0)
+        .between(A, &mirrored("target_failed"), first, |_| 30.0)
+        .between(A, "dual_write_target_failures_total{tenant_id=\"t3\"}", first, |_| 30.0);
+}
+
+#[test]
+fn what_is_short_is_not_missed_and_what_goes_on_elsewhere_is_not_counted_twice() -> Result<()> {
+    let prometheus = prometheus(&short("d1").and(&short("d2")))?;
+    let panels = panels()?;
+    let mut wrong = Vec::new();
+    for (dashboard, title, wanted) in SHORT {
+        let panel = panels.iter().find(|p| p.dashboard == *dashboard && p.title() == *title);
+        wrong.extend(complaint(&prometheus, panel.context("the panel")?, wanted)?);
+    }
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
+}
+
 #[test]
 fn with_nothing_that_moves_a_panel_says_nothing_or_why_and_never_no_data() -> Result<()> {
-    let prometheus = prometheus(&idle())?;
+    let prometheus = prometheus(&idle("d1"))?;
     for panel in panels()? {
         let mut answered = false;
         for (expression, _) in panel.queries() {
@@ -367,7 +510,7 @@ fn with_nothing_that_moves_a_panel_says_nothing_or_why_and_never_no_data() -> Re
 
 #[test]
 fn variables_and_annotations_are_answered() -> Result<()> {
-    let prometheus = prometheus(&busy())?;
+    let prometheus = prometheus(&busy("d1"))?;
     for dashboard in dashboards()? {
         for variable in dashboard["templating"]["list"].as_array().context("variables")? {
             let query = variable["query"].as_str().context("a query")?;
