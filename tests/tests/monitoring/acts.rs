@@ -149,8 +149,12 @@ impl Play<'_> {
         self.sees_some(&format!("max_over_time({wait}[5m]) > 0.5 < 30"))?;
         self.appended(moving, 2)?;
         self.level(moving, IMPORTED + 2)?;
-        for alert in ["MigrationCutoverSlow", "MigrationCutoverTimeout", "MigrationWritersBlocked"]
-        {
+        for alert in [
+            "MigrationCutoverSlow",
+            "MigrationCutoverTimeout",
+            "MigrationWritersBlocked",
+            "TenantWritesBlocked",
+        ] {
             self.fires(alert)?;
         }
         formats::check(self.site)
@@ -171,9 +175,9 @@ impl Play<'_> {
         self.sees(&moving.of("migration_state", ""), 2)?;
         self.level(moving, IMPORTED + 2)?;
         self.sees(&moving.of("migration_unattended", ""), 0)?;
-        // Counters begin anew with the process, at 0.
+        // Counters of the process begin anew with it, at 0; those of the migration go on.
         self.operations(moving, 0)?;
-        self.attempts(moving, [0; 5])
+        self.attempts(moving, [1, 0, 0, 1, 0])
     }
 
     pub(crate) fn cuts_over(&self, moving: &Moving) -> Result<()> {
@@ -181,9 +185,9 @@ impl Play<'_> {
         self.operations(moving, 1)?;
         self.site.request_cutover(moving)?;
         self.sees(&moving.of("migration_state", ""), 4)?;
-        self.attempts(moving, [1, 1, 0, 0, 0])?;
-        self.sees(&moving.of("cutover_timeout_total", ""), 0)?;
-        self.sees(&moving.of("cutover_pause_duration_seconds_count", ""), 1)?;
+        self.attempts(moving, [2, 1, 0, 1, 0])?;
+        self.sees(&moving.of("cutover_timeout_total", ""), 1)?;
+        self.sees(&moving.of("cutover_pause_duration_seconds_count", ""), 2)?;
         self.sees(&moving.of("migration_progress_percent", ""), 100)?;
         self.sees(&moving.of("migration_events_total", ""), IMPORTED + 3)?;
         self.sees(&moving.of("migration_events_copied_total", ""), IMPORTED + 3)?;
@@ -231,6 +235,18 @@ impl Play<'_> {
         self.attempts(moving, [0; 5])?;
         self.fires("MigrationFailed")?;
         self.fires("MigrationVerificationViolations")
+    }
+
+    /// kill -9: the violations are as open as before, and nobody is told otherwise meanwhile.
+    pub(crate) fn stays_failed_over_a_restart(&self, moving: &Moving) -> Result<()> {
+        self.site.kill()?;
+        self.sees("up", 0)?;
+        self.site.serve()?;
+        self.sees(&moving.of("migration_state", ""), 5)?;
+        self.sees(&moving.of("verification_open_violations", ""), 1)?;
+        let ended = self.site.receiver.resolved();
+        ensure!(!ended.contains("MigrationVerificationViolations"), "nothing was mended");
+        Ok(())
     }
 
     /// `appended`: events that were appended before.

@@ -26,19 +26,27 @@ impl Play<'_> {
 
     /// Who fired, who did not, and that everything was said to be over in the end.
     pub(crate) fn alerts(&self, must: &[&str], may: &[&str]) -> Result<()> {
+        let wanted: BTreeSet<String> = must.iter().map(|name| (*name).to_owned()).collect();
+        wait_for("all alerts to have arrived, and their ends", || {
+            let receiver = &self.site.receiver;
+            let arrived = receiver.fired().is_superset(&wanted);
+            Ok((arrived && receiver.resolved().is_superset(&wanted)).then_some(()))
+        })?;
+        self.fired_and_ended(must, may)
+    }
+
+    /// Whatever Alertmanager made of it.
+    pub(crate) fn fired_and_ended(&self, must: &[&str], may: &[&str]) -> Result<()> {
         let must: BTreeSet<String> = must.iter().map(|name| (*name).to_owned()).collect();
         let may: BTreeSet<&str> = may.iter().chain(&MAY_FIRE).copied().collect();
         let prometheus = &self.site.prometheus;
-        wait_for("all alerts to be over", || {
-            let over = prometheus.firing()?.is_empty();
-            Ok((over && self.site.receiver.resolved().is_superset(&must)).then_some(()))
-        })?;
+        wait_for("all alerts to be over", || Ok(prometheus.firing()?.is_empty().then_some(())))?;
         let loaded = prometheus.alert_rules()?;
         ensure!(loaded.is_superset(&must), "loaded: {loaded:?}");
         ensure!(prometheus.broken_rules()?.is_empty(), "{:?}", prometheus.broken_rules()?);
-        let received = self.site.receiver.fired();
-        ensure!(received.is_superset(&must), "received: {received:?}");
-        for fired in [prometheus.ever_fired()?, received] {
+        let fired = prometheus.ever_fired()?;
+        ensure!(fired.is_superset(&must), "fired: {fired:?}");
+        for fired in [fired, self.site.receiver.fired()] {
             let unasked = |name: &&String| !must.contains(*name) && !may.contains(name.as_str());
             let unasked: Vec<_> = fired.iter().filter(unasked).collect();
             ensure!(unasked.is_empty(), "nothing of that kind happened: {unasked:?}");

@@ -3,8 +3,10 @@
 //! | file | what happens |
 //! |---|---|
 //! | `site` | a deployment in a folder, `rehome serve`, and the tools that watch it |
-//! | `scene` | three migrations through all that can happen to them, one thing after the other |
+//! | `scene` | migrations through all that can happen to them, one thing after the other; which alerts fire |
 //! | `acts` | what happens, and what every metric is at each step |
+//! | `troubles` | what else happens, so that every alert that is shipped fires and ends |
+//! | `panels` | what the dashboards show of it |
 //! | `afterwards` | no series is left; the alerts that fired and those that did not; log lines |
 //! | `formats` | both expositions, read by the official Python client and by promtool |
 //!
@@ -16,5 +18,7 @@
 mod acts;
 mod afterwards;
 mod formats;
+mod panels;
 mod scene;
 mod site;
+mod troubles;

@@ -33,7 +33,36 @@ pub(crate) const LAG_MAX: u64 = 10;
 /// How long the series of a migration stay after its end.
 const RETENTION: &str = "30s";
 /// How often Prometheus scrapes, and evaluates rules, in milliseconds.
-const EVERY_MS: u32 = 500;
+pub(crate) const EVERY_MS: u32 = 500;
+/// What the targets are labelled with.
+pub(crate) const DEPLOYMENT: &str = "main";
+
+/// What a site is to be like.
+#[derive(Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    /// Histories of so many events, in so named a store.
+    pub(crate) histories: &'a [(Uuid, u64, &'a str)],
+    /// Rule files.
+    pub(crate) rules: &'a [(&'a str, String)],
+    /// The configuration of Alertmanager, in which the second text stands for the address of who
+    /// receives; or one that sends everything at once.
+    pub(crate) alertmanager: Option<(&'a str, &'a str)>,
+    /// How often Prometheus scrapes, in milliseconds.
+    pub(crate) every_ms: u32,
+    /// There is a second process.
+    pub(crate) has_second: bool,
+    /// The control plane is in a database of the server, which can be stopped, and not in a file.
+    pub(crate) control_on_server: bool,
+}
+
+/// Which of the processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Which {
+    /// The one that there always is.
+    First,
+    /// The one beside it.
+    Second,
+}
 
 /// A deployment, and who watches it.
 pub(crate) struct Site {
@@ -41,8 +70,8 @@ pub(crate) struct Site {
     /// The server of the store `remote`.
     pub(crate) cluster: Cluster,
     pub(crate) database: Database,
-    port: u16,
-    server: RefCell<Option<Process>>,
+    ports: [u16; 2],
+    servers: [RefCell<Option<Process>>; 2],
     begun: Cell<u32>,
     operator: Deployment,
     runtime: Runtime,
@@ -52,23 +81,40 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    /// With the histories of these tenants in `shared`, served, and watched by these rules.
-    pub(crate) fn new(tenants: &[Uuid], rules: &[(&str, String)]) -> Result<Self> {
+    /// As it is wanted, served by the first process, and watched.
+    pub(crate) fn new(wanted: &Wanted<'_>) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("rehome-watched-").tempdir()?;
         let cluster = Cluster::start(&Options::default().in_memory())?;
-        let (database, port) = (cluster.database()?, free_port()?);
-        fs::write(folder.path().join("rehome.toml"), config(&database, port))?;
-        import(folder.path(), tenants)?;
+        let (database, ports) = (cluster.database()?, [free_port()?, free_port()?]);
+        let control = if wanted.control_on_server {
+            cluster.database()?.url()
+        } else {
+            "sqlite:control.db".to_owned()
+        };
+        let write = |name: &str, port, database: Option<&Database>| {
+            fs::write(folder.path().join(name), config(&control, database, port))
+        };
+        write(CONFIGS[0], ports[0], Some(&database))?;
+        write(CONFIGS[1], ports[1], Some(&database))?;
+        write(LACKING, ports[1], None)?;
+        wanted.histories.iter().try_for_each(|history| import(folder.path(), *history))?;
 
         let runtime = Runtime::new()?;
         let config = Config::load(Some(&folder.path().join("rehome.toml")))?;
         let operator = runtime.block_on(Deployment::open(&config, Access::Create))?;
         let receiver = Receiver::start()?;
-        let alertmanager = Alertmanager::start(&receiver)?;
+        let alertmanager = match wanted.alertmanager {
+            Some((settings, address)) => {
+                let to = format!("127.0.0.1:{}", receiver.port());
+                Alertmanager::start_with(settings.replace(address, &to))?
+            }
+            None => Alertmanager::start(&receiver)?,
+        };
+        let targets = ports.map(|port| Target { job: "rehome", port, deployment: DEPLOYMENT });
         let prometheus = Prometheus::start(&Setup {
-            every_ms: EVERY_MS,
-            targets: &[Target { job: "rehome", port }],
-            rules,
+            every_ms: wanted.every_ms,
+            targets: &targets[..1 + usize::from(wanted.has_second)],
+            rules: wanted.rules,
             alertmanager: Some(alertmanager.port()),
             ..Setup::default()
         })?;
@@ -76,8 +122,8 @@ impl Site {
             folder,
             cluster,
             database,
-            port,
-            server: RefCell::default(),
+            ports,
+            servers: Default::default(),
             begun: Cell::new(0),
             operator,
             runtime,
@@ -91,8 +137,27 @@ impl Site {
 
     /// Starts `rehome serve`, always at the same address.
     pub(crate) fn serve(&self) -> Result<()> {
+        self.serve_that(Which::First)
+    }
+
+    /// Starts that process.
+    pub(crate) fn serve_that(&self, which: Which) -> Result<()> {
+        self.begin(which, CONFIGS[which as usize])
+    }
+
+    /// Starts the second process, whose configuration lacks `remote`.
+    pub(crate) fn serve_lacking(&self) -> Result<()> {
+        self.begin(Which::Second, LACKING)
+    }
+
+    /// How many processes were started so far: the number of the last one.
+    pub(crate) fn begun(&self) -> u32 {
+        self.begun.get()
+    }
+
+    fn begin(&self, which: Which, config: &str) -> Result<()> {
         self.begun.set(self.begun.get() + 1);
-        let mut command = command(self.folder.path());
+        let mut command = command(self.folder.path(), config);
         command.args(["serve", "--json"]);
         let name = format!("serve-{}", self.begun.get());
         let mut process = Process::start(command, self.folder.path(), &name)?;
@@ -102,13 +167,33 @@ impl Site {
             }
             Ok(process.said()?.contains("listening").then_some(()))
         })?;
-        self.server.replace(Some(process));
+        self.servers[which as usize].replace(Some(process));
         Ok(())
     }
 
     /// SIGKILL.
     pub(crate) fn kill(&self) -> Result<()> {
-        self.server.take().context("it serves")?.kill()
+        self.kill_that(Which::First)
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill_that(&self, which: Which) -> Result<()> {
+        self.servers[which as usize].take().context("it serves")?.kill()
+    }
+
+    /// SIGSTOP.
+    pub(crate) fn put_to_sleep(&self, which: Which) -> Result<()> {
+        self.servers[which as usize].borrow_mut().as_mut().context("it serves")?.stop()
+    }
+
+    /// SIGCONT.
+    pub(crate) fn wake(&self, which: Which) -> Result<()> {
+        self.servers[which as usize].borrow_mut().as_mut().context("it serves")?.wake()
+    }
+
+    /// The label of the process in series.
+    pub(crate) fn instance(&self, which: Which) -> String {
+        format!("instance=\"127.0.0.1:{}\"", self.ports[which as usize])
     }
 
     /// Keeps the folder, with what the process tells last and what Prometheus has, for whoever wants to
@@ -117,7 +202,7 @@ impl Site {
         let told = self.scrape("text/plain").unwrap_or_else(|error| format!("{error:#}"));
         let has = self.prometheus.query("{__name__!=\"\"}").map(|all| format!("{all:#?}"));
         let has = has.unwrap_or_else(|error| format!("{error:#}"));
-        drop(self.server.take());
+        self.servers.iter().for_each(|server| drop(server.take()));
         let folder = self.folder.keep();
         fs::write(folder.join("told.txt"), told)?;
         fs::write(folder.join("prometheus.txt"), has)?;
@@ -126,17 +211,17 @@ impl Site {
 
     /// What the process answers to a scrape in the format that is asked for.
     pub(crate) fn scrape(&self, accept: &str) -> Result<String> {
-        Ok(http::get(self.port, "/metrics", &[&format!("Accept: {accept}")])?.good()?.body)
+        Ok(http::get(self.ports[0], "/metrics", &[&format!("Accept: {accept}")])?.good()?.body)
     }
 
     /// Appends events through the gateway, each with a call of its own.
     pub(crate) fn append(&self, tenant: Uuid, events: u64) -> Result<()> {
-        (0..events).try_for_each(|_| append(self.port, tenant).map(drop))
+        (0..events).try_for_each(|_| append(self.ports[0], tenant).map(drop))
     }
 
     /// The same call, once, from a thread.
     pub(crate) fn append_beside(&self, tenant: Uuid) -> std::thread::JoinHandle<Result<()>> {
-        let port = self.port;
+        let port = self.ports[0];
         std::thread::spawn(move || append(port, tenant))
     }
 
@@ -168,6 +253,21 @@ impl Site {
         Ok(())
     }
 
+    pub(crate) fn pause(&self, moving: &Moving) -> Result<()> {
+        self.runtime.block_on(self.operator.pause(moving.id))?;
+        Ok(())
+    }
+
+    pub(crate) fn resume(&self, moving: &Moving) -> Result<()> {
+        self.runtime.block_on(self.operator.resume(moving.id, false))?;
+        Ok(())
+    }
+
+    pub(crate) fn acknowledge(&self, moving: &Moving) -> Result<()> {
+        self.runtime.block_on(self.operator.acknowledge(moving.id))?;
+        Ok(())
+    }
+
     /// Waits until the control plane has the migration in this state.
     pub(crate) fn wait_for_state(&self, moving: &Moving, state: &str) -> Result<()> {
         wait_for(state, || {
@@ -195,6 +295,19 @@ impl Site {
         let file = Connection::open(self.folder.path().join(format!("{store}.db")))?;
         file.busy_timeout(rehome_tests::process::PATIENCE)?;
         Ok(file.execute(sql, [])?)
+    }
+
+    /// Nobody else writes to the file of a store while this does something.
+    pub(crate) fn while_locked(
+        &self,
+        store: &str,
+        during: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
+        let file = Connection::open(self.folder.path().join(format!("{store}.db")))?;
+        file.busy_timeout(rehome_tests::process::PATIENCE)?;
+        file.execute_batch("BEGIN IMMEDIATE")?;
+        during()?;
+        Ok(file.execute_batch("ROLLBACK")?)
     }
 
     /// Lets nobody write events to `remote` until the lock is dropped; reading goes on.
@@ -261,43 +374,48 @@ fn append(port: u16, tenant: Uuid) -> Result<()> {
     Ok(())
 }
 
-fn config(database: &Database, port: u16) -> String {
+/// The configurations of the two processes, and that of a second one which lacks a store.
+const CONFIGS: [&str; 2] = ["rehome.toml", "second.toml"];
+const LACKING: &str = "lacking.toml";
+
+fn config(control: &str, database: Option<&Database>, port: u16) -> String {
+    let remote = database.map_or_else(String::new, |database| {
+        format!("[[stores]]\nid = \"{REMOTE}\"\nurl = \"{}\"\n", database.url())
+    });
     format!(
-        "[control_plane]\nurl = \"sqlite:control.db\"\n\
+        "[control_plane]\nurl = \"{control}\"\n\
          [[stores]]\nid = \"{SHARED}\"\nurl = \"sqlite:{SHARED}.db\"\ndefault = true\n\
          [[stores]]\nid = \"{DEDICATED}\"\nurl = \"sqlite:{DEDICATED}.db\"\n\
-         [[stores]]\nid = \"{REMOTE}\"\nurl = \"{}\"\n\
+         {remote}\
          [server]\nbind = \"127.0.0.1:{port}\"\n\
          [migration]\nlease_ttl_ms = 1000\nbatch_events = 20\ncutover = \"manual\"\nlag_events_max = {LAG_MAX}\n\
-         [telemetry]\nmetrics_retention = \"{RETENTION}\"\nlog = \"json\"\n",
-        database.url()
+         [telemetry]\nmetrics_retention = \"{RETENTION}\"\nlog = \"json\"\n"
     )
 }
 
-fn command(folder: &Path) -> Command {
+fn command(folder: &Path, config: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rehome-failpoints"));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("REHOME_")) {
         command.env_remove(name);
     }
-    command.arg("--config").arg(folder.join("rehome.toml")).args(["--log-level", "info"]);
+    command.arg("--config").arg(folder.join(config)).args(["--log-level", "info"]);
     command
 }
 
-fn import(folder: &Path, tenants: &[Uuid]) -> Result<()> {
+fn import(folder: &Path, (tenant, events, store): (Uuid, u64, &str)) -> Result<()> {
     let mut lines = String::new();
-    for tenant in tenants {
-        for number in 0..IMPORTED {
-            let event = json!({
-                "tenant_id": tenant, "stream_type": "order", "stream_id": format!("o-{number}"),
-                "event_id": Uuid::new_v4(), "event_type": "Placed",
-                "occurred_at": "2025-03-01T00:00:00Z", "data": {"number": number}, "metadata": {},
-            });
-            writeln!(lines, "{event}")?;
-        }
+    for number in 0..events {
+        let event = json!({
+            "tenant_id": tenant, "stream_type": "order", "stream_id": format!("o-{number}"),
+            "event_id": Uuid::new_v4(), "event_type": "Placed",
+            "occurred_at": "2025-03-01T00:00:00Z", "data": {"number": number}, "metadata": {},
+        });
+        writeln!(lines, "{event}")?;
     }
     let file: PathBuf = folder.join("history.ndjson");
     fs::write(&file, lines)?;
-    let imported = command(folder).args(["import", "--store", SHARED]).arg(&file).output()?;
+    let imported =
+        command(folder, CONFIGS[0]).args(["import", "--store", store]).arg(&file).output()?;
     ensure!(imported.status.success(), "import: {}", String::from_utf8_lossy(&imported.stderr));
     Ok(())
 }
