@@ -19,7 +19,6 @@ use rehome_engine::metrics::{
     FAMILIES, Format, Kind, RETENTION, Reached, SEEN_FOR, Sighting, Surroundings, reference,
 };
 use rehome_engine::verifier::Request;
-use rehome_ports::ControlPlane as _;
 use rehome_ports::fault::{ControlOp, StoreOp};
 use rehome_ports::{Change, ControlPlane};
 use world::{Acked, Process, World, auto, for_a_while, manual, one};

@@ -178,8 +178,9 @@ impl Supervisor {
             if let Ok(Lease::HeldBy(other)) = self.engine.control.lease(&request).await {
                 return other.holder;
             }
-            // Whoever only watches can wait for the next time.
-            if let Ok(last) = self.read_on(request.migration, read).await {
+            // Whoever only watches can wait for the next time; the lease cannot.
+            let reading = self.read_on(request.migration, read);
+            if let Ok(Ok(last)) = tokio::time::timeout(every / 2, reading).await {
                 read = last;
             }
         }
