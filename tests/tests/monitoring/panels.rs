@@ -89,6 +89,7 @@ impl Play<'_> {
         let first = wait_for("one process to report it", || self.holder(&moving))?;
         let left = if first == Which::First { Which::Second } else { Which::First };
         self.site.kill_that(first)?;
+        self.sees(&format!("up{{{}}}", self.site.instance(first)), 0)?;
         let on = moving.of("migration_events_copied_total", &self.site.instance(left));
         self.sees_some(&format!("{on} > 100"))?;
         self.site
