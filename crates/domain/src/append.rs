@@ -59,6 +59,17 @@ pub enum AppendConflict {
     Empty,
 }
 
+/// Whether an append ends the chain that it is part of: it was refused, or it is there already, but not
+/// where the chain has it.
+pub fn ends_chain(append: &Append, outcome: &Result<Appended, AppendConflict>) -> bool {
+    match (outcome, append.expected) {
+        (Err(_), _) => true,
+        (Ok(appended), ExpectedVersion::Exact(version)) => appended.first_version != version + 1,
+        (Ok(appended), ExpectedVersion::NoStream) => appended.first_version != 1,
+        (Ok(_), ExpectedVersion::Any) => false,
+    }
+}
+
 /// What a decided append means for the store.
 #[derive(Debug)]
 pub enum Decision {

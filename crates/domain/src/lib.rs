@@ -12,6 +12,7 @@ pub mod estimate;
 pub mod event;
 pub mod ids;
 pub mod ledger;
+pub mod loss;
 pub mod migration;
 pub mod route;
 pub mod stream;

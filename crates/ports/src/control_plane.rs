@@ -33,6 +33,14 @@ pub enum ControlError {
 }
 
 impl ControlError {
+    /// Whether waiting does not help: not possible, not there, or damaged.
+    pub const fn is_final(&self) -> bool {
+        match self {
+            Self::Fault(fault) => fault.is_damage(),
+            _ => matches!(self.class(), Class::Fatal),
+        }
+    }
+
     /// What a caller does about it.
     pub const fn class(&self) -> Class {
         match self {
@@ -112,8 +120,11 @@ pub enum Lease {
 pub struct ActiveLease {
     /// Who.
     pub holder: String,
-    /// Milliseconds until it runs out unless it is renewed.
+    /// Milliseconds until it runs out unless it is renewed: never more than its length.
     pub remaining_ms: u64,
+    /// Milliseconds that it claims beyond its length: it was written by a clock that is ahead of the
+    /// control plane's. 0 where the clocks agree.
+    pub ahead_ms: u64,
 }
 
 /// Up to where the replica of epoch `m` was read back and found to be the source's history.
@@ -159,6 +170,19 @@ pub struct Memo {
     pub text: String,
 }
 
+/// What is kept beside a migration, as a list shows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Beside {
+    /// Its marks.
+    pub marks: Marks,
+    /// Its lease, if anybody holds it.
+    pub lease: Option<ActiveLease>,
+    /// The memo that was asked for, if there is one.
+    pub memo: Option<Memo>,
+    /// Whether it is the last one of its tenant.
+    pub is_last: bool,
+}
+
 /// Which migrations to list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Migrations {
@@ -170,6 +194,17 @@ pub struct Migrations {
     pub before: Option<MigrationId>,
     /// At most so many.
     pub limit: usize,
+}
+
+/// How far a subscription is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The subscription.
+    pub name: String,
+    /// The last position that it has dealt with.
+    pub seq: u64,
 }
 
 /// The control plane. Reads are linearizable. After a failed or unknown compare-and-set: read
@@ -237,8 +272,23 @@ pub trait ControlPlane: Send + Sync {
         limit: usize,
     ) -> Result<Vec<LogEntry>, ControlError>;
 
-    /// Takes or renews the lease; it is free when nobody holds it or its time has run out.
+    /// Takes or renews the lease; it is free when nobody holds it or its time has run out. Its time is
+    /// judged by the control plane's clock, and is never more than its length after this process
+    /// first saw it: see [`crate::LeaseWatch`].
     async fn lease(&self, request: &LeaseRequest) -> Result<Lease, ControlError>;
+
+    /// The same for many leases at once, in their order; `None` where the answer is an error of that one
+    /// alone.
+    async fn lease_all(
+        &self,
+        requests: &[LeaseRequest],
+    ) -> Result<Vec<Option<Lease>>, ControlError> {
+        let mut found = Vec::with_capacity(requests.len());
+        for request in requests {
+            found.push(self.lease(request).await.ok());
+        }
+        Ok(found)
+    }
 
     /// Who holds the lease now, if anybody does.
     async fn lease_holder(&self, id: MigrationId) -> Result<Option<ActiveLease>, ControlError>;
@@ -261,8 +311,43 @@ pub trait ControlPlane: Send + Sync {
     /// Writes a memo over the one of that name.
     async fn set_memo(&self, id: MigrationId, name: &str, memo: &Memo) -> Result<(), ControlError>;
 
+    /// What is kept beside these migrations, in their order, with the memo of that name: one question
+    /// for a whole list.
+    async fn beside(
+        &self,
+        migrations: &[Migration],
+        memo: &str,
+    ) -> Result<Vec<Beside>, ControlError> {
+        let mut found = Vec::with_capacity(migrations.len());
+        for migration in migrations {
+            let route = self.route(migration.tenant).await?;
+            let last = route.and_then(|route| route.migration).map(|(id, _)| id);
+            found.push(Beside {
+                marks: self.marks(migration.id).await?,
+                lease: self.lease_holder(migration.id).await?,
+                memo: self.memo(migration.id, memo).await?,
+                is_last: last == Some(migration.id),
+            });
+        }
+        Ok(found)
+    }
+
     /// A subscription's checkpoint: the last position it has dealt with; 0 if it is new.
     async fn checkpoint(&self, tenant: TenantId, name: &str) -> Result<u64, ControlError>;
+
+    /// The checkpoints of a tenant, in the order of their names' bytes, at most so many.
+    async fn checkpoints(
+        &self,
+        tenant: TenantId,
+        limit: usize,
+    ) -> Result<Vec<Checkpoint>, ControlError>;
+
+    /// The furthest checkpoint of each tenant after `after` that has one, in the order of the tenants.
+    async fn furthest_checkpoints(
+        &self,
+        after: Option<TenantId>,
+        limit: usize,
+    ) -> Result<Vec<Checkpoint>, ControlError>;
 
     /// Moves a checkpoint.
     async fn set_checkpoint(

@@ -46,6 +46,10 @@ pub enum FaultKind {
     /// There is no room left.
     #[error("has no disk space left; free some and it goes on by itself")]
     Full,
+    /// It fails, and nothing shows that what it holds is damaged: an operator's hand, a limit, a
+    /// defect, an error that this rehome does not know.
+    #[error("fails: {0}")]
+    Failing(String),
     /// It takes no writes.
     #[error("is read-only; make its file and folder writable")]
     ReadOnly,
@@ -100,7 +104,10 @@ impl Fault {
     /// What a caller does about it.
     pub const fn class(&self) -> Class {
         match self.kind {
-            FaultKind::Unreachable(_) | FaultKind::Locked | FaultKind::Full => Class::Retry,
+            FaultKind::Unreachable(_)
+            | FaultKind::Locked
+            | FaultKind::Full
+            | FaultKind::Failing(_) => Class::Retry,
             FaultKind::ReadOnly
             | FaultKind::Missing(_)
             | FaultKind::NotSetUp(_)
@@ -109,6 +116,14 @@ impl Fault {
             | FaultKind::OtherDeployment { .. }
             | FaultKind::Corrupt(_) => Class::Fatal,
         }
+    }
+}
+
+impl Fault {
+    /// Whether it shows that what is stored is damaged. Of any other fault, known or not, time or an
+    /// operator can be the end; only damage ends a migration.
+    pub const fn is_damage(&self) -> bool {
+        matches!(self.kind, FaultKind::Corrupt(_))
     }
 }
 
@@ -135,6 +150,14 @@ impl StoreError {
                 _ => Class::Fenced,
             },
             Self::Fault(fault) => fault.class(),
+        }
+    }
+
+    /// Whether the store's data is damaged, or contradicts the ledger: waiting does not help.
+    pub const fn is_damage(&self) -> bool {
+        match self {
+            Self::Refused(_) => matches!(self.class(), Class::Fatal),
+            Self::Fault(fault) => fault.is_damage(),
         }
     }
 

@@ -59,12 +59,48 @@ pub enum ReadError {
     /// No such tenant.
     #[error("tenant {0} is not known")]
     UnknownTenant(TenantId),
+    /// The position lies beyond the end: the history has lost events, or the position was never one
+    /// of it.
+    #[error(transparent)]
+    BeyondEnd(#[from] BeyondEnd),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The control plane was needed and failed.
     #[error(transparent)]
     Control(#[from] ControlError),
+}
+
+/// A reader's position that the authority's history does not reach. Positions are handed out for
+/// committed events only and mean the same in every store, so the history behind it was longer once
+/// (its store was restored from a backup?), or the position is of something else.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "position {position} is beyond the end of {} of tenant {tenant}, which is {end}: the store has lost \
+     events (restored from a backup?), or the position is not one of this history; compare what was \
+     read with what is stored, then read on from a position of at most {end}",
+    history(.stream.as_ref())
+)]
+pub struct BeyondEnd {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The stream whose version it is; `None`: the position is one in the tenant's history.
+    pub stream: Option<StreamName>,
+    /// The last event that the reader claims to know.
+    pub position: u64,
+    /// The last event that there is.
+    pub end: u64,
+}
+
+fn history(stream: Option<&StreamName>) -> &'static str {
+    if stream.is_some() { "the stream" } else { "the history" }
+}
+
+impl BeyondEnd {
+    /// Checks a position against the end of a tenant's history.
+    pub fn check(tenant: TenantId, position: u64, end: u64) -> Result<(), Self> {
+        if position <= end { Ok(()) } else { Err(Self { tenant, stream: None, position, end }) }
+    }
 }
 
 /// A tenant's events. The router implements it over any number of stores; an application never
@@ -74,7 +110,8 @@ pub trait EventStore: Send + Sync {
     /// Appends to one stream. Acknowledged means durable in the authoritative store.
     async fn append(&self, tenant: TenantId, append: Append) -> Result<Appended, AppendError>;
 
-    /// A stream from `from_version` (1: the first event).
+    /// A stream from `from_version` (1: the first event; the last version + 1: what comes next).
+    /// Further than that is [`ReadError::BeyondEnd`].
     async fn read_stream(
         &self,
         tenant: TenantId,
@@ -84,7 +121,8 @@ pub trait EventStore: Send + Sync {
     ) -> Result<Vec<Event>, ReadError>;
 
     /// The tenant's history after `after_seq`, in the order of `seq`, without gaps. The position
-    /// stays valid across a migration.
+    /// stays valid across a migration. A position that the history does not reach is
+    /// [`ReadError::BeyondEnd`], never an empty answer.
     async fn read_feed(
         &self,
         tenant: TenantId,

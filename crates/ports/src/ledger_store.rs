@@ -1,7 +1,7 @@
 //! The port of a store: a ledger per tenant beside its events.
 
 use async_trait::async_trait;
-use rehome_domain::append::{Append, AppendConflict, Appended};
+use rehome_domain::append::{Append, AppendConflict, Appended, ends_chain};
 use rehome_domain::digest::Digest;
 use rehome_domain::event::Event;
 use rehome_domain::ids::{Epoch, StoreId, TenantId};
@@ -106,6 +106,15 @@ pub trait LedgerStore: Send + Sync {
     /// The tenant's ledger; [`Ledger::ABSENT`] if the store has never heard of the tenant.
     async fn ledger(&self, tenant: TenantId) -> Result<Ledger, StoreError>;
 
+    /// The ledgers of these tenants, in their order: one question for a whole list.
+    async fn ledgers(&self, tenants: &[TenantId]) -> Result<Vec<Ledger>, StoreError> {
+        let mut found = Vec::with_capacity(tenants.len());
+        for tenant in tenants {
+            found.push(self.ledger(*tenant).await?);
+        }
+        Ok(found)
+    }
+
     /// Commits several appends together, each with its own outcome, in the order given; one sees
     /// what the ones before it wrote. An error is an error of all of them.
     async fn append(
@@ -114,6 +123,32 @@ pub trait LedgerStore: Send + Sync {
         epoch: Epoch,
         appends: &[Append],
     ) -> Result<Vec<AppendOutcome>, StoreError>;
+
+    /// Commits appends of which each follows the one before it: nothing is written after the first that
+    /// [ends the chain](rehome_domain::append::ends_chain). Answers the outcomes up to that one, or
+    /// all of them.
+    async fn append_chain(
+        &self,
+        tenant: TenantId,
+        epoch: Epoch,
+        appends: &[Append],
+    ) -> Result<Vec<AppendOutcome>, StoreError> {
+        let mut outcomes = Vec::with_capacity(appends.len());
+        for append in appends {
+            let answer = self.append(tenant, epoch, std::slice::from_ref(append)).await;
+            let outcome = answer.map_err(|error| match error {
+                // Of the whole, something was.
+                StoreError::Fault(fault) if !outcomes.is_empty() => fault.maybe_applied().into(),
+                error => error,
+            })?;
+            let ends = outcome.iter().any(|outcome| ends_chain(append, outcome));
+            outcomes.extend(outcome);
+            if ends {
+                break;
+            }
+        }
+        Ok(outcomes)
+    }
 
     /// Continues a replica by `events`, numbered and chained as the source has them. Recomputes
     /// the chain. A store may take fewer than all (at least one) so as not to hold its write lock

@@ -14,6 +14,7 @@ mod event_store;
 #[cfg(feature = "fault")]
 pub mod fault;
 pub mod json;
+mod lease_watch;
 mod ledger_store;
 #[cfg(feature = "memory")]
 pub mod memory;
@@ -21,11 +22,12 @@ pub mod record;
 mod route_news;
 
 pub use control_plane::{
-    ActiveLease, Change, ControlError, ControlPlane, Lease, LeaseRequest, LogEntry, Marks, Memo,
-    Migrations, ReadBackMark, Recorded,
+    ActiveLease, Beside, Change, Checkpoint, ControlError, ControlPlane, Lease, LeaseRequest,
+    LogEntry, Marks, Memo, Migrations, ReadBackMark, Recorded,
 };
 pub use error::{Class, Fault, FaultKind, StoreError};
-pub use event_store::{AppendError, EventStore, ReadError};
+pub use event_store::{AppendError, BeyondEnd, EventStore, ReadError};
+pub use lease_watch::{LEASE_MS_MAX, LeaseRow, LeaseWatch};
 pub use ledger_store::{
     AppendOutcome, BatchLimit, Feed, LedgerStore, StoreReport, StreamSlice, StreamVersion,
     TenantLedger,

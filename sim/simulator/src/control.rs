@@ -10,8 +10,8 @@ use rehome_domain::migration::Migration;
 use rehome_domain::route::Route;
 use rehome_ports::memory::MemoryControlPlane;
 use rehome_ports::{
-    ActiveLease, Change, ControlError, ControlPlane, Lease, LeaseRequest, LogEntry, Marks, Memo,
-    Migrations, Recorded, RouteListener,
+    ActiveLease, Change, Checkpoint, ControlError, ControlPlane, Lease, LeaseRequest, LogEntry,
+    Marks, Memo, Migrations, Recorded, RouteListener,
 };
 
 use crate::call::{Ask, Caller};
@@ -233,6 +233,28 @@ impl ControlPlane for SimulatedControl {
             plane.checkpoint(tenant, &name).await
         };
         self.call("checkpoint", String::new(), u64::to_string, inner).await
+    }
+
+    async fn checkpoints(
+        &self,
+        tenant: TenantId,
+        limit: usize,
+    ) -> Result<Vec<Checkpoint>, ControlError> {
+        let inner = move |plane: Arc<MemoryControlPlane>| async move {
+            plane.checkpoints(tenant, limit).await
+        };
+        self.call("checkpoints", String::new(), done, inner).await
+    }
+
+    async fn furthest_checkpoints(
+        &self,
+        after: Option<TenantId>,
+        limit: usize,
+    ) -> Result<Vec<Checkpoint>, ControlError> {
+        let inner = move |plane: Arc<MemoryControlPlane>| async move {
+            plane.furthest_checkpoints(after, limit).await
+        };
+        self.call("furthest_checkpoints", String::new(), done, inner).await
     }
 
     async fn set_checkpoint(

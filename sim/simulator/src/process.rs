@@ -84,6 +84,7 @@ fn config(stage: &Stage) -> EngineConfig {
         mirror_poll: Duration::from_millis(15),
         mirror_pace: Duration::from_millis(10),
         driver_poll: Duration::from_millis(25),
+        idle_poll: Duration::from_millis(200),
         lease_ttl: Duration::from_millis(600),
         retry_max: Duration::from_millis(300),
         cutover_retry: Duration::from_millis(50),

@@ -20,8 +20,8 @@ use rehome_domain::migration::{self, Fact, Migration};
 use rehome_domain::route::Route;
 use rehome_ports::clock::Clock;
 use rehome_ports::{
-    ActiveLease, Change, ControlError, ControlPlane, Fault, FaultKind, Lease, LeaseRequest,
-    LogEntry, Marks, Memo, Migrations, Recorded, RouteListener,
+    ActiveLease, Beside, Change, Checkpoint, ControlError, ControlPlane, Fault, FaultKind, Lease,
+    LeaseRequest, LeaseWatch, LogEntry, Marks, Memo, Migrations, Recorded, RouteListener,
 };
 
 use crate::error::{Failure, ServerError};
@@ -40,6 +40,7 @@ pub struct PgControlPlane {
     /// For tests: instead of the server's.
     clock: Option<Arc<dyn Clock>>,
     notices: Notices,
+    leases: LeaseWatch,
 }
 
 impl PgControlPlane {
@@ -59,7 +60,7 @@ impl PgControlPlane {
         })
         .await?;
         let notices = Notices::new(&server);
-        Ok(Self { server, clock: None, notices })
+        Ok(Self { server, clock: None, notices, leases: LeaseWatch::default() })
     }
 
     /// The same, by another clock than the server's: for tests, where time is held.
@@ -207,15 +208,15 @@ impl ControlPlane for PgControlPlane {
     }
 
     async fn lease(&self, request: &LeaseRequest) -> Result<Lease, ControlError> {
-        ask!(self, lease(request, self.told()))
+        ask!(self, lease(request, &self.leases, self.told()))
     }
 
     async fn lease_holder(&self, id: MigrationId) -> Result<Option<ActiveLease>, ControlError> {
-        ask!(self, lease_holder(id, self.told()))
+        ask!(self, lease_holder(id, &self.leases, self.told()))
     }
 
     async fn leases(&self) -> Result<BTreeMap<MigrationId, ActiveLease>, ControlError> {
-        ask!(self, leases(self.told()))
+        ask!(self, leases(&self.leases, self.told()))
     }
 
     async fn release(&self, id: MigrationId, holder: &str) -> Result<(), ControlError> {
@@ -238,8 +239,32 @@ impl ControlPlane for PgControlPlane {
         ask!(self, set_memo(id, name, memo))
     }
 
+    async fn beside(
+        &self,
+        migrations: &[Migration],
+        memo: &str,
+    ) -> Result<Vec<Beside>, ControlError> {
+        ask!(self, beside(migrations, memo, &self.leases, self.told()))
+    }
+
     async fn checkpoint(&self, tenant: TenantId, name: &str) -> Result<u64, ControlError> {
         ask!(self, checkpoint(tenant, name))
+    }
+
+    async fn checkpoints(
+        &self,
+        tenant: TenantId,
+        limit: usize,
+    ) -> Result<Vec<Checkpoint>, ControlError> {
+        ask!(self, checkpoints(tenant, limit))
+    }
+
+    async fn furthest_checkpoints(
+        &self,
+        after: Option<TenantId>,
+        limit: usize,
+    ) -> Result<Vec<Checkpoint>, ControlError> {
+        ask!(self, furthest_checkpoints(after, limit))
     }
 
     async fn set_checkpoint(

@@ -18,6 +18,8 @@ pub(crate) struct ServerError {
     lost: bool,
     /// What was lost may have been applied.
     applied: bool,
+    /// A division by zero.
+    undone: bool,
     source: Option<Said>,
 }
 
@@ -29,7 +31,7 @@ struct Said(String);
 impl ServerError {
     /// Found by our own checks.
     pub(crate) const fn new(kind: FaultKind) -> Self {
-        Self { kind, lost: false, applied: false, source: None }
+        Self { kind, lost: false, applied: false, undone: false, source: None }
     }
 
     /// What the server holds makes no sense.
@@ -85,6 +87,17 @@ impl ServerError {
         Self::new(FaultKind::Locked)
     }
 
+    /// Whether a chain of appends undid itself: its statement divides by zero, which no other one does.
+    pub(crate) const fn is_undone_chain(&self) -> bool {
+        self.undone
+    }
+
+    /// The same, of something that was carried out in part before.
+    #[must_use]
+    pub(crate) fn after_a_part(self) -> Self {
+        Self { applied: true, ..self }
+    }
+
     /// Whether somebody else held what was needed for too long.
     pub(crate) fn is_locked(&self) -> bool {
         self.kind == FaultKind::Locked
@@ -115,7 +128,9 @@ impl From<tokio_postgres::Error> for ServerError {
     fn from(error: tokio_postgres::Error) -> Self {
         if let Some(said) = error.as_db_error() {
             let source = Some(Said(words(said)));
-            return Self { kind: kind(said), lost: is_lost(said), applied: false, source };
+            let undone = *said.code() == SqlState::DIVISION_BY_ZERO;
+            let (kind, lost) = (kind(said), is_lost(said));
+            return Self { kind, lost, applied: false, undone, source };
         }
         Self { lost: true, ..Self::unreachable(chain(&error)) }
     }
@@ -160,12 +175,22 @@ fn kind(said: &DbError) -> FaultKind {
             said.message()
         )),
         "3D000" | "3F000" => FaultKind::Missing(said.message().to_owned()),
-        // Resources, an operator's hand, a server that starts or stops, a standby, the way to it.
+        // The server found its own files damaged.
+        "XX001" | "XX002" => FaultKind::Corrupt(words(said)),
+        // A parameter that an operator set, not a value that is stored.
+        "22023" => FaultKind::Failing(words(said)),
         text => match text.get(..2) {
+            // Resources, an operator's hand, a server that starts or stops, a standby, the way to it.
             Some("08" | "25" | "28" | "42" | "53" | "57" | "58") => {
                 FaultKind::Unreachable(words(said))
             }
-            _ => FaultKind::Corrupt(words(said)),
+            // A value that cannot be, a row that must not be there: of our statements none can be
+            // the cause. What somebody's trigger raises says nothing about the data.
+            Some("22" | "23") if said.routine() != Some("exec_stmt_raise") => {
+                FaultKind::Corrupt(words(said))
+            }
+            // All else, also what we do not know.
+            _ => FaultKind::Failing(words(said)),
         },
     }
 }

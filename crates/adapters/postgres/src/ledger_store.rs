@@ -107,6 +107,10 @@ impl LedgerStore for PgStore {
         self.say(read::ledger(&self.server, tenant).await)
     }
 
+    async fn ledgers(&self, tenants: &[TenantId]) -> Result<Vec<Ledger>, StoreError> {
+        self.say(read::ledgers(&self.server, tenants).await)
+    }
+
     async fn append(
         &self,
         tenant: TenantId,
@@ -114,6 +118,15 @@ impl LedgerStore for PgStore {
         appends: &[Append],
     ) -> Result<Vec<AppendOutcome>, StoreError> {
         self.say(append::append(&self.server, tenant, epoch, appends).await)
+    }
+
+    async fn append_chain(
+        &self,
+        tenant: TenantId,
+        epoch: Epoch,
+        appends: &[Append],
+    ) -> Result<Vec<AppendOutcome>, StoreError> {
+        self.say(append::append_chain(&self.server, tenant, epoch, appends).await)
     }
 
     async fn extend(

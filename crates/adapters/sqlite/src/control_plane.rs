@@ -15,8 +15,8 @@ use rehome_domain::migration::{self, Fact, Migration};
 use rehome_domain::route::Route;
 use rehome_ports::clock::Clock;
 use rehome_ports::{
-    ActiveLease, Change, ControlError, ControlPlane, Fault, Lease, LeaseRequest, LogEntry, Marks,
-    Memo, Migrations, ReadBackMark, Recorded,
+    ActiveLease, Beside, Change, Checkpoint, ControlError, ControlPlane, Fault, Lease,
+    LeaseRequest, LeaseRow, LeaseWatch, LogEntry, Marks, Memo, Migrations, ReadBackMark, Recorded,
 };
 use rusqlite::Transaction;
 
@@ -33,6 +33,7 @@ type Answer<T> = Result<T, Failure<ControlError>>;
 /// the same without blocking the caller's thread.
 pub struct SqliteControlPlane {
     clock: Arc<dyn Clock>,
+    leases: Arc<LeaseWatch>,
     file: File,
 }
 
@@ -59,7 +60,7 @@ impl SqliteControlPlane {
             options: file,
         })
         .await?;
-        Ok(Self { clock, file })
+        Ok(Self { clock, leases: Arc::default(), file })
     }
 
     /// Finishes the writes that were handed in and closes the file.
@@ -140,16 +141,24 @@ fn recover(
 }
 
 /// Takes or renews a lease that is free or the holder's.
-fn lease(tx: &Transaction<'_>, request: &LeaseRequest, now: Timestamp) -> Answer<Lease> {
+fn lease(
+    tx: &Transaction<'_>,
+    request: &LeaseRequest,
+    watch: &LeaseWatch,
+    now: Timestamp,
+) -> Answer<Lease> {
     known_migration(tx, request.migration)?;
     let last = tables::lease(tx, request.migration)?;
     let taken_over = last.as_ref().is_some_and(|last| last.holder != request.holder);
-    if let Some(other) = last.and_then(|last| last.active(now)).filter(|_| taken_over) {
+    let other = last.filter(|_| taken_over);
+    if let Some(other) = watch.active(request.migration, other, now) {
         return Ok(Lease::HeldBy(other));
     }
     let ttl_us = i64::try_from(request.ttl_ms).unwrap_or(i64::MAX).saturating_mul(1_000);
     let expires_at = Timestamp::from_micros(now.micros().saturating_add(ttl_us));
-    tables::put_lease(tx, request.migration, &request.holder, expires_at)?;
+    let (holder, length_ms) = (request.holder.clone(), Some(request.ttl_ms));
+    let lease = LeaseRow { holder, expires_at, length_ms };
+    tables::put_lease(tx, request.migration, &lease)?;
     Ok(Lease::Held { taken_over })
 }
 
@@ -246,21 +255,48 @@ impl ControlPlane for SqliteControlPlane {
 
     async fn lease(&self, request: &LeaseRequest) -> Result<Lease, ControlError> {
         let (request, clock) = (request.clone(), Arc::clone(&self.clock));
-        self.write(move |tx| lease(tx, &request, clock.now())).await
+        let watch = Arc::clone(&self.leases);
+        self.write(move |tx| lease(tx, &request, &watch, clock.now())).await
+    }
+
+    async fn lease_all(
+        &self,
+        requests: &[LeaseRequest],
+    ) -> Result<Vec<Option<Lease>>, ControlError> {
+        let (requests, clock) = (requests.to_vec(), Arc::clone(&self.clock));
+        let watch = Arc::clone(&self.leases);
+        self.write(move |tx| {
+            let mut found = Vec::with_capacity(requests.len());
+            for request in &requests {
+                found.push(match lease(tx, request, &watch, clock.now()) {
+                    Ok(lease) => Some(lease),
+                    Err(Failure::Rule(_)) => None,
+                    Err(failure) => return Err(failure),
+                });
+            }
+            Ok(found)
+        })
+        .await
     }
 
     async fn lease_holder(&self, id: MigrationId) -> Result<Option<ActiveLease>, ControlError> {
-        let clock = Arc::clone(&self.clock);
+        let (clock, watch) = (Arc::clone(&self.clock), Arc::clone(&self.leases));
         self.read(move |tx| {
             known_migration(tx, id)?;
-            Ok(tables::lease(tx, id)?.and_then(|lease| lease.active(clock.now())))
+            Ok(watch.active(id, tables::lease(tx, id)?, clock.now()))
         })
         .await
     }
 
     async fn leases(&self) -> Result<BTreeMap<MigrationId, ActiveLease>, ControlError> {
-        let clock = Arc::clone(&self.clock);
-        self.read(move |tx| Ok(tables::leases(tx, clock.now())?)).await
+        let (clock, watch) = (Arc::clone(&self.clock), Arc::clone(&self.leases));
+        self.read(move |tx| {
+            let now = clock.now();
+            let rows = tables::leases(tx, now)?.into_iter();
+            let active = rows.filter_map(|(id, row)| Some((id, watch.active(id, Some(row), now)?)));
+            Ok(active.collect())
+        })
+        .await
     }
 
     async fn release(&self, id: MigrationId, holder: &str) -> Result<(), ControlError> {
@@ -309,9 +345,48 @@ impl ControlPlane for SqliteControlPlane {
         .await
     }
 
+    async fn beside(
+        &self,
+        migrations: &[Migration],
+        memo: &str,
+    ) -> Result<Vec<Beside>, ControlError> {
+        let (migrations, name) = (migrations.to_vec(), memo.to_owned());
+        let (clock, watch) = (Arc::clone(&self.clock), Arc::clone(&self.leases));
+        self.read(move |tx| {
+            let mut found = Vec::with_capacity(migrations.len());
+            for Migration { id, tenant, .. } in migrations {
+                let last = tables::route(tx, tenant)?.and_then(|route| route.migration);
+                found.push(Beside {
+                    marks: tables::marks(tx, id)?.unwrap_or_default(),
+                    lease: watch.active(id, tables::lease(tx, id)?, clock.now()),
+                    memo: tables::memo(tx, id, &name)?,
+                    is_last: last.is_some_and(|(last, _)| last == id),
+                });
+            }
+            Ok(found)
+        })
+        .await
+    }
+
     async fn checkpoint(&self, tenant: TenantId, name: &str) -> Result<u64, ControlError> {
         let name = name.to_owned();
         self.read(move |tx| Ok(tables::checkpoint(tx, tenant, &name)?)).await
+    }
+
+    async fn checkpoints(
+        &self,
+        tenant: TenantId,
+        limit: usize,
+    ) -> Result<Vec<Checkpoint>, ControlError> {
+        self.read(move |tx| Ok(tables::checkpoints(tx, tenant, limit)?)).await
+    }
+
+    async fn furthest_checkpoints(
+        &self,
+        after: Option<TenantId>,
+        limit: usize,
+    ) -> Result<Vec<Checkpoint>, ControlError> {
+        self.read(move |tx| Ok(tables::furthest_checkpoints(tx, after, limit)?)).await
     }
 
     async fn set_checkpoint(

@@ -6,6 +6,9 @@ use rehome_domain::ledger::Refused;
 use rehome_ports::{ControlError, Fault, FaultKind, StoreError};
 use rusqlite::ffi::{self, ErrorCode};
 
+/// What SQLite says of a file whose header is not that of a database.
+const NO_DATABASE: &str = "it is not a SQLite database";
+
 /// What went wrong with a file, before its name is on it.
 #[derive(Debug)]
 pub(crate) enum FileError {
@@ -52,6 +55,16 @@ impl FileError {
             )
             .maybe_applied(),
         }
+    }
+
+    /// The fault of a file that was found to be ours when it was opened: if it is no SQLite database
+    /// any more, it is damaged.
+    fn fault_of_ours(self, what: &str) -> Fault {
+        let mut fault = self.fault(what);
+        if fault.kind == FaultKind::Foreign(NO_DATABASE.to_owned()) {
+            fault.kind = FaultKind::Corrupt(NO_DATABASE.to_owned());
+        }
+        fault
     }
 
     /// Whether it says that the file is not ours, or not for us.
@@ -127,7 +140,7 @@ impl Failure<Refused> {
     pub(crate) fn store_error(self, what: &str) -> StoreError {
         match self {
             Self::Rule(refused) => refused.into(),
-            Self::File(error) => error.fault(what).into(),
+            Self::File(error) => error.fault_of_ours(what).into(),
         }
     }
 }
@@ -137,7 +150,7 @@ impl Failure<ControlError> {
     pub(crate) fn control_error(self, what: &str) -> ControlError {
         match self {
             Self::Rule(error) => error,
-            Self::File(error) => error.fault(what).into(),
+            Self::File(error) => error.fault_of_ours(what).into(),
         }
     }
 }
@@ -163,7 +176,7 @@ fn sqlite_kind(error: ffi::Error, message: Option<&str>) -> FaultKind {
         // The index of the write-ahead log is a file too, and is made longer when it is opened.
         _ if error.extended_code == ffi::SQLITE_IOERR_SHMSIZE => FaultKind::Full,
         ErrorCode::ReadOnly => FaultKind::ReadOnly,
-        ErrorCode::NotADatabase => FaultKind::Foreign("it is not a SQLite database".to_owned()),
+        ErrorCode::NotADatabase => FaultKind::Foreign(NO_DATABASE.to_owned()),
         ErrorCode::CannotOpen
         | ErrorCode::SystemIoFailure
         | ErrorCode::PermissionDenied
@@ -171,6 +184,43 @@ fn sqlite_kind(error: ffi::Error, message: Option<&str>) -> FaultKind {
         | ErrorCode::OutOfMemory
         | ErrorCode::OperationInterrupted
         | ErrorCode::NoLargeFileSupport => FaultKind::Unreachable(words()),
-        _ => FaultKind::Corrupt(words()),
+        // What is in the file is not what a SQLite file, or a file of ours, can hold.
+        ErrorCode::DatabaseCorrupt | ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch => {
+            FaultKind::Corrupt(words())
+        }
+        // All else, also what we do not know (tables that are gone while a backup is put back are an
+        // "SQL logic error"), says nothing about the data.
+        _ => FaultKind::Failing(words()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind_of(code: std::ffi::c_int) -> FaultKind {
+        sqlite_kind(ffi::Error::new(code), Some("said SQLite"))
+    }
+
+    #[test]
+    fn only_what_shows_damage_is_called_corrupt() {
+        for code in [ffi::SQLITE_CORRUPT, ffi::SQLITE_CORRUPT_INDEX, ffi::SQLITE_CONSTRAINT] {
+            assert!(matches!(kind_of(code), FaultKind::Corrupt(_)), "{code}");
+        }
+        let others = (1..=28).filter(|code| {
+            ![ffi::SQLITE_CORRUPT, ffi::SQLITE_CONSTRAINT, ffi::SQLITE_MISMATCH].contains(code)
+        });
+        for code in others.chain([ffi::SQLITE_IOERR_READ, 1_000_001]) {
+            assert!(!matches!(kind_of(code), FaultKind::Corrupt(_)), "{code}");
+        }
+        assert!(matches!(kind_of(ffi::SQLITE_ERROR), FaultKind::Failing(_)), "a missing table");
+    }
+
+    #[test]
+    fn a_file_that_is_no_database_is_foreign_when_opened_and_damaged_later() {
+        let error = || rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_NOTADB), None);
+        assert!(matches!(FileError::Sql(error()).fault("x").kind, FaultKind::Foreign(_)));
+        let later: Failure<Refused> = error().into();
+        assert!(later.store_error("x").is_damage());
     }
 }

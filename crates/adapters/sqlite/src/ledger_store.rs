@@ -130,6 +130,18 @@ impl LedgerStore for SqliteStore {
         .await
     }
 
+    async fn ledgers(&self, tenants: &[TenantId]) -> Result<Vec<Ledger>, StoreError> {
+        let tenants = tenants.to_vec();
+        self.read(move |tx| {
+            let ledger =
+                |tenant| tables::ledger(tx, tenant).map(|row| row.map(|(_, ledger)| ledger));
+            let found =
+                tenants.into_iter().map(|tenant| Ok(ledger(tenant)?.unwrap_or(Ledger::ABSENT)));
+            found.collect()
+        })
+        .await
+    }
+
     async fn append(
         &self,
         tenant: TenantId,
@@ -138,7 +150,20 @@ impl LedgerStore for SqliteStore {
     ) -> Result<Vec<AppendOutcome>, StoreError> {
         let appends = appends.to_vec();
         let clock = Arc::clone(&self.clock);
-        self.write(move |tx, _| append::append(tx, tenant, epoch, &appends, clock.now())).await
+        self.write(move |tx, _| append::append(tx, tenant, epoch, &appends, clock.now(), false))
+            .await
+    }
+
+    async fn append_chain(
+        &self,
+        tenant: TenantId,
+        epoch: Epoch,
+        appends: &[Append],
+    ) -> Result<Vec<AppendOutcome>, StoreError> {
+        let appends = appends.to_vec();
+        let clock = Arc::clone(&self.clock);
+        self.write(move |tx, _| append::append(tx, tenant, epoch, &appends, clock.now(), true))
+            .await
     }
 
     async fn extend(

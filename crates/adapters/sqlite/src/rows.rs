@@ -9,7 +9,7 @@ use rehome_domain::migration::{Migration, Phase};
 use rehome_domain::route::Route;
 use rehome_domain::stream::StreamName;
 use rehome_ports::record::{read_fact, read_options, read_state};
-use rehome_ports::{LogEntry, Marks, ReadBackMark};
+use rehome_ports::{Checkpoint, LogEntry, Marks, ReadBackMark};
 use rusqlite::Row;
 
 use crate::error::FileError;
@@ -103,6 +103,11 @@ pub(crate) fn digest(row: &Row<'_>, column: usize) -> Read<Digest> {
 
 pub(crate) fn tenant(row: &Row<'_>, column: usize) -> Read<TenantId> {
     blob(row, column, "a tenant id that is not 16 bytes long", TenantId::from_slice)
+}
+
+/// A checkpoint: tenant, name, position.
+pub(crate) fn checkpoint(row: &Row<'_>) -> Read<Checkpoint> {
+    Ok(Checkpoint { tenant: tenant(row, 0)?, name: row.get(1)?, seq: count(row, 2)? })
 }
 
 pub(crate) fn migration_id(row: &Row<'_>, column: usize) -> Read<MigrationId> {

@@ -38,6 +38,7 @@ macro_rules! ledger_store_contract {
                 one_of_many_writers_with_the_same_expectation_wins,
                 a_group_has_an_outcome_for_each_append,
                 a_group_sees_what_came_before_in_it,
+                a_chain_ends_with_the_first_that_is_refused,
                 an_empty_group_is_no_append,
                 an_empty_append_is_a_conflict,
                 numbering_is_gap_free_per_tenant_and_stream,
@@ -205,6 +206,7 @@ macro_rules! control_plane_contract {
                 one_of_many_takes_a_lease,
                 leases_of_migrations_are_independent,
                 the_leases_that_are_held_are_answered_together,
+                a_lease_from_a_clock_ahead_runs_out,
             ],
             marks: [
                 marks_are_empty_at_first,
@@ -213,6 +215,7 @@ macro_rules! control_plane_contract {
                 a_later_epoch_begins_its_mark_anew,
                 memos_are_kept_per_migration_and_name,
                 checkpoints_are_kept_per_tenant_and_name,
+                checkpoints_are_listed,
             ],
             listing: [
                 migrations_are_listed_newest_first,

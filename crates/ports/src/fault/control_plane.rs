@@ -12,8 +12,8 @@ use rehome_domain::route::Route;
 use super::op::{ControlOp, Op};
 use super::script::Script;
 use crate::{
-    ActiveLease, Change, ControlError, ControlPlane, Lease, LeaseRequest, LogEntry, Marks, Memo,
-    Migrations, Recorded, RouteListener,
+    ActiveLease, Change, Checkpoint, ControlError, ControlPlane, Lease, LeaseRequest, LogEntry,
+    Marks, Memo, Migrations, Recorded, RouteListener,
 };
 
 /// Passes every call to the inner control plane, by the script.
@@ -151,6 +151,23 @@ impl ControlPlane for FaultyControlPlane {
 
     async fn checkpoint(&self, tenant: TenantId, name: &str) -> Result<u64, ControlError> {
         self.run(ControlOp::Checkpoint, self.inner.checkpoint(tenant, name)).await
+    }
+
+    async fn checkpoints(
+        &self,
+        tenant: TenantId,
+        limit: usize,
+    ) -> Result<Vec<Checkpoint>, ControlError> {
+        self.run(ControlOp::Checkpoints, self.inner.checkpoints(tenant, limit)).await
+    }
+
+    async fn furthest_checkpoints(
+        &self,
+        after: Option<TenantId>,
+        limit: usize,
+    ) -> Result<Vec<Checkpoint>, ControlError> {
+        let asked = self.inner.furthest_checkpoints(after, limit);
+        self.run(ControlOp::FurthestCheckpoints, asked).await
     }
 
     async fn set_checkpoint(

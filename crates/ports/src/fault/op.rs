@@ -76,6 +76,10 @@ pub enum ControlOp {
     SetMemo,
     /// `checkpoint`
     Checkpoint,
+    /// `checkpoints`
+    Checkpoints,
+    /// `furthest_checkpoints`
+    FurthestCheckpoints,
     /// `set_checkpoint`
     SetCheckpoint,
 }

@@ -36,6 +36,7 @@ pub struct Script {
 struct Plan {
     calls: HashMap<Op, u64>,
     down: Vec<Op>,
+    failing: Vec<(Op, FaultKind)>,
     refuse: Vec<(Op, u64)>,
     lose: Vec<(Op, u64)>,
     slow: Vec<(Op, Duration)>,
@@ -83,6 +84,11 @@ impl Script {
     /// The same for such calls only.
     pub fn down_for(&self, op: impl Into<Op>) {
         self.plan().down.push(op.into());
+    }
+
+    /// Every such call fails in this way until [`Script::heal`]: the inner port hears nothing.
+    pub fn fail_with(&self, op: impl Into<Op>, kind: FaultKind) {
+        self.plan().failing.push((op.into(), kind));
     }
 
     /// Throws dice for every call, the same for the same seed and order of calls.
@@ -152,6 +158,10 @@ impl Script {
         }
         if self.plan().refuses(call) || chance.refuse {
             return Err(unreachable(what, "refused by script").into());
+        }
+        let failing = self.plan().failing.iter().find(|(op, _)| op.includes(call)).cloned();
+        if let Some((_, kind)) = failing {
+            return Err(Fault::new(what, kind).into());
         }
         let reply = inner.await;
         let gate = take_gate(&mut self.plan().gates_after, call);

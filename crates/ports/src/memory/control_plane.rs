@@ -15,8 +15,8 @@ use super::lock;
 use crate::clock::Clock;
 use crate::record::{log_hash, write_fact};
 use crate::{
-    ActiveLease, Change, ControlError, ControlPlane, Lease, LeaseRequest, LogEntry, Marks, Memo,
-    Migrations, Recorded, RouteListener, RouteNews, RouteTeller,
+    ActiveLease, Change, Checkpoint, ControlError, ControlPlane, Lease, LeaseRequest, LeaseRow,
+    LeaseWatch, LogEntry, Marks, Memo, Migrations, Recorded, RouteListener, RouteNews, RouteTeller,
 };
 
 /// A [`ControlPlane`] whose rows are in memory.
@@ -24,6 +24,7 @@ pub struct MemoryControlPlane {
     deployment: String,
     clock: Arc<dyn Clock>,
     rows: Mutex<Snapshot>,
+    leases: LeaseWatch,
     news: RouteTeller,
 }
 
@@ -34,7 +35,7 @@ pub struct Snapshot {
     migrations: HashMap<MigrationId, MigrationRows>,
     /// Oldest first.
     order: Vec<MigrationId>,
-    checkpoints: HashMap<(TenantId, String), u64>,
+    checkpoints: BTreeMap<(TenantId, String), u64>,
 }
 
 #[derive(Clone, Debug)]
@@ -46,12 +47,6 @@ struct MigrationRows {
     memos: HashMap<String, Memo>,
 }
 
-#[derive(Clone, Debug)]
-struct LeaseRow {
-    holder: String,
-    expires_at: Timestamp,
-}
-
 impl MemoryControlPlane {
     /// An empty control plane. `clock` dates the log and measures the leases.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
@@ -59,6 +54,7 @@ impl MemoryControlPlane {
             deployment: "memory".to_owned(),
             clock,
             rows: Mutex::default(),
+            leases: LeaseWatch::default(),
             news: RouteTeller::new(true),
         }
     }
@@ -88,17 +84,6 @@ impl MemoryControlPlane {
         if let Some(route) = lock(&self.rows).routes.get_mut(&tenant) {
             change(route);
         }
-    }
-}
-
-impl LeaseRow {
-    /// The lease as others see it; `None` once its time has run out.
-    fn active(&self, now: Timestamp) -> Option<ActiveLease> {
-        let remaining_us = self.expires_at.micros().saturating_sub(now.micros());
-        (remaining_us > 0).then(|| ActiveLease {
-            holder: self.holder.clone(),
-            remaining_ms: u64::try_from(remaining_us).unwrap_or(0).div_ceil(1_000),
-        })
     }
 }
 
@@ -280,26 +265,30 @@ impl ControlPlane for MemoryControlPlane {
         let mut rows = lock(&self.rows);
         let lease = &mut rows.rows_mut(request.migration)?.lease;
         let taken_over = lease.as_ref().is_some_and(|last| last.holder != request.holder);
-        if let Some(other) = lease.as_ref().and_then(|last| last.active(now)).filter(|_| taken_over)
-        {
+        let other = lease.clone().filter(|_| taken_over);
+        if let Some(other) = self.leases.active(request.migration, other, now) {
             return Ok(Lease::HeldBy(other));
         }
         let ttl_us = i64::try_from(request.ttl_ms).unwrap_or(i64::MAX).saturating_mul(1_000);
         let expires_at = Timestamp::from_micros(now.micros().saturating_add(ttl_us));
-        *lease = Some(LeaseRow { holder: request.holder.clone(), expires_at });
+        let (holder, length_ms) = (request.holder.clone(), Some(request.ttl_ms));
+        *lease = Some(LeaseRow { holder, expires_at, length_ms });
         Ok(Lease::Held { taken_over })
     }
 
     async fn lease_holder(&self, id: MigrationId) -> Result<Option<ActiveLease>, ControlError> {
         let now = self.clock.now();
-        Ok(lock(&self.rows).rows(id)?.lease.as_ref().and_then(|lease| lease.active(now)))
+        let lease = lock(&self.rows).rows(id)?.lease.clone();
+        Ok(self.leases.active(id, lease, now))
     }
 
     async fn leases(&self) -> Result<BTreeMap<MigrationId, ActiveLease>, ControlError> {
         let now = self.clock.now();
         let rows = lock(&self.rows);
-        let active = |rows: &MigrationRows| rows.lease.as_ref().and_then(|lease| lease.active(now));
-        Ok(rows.migrations.iter().filter_map(|(id, rows)| Some((*id, active(rows)?))).collect())
+        let held = rows.migrations.iter().filter_map(|(id, rows)| {
+            Some((*id, self.leases.active(*id, rows.lease.clone(), now)?))
+        });
+        Ok(held.collect())
     }
 
     async fn release(&self, id: MigrationId, holder: &str) -> Result<(), ControlError> {
@@ -331,6 +320,45 @@ impl ControlPlane for MemoryControlPlane {
     async fn checkpoint(&self, tenant: TenantId, name: &str) -> Result<u64, ControlError> {
         let key = (tenant, name.to_owned());
         Ok(lock(&self.rows).checkpoints.get(&key).copied().unwrap_or(0))
+    }
+
+    async fn checkpoints(
+        &self,
+        tenant: TenantId,
+        limit: usize,
+    ) -> Result<Vec<Checkpoint>, ControlError> {
+        let rows = lock(&self.rows);
+        let of = rows.checkpoints.range((tenant, String::new())..).take(limit);
+        let of = of.take_while(|((of, _), _)| *of == tenant);
+        Ok(of
+            .map(|((_, name), seq)| Checkpoint { tenant, name: name.clone(), seq: *seq })
+            .collect())
+    }
+
+    async fn furthest_checkpoints(
+        &self,
+        after: Option<TenantId>,
+        limit: usize,
+    ) -> Result<Vec<Checkpoint>, ControlError> {
+        let rows = lock(&self.rows);
+        let mut found: Vec<Checkpoint> = Vec::new();
+        for ((tenant, name), seq) in &rows.checkpoints {
+            let new = Checkpoint { tenant: *tenant, name: name.clone(), seq: *seq };
+            let of_last = found.last().is_some_and(|last| last.tenant == *tenant);
+            if after.is_some_and(|after| *tenant <= after) {
+                continue;
+            }
+            if of_last {
+                if let Some(last) = found.last_mut().filter(|last| last.seq < *seq) {
+                    *last = new;
+                }
+            } else if found.len() == limit {
+                break;
+            } else {
+                found.push(new);
+            }
+        }
+        Ok(found)
     }
 
     async fn set_checkpoint(

@@ -8,7 +8,7 @@ use rehome_domain::ledger::Head;
 use rehome_domain::migration::{Migration, Phase};
 use rehome_domain::route::Route;
 use rehome_ports::record::{Unreadable, read_fact, read_options, read_state};
-use rehome_ports::{LogEntry, Marks, ReadBackMark};
+use rehome_ports::{Checkpoint, LogEntry, Marks, ReadBackMark};
 use tokio_postgres::Row;
 use tokio_postgres::types::FromSql;
 
@@ -201,6 +201,15 @@ pub(super) fn marks(columns: &mut Columns<'_>) -> Read<Marks> {
         copy_rate: columns.next()?,
         verified_seq: columns.optional_count()?,
         updated_at: columns.time()?,
+    })
+}
+
+/// A checkpoint: tenant, name, position.
+pub(super) fn checkpoint(columns: &mut Columns<'_>) -> Read<Checkpoint> {
+    Ok(Checkpoint {
+        tenant: TenantId::new(columns.next()?),
+        name: columns.next()?,
+        seq: columns.count()?,
     })
 }
 

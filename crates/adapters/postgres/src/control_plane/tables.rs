@@ -9,9 +9,11 @@ use rehome_domain::ids::MigrationId;
 use rehome_ports::ControlError;
 use tokio_postgres::Row;
 
-pub(super) use leases::{lease, lease_holder, leases, now, release};
+pub(super) use leases::{beside, lease, lease_holder, leases, now, release};
 pub(super) use migrations::{log, migration, migrations};
-pub(super) use notes::{checkpoint, marks, memo, put_checkpoint, set_marks, set_memo};
+pub(super) use notes::{
+    checkpoint, checkpoints, furthest_checkpoints, marks, memo, put_checkpoint, set_marks, set_memo,
+};
 pub(super) use routes::{create_route, mark_created, recover_route, route, routes};
 
 use super::Answer;

@@ -1,7 +1,7 @@
 //! Appends, in one round trip: the server numbers, chains and inserts what is new and expected; what
 //! is not is judged here, by the domain, on what the server found.
 
-use rehome_domain::append::{Append, AppendConflict, Appended, Decision, decide};
+use rehome_domain::append::{Append, AppendConflict, Appended, Decision, decide, ends_chain};
 use rehome_domain::digest::Parts;
 use rehome_domain::event::{Event, NewEvent, Timestamp};
 use rehome_domain::ids::{Epoch, TenantId};
@@ -13,7 +13,7 @@ use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::Answer;
-use crate::error::ServerError;
+use crate::error::{Failure, ServerError};
 use crate::rows::{self, Read};
 use crate::server::{Client, LOCK_MS, Param, Server};
 
@@ -24,6 +24,14 @@ const APPEND_ONE: &str = "SELECT o_append, o_outcome, o_seq, o_stream_type, o_st
      o_event_id, o_event_type, o_occurred_at, o_recorded_at, o_data, o_metadata, o_digest, o_role, \
      o_epoch FROM {schema}.append_one($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, \
      $15)";
+
+/// The same of a chain: where some were written and some were not, the statement fails and is undone as a
+/// whole. What comes after the first that is refused must not stay.
+const APPEND_CHAIN: &str = "SELECT o_append, o_outcome, o_seq, o_stream_type, o_stream_id, o_version, \
+     o_event_id, o_event_type, o_occurred_at, o_recorded_at, o_data, o_metadata, o_digest, o_role, \
+     o_epoch, CASE WHEN bool_or(o_outcome = 'written') OVER () \
+         AND bool_or(o_outcome <> 'written') OVER () THEN 1 / (o_append - o_append) END \
+     FROM {schema}.append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
 
 /// The appends as the server takes them: one array per column.
 #[derive(Default)]
@@ -82,9 +90,58 @@ pub(super) async fn append(
         [append] if append.events.len() == 1 && client.has_our_settings() => {
             send_one(&mut client, tenant, epoch, append, &append.events[0]).await?
         }
-        _ => send(&mut client, tenant, epoch, appends).await?,
+        _ => send(&mut client, APPEND, tenant, epoch, appends).await?,
     };
     drop(client);
+    judged(&rows, epoch, appends)
+}
+
+/// Appends that follow each other. A part in which not all are new is sent again in halves, down to
+/// single appends, which are refused or taken as they are.
+pub(super) async fn append_chain(
+    server: &Server,
+    tenant: TenantId,
+    epoch: Epoch,
+    appends: &[Append],
+) -> Answer<Vec<AppendOutcome>> {
+    let mut outcomes: Vec<AppendOutcome> = Vec::with_capacity(appends.len());
+    let mut parts = vec![appends];
+    while let Some(part) = parts.pop() {
+        let sent = match part {
+            [] => continue,
+            [_] => append(server, tenant, epoch, part).await,
+            _ => {
+                let mut client = server.client().await?;
+                match send(&mut client, APPEND_CHAIN, tenant, epoch, part).await {
+                    Ok(rows) => judged(&rows, epoch, part),
+                    Err(Failure::Server(error)) if error.is_undone_chain() => {
+                        let (first, second) = part.split_at(part.len() / 2);
+                        parts.extend([second, first]);
+                        continue;
+                    }
+                    Err(error) => Err(error),
+                }
+            }
+        };
+        let answered = match sent {
+            Ok(answered) => answered,
+            // Of the whole, something was written.
+            Err(Failure::Server(error)) if !outcomes.is_empty() => {
+                return Err(error.after_a_part().into());
+            }
+            Err(error) => return Err(error),
+        };
+        let ends = |(append, outcome): (&Append, &AppendOutcome)| ends_chain(append, outcome);
+        let end = part.iter().zip(&answered).position(ends);
+        outcomes.extend(answered.into_iter().take(end.map_or(usize::MAX, |index| index + 1)));
+        if end.is_some() {
+            break;
+        }
+    }
+    Ok(outcomes)
+}
+
+fn judged(rows: &[Row], epoch: Epoch, appends: &[Append]) -> Answer<Vec<AppendOutcome>> {
     let mut rows = rows.iter().peekable();
     match rows.peek() {
         None => Ledger::ABSENT.check_append(epoch)?,
@@ -115,6 +172,7 @@ pub(super) async fn append(
 
 async fn send(
     client: &mut Client,
+    statement: &str,
     tenant: TenantId,
     epoch: Epoch,
     appends: &[Append],
@@ -136,7 +194,7 @@ async fn send(
         (&columns.data, Type::TEXT_ARRAY),
         (&columns.metadata, Type::TEXT_ARRAY),
     ];
-    Ok(client.call(APPEND, &params).await?)
+    Ok(client.call(statement, &params).await?)
 }
 
 /// One event, as most appends are.

@@ -17,16 +17,19 @@ pub(super) fn find(url: &PostgresUrl, place: &Place) -> Result<Option<Vec<u8>>, 
     }
     if let Some(name) = &url.password_env {
         return match std::env::var(name) {
-            Ok(password) => Ok(Some(password.into_bytes())),
-            Err(_) => Err(ServerError::unreachable(format!(
+            Ok(password) if !password.is_empty() => Ok(Some(password.into_bytes())),
+            _ => Err(ServerError::unreachable(format!(
                 "its url takes the password from the environment, where {name} is not set"
             ))),
         };
     }
-    if let Ok(password) = std::env::var("PGPASSWORD") {
+    if let Some(password) = std::env::var("PGPASSWORD").ok().filter(|it| !it.is_empty()) {
         return Ok(Some(password.into_bytes()));
     }
-    let named = url.passfile.clone().or_else(|| std::env::var_os("PGPASSFILE").map(PathBuf::from));
+    let named = url
+        .passfile
+        .clone()
+        .or_else(|| std::env::var_os("PGPASSFILE").filter(|it| !it.is_empty()).map(PathBuf::from));
     if let Some(file) = named {
         return read(&file, url, place).map_err(|why| {
             ServerError::unreachable(format!("its passfile {} {why}", file.display()))

@@ -1,13 +1,11 @@
 //! The statements on the control plane's tables.
 
-use std::collections::BTreeMap;
-
 use rehome_domain::event::Timestamp;
 use rehome_domain::ids::{MigrationId, TenantId};
 use rehome_domain::migration::{Migration, Phase};
 use rehome_domain::route::Route;
 use rehome_ports::record::{write_options, write_state};
-use rehome_ports::{ActiveLease, Marks, Memo, Migrations};
+use rehome_ports::{Checkpoint, LeaseRow, Marks, Memo, Migrations};
 use rusqlite::{Params, Row, Transaction};
 
 use crate::error::FileError;
@@ -149,58 +147,35 @@ pub(super) fn put_migration(tx: &Transaction<'_>, migration: &Migration) -> Done
     Ok(())
 }
 
-/// A lease as it was last taken.
-pub(super) struct LeaseRow {
-    pub(super) holder: String,
-    expires_at: Timestamp,
-}
-
-impl LeaseRow {
-    /// The lease as others see it; `None` once its time has run out.
-    pub(super) fn active(self, now: Timestamp) -> Option<ActiveLease> {
-        let remaining_us = self.expires_at.micros().saturating_sub(now.micros());
-        (remaining_us > 0).then(|| ActiveLease {
-            holder: self.holder,
-            remaining_ms: u64::try_from(remaining_us).unwrap_or(0).div_ceil(1_000),
-        })
-    }
-}
-
 pub(super) fn lease(tx: &Transaction<'_>, id: MigrationId) -> Done<Option<LeaseRow>> {
-    let sql = "SELECT holder, expires_at FROM leases WHERE migration = ?1";
-    one(tx, sql, [id.as_bytes().as_slice()], |row| {
-        let expires_at = Timestamp::from_micros(row.get(1)?);
-        Ok(LeaseRow { holder: row.get(0)?, expires_at })
-    })
+    let sql = "SELECT holder, expires_at, length_ms FROM leases WHERE migration = ?1";
+    one(tx, sql, [id.as_bytes().as_slice()], lease_row)
 }
 
-/// All that have not run out.
+fn lease_row(row: &Row<'_>) -> Done<LeaseRow> {
+    let expires_at = Timestamp::from_micros(row.get(1)?);
+    let length_ms = row.get::<_, Option<i64>>(2)?.and_then(|ms| u64::try_from(ms).ok());
+    Ok(LeaseRow { holder: row.get(0)?, expires_at, length_ms })
+}
+
+/// All whose time has not run out by the clock.
 pub(super) fn leases(
     tx: &Transaction<'_>,
     now: Timestamp,
-) -> Done<BTreeMap<MigrationId, ActiveLease>> {
-    let sql = "SELECT migration, holder, expires_at FROM leases WHERE expires_at > ?1";
-    let mut statement = tx.prepare_cached(sql)?;
-    let mut found = statement.query([now.micros()])?;
-    let mut leases = BTreeMap::new();
-    while let Some(row) = found.next()? {
-        let lease =
-            LeaseRow { holder: row.get(1)?, expires_at: Timestamp::from_micros(row.get(2)?) };
-        if let Some(lease) = lease.active(now) {
-            leases.insert(rows::migration_id(row, 0)?, lease);
-        }
-    }
-    Ok(leases)
+) -> Done<Vec<(MigrationId, LeaseRow)>> {
+    let sql = "SELECT holder, expires_at, length_ms, migration FROM leases WHERE expires_at > ?1";
+    all(tx, sql, [now.micros()], |row| Ok((rows::migration_id(row, 3)?, lease_row(row)?)))
 }
 
-pub(super) fn put_lease(
-    tx: &Transaction<'_>,
-    id: MigrationId,
-    holder: &str,
-    expires_at: Timestamp,
-) -> Done<()> {
-    let sql = "INSERT OR REPLACE INTO leases (migration, holder, expires_at) VALUES (?1, ?2, ?3)";
-    let params = (id.as_bytes().as_slice(), holder, expires_at.micros());
+pub(super) fn put_lease(tx: &Transaction<'_>, id: MigrationId, lease: &LeaseRow) -> Done<()> {
+    let sql = "INSERT OR REPLACE INTO leases (migration, holder, expires_at, length_ms) \
+               VALUES (?1, ?2, ?3, ?4)";
+    let params = (
+        id.as_bytes().as_slice(),
+        lease.holder.as_str(),
+        lease.expires_at.micros(),
+        lease.length_ms.map(|ms| i64::try_from(ms).unwrap_or(i64::MAX)),
+    );
     tx.prepare_cached(sql)?.execute(params)?;
     Ok(())
 }
@@ -253,6 +228,28 @@ pub(super) fn checkpoint(tx: &Transaction<'_>, tenant: TenantId, name: &str) -> 
     let sql = "SELECT seq FROM checkpoints WHERE tenant = ?1 AND name = ?2";
     let params = (tenant.as_bytes().as_slice(), name);
     Ok(one(tx, sql, params, |row| rows::count(row, 0))?.unwrap_or(0))
+}
+
+pub(super) fn checkpoints(
+    tx: &Transaction<'_>,
+    tenant: TenantId,
+    limit: usize,
+) -> Done<Vec<Checkpoint>> {
+    let sql = "SELECT tenant, name, seq FROM checkpoints WHERE tenant = ?1 ORDER BY name LIMIT ?2";
+    let params = (tenant.as_bytes().as_slice(), at_most(limit));
+    all(tx, sql, params, rows::checkpoint)
+}
+
+pub(super) fn furthest_checkpoints(
+    tx: &Transaction<'_>,
+    after: Option<TenantId>,
+    limit: usize,
+) -> Done<Vec<Checkpoint>> {
+    // SQLite takes the name from the row that has the maximum.
+    let sql = "SELECT tenant, name, max(seq) FROM checkpoints WHERE tenant > ?1 \
+               GROUP BY tenant ORDER BY tenant LIMIT ?2";
+    let after = after.as_ref().map_or(&[][..], |tenant| tenant.as_bytes());
+    all(tx, sql, (after, at_most(limit)), rows::checkpoint)
 }
 
 pub(super) fn put_checkpoint(

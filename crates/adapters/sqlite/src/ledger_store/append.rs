@@ -1,6 +1,6 @@
 //! Appends: decided one by one by the domain, committed together.
 
-use rehome_domain::append::{Append, Decision, decide};
+use rehome_domain::append::{Append, Decision, decide, ends_chain};
 use rehome_domain::event::{Event, Timestamp};
 use rehome_domain::ids::{Epoch, EventId, TenantId};
 use rehome_domain::ledger::{Head, Ledger, Refused};
@@ -11,12 +11,14 @@ use super::tables::{self, Done, EventInsert, EventRow, Stream};
 use crate::error::Failure;
 use crate::rows::{self, TenantNo};
 
+/// With `chained`, nothing is appended after the first that ends the chain.
 pub(super) fn append(
     tx: &Transaction<'_>,
     tenant: TenantId,
     epoch: Epoch,
     appends: &[Append],
     now: Timestamp,
+    chained: bool,
 ) -> Result<Vec<AppendOutcome>, Failure<Refused>> {
     let held = tables::ledger(tx, tenant)?;
     let ledger = held.map_or(Ledger::ABSENT, |(_, ledger)| ledger);
@@ -26,7 +28,12 @@ pub(super) fn append(
     let mut head = ledger.head;
     let mut outcomes = Vec::with_capacity(appends.len());
     for append in appends {
-        outcomes.push(append_one(tx, tenant_no, append, &mut head, now)?);
+        let outcome = append_one(tx, tenant_no, append, &mut head, now)?;
+        let ends = chained && ends_chain(append, &outcome);
+        outcomes.push(outcome);
+        if ends {
+            break;
+        }
     }
     if head != ledger.head {
         tables::set_ledger(tx, tenant_no, &Ledger { head, ..ledger })?;

@@ -62,6 +62,15 @@ impl Kind {
         }
     }
 
+    /// The oldest format whose code may read and write what this code writes.
+    const fn oldest(self) -> u32 {
+        match self {
+            Self::Store => 1,
+            // It can hold facts that older formats do not know.
+            Self::ControlPlane => 3,
+        }
+    }
+
     fn named(name: &str) -> Option<Self> {
         [Self::Store, Self::ControlPlane].into_iter().find(|kind| kind.name() == name)
     }
@@ -185,8 +194,15 @@ pub(crate) fn install(
     tx.pragma_update(None, "application_id", kind.application_id())?;
     tx.execute(
         "INSERT INTO meta (id, kind, format, oldest_reader, oldest_writer, deployment, identity, \
-         created_at) VALUES (1, ?1, ?2, ?2, ?2, ?3, ?4, ?5)",
-        (kind.name(), kind.format(), deployment, uuid::Uuid::new_v4().to_string(), now.micros()),
+         created_at) VALUES (1, ?1, ?2, ?3, ?3, ?4, ?5, ?6)",
+        (
+            kind.name(),
+            kind.format(),
+            kind.oldest(),
+            deployment,
+            uuid::Uuid::new_v4().to_string(),
+            now.micros(),
+        ),
     )?;
     Ok(())
 }
@@ -204,10 +220,9 @@ pub(crate) fn upgrade(tx: &Transaction<'_>, from: &Meta) -> Result<(), FileError
     for script in from.kind.tables().iter().skip(from.format as usize) {
         tx.execute_batch(script)?;
     }
-    // A control plane can hold facts that readers of older formats do not know.
     tx.execute(
-        "UPDATE meta SET format = ?1, oldest_reader = ?1, oldest_writer = ?1",
-        [from.kind.format()],
+        "UPDATE meta SET format = ?1, oldest_reader = ?2, oldest_writer = ?2",
+        [from.kind.format(), from.kind.oldest()],
     )?;
     Ok(())
 }

@@ -169,7 +169,7 @@ async fn a_control_plane_of_format_1_is_upgraded_with_what_it_holds() {
     let route = old.create_route(tenant(1), &"shared".parse().unwrap()).await.unwrap();
     outsider(&path)
         .execute_batch(
-            "DROP TABLE memos; UPDATE meta SET format = 1, oldest_reader = 1, oldest_writer = 1",
+            "DROP TABLE memos; ALTER TABLE leases DROP COLUMN length_ms; UPDATE meta SET format = 1, oldest_reader = 1, oldest_writer = 1",
         )
         .unwrap();
     let new = open_control(&path, false).await.unwrap();
@@ -183,6 +183,24 @@ async fn a_control_plane_of_format_1_is_upgraded_with_what_it_holds() {
     let sql = "SELECT count(*) FROM memos";
     let memos: i64 = outsider(&path).query_row(sql, [], |row| row.get(0)).unwrap();
     assert_eq!(memos, 0);
+}
+
+#[tokio::test]
+async fn a_control_plane_of_format_2_is_upgraded_and_its_writers_go_on() {
+    let folder = folder();
+    let path = folder.path().join("control.db");
+    open_control(&path, true).await.unwrap().close().await;
+    outsider(&path)
+        .execute_batch("ALTER TABLE leases DROP COLUMN length_ms; UPDATE meta SET format = 2")
+        .unwrap();
+    open_control(&path, false).await.unwrap().close().await;
+    let lease = "INSERT OR REPLACE INTO leases (migration, holder, expires_at) \
+                 VALUES (zeroblob(16), 'of format 2', 7)";
+    outsider(&path).execute_batch(lease).unwrap();
+    let sql = "SELECT format, length_ms IS NULL FROM meta, leases";
+    let found: (u32, bool) =
+        outsider(&path).query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+    assert_eq!(found, (3, true));
 }
 
 #[tokio::test]

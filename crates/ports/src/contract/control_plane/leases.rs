@@ -7,6 +7,7 @@ use rehome_domain::ids::MigrationId;
 use rehome_domain::migration::Options;
 
 use super::subject::{Control, Subject};
+use crate::clock::Clock as _;
 use crate::memory::ManualClock;
 use crate::{ActiveLease, Lease, LeaseRequest};
 
@@ -24,7 +25,7 @@ async fn ask(control: &Control, id: MigrationId, holder: &str) -> Lease {
 }
 
 fn active(holder: &str, remaining_ms: u64) -> ActiveLease {
-    ActiveLease { holder: holder.to_owned(), remaining_ms }
+    ActiveLease { holder: holder.to_owned(), remaining_ms, ahead_ms: 0 }
 }
 
 const NEW: Lease = Lease::Held { taken_over: false };
@@ -138,4 +139,26 @@ pub async fn the_leases_that_are_held_are_answered_together(
     assert_eq!(control.leases().await.unwrap(), [(two, active("other", 4_000))].into());
     control.release(two, "other").await.unwrap();
     assert!(control.leases().await.unwrap().is_empty());
+}
+
+pub async fn a_lease_from_a_clock_ahead_runs_out(control: Control, clock: Arc<ManualClock>) {
+    let (_, id) = migration(&control, &clock).await;
+    let right = clock.now();
+    pass(&clock, 7_200_000);
+    let request = LeaseRequest { migration: id, holder: "one".to_owned(), ttl_ms: 200 };
+    assert_eq!(control.lease(&request).await.unwrap(), NEW);
+    clock.set(right);
+    let Some(seen) = control.lease_holder(id).await.unwrap() else { panic!("it was just taken") };
+    assert!(seen.ahead_ms > 0 && seen.remaining_ms <= crate::LEASE_MS_MAX, "{seen:?}");
+    assert!(matches!(ask(&control, id, "two").await, Lease::HeldBy(_)));
+    if seen.remaining_ms > 200 {
+        // A control plane that does not keep the length takes it for the longest.
+        return;
+    }
+    let since = std::time::Instant::now();
+    while ask(&control, id, "two").await != (Lease::Held { taken_over: true }) {
+        assert!(since.elapsed() < Duration::from_secs(30), "it does not run out");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(control.lease_holder(id).await.unwrap(), Some(active("two", TTL_MS)));
 }

@@ -9,7 +9,7 @@ use rehome_domain::migration::Options;
 use super::subject::{Control, Subject, head};
 use crate::contract::kit::{migration_id, tenant};
 use crate::memory::ManualClock;
-use crate::{ControlError, Marks, Memo, ReadBackMark};
+use crate::{Checkpoint, ControlError, Marks, Memo, ReadBackMark};
 
 fn marks(m: u64, seq: u64) -> Marks {
     Marks {
@@ -117,4 +117,23 @@ pub async fn checkpoints_are_kept_per_tenant_and_name(control: Control, clock: A
     control.set_checkpoint(tenant(1), "a", 7).await.unwrap();
     assert_eq!(control.checkpoint(tenant(1), "a").await.unwrap(), 7);
     assert_eq!(control.checkpoint(tenant(2), "a").await.unwrap(), 201);
+}
+
+pub async fn checkpoints_are_listed(control: Control, clock: Arc<ManualClock>) {
+    assert_eq!(control.checkpoints(tenant(1), 10).await.unwrap(), []);
+    assert_eq!(control.furthest_checkpoints(None, 10).await.unwrap(), []);
+    let one = |n, name: &str, seq| Checkpoint { tenant: tenant(n), name: name.to_owned(), seq };
+    for n in 1..=3 {
+        Subject::new(&control, &clock, n).await;
+        for (name, seq) in [("b", n * 10), ("a", n), ("c", n * 5)] {
+            control.set_checkpoint(tenant(n), name, seq).await.unwrap();
+        }
+    }
+    let all = control.checkpoints(tenant(2), 10).await.unwrap();
+    assert_eq!(all, [one(2, "a", 2), one(2, "b", 20), one(2, "c", 10)]);
+    assert_eq!(control.checkpoints(tenant(2), 2).await.unwrap(), all[..2]);
+    let page = control.furthest_checkpoints(None, 2).await.unwrap();
+    assert_eq!(page, [one(1, "b", 10), one(2, "b", 20)]);
+    let page = control.furthest_checkpoints(Some(tenant(2)), 2).await.unwrap();
+    assert_eq!(page, [one(3, "b", 30)]);
 }

@@ -1,6 +1,6 @@
 //! Appends: expected versions, groups, numbering.
 
-use rehome_domain::append::AppendConflict;
+use rehome_domain::append::{Append, AppendConflict};
 use rehome_domain::event::Timestamp;
 use rehome_domain::ids::Epoch;
 use rehome_domain::ledger::Refusal;
@@ -120,6 +120,32 @@ pub async fn a_group_sees_what_came_before_in_it(store: Store) {
         ]
     );
     assert_eq!(at.audit().await.len(), 4);
+}
+
+pub async fn a_chain_ends_with_the_first_that_is_refused(store: Store) {
+    let at = At::born(&store, 1).await;
+    let chain =
+        async |appends: &[Append]| store.append_chain(at.tenant, Epoch(1), appends).await.unwrap();
+    let first = [append_of("a", Any, [1]), append_of("b", Any, [2]), append_of("a", Exact(1), [3])];
+    let taken = [Ok(appended(1, 1, 1)), Ok(appended(1, 2, 1)), Ok(appended(2, 3, 1))];
+    assert_eq!(chain(&first).await, taken);
+    // Again, as after a lost reply, and further.
+    let mut further = first.to_vec();
+    further.extend((4..=9).map(|n| append_of("c", Exact(n - 4), [n])));
+    let outcomes = chain(&further).await;
+    assert_eq!(outcomes[..3], taken);
+    assert_eq!(outcomes.len(), 9);
+    assert!(outcomes.iter().all(Result::is_ok));
+    // One that is refused in between.
+    let conflict = AppendConflict::Version { stream: stream("a"), actual: 2 };
+    let mut broken: Vec<_> = (10..=14).map(|n| append_of("d", Any, [n])).collect();
+    broken.insert(3, append_of("a", Exact(7), [15]));
+    let outcomes = chain(&broken).await;
+    assert_eq!(outcomes.len(), 4);
+    assert!(outcomes[..3].iter().all(Result::is_ok));
+    assert_eq!(outcomes[3], Err(conflict));
+    assert_eq!(at.audit().await.len(), 12);
+    assert_eq!(chain(&[]).await, []);
 }
 
 pub async fn an_empty_group_is_no_append(store: Store) {

@@ -2,10 +2,10 @@
 
 use rehome_domain::digest::sha256;
 use rehome_domain::ids::{MigrationId, TenantId};
-use rehome_ports::{Marks, Memo};
+use rehome_ports::{Checkpoint, Marks, Memo};
 use tokio_postgres::types::Type;
 
-use super::{TRIES, first, of_known};
+use super::{TRIES, all, first, of_known};
 use crate::control_plane::rows::{self, int};
 use crate::control_plane::{Answer, busy, text};
 use crate::server::{Client, Param};
@@ -100,6 +100,30 @@ pub(crate) async fn checkpoint(client: &mut Client, tenant: TenantId, name: &str
         [(&tenant.uuid(), Type::UUID), (&hash.as_bytes().as_slice(), Type::BYTEA)];
     let found = client.read(sql, &params).await?;
     Ok(first(&found, rows::seq)?.unwrap_or(0))
+}
+
+pub(crate) async fn checkpoints(
+    client: &mut Client,
+    tenant: TenantId,
+    limit: usize,
+) -> Answer<Vec<Checkpoint>> {
+    let sql = "SELECT tenant, name, seq FROM {schema}.checkpoints WHERE tenant = $1 \
+               ORDER BY name COLLATE \"C\" LIMIT $2";
+    let params: [Param<'_>; 2] =
+        [(&tenant.uuid(), Type::UUID), (&rows::at_most(limit), Type::INT8)];
+    Ok(all(&client.read(sql, &params).await?, rows::checkpoint)?)
+}
+
+pub(crate) async fn furthest_checkpoints(
+    client: &mut Client,
+    after: Option<TenantId>,
+    limit: usize,
+) -> Answer<Vec<Checkpoint>> {
+    let sql = "SELECT DISTINCT ON (tenant) tenant, name, seq FROM {schema}.checkpoints \
+               WHERE $1::uuid IS NULL OR tenant > $1 ORDER BY tenant, seq DESC LIMIT $2";
+    let after = after.map(|tenant| tenant.uuid());
+    let params: [Param<'_>; 2] = [(&after, Type::UUID), (&rows::at_most(limit), Type::INT8)];
+    Ok(all(&client.read(sql, &params).await?, rows::checkpoint)?)
 }
 
 pub(crate) async fn put_checkpoint(

@@ -1,0 +1,144 @@
+//! Leases as an observer judges them: no longer than they are, whatever a clock said when they were
+//! written.
+//!
+//! A lease says when it runs out, by the control plane's clock. Where that is a host's clock, it may have
+//! been wrong for the one who wrote the lease and be right again now. So a lease is honoured until that
+//! time, and for no longer than its length after this process first saw it in that form, by a clock that
+//! nobody sets. A holder that lives renews it long before, which makes it another form.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use rehome_domain::event::Timestamp;
+use rehome_domain::ids::MigrationId;
+use tokio::time::Instant;
+
+use crate::ActiveLease;
+
+/// The length of a lease that does not say it: the longest that can be configured.
+pub const LEASE_MS_MAX: u64 = 600_000;
+
+/// A lease as it was last taken or renewed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaseRow {
+    /// Who.
+    pub holder: String,
+    /// When it runs out, by the clock of whoever wrote it.
+    pub expires_at: Timestamp,
+    /// How long it was taken for, in milliseconds; `None` where it was not written down.
+    pub length_ms: Option<u64>,
+}
+
+/// What this process has seen of leases. One per handle of a control plane.
+#[derive(Debug, Default)]
+pub struct LeaseWatch(Mutex<HashMap<MigrationId, Sighting>>);
+
+#[derive(Debug)]
+struct Sighting {
+    row: LeaseRow,
+    since: Instant,
+}
+
+impl LeaseWatch {
+    /// The lease as others see it; `None` once its time has run out. `now` is by the control plane's
+    /// clock.
+    pub fn active(
+        &self,
+        id: MigrationId,
+        row: Option<LeaseRow>,
+        now: Timestamp,
+    ) -> Option<ActiveLease> {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let claimed = |row: &LeaseRow| row.expires_at.micros().saturating_sub(now.micros());
+        let Some(row) = row.filter(|row| claimed(row) > 0) else {
+            seen.remove(&id);
+            return None;
+        };
+        let claimed = Duration::from_micros(u64::try_from(claimed(&row)).unwrap_or(0));
+        let length = Duration::from_millis(row.length_ms.unwrap_or(LEASE_MS_MAX));
+        let holder = row.holder.clone();
+        let sighting = match seen.get_mut(&id) {
+            Some(sighting) if sighting.row == row => sighting,
+            _ => {
+                seen.insert(id, Sighting { row, since: Instant::now() });
+                seen.get_mut(&id)?
+            }
+        };
+        let left = claimed.min(length.saturating_sub(sighting.since.elapsed()));
+        (!left.is_zero()).then(|| ActiveLease {
+            holder,
+            remaining_ms: u64::try_from(left.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX),
+            ahead_ms: u64::try_from(claimed.saturating_sub(length).as_millis()).unwrap_or(u64::MAX),
+        })
+    }
+}
+
+#[cfg(all(test, feature = "contract"))]
+mod tests {
+    use super::*;
+    use crate::contract::kit::migration_id;
+
+    fn row(expires_at_s: i64, length_s: Option<u64>) -> Option<LeaseRow> {
+        Some(LeaseRow {
+            holder: "one".to_owned(),
+            expires_at: at(expires_at_s),
+            length_ms: length_s.map(|s| s * 1_000),
+        })
+    }
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_micros(seconds * 1_000_000)
+    }
+
+    fn active(remaining_s: u64, ahead_s: u64) -> Option<ActiveLease> {
+        Some(ActiveLease {
+            holder: "one".to_owned(),
+            remaining_ms: remaining_s * 1_000,
+            ahead_ms: ahead_s * 1_000,
+        })
+    }
+
+    const YEAR: i64 = 365 * 86_400;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_from_a_clock_ahead_is_honoured_for_its_length() {
+        let watch = LeaseWatch::default();
+        let ahead = || row(YEAR, Some(5));
+        assert_eq!(watch.active(migration_id(1), ahead(), at(0)), active(5, YEAR as u64 - 5));
+        tokio::time::advance(Duration::from_secs(4)).await;
+        assert_eq!(watch.active(migration_id(1), ahead(), at(4)), active(1, YEAR as u64 - 9));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(watch.active(migration_id(1), ahead(), at(5)), None);
+        assert_eq!(watch.active(migration_id(1), ahead(), at(6)), None, "and is not forgotten");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_that_is_renewed_by_a_clock_ahead_is_honoured_on() {
+        let watch = LeaseWatch::default();
+        for renewed in 0..10 {
+            assert!(
+                watch.active(migration_id(1), row(YEAR + renewed, Some(5)), at(renewed)).is_some()
+            );
+            tokio::time::advance(Duration::from_secs(4)).await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_runs_out_by_the_control_planes_clock_too() {
+        let watch = LeaseWatch::default();
+        assert_eq!(watch.active(migration_id(1), row(5, Some(5)), at(3)), active(2, 0));
+        assert_eq!(watch.active(migration_id(1), row(5, Some(5)), at(5)), None);
+        assert_eq!(watch.active(migration_id(1), None, at(5)), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_of_unknown_length_has_the_longest() {
+        let watch = LeaseWatch::default();
+        let max = LEASE_MS_MAX / 1_000;
+        assert_eq!(
+            watch.active(migration_id(1), row(YEAR, None), at(0)),
+            active(max, YEAR as u64 - max)
+        );
+    }
+}
