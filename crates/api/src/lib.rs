@@ -31,7 +31,9 @@ pub use migration::{LogEntry, Migration, Options, OptionsPatch};
 pub use monitoring::MonitoringExport;
 pub use plan::{Estimate, Finding, Plan, Probe, RateRange};
 pub use problem::Problem;
-pub use store::{Recovery, StoreCheck, StoreCheckReport, Tenant, TenantInStore, TenantPurge};
+pub use store::{
+    CheckpointBeyondEnd, Recovery, StoreCheck, StoreCheckReport, Tenant, TenantInStore, TenantPurge,
+};
 pub use time::Time;
 pub use transfer::{ExportReport, ImportReport};
 pub use verification::{Verification, Violation};

@@ -58,6 +58,13 @@ pub struct Migration {
     /// no cutover with it.
     #[serde(default)]
     pub open_violation: Option<String>,
+    /// What keeps it from getting further at the moment: a fault that is waited out and tried again.
+    /// `null` while it gets further, and where nobody works on it.
+    #[serde(default)]
+    pub waiting: Option<String>,
+    /// Since when.
+    #[serde(default)]
+    pub waiting_since: Option<Time>,
 }
 
 impl Migration {

@@ -38,6 +38,12 @@ pub struct Problem {
     /// Of a conflict of ids: the first that is in use.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub event_id: Option<Uuid>,
+    /// Of a position beyond the end of the history: the position.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub position: Option<u64>,
+    /// Of a position beyond the end of the history: the last one that there is.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub end: Option<u64>,
     /// Of what is too large: how much is taken.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub limit: Option<u64>,

@@ -133,4 +133,22 @@ pub struct Recovery {
     pub undecided: Option<String>,
     /// Whether the control plane was changed.
     pub recovered: bool,
+    /// What shows that the store with the authority has lost events, a sentence each. A recovery does
+    /// not change it.
+    #[serde(default)]
+    pub losses: Vec<String>,
+    /// The subscriptions whose checkpoint the history does not reach.
+    #[serde(default)]
+    pub checkpoints: Vec<CheckpointBeyondEnd>,
+}
+
+/// A subscription's checkpoint that the history does not reach: the store has lost events.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CheckpointBeyondEnd {
+    /// The subscription.
+    pub name: String,
+    /// Its checkpoint.
+    pub checkpoint: u64,
+    /// The last event that there is.
+    pub end: u64,
 }

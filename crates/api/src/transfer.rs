@@ -14,6 +14,21 @@ pub struct ImportReport {
     pub lines_complete: u64,
     /// Per tenant, in the order in which the file first names them.
     pub tenants: Vec<TenantImport>,
+    /// The first line of each tenant that was not taken, in the order of the lines. Nothing that comes
+    /// after it was imported for that tenant.
+    #[serde(default)]
+    pub refused: Vec<RefusedLine>,
+}
+
+/// A line that was not taken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedLine {
+    /// Its number.
+    pub line: u64,
+    /// The tenant whose history ends before it.
+    pub tenant_id: Uuid,
+    /// Why it was not taken.
+    pub why: String,
 }
 
 /// What an import did for one tenant.

@@ -26,6 +26,8 @@ pub const APPEND_BUCKETS: &[f64] =
 /// Tenants that are counted by themselves. The one that has been silent longest makes room for
 /// a new one, and what it had counted goes to [`Appends::others`].
 const TENANTS_MAX: usize = 200;
+/// A tenant that was silent for so long is no longer counted by itself, whether or not there is room.
+const SILENT_MAX: Duration = Duration::from_secs(3_600);
 
 /// An append that has waited for so long is kept waiting by something.
 const NOTICED: Duration = Duration::from_secs(1);
@@ -198,6 +200,10 @@ impl Meter {
         self.born + Duration::from_nanos(nanos.saturating_sub(1))
     }
 
+    fn silence(&self) -> Duration {
+        lock(&self.used).elapsed()
+    }
+
     pub(crate) fn ended(&self, result: &Result<Appended, AppendError>, took: Duration) {
         if result.is_ok() {
             self.acknowledged.store(self.nanos(Instant::now()), Ordering::Relaxed);
@@ -287,7 +293,7 @@ impl Drop for Held<'_> {
 /// The appends through this process, by tenant.
 pub struct Appends {
     tenants: Mutex<HashMap<TenantId, Arc<Meter>>>,
-    others: Meter,
+    others: Arc<Meter>,
     refreshes: AtomicU64,
     routes: Arc<RouteCache>,
 }
@@ -302,7 +308,7 @@ impl Appends {
     /// Nothing yet, of a router with these routes.
     pub(crate) fn over(routes: Arc<RouteCache>) -> Self {
         let (tenants, refreshes) = (Mutex::default(), AtomicU64::new(0));
-        Self { tenants, others: Meter::new(), refreshes, routes }
+        Self { tenants, others: Arc::new(Meter::new()), refreshes, routes }
     }
 
     /// The migration whose cutover the tenant's appends wait for, by the newest route that this process
@@ -326,7 +332,14 @@ impl Appends {
 
     /// The tenants that are counted by themselves.
     pub fn tenants(&self) -> Vec<(TenantId, Arc<Meter>)> {
-        lock(&self.tenants).iter().map(|(tenant, meter)| (*tenant, Arc::clone(meter))).collect()
+        let mut tenants = lock(&self.tenants);
+        let silent = |meter: &Arc<Meter>| is_unused(meter) && meter.silence() >= SILENT_MAX;
+        let silent: Vec<_> = tenants.iter().filter(|(_, meter)| silent(meter)).collect();
+        let silent: Vec<_> = silent.into_iter().map(|(tenant, _)| *tenant).collect();
+        for tenant in silent {
+            self.retire(&mut tenants, tenant);
+        }
+        tenants.iter().map(|(tenant, meter)| (*tenant, Arc::clone(meter))).collect()
     }
 
     /// One tenant's, if it is counted by itself.
@@ -334,7 +347,7 @@ impl Appends {
         lock(&self.tenants).get(&tenant).map(Arc::clone)
     }
 
-    /// All that is not counted by tenant any more.
+    /// All that is not counted by tenant: of those who made room, and of those for whom there was none.
     pub fn others(&self) -> &Meter {
         &self.others
     }
@@ -348,31 +361,37 @@ impl Appends {
         self.refreshes.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The tenant's meter, for the life of its queue.
+    /// The tenant's meter, for the life of one append or of one wait: whoever keeps it longer takes the
+    /// room from others. Where nobody makes room, the one of all others.
     pub(crate) fn meter(&self, tenant: TenantId) -> Arc<Meter> {
         let mut tenants = lock(&self.tenants);
         if !tenants.contains_key(&tenant) && tenants.len() >= TENANTS_MAX {
-            self.make_room(&mut tenants);
+            let unused = tenants.iter().filter(|(_, meter)| is_unused(meter));
+            let oldest = unused.min_by_key(|(_, meter)| *lock(&meter.used)).map(|(id, _)| *id);
+            match oldest {
+                Some(oldest) => self.retire(&mut tenants, oldest),
+                None => return Arc::clone(&self.others),
+            }
         }
         let meter = tenants.entry(tenant).or_insert_with(|| Arc::new(Meter::new()));
         *lock(&meter.used) = Instant::now();
         Arc::clone(meter)
     }
 
-    /// Forgets the one that has been silent longest, if any is not in use.
-    fn make_room(&self, tenants: &mut HashMap<TenantId, Arc<Meter>>) {
-        let unused = tenants.iter().filter(|(_, meter)| Arc::strong_count(meter) == 1);
-        let Some(oldest) = unused.min_by_key(|(_, meter)| *lock(&meter.used)).map(|(id, _)| *id)
-        else {
-            return;
-        };
-        if let Some(meter) = tenants.remove(&oldest) {
+    /// Counts a tenant among the others from here on.
+    fn retire(&self, tenants: &mut HashMap<TenantId, Arc<Meter>>, tenant: TenantId) {
+        if let Some(meter) = tenants.remove(&tenant) {
             for outcome in Outcome::ALL {
                 self.others.durations(outcome).add(meter.durations(outcome));
             }
             self.others.was_fenced(meter.fenced());
         }
     }
+}
+
+/// Under the lock of the tenants: nobody can begin to use it meanwhile.
+fn is_unused(meter: &Arc<Meter>) -> bool {
+    Arc::strong_count(meter) == 1
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -394,7 +413,7 @@ mod tests {
             appends.meter(tenant(n)).ended(&Err(AppendError::Busy), Duration::from_millis(1));
         }
         assert_eq!(appends.tenants().len(), TENANTS_MAX);
-        assert!(appends.tenant(tenant(0)).is_some(), "its queue still lives");
+        assert!(appends.tenant(tenant(0)).is_some(), "an append is under way");
         assert!(appends.tenant(tenant(1)).is_none());
         assert_eq!(appends.others().durations(Outcome::Busy).snapshot().count(), 1);
         let _three = [(); 3].map(|()| busy.handed_in(Instant::now()));
@@ -447,5 +466,23 @@ mod tests {
         tokio::time::advance(AGAIN_WITHIN * 2).await;
         let _much_later = meter.handed_in(Instant::now());
         assert_eq!(meter.blocked_for(), Some(Duration::ZERO), "nobody waited in between");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn however_many_append_at_once_the_series_are_bounded_and_come_down_again() {
+        let appends = Appends::default();
+        let tenant = |n: usize| TenantId::new(Uuid::from_u128(n as u128));
+        let many = TENANTS_MAX * 3;
+        let meters: Vec<_> = (0..many).map(|n| appends.meter(tenant(n))).collect();
+        assert_eq!(appends.tenants().len(), TENANTS_MAX);
+        for meter in meters {
+            meter.ended(&Err(AppendError::Busy), Duration::from_millis(1));
+        }
+        let count = |meter: &Meter| meter.durations(Outcome::Busy).snapshot().count();
+        let by_tenant: u64 = appends.tenants().iter().map(|(_, meter)| count(meter)).sum();
+        assert_eq!(by_tenant + count(appends.others()), many as u64, "nothing is lost");
+        tokio::time::advance(SILENT_MAX).await;
+        assert_eq!(appends.tenants().len(), 0);
+        assert_eq!(count(appends.others()), many as u64);
     }
 }

@@ -35,6 +35,10 @@ pub struct EngineConfig {
     pub head_within: Duration,
     /// How often a driver looks at its migration's row.
     pub driver_poll: Duration,
+    /// The same, and how often the mirror and the auditor look, once nothing has happened for a while:
+    /// the time between two looks doubles up to this one, and what happens in this process is not
+    /// looked for but told.
+    pub idle_poll: Duration,
     /// How often a process looks whether another still works on a migration, while it is told of
     /// changed routes; that a lease is free again is not told.
     pub stand_by_poll: Duration,
@@ -73,6 +77,7 @@ impl Default for EngineConfig {
             head_poll: Duration::from_secs(1),
             head_within: Duration::from_secs(5),
             driver_poll: Duration::from_millis(25),
+            idle_poll: Duration::from_secs(1),
             stand_by_poll: Duration::from_millis(250),
             lease_ttl: Duration::from_secs(5),
             retry_first: Duration::from_millis(10),
@@ -86,7 +91,7 @@ impl Default for EngineConfig {
 }
 
 /// Waits that double.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Backoff {
     next: Duration,
     max: Duration,
@@ -95,6 +100,11 @@ pub(crate) struct Backoff {
 impl Backoff {
     pub(crate) fn new(config: &EngineConfig) -> Self {
         Self { next: config.retry_first, max: config.retry_max }
+    }
+
+    /// Waits from `first` up to `max`.
+    pub(crate) fn between(first: Duration, max: Duration) -> Self {
+        Self { next: first, max: max.max(first) }
     }
 
     /// The next wait.

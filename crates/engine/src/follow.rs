@@ -26,14 +26,26 @@ pub struct Follower {
     engine: Engine,
     tenant: TenantId,
     position: u64,
-    head: watch::Receiver<u64>,
+    head: watch::Receiver<Head>,
+    /// How often the history had been shortened before the last read.
+    shortened: u64,
+}
+
+/// How long the tail found the history to be.
+#[derive(Clone, Copy, Debug, Default)]
+struct Head {
+    seq: u64,
+    /// How often it was shorter than it had been: its store was restored. Who waits for more reads
+    /// again then, and learns whether its position still exists.
+    shortened: u64,
 }
 
 impl Follower {
     /// Begins after `after_seq`.
     pub fn new(engine: &Engine, tenant: TenantId, after_seq: u64) -> Self {
         let head = engine.router.tail(tenant);
-        Self { engine: engine.clone(), tenant, position: after_seq, head }
+        let shortened = head.borrow().shortened;
+        Self { engine: engine.clone(), tenant, position: after_seq, head, shortened }
     }
 
     /// The last position handed out.
@@ -41,10 +53,12 @@ impl Follower {
         self.position
     }
 
-    /// Waits until there are events after the last position. Can be dropped and called again.
+    /// Waits until there are events after the last position, or the history has become shorter. Can be
+    /// dropped and called again.
     pub async fn ready(&mut self) {
-        let position = self.position;
-        while self.head.wait_for(|seq| *seq > position).await.is_err() {
+        let (position, shortened) = (self.position, self.shortened);
+        let more = |head: &Head| head.seq > position || head.shortened != shortened;
+        while self.head.wait_for(more).await.is_err() {
             // The tail has ended with its router.
             tokio::time::sleep(LOOK.1).await;
             self.head = self.engine.router.tail(self.tenant);
@@ -57,6 +71,8 @@ impl Follower {
         let mut backoff = Backoff::new(&self.engine.config);
         loop {
             let router = &self.engine.router;
+            // Before the read: a history that is shortened after it is not slept through.
+            self.shortened = self.head.borrow().shortened;
             match router.read_feed(self.tenant, self.position, limit).await {
                 Ok(events) if !events.is_empty() => {
                     self.position = events.last().map_or(self.position, |event| event.seq);
@@ -71,24 +87,23 @@ impl Follower {
 }
 
 fn is_retryable(error: &ReadError) -> bool {
-    let class = match error {
-        ReadError::UnknownTenant(_) => return false,
-        ReadError::Store(error) => error.class(),
-        ReadError::Control(error) => error.class(),
-    };
-    class != Class::Fatal
+    match error {
+        ReadError::UnknownTenant(_) | ReadError::BeyondEnd(_) => false,
+        ReadError::Store(error) => error.class() != Class::Fatal,
+        ReadError::Control(error) => error.class() != Class::Fatal,
+    }
 }
 
 /// The tails of the tenants that are followed in this process.
 #[derive(Default)]
 pub(crate) struct Tails {
-    heads: Mutex<HashMap<TenantId, Arc<watch::Sender<u64>>>>,
+    heads: Mutex<HashMap<TenantId, Arc<watch::Sender<Head>>>>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
 
 impl Tails {
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<TenantId, Arc<watch::Sender<u64>>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<TenantId, Arc<watch::Sender<Head>>>> {
         self.heads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -103,13 +118,13 @@ impl Tails {
 
 impl TenantRouter {
     /// How long the tenant's history is known to be, while somebody asks.
-    fn tail(&self, tenant: TenantId) -> watch::Receiver<u64> {
+    fn tail(&self, tenant: TenantId) -> watch::Receiver<Head> {
         let tails = self.tails();
         let mut heads = tails.lock();
         if let Some(head) = heads.get(&tenant) {
             return head.subscribe();
         }
-        let (head, receiver) = watch::channel(0);
+        let (head, receiver) = watch::channel(Head::default());
         // Under the lock: one that comes after `close` must not leave a task behind.
         if !tails.stop.is_cancelled() {
             let head = Arc::new(head);
@@ -119,18 +134,21 @@ impl TenantRouter {
         receiver
     }
 
-    async fn look_for(self, tenant: TenantId, head: Arc<watch::Sender<u64>>) {
+    async fn look_for(self, tenant: TenantId, head: Arc<watch::Sender<Head>>) {
         let mut idle = LOOK.0;
         loop {
             let appended = self.appended(tenant);
             // One that fails is made again; whoever follows hears of faults when reading.
             if let Ok(seq) = self.head(tenant).await {
-                let grown = |now: &mut u64| {
-                    let grows = seq > *now;
-                    *now = seq.max(*now);
-                    grows
+                // One task looks, and each look begins after the last one was answered: a number
+                // that is smaller is no old one.
+                let moved = |now: &mut Head| {
+                    let moves = seq != now.seq;
+                    now.shortened += u64::from(seq < now.seq);
+                    now.seq = seq;
+                    moves
                 };
-                if head.send_if_modified(grown) {
+                if head.send_if_modified(moved) {
                     idle = LOOK.0;
                 }
             }
@@ -147,7 +165,7 @@ impl TenantRouter {
     }
 
     /// Forgets the tail if nobody follows: whoever does has subscribed under the same lock.
-    fn forget_tail(&self, tenant: TenantId, head: &watch::Sender<u64>) -> bool {
+    fn forget_tail(&self, tenant: TenantId, head: &watch::Sender<Head>) -> bool {
         let mut heads = self.tails().lock();
         let idle = head.receiver_count() == 0;
         if idle {

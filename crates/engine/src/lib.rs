@@ -63,6 +63,7 @@ pub struct Engine {
     pub(crate) heads: heads::Known,
     /// Told when an operator has asked for something that somebody has to do.
     pub(crate) asked: Arc<Notify>,
+    pub(crate) renewals: migration::Renewals,
     router: TenantRouter,
 }
 
@@ -95,11 +96,17 @@ impl Engine {
             observers.clone(),
         );
         let asked = Arc::default();
-        Self { control, stores, clock, config, observers, heads, asked, router }
+        let renewals = migration::Renewals::default();
+        Self { control, stores, clock, config, observers, heads, asked, renewals, router }
     }
 
     pub(crate) fn tell(&self, signal: &Signal<'_>) {
         self.observers.tell(signal);
+    }
+
+    /// What this process runs with.
+    pub fn config(&self) -> &EngineConfig {
+        &self.config
     }
 
     /// What applications append to and read from.

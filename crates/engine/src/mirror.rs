@@ -3,7 +3,7 @@
 //! One task per tenant, owned by the holder of the migration's lease. It reads what the authority
 //! has stored after the replica's head and extends the replica by it, many appends to one
 //! transaction. Writers of the same process wake it; what other processes write it finds by
-//! looking every few milliseconds. It reads what was *stored* instead of being handed what
+//! looking every few milliseconds, and less often while it finds nothing. It reads what was *stored* instead of being handed what
 //! somebody meant to store, so there is one way of copying and no buffer that could overflow.
 //!
 //! There is no repair queue: the head says what is missing. A target that is slow or down fails no
@@ -40,6 +40,8 @@ pub struct MirrorStatus {
     pub target_seq: u64,
     /// Failures since the last success; 0: the target takes what it is sent.
     pub failures: u32,
+    /// Why the last try failed, while there are failures.
+    pub failing: Option<String>,
     /// Why the mirror ended by itself: the replica is no longer ours, or a store is broken.
     pub ended: Option<Ended>,
 }
@@ -245,12 +247,17 @@ struct Work {
 impl Work {
     async fn run(mut self, cancel: CancellationToken) {
         let mut backoff = Backoff::new(&self.config);
+        let looks = Backoff::between(self.config.mirror_poll, self.config.idle_poll);
+        let mut idle = looks.clone();
         while !cancel.is_cancelled() {
             let began = Instant::now();
             let wait = match self.step().await {
                 Ok(extended) => {
                     backoff = Backoff::new(&self.config);
-                    self.after(extended, began)
+                    if extended > 0 {
+                        idle = looks.clone();
+                    }
+                    self.after(extended, began, &mut idle)
                 }
                 Err(error) => {
                     if let Some(ended) = ended(&error) {
@@ -262,6 +269,7 @@ impl Work {
                     }
                     self.shared.change(|status| {
                         status.failures += 1;
+                        status.failing = Some(error.to_string());
                         true
                     });
                     Wait::Backoff(backoff.next())
@@ -277,10 +285,10 @@ impl Work {
 
     /// What to wait for after so many events were mirrored at once. Appends may gather for a
     /// moment, but never so many that the lag comes near its bound.
-    fn after(&self, extended: usize, began: Instant) -> Wait {
+    fn after(&self, extended: usize, began: Instant, idle: &mut Backoff) -> Wait {
         let bound = self.options().lag_events_max as usize;
         if extended == 0 {
-            Wait::ForMore
+            Wait::ForMore(idle.next())
         } else if extended <= bound / 4 {
             Wait::Pace(began)
         } else {
@@ -327,7 +335,7 @@ impl Work {
         }
         let (source_seq, target_seq) = (feed.ledger.head.seq, self.replica.head.seq);
         self.shared.change(|status| {
-            let now = MirrorStatus { source_seq, target_seq, failures: 0, ended: None };
+            let now = MirrorStatus { source_seq, target_seq, ..MirrorStatus::default() };
             let moved = *status != now;
             *status = now;
             moved
@@ -366,9 +374,9 @@ impl Work {
 
     async fn wait(&self, wait: Wait) {
         match wait {
-            Wait::ForMore => {
+            Wait::ForMore(at_most) => {
                 let more = self.shared.wake.notified();
-                let _ = tokio::time::timeout(self.config.mirror_poll, more).await;
+                let _ = tokio::time::timeout(at_most, more).await;
                 self.pace(Instant::now() + self.config.mirror_pace).await;
             }
             Wait::Pace(began) => self.pace(began + self.config.mirror_pace).await,
@@ -456,7 +464,7 @@ impl Teller {
 }
 
 enum Wait {
-    ForMore,
+    ForMore(Duration),
     Pace(Instant),
     Nothing,
     Backoff(Duration),
@@ -464,8 +472,9 @@ enum Wait {
 
 fn ended(error: &StoreError) -> Option<Ended> {
     match error.class() {
-        Class::Retry | Class::Conflict => None,
         Class::Fenced => Some(Ended::Refused(error.to_string())),
-        Class::Fatal => Some(Ended::Fatal(error.to_string())),
+        Class::Fatal if error.is_damage() => Some(Ended::Fatal(error.to_string())),
+        // Whatever else it is, it is waited out.
+        Class::Retry | Class::Conflict | Class::Fatal => None,
     }
 }

@@ -42,8 +42,9 @@ impl Subscription {
         self.follower.next(limit).await
     }
 
-    /// Everything handed out has been dealt with.
-    pub async fn commit(&self) -> Result<(), ControlError> {
-        self.engine.control.set_checkpoint(self.tenant, &self.name, self.position()).await
+    /// Everything handed out has been dealt with. Refused when the history has become shorter than
+    /// that: the checkpoint would skip what is appended next.
+    pub async fn commit(&self) -> Result<(), ReadError> {
+        self.engine.router.set_checkpoint(self.tenant, &self.name, self.position()).await
     }
 }

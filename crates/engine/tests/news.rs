@@ -13,7 +13,7 @@ use rehome_domain::stream::ExpectedVersion;
 use rehome_ports::fault::{ControlOp, Op, StoreOp};
 use rehome_ports::{BatchLimit, EventStore, RouteNews};
 use tokio::time::Instant;
-use world::{Acked, Process, World, auto, for_a_while, manual, migrated_or_done, one};
+use world::{Acked, Process, World, auto, config, for_a_while, manual, migrated_or_done, one};
 
 /// Puts the tenant's route into the process's cache.
 async fn warm(process: Process, tenant: TenantId) -> Process {
@@ -162,7 +162,7 @@ async fn a_driver_hears_of_an_abort_by_another_process() {
     let told = abort_of(|world| world.process("driver")).await;
     assert!(told < Duration::from_millis(2), "{told:?}");
     let deaf = abort_of(|world| world.deaf_process("driver")).await;
-    assert!(deaf > told && deaf <= Duration::from_millis(30), "{deaf:?}");
+    assert!(deaf > told && deaf <= config().idle_poll, "{deaf:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -41,13 +41,20 @@ pub enum Format {
     Text,
 }
 
+/// Whether a parameter of a media range refuses it: `q=0`, with any number of decimals.
+fn is_no(parameter: &str) -> bool {
+    let weight =
+        parameter.split_once('=').filter(|(name, _)| name.trim().eq_ignore_ascii_case("q"));
+    weight.is_some_and(|(_, weight)| weight.trim().parse::<f64>().is_ok_and(|weight| weight <= 0.0))
+}
+
 impl Format {
     /// What an `Accept` header asks for: OpenMetrics where it is named, else the text format.
     pub fn accepted(accept: &str) -> Self {
         let named = accept.split(',').any(|range| {
             let mut parts = range.split(';').map(str::trim);
-            parts.next() == Some("application/openmetrics-text")
-                && !parts.any(|part| matches!(part, "q=0" | "q=0.0"))
+            let kind = parts.next().unwrap_or_default();
+            kind.eq_ignore_ascii_case("application/openmetrics-text") && !parts.any(is_no)
         });
         if named { Self::OpenMetrics } else { Self::Text }
     }

@@ -1,6 +1,7 @@
 //! The driver of one migration: observe, decide, act. The whole protocol is visible in the one
 //! match of [`Driver::run`]; what each command does is in the file of its name under `steps/`.
 
+use rehome_domain::event::Timestamp;
 use rehome_domain::ids::MigrationId;
 use rehome_domain::migration::{Command, Fact, Migration, Observation, Phase, State, decide};
 use rehome_ports::{Class, ControlError};
@@ -8,9 +9,11 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::control_time::ControlTime;
-use super::steps::{Context, CutoverEnd, DualWrite, StepError, Window};
+use super::steps::{Audited, Context, CutoverEnd, DualWrite, StepError, Window};
+use super::waiting::Notes;
 use crate::Engine;
 use crate::config::Backoff;
+use crate::mirror::MirrorStatus;
 use crate::router::Moment;
 use crate::signal::Signal;
 
@@ -25,7 +28,13 @@ pub(crate) struct Driver {
     dual_write: Option<DualWrite>,
     window: Option<Window>,
     retry_at: Option<Instant>,
+    /// Since when this driver has seen a switch that is dated in the future.
+    dated_ahead: Option<Instant>,
     time: ControlTime,
+    notes: Notes,
+    /// What the last look saw, and how long to wait until the next while it is the same.
+    before: Option<(Migration, MirrorStatus, Audited)>,
+    quiet: Backoff,
     /// The row as it was last read.
     seen: watch::Sender<Migration>,
     /// Before the migration's row was last read.
@@ -36,14 +45,19 @@ impl Driver {
     pub(crate) fn new(engine: Engine, taken: Migration, actor: String) -> Self {
         let id = taken.id;
         let looked = engine.router.moment();
+        let quiet = Backoff::between(engine.config.driver_poll, engine.config.idle_poll);
         Self {
+            before: None,
+            quiet,
             engine,
             id,
             actor,
             dual_write: None,
             window: None,
             retry_at: None,
+            dated_ahead: None,
             time: ControlTime::default(),
+            notes: Notes::default(),
             seen: watch::Sender::new(taken),
             looked,
         }
@@ -74,10 +88,14 @@ impl Driver {
                     return Ok(migration);
                 }
                 Ok(migration) => match self.step(migration, enough).await {
-                    Ok(Some(done)) => return Ok(done),
+                    Ok(Some(done)) => {
+                        self.notes.goes_on(&self.engine, self.id).await;
+                        return Ok(done);
+                    }
                     Ok(None) => {
                         refusals = 0;
                         backoff = Backoff::new(&self.engine.config);
+                        self.note_work().await;
                         continue;
                     }
                     Err(error) => error,
@@ -92,12 +110,14 @@ impl Driver {
                     self.stop_work().await;
                     tokio::time::sleep(backoff.next()).await;
                 }
-                Class::Retry => {
+                // Whatever it is: unless it shows damage, it is waited out and reported.
+                Class::Retry | Class::Fatal if !error.is_final() => {
                     let error = error.to_string();
                     self.engine.tell(&Signal::Retrying { migration: self.id, error: &error });
+                    self.notes.waits(&self.engine, self.id, &error).await;
                     tokio::time::sleep(backoff.next()).await;
                 }
-                Class::Conflict | Class::Fenced | Class::Fatal => {
+                Class::Retry | Class::Conflict | Class::Fenced | Class::Fatal => {
                     if let StepError::Control(error @ ControlError::UnknownMigration(_)) = error {
                         return Err(error);
                     }
@@ -107,6 +127,17 @@ impl Driver {
                     }
                 }
             }
+        }
+    }
+
+    /// A step succeeded: what is waited for now is what the mirror or the auditor waits for, if
+    /// anything.
+    async fn note_work(&mut self) {
+        let failing = self.dual_write.as_ref().and_then(DualWrite::failing);
+        let failing = failing.or_else(|| self.window.as_ref().and_then(Window::failing));
+        match failing {
+            Some(why) => self.notes.waits(&self.engine, self.id, &why).await,
+            None => self.notes.goes_on(&self.engine, self.id).await,
         }
     }
 
@@ -141,10 +172,45 @@ impl Driver {
         Ok(None)
     }
 
-    /// Waits for a moment, or until an operator or another driver has moved the route.
-    async fn idle(&self, context: &Context) {
-        let poll = self.engine.config.driver_poll;
-        self.engine.router.idle(context.tenant(), self.looked, poll).await;
+    /// Waits for a moment, or until an operator or another driver has moved the route; longer and longer
+    /// while nothing is seen to happen, or until the mirror or the auditor got further.
+    async fn idle(&mut self, context: &Context) {
+        let (router, poll) = (&self.engine.router, self.engine.config.driver_poll);
+        let tenant = context.tenant();
+        router.idle(tenant, self.looked, poll).await;
+        let wait = self.quiet.next().saturating_sub(poll);
+        let wait = self
+            .retry_at
+            .map_or(wait, |at| wait.min(at.saturating_duration_since(Instant::now()).max(poll)));
+        let moved = router.idle(tenant, self.looked, wait);
+        match &mut self.dual_write {
+            Some(work) => tokio::select! {
+                biased;
+                () = moved => {}
+                () = work.changed() => {}
+            },
+            None => moved.await,
+        }
+    }
+
+    /// The time that a rollback window runs by. Where the switch is dated in the future, by a clock that was
+    /// ahead, the window runs from when this driver first saw it: it is never longer than it was promised.
+    fn in_window(&mut self, migration: &Migration, now: Timestamp) -> Timestamp {
+        let dated = migration.completed_at.filter(|_| migration.state.phase() == Phase::Migrated);
+        let Some(dated) = dated.filter(|dated| *dated > now) else { return now };
+        let since = self.dated_ahead.get_or_insert_with(Instant::now).elapsed();
+        let since = i64::try_from(since.as_micros()).unwrap_or(i64::MAX);
+        Timestamp::from_micros(dated.micros().saturating_add(since))
+    }
+
+    /// Whether anything is other than at the last look; if so, the next looks come soon again.
+    fn compare(&mut self, seen: (MirrorStatus, Audited), migration: &Migration) {
+        let seen = Some((migration.clone(), seen.0, seen.1));
+        if self.before != seen {
+            self.before = seen;
+            let config = &self.engine.config;
+            self.quiet = Backoff::between(config.driver_poll, config.idle_poll);
+        }
     }
 
     /// What is to be done next, from the row, the mirror and the auditor.
@@ -154,6 +220,9 @@ impl Driver {
             None => None,
         };
         let (mirror, audited) = work.unwrap_or_default();
+        let now = self.time.now(&*self.engine.control).await?;
+        let now = self.in_window(&context.migration, now);
+        self.compare((mirror.clone(), audited.clone()), &context.migration);
         Ok(decide(&Observation {
             migration: &context.migration,
             source_seq: mirror.source_seq,
@@ -164,7 +233,7 @@ impl Driver {
                 && mirror.failures == 0
                 && mirror.ended.is_none(),
             retry_due: self.retry_at.is_none_or(|at| Instant::now() >= at),
-            now: self.time.now(&*self.engine.control).await?,
+            now,
         }))
     }
 

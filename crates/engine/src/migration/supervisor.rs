@@ -105,7 +105,7 @@ impl Supervisor {
                     self.engine.router.idle(migration.tenant, looked, poll).await;
                 }
                 Ok(Outcome::LostLease) => {}
-                Err(error) if error.class() == Class::Retry => {
+                Err(error) if error.class() == Class::Retry || !error.is_final() => {
                     tokio::time::sleep(backoff.next()).await;
                 }
                 Err(error) => return Err(error),
@@ -173,9 +173,11 @@ impl Supervisor {
     /// who watch this process are to see the whole migration.
     async fn renew(&self, request: LeaseRequest, mut read: u64) -> String {
         let every = self.engine.config.lease_ttl / 3;
+        let renewals = &self.engine.renewals;
         loop {
-            tokio::time::sleep(every).await;
-            if let Ok(Lease::HeldBy(other)) = self.engine.control.lease(&request).await {
+            renewals.due(every).await;
+            let renewed = renewals.renew(&*self.engine.control, &request).await;
+            if let Some(Lease::HeldBy(other)) = renewed {
                 return other.holder;
             }
             // Whoever only watches can wait for the next time; the lease cannot.

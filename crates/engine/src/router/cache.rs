@@ -171,6 +171,18 @@ impl RouteCache {
         self.lock().listening
     }
 
+    /// Something was recorded about the tenant that did not move its route: a request, a retuning.
+    /// Whoever waits for a change looks.
+    pub(super) fn touch(&self, tenant: TenantId) {
+        let mut rows = self.lock();
+        let now = rows.tick();
+        if let Some(kept) = rows.routes.peek_mut(&tenant) {
+            kept.changed = now;
+        }
+        drop(rows);
+        self.changed.notify_waiters();
+    }
+
     /// The tenant's route is said to be at `rev`. Whether an older row of it is kept.
     pub(super) fn told(&self, tenant: TenantId, rev: u64) -> bool {
         let mut rows = self.lock();

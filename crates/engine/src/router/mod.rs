@@ -30,8 +30,8 @@ use rehome_domain::route::Route;
 use rehome_domain::stream::StreamName;
 use rehome_ports::clock::Clock;
 use rehome_ports::{
-    AppendError, BatchLimit, Change, ControlError, ControlPlane, EventStore, LedgerStore,
-    ReadError, Recorded, StoreError, json,
+    AppendError, BatchLimit, BeyondEnd, Change, ControlError, ControlPlane, EventStore,
+    LedgerStore, ReadError, Recorded, StoreError, json,
 };
 
 use tokio::time::Instant;
@@ -132,14 +132,17 @@ impl TenantRouter {
         after_seq: u64,
         limit: BatchLimit,
     ) -> Result<(Vec<Event>, bool), ReadError> {
-        self.0
+        let (end, events) = self
+            .0
             .read(tenant, |store| async move {
                 let feed = store.read_feed(tenant, after_seq, limit).await?;
-                let last = feed.events.last().map(|event| event.seq);
-                let more = last.is_some_and(|seq| seq < feed.ledger.head.seq);
-                Ok((feed.ledger, (feed.events, more)))
+                Ok((feed.ledger, (feed.ledger.head.seq, feed.events)))
             })
-            .await
+            .await?;
+        // The answer is the authority's by now; of any other store its end would prove nothing.
+        BeyondEnd::check(tenant, after_seq, end)?;
+        let more = events.last().is_some_and(|event| event.seq < end);
+        Ok((events, more))
     }
 
     /// A part of a stream, as [`EventStore::read_stream`] reads it, and whether there is more.
@@ -150,14 +153,35 @@ impl TenantRouter {
         from_version: u64,
         limit: BatchLimit,
     ) -> Result<(Vec<Event>, bool), ReadError> {
-        self.0
+        let (version, events) = self
+            .0
             .read(tenant, |store| async move {
                 let slice = store.read_stream(tenant, stream, from_version, limit).await?;
-                let last = slice.events.last().map(|event| event.version);
-                let more = last.is_some_and(|version| version < slice.version);
-                Ok((slice.ledger, (slice.events, more)))
+                Ok((slice.ledger, (slice.version, slice.events)))
             })
-            .await
+            .await?;
+        let position = from_version.saturating_sub(1);
+        if position > version {
+            let stream = Some(stream.clone());
+            return Err(BeyondEnd { tenant, stream, position, end: version }.into());
+        }
+        let more = events.last().is_some_and(|event| event.version < version);
+        Ok((events, more))
+    }
+
+    /// Moves a subscription's checkpoint; one beyond the end of the history is refused.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::BeyondEnd`] where nobody can have read that far.
+    pub async fn set_checkpoint(
+        &self,
+        tenant: TenantId,
+        name: &str,
+        seq: u64,
+    ) -> Result<(), ReadError> {
+        BeyondEnd::check(tenant, seq, self.head(tenant).await?)?;
+        Ok(self.0.control.set_checkpoint(tenant, name, seq).await?)
     }
 
     /// Takes over a route row that this process has just read or written, so that the writers
@@ -218,9 +242,9 @@ impl TenantRouter {
     }
 
     /// Appends many times, in this order, without waiting for one before handing in the next: for
-    /// bulk loads. Each has its own outcome. Once one is not taken, what comes after it is not
-    /// sent any more and answers [`AppendError::Busy`]; only what was committed together with the
-    /// one refused stays.
+    /// bulk loads. Each has its own outcome. Once one is not taken, nothing that comes after it is
+    /// written; it answers [`AppendError::Busy`]. So what is stored is always the beginning of what
+    /// was handed in.
     pub async fn append_all(
         &self,
         tenant: TenantId,
@@ -286,7 +310,11 @@ impl Inner {
     async fn record(&self, change: Change) -> Result<Recorded, ControlError> {
         let (fact, actor) = (change.fact.clone(), change.actor.clone());
         let recorded = self.control.record(change).await?;
+        let tenant = recorded.route.tenant;
         self.observe(recorded.route.clone());
+        if !fact.routes() {
+            self.cache.touch(tenant);
+        }
         self.observers.tell(&Signal::Recorded {
             migration: &recorded.migration,
             fact: &fact,

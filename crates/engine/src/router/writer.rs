@@ -36,7 +36,7 @@ struct Caller {
 }
 
 /// Appends that were handed in together and keep their order: once one of them was not taken, no
-/// later one is sent. (Those that were sent in the same commit as the one refused are not undone.)
+/// later one is. A commit holds those of one chain, or those of none.
 #[derive(Clone, Default)]
 pub(super) struct Chain(Arc<AtomicBool>);
 
@@ -47,6 +47,14 @@ impl Caller {
         }
         // Whoever has gone away does not ask any more.
         let _ = self.reply.send(outcome);
+    }
+
+    /// Whether the two can be committed together.
+    fn goes_with(&self, other: &Self) -> bool {
+        match (&self.chain, &other.chain) {
+            (Some(one), Some(other)) => Arc::ptr_eq(&one.0, &other.0),
+            (one, other) => one.is_none() && other.is_none(),
+        }
     }
 
     fn is_skipped(&self) -> bool {
@@ -65,7 +73,6 @@ pub(super) struct Writers {
 struct Queue {
     appends: mpsc::Sender<Pending>,
     appended: Arc<Notify>,
-    meter: Arc<Meter>,
 }
 
 impl Writers {
@@ -132,11 +139,12 @@ pub(super) async fn submit(
 ) -> Result<Submitted, AppendError> {
     let began = Instant::now();
     let deadline = began + inner.config.write_pause_timeout;
+    let meter = inner.appends.meter(tenant);
     let (reply, outcome) = oneshot::channel();
     let pending = Pending { append, caller: Caller { deadline, reply, chain } };
     loop {
         let Some(queue) = queue(inner, tenant) else { return Err(AppendError::Busy) };
-        let waiting = queue.meter.handed_in(began);
+        let waiting = meter.handed_in(began);
         match tokio::time::timeout_at(deadline, queue.appends.reserve()).await {
             Err(_) => return Err(AppendError::Busy),
             Ok(Ok(place)) => {
@@ -158,10 +166,8 @@ fn queue(inner: &Arc<Inner>, tenant: TenantId) -> Option<Queue> {
     let queue = queues.entry(tenant).or_insert_with(|| {
         let (appends, receiver) = mpsc::channel(inner.config.queue_appends);
         let appended = Arc::new(Notify::new());
-        let meter = inner.appends.meter(tenant);
-        let queue = Queue { appends, appended, meter };
-        let (appended, meter) = (Arc::clone(&queue.appended), Arc::clone(&queue.meter));
-        inner.writers.tasks.spawn(run(Arc::clone(inner), tenant, receiver, appended, meter));
+        let queue = Queue { appends, appended: Arc::clone(&appended) };
+        inner.writers.tasks.spawn(run(Arc::clone(inner), tenant, receiver, appended));
         queue
     });
     Some(queue.clone())
@@ -172,17 +178,24 @@ async fn run(
     tenant: TenantId,
     mut queue: mpsc::Receiver<Pending>,
     appended: Arc<Notify>,
-    meter: Arc<Meter>,
 ) {
+    // What was taken from the queue and did not go with the group before it.
+    let mut left = None;
     loop {
-        let first = match tokio::time::timeout(IDLE, queue.recv()).await {
-            Ok(Some(first)) => first,
-            Ok(None) => return,
-            Err(_) if inner.writers.forget_idle(tenant, &queue) => return,
-            Err(_) => continue,
+        let first = match left.take() {
+            Some(left) => left,
+            None => match tokio::time::timeout(IDLE, queue.recv()).await {
+                Ok(Some(first)) => first,
+                Ok(None) => return,
+                Err(_) if inner.writers.forget_idle(tenant, &queue) => return,
+                Err(_) => continue,
+            },
         };
-        let group = gather(first, &mut queue, &inner);
+        let group;
+        (group, left) = gather(first, &mut queue, &inner);
         let several = group.len() > 1;
+        // For as long as the group: a queue that waits for appends takes no room among the meters.
+        let meter = inner.appends.meter(tenant);
         let patience = inner.config.write_pause_timeout;
         let counted = Counted { meter: &meter, patience, gathered: Instant::now() };
         Group { inner: &inner, tenant, counted, sent: false, doubt: None }.commit(group).await;
@@ -195,8 +208,12 @@ async fn run(
     }
 }
 
-/// Takes what is waiting, up to the limits of a group.
-fn gather(first: Pending, queue: &mut mpsc::Receiver<Pending>, inner: &Inner) -> Vec<Pending> {
+/// Takes what is waiting, up to the limits of a group; and what was taken and does not go with it.
+fn gather(
+    first: Pending,
+    queue: &mut mpsc::Receiver<Pending>,
+    inner: &Inner,
+) -> (Vec<Pending>, Option<Pending>) {
     let bytes = |pending: &Pending| -> usize {
         pending
             .append
@@ -209,10 +226,13 @@ fn gather(first: Pending, queue: &mut mpsc::Receiver<Pending>, inner: &Inner) ->
     let mut group = vec![first];
     while group.len() < inner.config.group_appends && size < inner.config.group_bytes {
         let Ok(next) = queue.try_recv() else { break };
+        if !group[0].caller.goes_with(&next.caller) {
+            return (group, Some(next));
+        }
         size += bytes(&next);
         group.push(next);
     }
-    group
+    (group, None)
 }
 
 /// Answers what is never sent because one before it in its chain was not taken.
@@ -294,19 +314,24 @@ impl Group<'_> {
             group.into_iter().map(|pending| (pending.append, pending.caller)).unzip();
         skip(&mut appends, &mut callers);
         self.counted.since(&callers);
+        let chained = callers.first().is_some_and(|caller| caller.chain.is_some());
         let mut backoff = Backoff::new(&self.inner.config);
         let mut moves = 0_u32;
         while !appends.is_empty() {
             let patience = self.inner.config.write_pause_timeout;
-            let attempt = match tokio::time::timeout(patience, self.attempt(&appends)).await {
-                Ok(attempt) => attempt,
-                Err(_) => Err(self.no_answer()),
-            };
+            let attempt =
+                match tokio::time::timeout(patience, self.attempt(&appends, chained)).await {
+                    Ok(attempt) => attempt,
+                    Err(_) => Err(self.no_answer()),
+                };
             let (next, waiting) = match attempt {
                 Ok(outcomes) => {
                     self.inner.mirrors.wake(self.tenant);
-                    for (caller, outcome) in callers.into_iter().zip(outcomes) {
-                        caller.answer(outcome.map_err(AppendError::from));
+                    let mut outcomes = outcomes.into_iter();
+                    for caller in callers {
+                        // Of a chain: not written, because one before it was refused.
+                        let outcome = outcomes.next().map(|one| one.map_err(AppendError::from));
+                        caller.answer(outcome.unwrap_or(Err(AppendError::Busy)));
                     }
                     return;
                 }
@@ -334,7 +359,7 @@ impl Group<'_> {
     }
 
     /// One try: the cached route's store at the cached epoch.
-    async fn attempt(&mut self, appends: &[Append]) -> Result<Outcomes, Attempt> {
+    async fn attempt(&mut self, appends: &[Append], chained: bool) -> Result<Outcomes, Attempt> {
         let inner = self.inner;
         let seen = self.route().await?;
         if seen.route.is_cutover_paused() {
@@ -346,7 +371,12 @@ impl Group<'_> {
         let store = inner.stores.get(&seen.route.store).map_err(RouteError::from)?;
         crate::failpoint::hit("router.routed");
         self.sent = true;
-        let answer = store.append(self.tenant, seen.route.epoch, appends).await;
+        let (tenant, epoch) = (self.tenant, seen.route.epoch);
+        let answer = if chained {
+            store.append_chain(tenant, epoch, appends).await
+        } else {
+            store.append(tenant, epoch, appends).await
+        };
         self.sent = false;
         match answer {
             Ok(outcomes) => Ok(outcomes),

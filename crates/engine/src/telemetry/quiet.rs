@@ -13,7 +13,10 @@ impl Quiet {
     /// Whether to say it now: the first time, and not again for `every_micros`. Answers how often it
     /// was not said since the last time.
     pub(super) fn ask(&mut self, now: Timestamp, every_micros: i64) -> Option<u64> {
-        let due = self.last.is_none_or(|last| now.micros() - last.micros() >= every_micros);
+        // A clock that was ahead and was set right keeps nothing quiet.
+        let due = self.last.is_none_or(|last| {
+            now < last || now.micros().saturating_sub(last.micros()) >= every_micros
+        });
         if due {
             self.last = Some(now);
             return Some(std::mem::take(&mut self.suppressed));

@@ -25,17 +25,20 @@ pub(crate) struct DualWrite {
     mirror: Mirror,
     auditor: Option<AbortOnDropHandle<Result<ReadBack, StepError>>>,
     audited: watch::Receiver<Audited>,
+    mirrored: watch::Receiver<MirrorStatus>,
     options: watch::Sender<Options>,
     cancel: CancellationToken,
 }
 
 /// How far the auditor is.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Audited {
     /// Read back from the target, and found to be the source's, up to here.
     pub(crate) read_back_seq: u64,
     /// The verification before the cutover has passed.
     pub(crate) verified: bool,
+    /// Why it does not get further at the moment.
+    pub(crate) failing: Option<String>,
 }
 
 impl DualWrite {
@@ -75,6 +78,7 @@ impl DualWrite {
         let auditor = tokio::spawn(auditor.run(cancel.clone()));
         Ok(Self {
             open: context.migration.violations.open.clone(),
+            mirrored: mirror.subscribe(),
             mirror,
             auditor: Some(AbortOnDropHandle::new(auditor)),
             audited,
@@ -97,6 +101,7 @@ impl DualWrite {
 
     /// How far it is, or why it cannot go on.
     pub(crate) async fn status(&mut self) -> Result<(MirrorStatus, Audited), StepError> {
+        self.mirrored.mark_unchanged();
         let mirror = self.mirror.status();
         if let Some(Ended::Fatal(why)) = &mirror.ended {
             return Err(StepError::Violated(why.clone()));
@@ -104,7 +109,23 @@ impl DualWrite {
         if let Some(ended) = self.auditor.take_if(|auditor| auditor.is_finished()) {
             joined(ended.await)?;
         }
-        Ok((mirror, *self.audited.borrow()))
+        Ok((mirror, self.audited.borrow_and_update().clone()))
+    }
+
+    /// Resolves when something is known that `status` has not answered yet.
+    pub(crate) async fn changed(&mut self) {
+        tokio::select! {
+            biased;
+            Ok(()) = self.mirrored.changed() => {}
+            Ok(()) = self.audited.changed() => {}
+            // Both have ended: that is for `status` to say.
+            else => {}
+        }
+    }
+
+    /// Why it does not get further at the moment, if it does not.
+    pub(crate) fn failing(&self) -> Option<String> {
+        self.mirror.status().failing.or_else(|| self.audited.borrow().failing.clone())
     }
 
     /// Ends mirroring and auditing after the operations in flight; answers how far the read-back
@@ -152,6 +173,11 @@ impl Context {
     }
 }
 
+/// All but refusals, and what shows damage.
+fn is_waited_out(error: &StepError) -> bool {
+    matches!(error.class(), Class::Retry | Class::Fatal) && !error.is_final()
+}
+
 /// Reads back what the target stores, verifies the copy once, and keeps the marks.
 struct Audit {
     context: Context,
@@ -188,11 +214,17 @@ impl Audit {
                 Ok(true) => continue,
                 Ok(false) => {
                     backoff = Backoff::new(&config);
-                    config.driver_poll
+                    config.idle_poll
                 }
-                Err(error) if error.class() == Class::Retry => {
+                Err(error) if is_waited_out(&error) => {
                     let (migration, error) = (self.context.migration.id, error.to_string());
                     self.context.engine.tell(&Signal::Retrying { migration, error: &error });
+                    self.status.send_if_modified(|status| {
+                        let failing = Some(error);
+                        let moved = status.failing != failing;
+                        status.failing = failing;
+                        moved
+                    });
                     backoff.next()
                 }
                 Err(error) => return Err(error),
@@ -252,9 +284,15 @@ impl Audit {
                 read_back_seq,
             });
         }
-        self.status.send_replace(Audited {
+        let now = Audited {
             read_back_seq: self.read_back.verified.seq,
             verified: !self.is_to_verify(),
+            failing: None,
+        };
+        self.status.send_if_modified(|status| {
+            let moved = *status != now;
+            *status = now;
+            moved
         });
         if !more && !self.is_to_verify() {
             self.read_again().await?;

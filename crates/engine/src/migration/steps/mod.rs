@@ -21,7 +21,7 @@ use crate::{Engine, UnknownStore};
 
 pub(crate) use clean_up::purge;
 pub(crate) use cutover::CutoverEnd;
-pub(crate) use dual_write::DualWrite;
+pub(crate) use dual_write::{Audited, DualWrite};
 pub(in crate::migration) use findings::facts;
 pub(crate) use prepare::is_prefix;
 pub(crate) use window::Window;
@@ -44,6 +44,16 @@ pub(crate) enum StepError {
 }
 
 impl StepError {
+    /// Whether waiting does not help. A store that this process does not know may be known to the next.
+    pub(crate) fn is_final(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_damage(),
+            Self::Control(error) => error.is_final(),
+            Self::UnknownStore(_) => false,
+            Self::Violated(_) => true,
+        }
+    }
+
     /// What the driver does about it.
     pub(crate) fn class(&self) -> Class {
         match self {

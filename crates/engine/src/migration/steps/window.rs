@@ -59,6 +59,11 @@ impl Window {
         }
     }
 
+    /// Why the old source is not kept level at the moment, if it is not.
+    pub(crate) fn failing(&self) -> Option<String> {
+        self.mirror.status().failing
+    }
+
     pub(crate) async fn stop(self) {
         self.mirror.stop().await;
     }
