@@ -8,6 +8,7 @@ use rehome_domain::ledger::Ledger;
 use rehome_domain::migration::{Fact, Migration};
 use rehome_domain::verification::Violation;
 use rehome_engine::Progress;
+use rehome_engine::migration::Waiting;
 use rehome_ports::{LogEntry, record};
 
 use crate::store_watch::Sight;
@@ -38,7 +39,9 @@ pub(crate) fn migration(
     migration: &Migration,
     progress: Option<&Progress>,
     ages: Ages,
+    waiting: Option<Waiting>,
 ) -> api::Migration {
+    let (waiting_since, waiting) = waiting.map(|waiting| (waiting.since, waiting.why)).unzip();
     let time = |at: Timestamp| Time(at.micros());
     api::Migration {
         id: migration.id.uuid(),
@@ -62,6 +65,8 @@ pub(crate) fn migration(
         completed_at: migration.completed_at.map(time),
         error: migration.error.as_deref().map(str::to_owned),
         open_violation: migration.violations.open.as_ref().map(|open| open.advice(migration.id)),
+        waiting,
+        waiting_since: waiting_since.map(time),
     }
 }
 

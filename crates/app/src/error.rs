@@ -168,6 +168,13 @@ impl AppError {
         self
     }
 
+    /// The same as a failure: it was done in part.
+    #[must_use]
+    pub(crate) fn as_failed(mut self) -> Self {
+        self.0.kind = Kind::Failed;
+        self
+    }
+
     /// What an import had done by then.
     #[must_use]
     pub(crate) fn imported(mut self, report: ImportReport, statement: &str) -> Self {
@@ -222,6 +229,7 @@ const fn fault_code(kind: &FaultKind) -> &'static str {
         FaultKind::Unreachable(_) => "unreachable",
         FaultKind::Locked => "locked",
         FaultKind::Full => "disk_full",
+        FaultKind::Failing(_) => "failing",
         FaultKind::ReadOnly => "read_only",
         FaultKind::Missing(_) => "missing",
         FaultKind::NotSetUp(_) => "not_set_up",
@@ -327,6 +335,10 @@ impl From<ReadError> for AppError {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::UnknownTenant(tenant) => ControlError::UnknownTenant(tenant).into(),
+            ReadError::BeyondEnd(beyond) => {
+                let tenant = beyond.tenant;
+                Self::caused_by(Kind::Refused, "position_beyond_end", beyond).tenant(tenant)
+            }
             ReadError::Store(error) => error.into(),
             ReadError::Control(error) => error.into(),
         }

@@ -22,6 +22,7 @@ mod export_monitoring;
 pub mod health;
 pub mod history;
 pub mod load;
+mod losses;
 mod measured;
 pub mod migrations;
 pub mod monitoring;

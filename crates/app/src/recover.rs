@@ -55,7 +55,50 @@ impl Deployment {
             }
             found.push(self.recover_tenant(request, tenant, route, &ledgers, n).await?);
         }
+        self.add_losses(request, &mut found).await?;
         Ok(found)
+    }
+
+    /// Adds the tenants whose store is behind: of those a recovery of the control plane mends nothing.
+    async fn add_losses(
+        &self,
+        request: &RecoverRequest,
+        found: &mut Vec<api::Recovery>,
+    ) -> Result<(), AppError> {
+        let losses = match request.tenant {
+            Some(tenant) => self.losses_of(tenant).await?,
+            None => self.losses().await?.0,
+        };
+        for loss in losses {
+            let tenant = loss.tenant;
+            let known = found.iter().position(|one| one.tenant_id == tenant.uuid());
+            let one = if let Some(index) = known {
+                &mut found[index]
+            } else {
+                let route = self.engine().control().route(tenant).await?;
+                let routed = route.as_ref().map(|route| &route.store);
+                let ledgers = self.ledgers(tenant).await?;
+                let stores = ledgers.iter().map(|(id, ledger)| {
+                    documents::tenant_in_store(tenant, id, ledger, routed == Some(id))
+                });
+                found.push(api::Recovery {
+                    tenant_id: tenant.uuid(),
+                    route_epoch: route.as_ref().map_or(0, |route| route.n.0),
+                    route_store: routed.map(StoreId::to_string),
+                    stores: stores.collect(),
+                    store: routed.map(StoreId::to_string),
+                    undecided: None,
+                    recovered: false,
+                    losses: Vec::new(),
+                    checkpoints: Vec::new(),
+                });
+                let last = found.len() - 1;
+                &mut found[last]
+            };
+            one.losses.push(loss.sentence());
+            one.checkpoints.extend(loss.checkpoint());
+        }
+        Ok(())
     }
 
     /// The tenants with a ledger that is ahead.
@@ -110,6 +153,8 @@ impl Deployment {
             store: chosen.as_ref().ok().map(|(id, _)| id.to_string()),
             undecided: chosen.as_ref().err().cloned(),
             recovered: false,
+            losses: Vec::new(),
+            checkpoints: Vec::new(),
         };
         if let (true, Ok((store, ledger))) = (request.apply, chosen) {
             let control = self.engine().control();

@@ -7,13 +7,13 @@ use futures_util::future::{join_all, try_join_all};
 use rehome_api as api;
 use rehome_domain::event::Timestamp;
 use rehome_domain::ids::StoreId;
-use rehome_domain::ledger::Role;
 use rehome_engine::UnknownStore;
 use rehome_ports::{LedgerStore, StoreReport};
 
 use crate::deployment::Deployment;
 use crate::documents;
 use crate::error::AppError;
+use crate::losses::Found;
 use crate::routes::{PairError, Pairs};
 use crate::store_watch::Unanswered;
 
@@ -48,7 +48,16 @@ impl Deployment {
         let stores = self.engine().stores().iter();
         let stores = stores.filter(|store| only.is_none_or(|id| id == store.id()));
         // Side by side: no store waits for another that does not answer.
-        let stores = try_join_all(stores.map(|store| self.check_store(&**store))).await?;
+        let mut stores = try_join_all(stores.map(|store| self.check_store(&**store))).await?;
+        let (losses, total) = self.losses().await?;
+        for found in &mut stores {
+            let here = losses.iter().filter(|loss| loss.store.as_str() == found.id);
+            found.problems.extend(here.map(Found::sentence));
+            if total > losses.len() {
+                found.problems.push(format!("{total} such findings in all stores"));
+            }
+            found.ok = found.problems.is_empty();
+        }
         Ok(api::StoreCheckReport { ok: stores.iter().all(|store| store.ok), stores })
     }
 
@@ -127,7 +136,6 @@ impl Deployment {
                     found.tenants.push(row);
                 }
             }
-            let role = pair.ledger.map_or(Role::Absent, |row| row.ledger.role);
             let problem = match (&pair.ledger, &pair.route) {
                 (Some(row), route)
                     if row.ledger.epoch > route.as_ref().map_or_else(Default::default, |r| r.n) =>
@@ -137,9 +145,6 @@ impl Deployment {
                          never handed out; look, then run `rehome recover`",
                         row.ledger.epoch
                     ))
-                }
-                (_, Some(route)) if here && route.created && role == Role::Absent => {
-                    Some(format!("tenant {tenant}: its history should be here and is not"))
                 }
                 _ => None,
             };

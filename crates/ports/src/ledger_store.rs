@@ -106,15 +106,6 @@ pub trait LedgerStore: Send + Sync {
     /// The tenant's ledger; [`Ledger::ABSENT`] if the store has never heard of the tenant.
     async fn ledger(&self, tenant: TenantId) -> Result<Ledger, StoreError>;
 
-    /// The ledgers of these tenants, in their order: one question for a whole list.
-    async fn ledgers(&self, tenants: &[TenantId]) -> Result<Vec<Ledger>, StoreError> {
-        let mut found = Vec::with_capacity(tenants.len());
-        for tenant in tenants {
-            found.push(self.ledger(*tenant).await?);
-        }
-        Ok(found)
-    }
-
     /// Commits several appends together, each with its own outcome, in the order given; one sees
     /// what the ones before it wrote. An error is an error of all of them.
     async fn append(

@@ -107,10 +107,6 @@ impl LedgerStore for PgStore {
         self.say(read::ledger(&self.server, tenant).await)
     }
 
-    async fn ledgers(&self, tenants: &[TenantId]) -> Result<Vec<Ledger>, StoreError> {
-        self.say(read::ledgers(&self.server, tenants).await)
-    }
-
     async fn append(
         &self,
         tenant: TenantId,

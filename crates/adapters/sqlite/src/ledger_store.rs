@@ -130,18 +130,6 @@ impl LedgerStore for SqliteStore {
         .await
     }
 
-    async fn ledgers(&self, tenants: &[TenantId]) -> Result<Vec<Ledger>, StoreError> {
-        let tenants = tenants.to_vec();
-        self.read(move |tx| {
-            let ledger =
-                |tenant| tables::ledger(tx, tenant).map(|row| row.map(|(_, ledger)| ledger));
-            let found =
-                tenants.into_iter().map(|tenant| Ok(ledger(tenant)?.unwrap_or(Ledger::ABSENT)));
-            found.collect()
-        })
-        .await
-    }
-
     async fn append(
         &self,
         tenant: TenantId,

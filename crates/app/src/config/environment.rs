@@ -26,9 +26,31 @@ pub(super) fn ours(variables: impl IntoIterator<Item = (String, String)>) -> Vec
     let mut ours: Vec<_> = variables
         .into_iter()
         .filter(|(name, _)| prefixes.iter().any(|prefix| name.starts_with(prefix)))
+        // An empty variable is one that is not set.
+        .filter(|(name, value)| !value.is_empty() && !is_platforms(name, value))
         .collect();
     ours.sort();
     ours
+}
+
+/// Whether Kubernetes, or a container link, sets the variable: it announces each service of a namespace
+/// as `NAME_SERVICE_HOST`, `NAME_PORT_80_TCP_ADDR` and the like, and a service may be named as rehome's
+/// keys are.
+fn is_platforms(name: &str, value: &str) -> bool {
+    let protocols = ["TCP", "UDP", "SCTP"];
+    if name.ends_with("_SERVICE_HOST") || name.contains("_SERVICE_PORT") {
+        return true;
+    }
+    if name.ends_with("_PORT") {
+        let scheme = value.split_once("://").map(|(scheme, _)| scheme.to_ascii_uppercase());
+        return scheme.is_some_and(|scheme| protocols.contains(&scheme.as_str()));
+    }
+    // ..._PORT_7411_TCP, ..._PORT_7411_TCP_ADDR
+    let mut parts = name.split('_').rev().skip_while(|part| !protocols.contains(part));
+    let (protocol, number, port) = (parts.next(), parts.next(), parts.next());
+    protocol.is_some()
+        && number.is_some_and(|number| number.parse::<u16>().is_ok())
+        && port == Some("PORT")
 }
 
 /// Overrides what the file says. Without a file (`may_add`) a store may also be named here only.

@@ -387,3 +387,35 @@ fn without_a_file_the_environment_is_the_configuration() {
     assert_eq!(config.stores.len(), 2);
     assert_eq!(config.default_store.as_str(), "shared");
 }
+
+#[test]
+fn what_a_platform_sets_and_what_is_empty_is_not_ours() {
+    let ours = |name: &str, value: &str| {
+        !environment::ours([(name.to_owned(), value.to_owned())]).is_empty()
+    };
+    for service in ["SERVER", "CLIENT", "MONITORING", "STORES", "MIGRATION", "CONTROL_PLANE"] {
+        for (name, value) in [
+            ("SERVICE_HOST", "10.96.0.10"),
+            ("SERVICE_PORT", "7411"),
+            ("SERVICE_PORT_HTTP", "7411"),
+            ("PORT", "tcp://10.96.0.10:7411"),
+            ("X_PORT", "udp://10.96.0.10:53"),
+            ("PORT_7411_TCP", "tcp://10.96.0.10:7411"),
+            ("PORT_7411_TCP_PROTO", "tcp"),
+            ("PORT_7411_TCP_PORT", "7411"),
+            ("PORT_7411_TCP_ADDR", "10.96.0.10"),
+            ("URL", ""),
+        ] {
+            assert!(!ours(&format!("REHOME_{service}_{name}"), value), "{service} {name}");
+        }
+    }
+    // What is misspelt is ours, and refused.
+    for (name, value) in [
+        ("REHOME_SERVER_BIND", "127.0.0.1:1"),
+        ("REHOME_SERVER_PORT", "7411"),
+        ("REHOME_STORES_TCP_URL", "sqlite:a.db"),
+        ("REHOME_MIGRATION_BATCH", "1"),
+    ] {
+        assert!(ours(name, value), "{name}");
+    }
+}

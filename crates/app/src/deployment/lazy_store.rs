@@ -97,7 +97,7 @@ impl LazyStore {
                 format!("store \"{owner}\", or a copy of it; every store needs a schema of its own")
             }
         };
-        Err(Fault::new(what, FaultKind::Corrupt(why)).into())
+        Err(Fault::new(what, FaultKind::Failing(format!("it is {why}"))).into())
     }
 }
 
@@ -118,6 +118,15 @@ impl LedgerStore for LazyStore {
         appends: &[Append],
     ) -> Result<Vec<AppendOutcome>, StoreError> {
         self.reach().await?.append(tenant, epoch, appends).await
+    }
+
+    async fn append_chain(
+        &self,
+        tenant: TenantId,
+        epoch: Epoch,
+        appends: &[Append],
+    ) -> Result<Vec<AppendOutcome>, StoreError> {
+        self.reach().await?.append_chain(tenant, epoch, appends).await
     }
 
     async fn extend(

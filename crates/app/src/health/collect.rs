@@ -8,20 +8,33 @@ use futures_util::{StreamExt as _, stream};
 use rehome_domain::event::Timestamp;
 use rehome_domain::migration::{Fact, Migration, OldSource, Phase, State, Working, timeline};
 use rehome_engine::Way;
+use rehome_engine::migration::Waiting;
 use rehome_ports::{ControlError, ControlPlane, LogEntry, Marks, Migrations};
+use tokio::time::timeout;
 
 use super::report::{Lag, Observations, Observed, Standing, between};
-use crate::deployment::Deployment;
+use crate::deployment::{Deployment, is_server};
+use crate::losses::{Found, Pass};
 
+/// How long a check of a process that serves, and one of a command, looks for stores that have lost events.
+const LOSSES_WITHIN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(2));
+/// Findings of that kind in one answer.
+const LOSSES_SHOWN: usize = 10;
 /// Migrations looked at side by side.
 const SIDE_BY_SIDE: usize = 16;
 /// Rows and log entries read at once.
 const PAGE: usize = 500;
 
 /// Looks at everything. An error is the control plane's: without it nothing is known.
-pub(super) async fn observe(deployment: &Deployment) -> Result<Observations, ControlError> {
-    let (migrations, unanswered) =
-        tokio::join!(worth_a_look(&**deployment.engine().control()), unanswered(deployment));
+pub(super) async fn observe(
+    deployment: &Deployment,
+    pass: &mut Pass,
+) -> Result<Observations, ControlError> {
+    let (migrations, unanswered, losses) = tokio::join!(
+        worth_a_look(&**deployment.engine().control()),
+        unanswered(deployment),
+        losses(deployment, pass),
+    );
     let looks = stream::iter(migrations?);
     let looks = looks.map(|migration| look(deployment, migration));
     let looks: Vec<_> = looks.buffer_unordered(SIDE_BY_SIDE).collect().await;
@@ -31,8 +44,23 @@ pub(super) async fn observe(deployment: &Deployment) -> Result<Observations, Con
         seen.migrations.push(observed);
         seen.unanswered.extend(reason);
     }
+    seen.losses = losses;
     seen.migrations.sort_by_key(|one| one.id);
     Ok(seen)
+}
+
+/// What shows that stores have lost events, as far as the time goes; the next check goes on from there.
+async fn losses(deployment: &Deployment, pass: &mut Pass) -> Vec<String> {
+    let (serving, command) = LOSSES_WITHIN;
+    let within = if is_server(deployment.holder()) { serving } else { command };
+    // What is not known for a fault is said of the store, or of the control plane.
+    let _ = timeout(within, pass.go_on(deployment)).await;
+    let (found, total) = pass.findings();
+    let mut sentences: Vec<_> = found.iter().map(Found::sentence).take(LOSSES_SHOWN).collect();
+    if total > sentences.len() {
+        sentences.push(format!("{total} such findings; `rehome store check` lists more"));
+    }
+    sentences
 }
 
 /// Why those stores did not answer that did not, in the order of their names.
@@ -124,8 +152,13 @@ async fn look(
     };
     let works =
         matches!(migration.state, State::Pending | State::Working(_) | State::CutoverPaused);
-    let unattended = works && control.lease_holder(id).await?.is_none();
+    let lease = control.lease_holder(id).await?;
+    let unattended = works && lease.is_none();
+    let waiting = if works && lease.is_some() { Waiting::of(control, id).await? } else { None };
+    let ahead = lease.map_or(0, |lease| lease.ahead_ms);
     let observed = Observed {
+        waiting: waiting.map(|waiting| waiting.why),
+        lease_ahead: Duration::from_millis(ahead),
         id,
         standing,
         violations: migration.violations.open.as_ref().map_or(0, |open| open.finding.violations),

@@ -23,6 +23,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
 use crate::deployment::{Deployment, is_server};
+use crate::losses::Pass;
 use report::Observations;
 pub use report::Thresholds;
 
@@ -45,6 +46,8 @@ pub(crate) struct Health(Arc<Mutex<State>>);
 struct State {
     last: Option<(Instant, HealthReport)>,
     running: Option<Running>,
+    /// What shows that stores have lost events: each check goes on where the one before came to.
+    losses: Arc<Mutex<Pass>>,
 }
 
 struct Running {
@@ -70,8 +73,10 @@ impl Deployment {
             return report.clone();
         }
         let mut running = state.running.take().unwrap_or_else(|| {
-            let deployment = self.clone();
-            let check = tokio::spawn(async move { collect::observe(&deployment).await });
+            let (deployment, losses) = (self.clone(), Arc::clone(&state.losses));
+            let check = tokio::spawn(async move {
+                collect::observe(&deployment, &mut *losses.lock().await).await
+            });
             Running { since: Instant::now(), check }
         });
         let good = state.last.as_ref().filter(|(at, _)| at.elapsed() < GOOD_FOR);

@@ -36,6 +36,9 @@ impl Default for Thresholds {
     }
 }
 
+/// A lease that claims so much more than its length was written by a clock that is wrong.
+const LEASE_AHEAD: Duration = Duration::from_secs(2);
+
 /// What was seen.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Observations {
@@ -43,6 +46,8 @@ pub(super) struct Observations {
     pub(super) now: Timestamp,
     /// The migrations that are not over, those that failed, and those with an open rollback window.
     pub(super) migrations: Vec<Observed>,
+    /// What shows that stores have lost events, a sentence each.
+    pub(super) losses: Vec<String>,
     /// Stores that did not answer, each with why, as a sentence.
     pub(super) unanswered: Vec<String>,
 }
@@ -58,6 +63,10 @@ pub(super) struct Observed {
     pub(super) mirrored: Counts,
     /// Since when there is work that nobody does, as far as its log tells.
     pub(super) unattended_since: Option<Timestamp>,
+    /// The fault that whoever works on it waits out.
+    pub(super) waiting: Option<String>,
+    /// By how much its lease claims more than its length.
+    pub(super) lease_ahead: Duration,
 }
 
 /// Where it stands, with what is judged there.
@@ -129,6 +138,9 @@ pub(super) fn report(seen: &Observations, thresholds: &Thresholds) -> HealthRepo
                 ),
             );
         }
+    }
+    for loss in &seen.losses {
+        found.add(HealthStatus::Unhealthy, loss.clone());
     }
     for reason in &seen.unanswered {
         found.add(HealthStatus::Degraded, reason.clone());
@@ -234,14 +246,32 @@ impl Found {
             );
             self.add(HealthStatus::Degraded, detail);
         }
-        if migration
-            .unattended_since
-            .is_some_and(|since| between(since, now) >= thresholds.unattended_after)
-        {
+        if let Some(why) = &migration.waiting {
+            let detail = format!("Migration {id}: waits, and goes on by itself when it can: {why}");
+            self.add(HealthStatus::Degraded, detail);
+        }
+        if migration.lease_ahead >= LEASE_AHEAD {
+            let ahead = migration.lease_ahead.as_secs();
             self.add(
                 HealthStatus::Degraded,
                 format!(
-                    "Migration {id}: nobody works on it; `rehome migration resume {id}`, or keep \
+                    "Migration {id}: its lease was written by a clock that was {ahead} s ahead of the \
+                     control plane's; if nobody renews it, it is taken over after its own length"
+                ),
+            );
+        }
+        // What is dated in the future was dated by a clock that was ahead: since when is not known.
+        let unattended = migration.unattended_since;
+        if let Some(since) = unattended
+            .filter(|since| *since > now || between(*since, now) >= thresholds.unattended_after)
+        {
+            let so_long = between(since, now).as_secs();
+            let for_so_long =
+                if since > now { String::new() } else { format!(", for {so_long} s at most") };
+            self.add(
+                HealthStatus::Degraded,
+                format!(
+                    "Migration {id}: nobody works on it{for_so_long}; `rehome migration resume {id}`, or keep \
                      `rehome migration drive` running"
                 ),
             );
@@ -275,11 +305,13 @@ mod tests {
             violations: 0,
             mirrored: Counts::default(),
             unattended_since: None,
+            waiting: None,
+            lease_ahead: Duration::ZERO,
         }
     }
 
     fn said(migrations: Vec<Observed>) -> HealthReport {
-        let seen = Observations { now: NOW, migrations, unanswered: Vec::new() };
+        let seen = Observations { now: NOW, migrations, ..Observations::default() };
         report(&seen, &Thresholds::default())
     }
 
@@ -411,7 +443,12 @@ mod tests {
     fn a_store_that_does_not_answer_degrades_and_a_worse_finding_stays() {
         let migrations = vec![one(Standing::Copying { last_progress: NOW })];
         let unanswered = vec!["store \"b\" did not answer within 2 s".to_owned()];
-        let mut seen = Observations { now: NOW, migrations, unanswered: unanswered.clone() };
+        let mut seen = Observations {
+            now: NOW,
+            migrations,
+            unanswered: unanswered.clone(),
+            losses: Vec::new(),
+        };
         let report = super::report(&seen, &Thresholds::default());
         assert_eq!((report.status, &report.details), (HealthStatus::Degraded, &unanswered));
         let last_progress = Timestamp::from_micros(0);

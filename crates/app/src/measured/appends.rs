@@ -37,6 +37,8 @@ impl AppendWindow {
     /// Takes a sample, unless the last one is young.
     pub(crate) fn sample(&self, now: Timestamp, appends: &Appends) {
         let mut samples = self.lock();
+        // By a clock that was ahead and was set right: dated after now, they say nothing any more.
+        samples.retain(|sample| sample.at <= now);
         if samples.back().is_some_and(|last| now.micros() - last.at.micros() < APART_US) {
             return;
         }

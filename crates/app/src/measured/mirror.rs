@@ -72,7 +72,11 @@ impl MirrorCounts {
     /// All of the last five minutes.
     pub(crate) fn lately(&self, now: Timestamp) -> Counts {
         let oldest = step(now) - WINDOW_S;
-        self.0.range(oldest + 1..).map(|(_, counts)| *counts).fold(Counts::default(), Add::add)
+        // What is dated later was counted by a clock that was ahead.
+        self.0
+            .range(oldest + 1..=step(now) + STEP_S)
+            .map(|(_, counts)| *counts)
+            .fold(Counts::default(), Add::add)
     }
 
     /// Two tellings of the same time: of each step, the one that has heard more.

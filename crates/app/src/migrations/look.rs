@@ -8,12 +8,13 @@ use rehome_domain::event::Timestamp;
 use rehome_domain::ids::{MigrationId, TenantId};
 use rehome_domain::ledger::Ledger;
 use rehome_domain::migration::{Fact, Migration, Phase};
+use rehome_engine::migration::Waiting;
 use rehome_engine::{Progress, UnknownStore};
-use rehome_ports::{ControlError, LogEntry, Marks, Migrations};
+use rehome_ports::{ActiveLease, Beside, ControlError, LogEntry, Marks, Migrations};
 
 use crate::deployment::Deployment;
 use crate::documents::{self, Age, Ages};
-use crate::error::AppError;
+use crate::error::{AppError, Kind};
 use crate::store_watch::Sight;
 
 /// Log entries read at once.
@@ -69,10 +70,18 @@ impl Deployment {
         before: Option<MigrationId>,
         limit: usize,
     ) -> Result<Vec<api::Migration>, AppError> {
+        let control = self.engine().control();
+        if let Some(before) = before {
+            // A cursor that is not there would have nothing after it, quietly.
+            control.migration(before).await?;
+        }
         let which = Migrations { tenant, phase, limit, before };
-        let found = self.engine().control().migrations(which).await?;
+        let found = control.migrations(which).await?;
+        let beside = control.beside(&found, Waiting::MEMO).await?;
         // Side by side: a store that does not answer is waited for once.
-        let documents: Vec<_> = found.iter().map(|migration| self.describe(migration)).collect();
+        let documents = found.iter().zip(&beside);
+        let documents: Vec<_> =
+            documents.map(|(migration, beside)| self.describe_with(migration, beside)).collect();
         stream::iter(documents).buffered(SIDE_BY_SIDE).try_collect().await
     }
 
@@ -80,28 +89,38 @@ impl Deployment {
     /// is migrated its log tells, for ever.
     pub(crate) async fn describe(&self, migration: &Migration) -> Result<api::Migration, AppError> {
         let control = self.engine().control();
-        let is_last = match migration.state.phase() {
+        let beside = control.beside(std::slice::from_ref(migration), Waiting::MEMO).await?;
+        let unknown = || ControlError::UnknownMigration(migration.id);
+        self.describe_with(migration, beside.first().ok_or_else(unknown)?).await
+    }
+
+    async fn describe_with(
+        &self,
+        migration: &Migration,
+        beside: &Beside,
+    ) -> Result<api::Migration, AppError> {
+        // Of what a process wrote that has died, nobody knows whether it is so still.
+        let memo = beside.memo.as_ref().filter(|_| beside.lease.is_some());
+        let waiting = memo.and_then(Waiting::of_memo);
+        let marks = &beside.marks;
+        let none = Ages::default();
+        match migration.state.phase() {
             Phase::Migrated => {
-                let progress = self.switched(migration).await?;
-                return Ok(documents::migration(migration, progress.as_ref(), Ages::default()));
+                let progress = self.switched(migration, marks).await?;
+                return Ok(documents::migration(migration, progress.as_ref(), none, waiting));
             }
-            Phase::RolledBack => {
-                let route = control.route(migration.tenant).await?;
-                route.and_then(|route| route.migration).is_some_and(|(id, _)| id == migration.id)
+            Phase::RolledBack if !beside.is_last => {
+                return Ok(documents::migration(migration, None, none, None));
             }
-            _ => true,
-        };
-        if !is_last {
-            return Ok(documents::migration(migration, None, Ages::default()));
+            _ => {}
         }
-        let marks = control.marks(migration.id).await?;
         // A store that is no longer configured leaves its numbers unknown.
-        let Ok(lengths) = self.lengths(migration, &marks).await else {
-            return Ok(documents::migration(migration, None, Ages::default()));
+        let Ok(lengths) = self.lengths(migration, marks).await else {
+            return Ok(documents::migration(migration, None, none, waiting));
         };
         let now = self.now();
-        let progress = lengths.both().map(|lengths| Progress::of(migration, lengths, &marks, now));
-        Ok(documents::migration(migration, progress.as_ref(), lengths.ages()))
+        let progress = lengths.both().map(|lengths| Progress::of(migration, lengths, marks, now));
+        Ok(documents::migration(migration, progress.as_ref(), lengths.ages(), waiting))
     }
 
     /// How long the histories in the two stores of a migration are, as far as is known. The target is
@@ -123,9 +142,12 @@ impl Deployment {
     }
 
     /// The numbers of a migration that is over, from its log.
-    async fn switched(&self, migration: &Migration) -> Result<Option<Progress>, AppError> {
+    async fn switched(
+        &self,
+        migration: &Migration,
+        marks: &Marks,
+    ) -> Result<Option<Progress>, AppError> {
         let control = self.engine().control();
-        let marks = control.marks(migration.id).await?;
         let mut after = 0;
         let mut head = None;
         loop {
@@ -158,6 +180,15 @@ impl Deployment {
         Ok(lease.map(|lease| lease.holder))
     }
 
+    /// The lease of a migration, where another process holds it.
+    pub async fn lease_of_another(
+        &self,
+        id: MigrationId,
+    ) -> Result<Option<ActiveLease>, AppError> {
+        let lease = self.engine().control().lease_holder(id).await?;
+        Ok(lease.filter(|lease| lease.holder != self.holder()))
+    }
+
     /// A migration's options.
     pub async fn migration_options(&self, id: MigrationId) -> Result<api::Options, AppError> {
         let migration = self.engine().control().migration(id).await?;
@@ -182,7 +213,16 @@ impl Deployment {
     /// The log after entry `after`, a page of it.
     pub async fn log(&self, id: MigrationId, after: u64) -> Result<Vec<api::LogEntry>, AppError> {
         self.engine().control().migration(id).await?;
-        let entries = self.engine().control().log(id, after, PAGE).await?;
+        let control = self.engine().control();
+        let entries = control.log(id, after, PAGE).await?;
+        // An entry that was read once is there for ever, unless the control plane lost it.
+        if entries.is_empty() && after > 0 && control.log(id, after - 1, 1).await?.is_empty() {
+            let message = format!(
+                "entry {after} is beyond the end of the log: the control plane has lost entries (restored \
+                 from a backup?), or it is not an entry of this log; read on from 0"
+            );
+            return Err(AppError::new(Kind::Refused, "position_beyond_end", message).migration(id));
+        }
         Ok(entries.iter().map(documents::log_entry).collect())
     }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use rehome_domain::ids::MigrationId;
 use rehome_domain::migration::{Cleanup, Migration, OpenViolation, Phase, Repair, State, Working};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::worker::worker;
@@ -13,6 +14,9 @@ use crate::error::{AppError, Kind};
 /// How long a stopped driver has to come to a good place; then it is left where it is, which is
 /// safe, but the lease has to run out by itself.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether another process goes on with what was stopped here.
+const SUCCESSOR_POLL: Duration = Duration::from_millis(50);
 
 /// When there is no need to go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +80,8 @@ pub struct Worked {
     pub here: bool,
     /// Whether it was told to stop before the goal was reached.
     pub stopped: bool,
+    /// If it was: the process that goes on with it, where one does.
+    pub goes_on: Option<String>,
 }
 
 impl Deployment {
@@ -113,7 +119,25 @@ impl Deployment {
             (control.migration(id).await?, true)
         };
         let stopped = stop.is_cancelled() && !goal.reached(&migration);
-        Ok(Worked { migration, here, stopped })
+        let rests = matches!(migration.state, State::Paused(_) | State::Failed { .. });
+        let goes_on = if stopped && !rests { self.successor(id).await } else { None };
+        Ok(Worked { migration, here, stopped, goes_on })
+    }
+
+    /// The process that works on the migration now that this one does not. A server, or `migration
+    /// drive`, looks for such work three times in the length of a lease.
+    async fn successor(&self, id: MigrationId) -> Option<String> {
+        let until = Instant::now() + self.engine().config().lease_ttl * 2 / 3;
+        while Instant::now() < until {
+            let lease = self.engine().control().lease_holder(id).await;
+            if let Ok(Some(lease)) = lease
+                && lease.holder != self.holder()
+            {
+                return Some(lease.holder);
+            }
+            tokio::time::sleep(SUCCESSOR_POLL).await;
+        }
+        None
     }
 
     /// Works on every migration of the deployment that nobody else works on, until `stop` is
@@ -136,7 +160,7 @@ impl Deployment {
         if !goal.reached(&migration) {
             return Ok(None);
         }
-        let worked = Worked { migration, here: false, stopped: false };
+        let worked = Worked { migration, here: false, stopped: false, goes_on: None };
         Ok(Some(worked.verdict(goal)))
     }
 
@@ -186,6 +210,14 @@ impl Worked {
         let (id, phase) = (migration.id, migration.state.phase());
         let about = |error: AppError| error.migration(id).tenant(migration.tenant).state(phase);
         let why = migration.error.as_deref().unwrap_or("no reason was recorded");
+        if let Some(holder) = &self.goes_on {
+            let message = format!(
+                "no longer worked on or watched here, while {phase}; {holder} goes on with it; \
+                 `rehome migration pause {id}` holds it, `rehome migration watch {id}` shows it, \
+                 `rehome migration abort {id}` gives it up",
+            );
+            return Err(about(AppError::failed("stopped", message)));
+        }
         if self.stopped {
             let message = format!(
                 "stopped while {phase}; it waits, writes go on at {}; \

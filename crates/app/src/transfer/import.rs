@@ -2,27 +2,30 @@
 //! once, round by round. Memory is bounded by two rounds.
 //!
 //! Importing again is no change: an event that is there with the same content answers as it did
-//! the first time. What was imported when something goes wrong is said exactly: all lines up to
-//! one, and how many events of later lines were written in the same round.
+//! the first time. An import never reorders: a tenant's history ends before its first line that is not
+//! taken, whatever comes after it; the other tenants go on, and the refused lines are listed at the
+//! end. A fault of a store ends the import; what was imported by then is reported exactly.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
 
 use futures_util::stream::{self, StreamExt as _};
 use rehome_api::ImportReport;
-use rehome_api::transfer::TenantImport;
+use rehome_api::transfer::{RefusedLine, TenantImport};
 use rehome_domain::append::{AppendConflict, Appended};
 use rehome_domain::ids::{StoreId, TenantId};
 use rehome_ports::AppendError;
 
 use super::input::Input;
-use super::rounds::{Line, Round, Rounds};
+use super::rounds::{Bad, Line, Round, Rounds};
 use crate::config::Config;
 use crate::deployment::{Access, Deployment, unknown_store};
-use crate::error::AppError;
+use crate::error::{AppError, Kind};
 
 /// Tenants of one round that are written at the same time.
 const TENANTS_AT_ONCE: usize = 16;
+/// Refused lines that the error lists beside the first; the document has all.
+const REFUSED_LISTED: usize = 20;
 
 /// What to import.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +35,8 @@ pub struct ImportRequest {
     /// Into which store. A tenant that lives in another one is refused. `None`: new tenants go to
     /// the default store, the others to where they live.
     pub store: Option<StoreId>,
+    /// Whether an input without an event is no error.
+    pub allow_empty: bool,
 }
 
 /// Checks the beginning of the input, opens or makes the deployment, and imports.
@@ -48,6 +53,13 @@ pub async fn import(
     let rounds = Rounds::open(&request.input)
         .await
         .map_err(|error| error.imported(ImportReport::default(), "; nothing was imported"))?;
+    if rounds.is_empty() && !request.allow_empty {
+        let message = format!(
+            "{} holds no event; nothing was imported (--allow-empty, if that is right)",
+            rounds.name()
+        );
+        return Err(AppError::failed("empty_input", message));
+    }
     let deployment = Deployment::open(config, Access::Create).await?;
     let imported = deployment.import(rounds, request.store.as_ref(), progress).await;
     deployment.close().await;
@@ -68,6 +80,8 @@ impl Deployment {
             input: rounds.name().to_owned(),
             places: HashMap::new(),
             tenants: Vec::new(),
+            refused: BTreeMap::new(),
+            ended: HashSet::new(),
             report: ImportReport::default(),
         };
         while let Some(round) = rounds.next().await {
@@ -77,7 +91,7 @@ impl Deployment {
             }
             progress(&import.report());
         }
-        Ok(import.report())
+        import.done()
     }
 }
 
@@ -88,6 +102,10 @@ struct Import<'a> {
     /// Where in `tenants` each one is.
     places: HashMap<TenantId, usize>,
     tenants: Vec<Tenant>,
+    /// The first line of each tenant that was not taken, by its number.
+    refused: BTreeMap<u64, (TenantId, AppError)>,
+    /// Their tenants.
+    ended: HashSet<TenantId>,
     report: ImportReport,
 }
 
@@ -110,12 +128,20 @@ impl Import<'_> {
     async fn round(&mut self, round: Round) -> Result<(), AppError> {
         let mut work = Vec::with_capacity(round.tenants.len());
         for (tenant, lines) in round.tenants {
+            if self.ended.contains(&tenant) {
+                continue;
+            }
             let number = lines.first().map_or(0, |line| line.number);
             let place = match self.meet(tenant).await {
                 Ok(place) => place,
                 Err(error) => {
                     let input = &self.input;
+                    let refused = error.kind() == Kind::Refused;
                     let error = error.prefixed(&format!("{input}, line {number}: ")).line(number);
+                    if refused {
+                        self.refuse(tenant, number, error);
+                        continue;
+                    }
                     return Err(self.stopped(error, Doubt::default()));
                 }
             };
@@ -132,42 +158,99 @@ impl Import<'_> {
             .collect()
             .await;
         self.settle(ended)?;
-        self.report.lines_complete = round.last_line;
+        for Bad { tenant, number, why } in round.bad {
+            let message = format!("{}, line {number}: {why}", self.input);
+            let error = AppError::failed("bad_line", message).tenant(tenant).line(number);
+            self.refuse(tenant, number, error);
+        }
+        let first = self.refused.first_key_value().map(|(number, _)| number - 1);
+        self.report.lines_complete = first.unwrap_or(round.last_line);
         Ok(())
     }
 
-    /// Counts what was done. The first line that was not taken, if there is one, is the error.
+    /// The tenant's history ends before this line.
+    fn refuse(&mut self, tenant: TenantId, number: u64, error: AppError) {
+        if self.ended.insert(tenant) {
+            self.refused.insert(number, (tenant, error));
+        }
+    }
+
+    /// All is imported, but for what was refused.
+    fn done(&mut self) -> Result<ImportReport, AppError> {
+        let report = self.report();
+        let Some((_, (_, error))) = self.refused.pop_first() else { return Ok(report) };
+        if report.refused.len() == 1 && report.tenants.len() <= 1 {
+            // There was one tenant: refused as a whole, or up to this line.
+            return Err(self.stopped(error, Doubt::default()));
+        }
+        let mut list = String::new();
+        for refused in report.refused.iter().skip(1).take(REFUSED_LISTED) {
+            let RefusedLine { line, tenant_id, why } = refused;
+            // Writing to a String cannot fail.
+            let _ = write!(list, "\nline {line}, tenant {tenant_id}: {why}");
+        }
+        let total = report.refused.len();
+        if total > REFUSED_LISTED + 1 {
+            let _ = write!(list, "\nand {} more (--json lists all)", total - REFUSED_LISTED - 1);
+        }
+        let (imported, there) = (report.events_imported, report.events_already_there);
+        let statement = format!(
+            "; of {total} tenants nothing was imported from their first refused line on, the others are \
+             complete ({imported} events imported, {there} were there already; all lines up to {} are \
+             in the stores); run the import again once it is mended, nothing is doubled{list}",
+            report.lines_complete
+        );
+        Err(error.as_failed().imported(report, &statement))
+    }
+
+    /// Counts what was done. A line that was refused ends its tenant's history; the first line with which
+    /// a store failed, if there is one, is the error.
     fn settle(&mut self, ended: Vec<Ended>) -> Result<(), AppError> {
         let mut first: Option<(u64, TenantId, String)> = None;
         let mut written = Vec::new();
+        let mut refused = Vec::new();
         let mut unknown = 0;
         for Ended { place, outcomes } in ended {
             let tenant = &mut self.tenants[place];
             for (line, outcome) in outcomes {
-                let problem = match outcome {
+                let (problem, fault) = match outcome {
                     Ok(appended) => {
                         let is_new = tenant.count(&appended);
                         written.extend(is_new.then_some(line.number));
-                        line.misplaced(&appended)
+                        let Some(problem) = line.misplaced(&appended) else { continue };
+                        (problem, false)
                     }
                     Err(error) => {
                         unknown += u64::from(matches!(error, AppendError::OutcomeUnknown { .. }));
-                        Some(line.problem(&error))
+                        let its_own =
+                            matches!(error, AppendError::Conflict(_) | AppendError::Invalid { .. });
+                        (line.problem(&error), !its_own)
                     }
                 };
-                if let Some(problem) = problem
-                    && first.as_ref().is_none_or(|(number, ..)| line.number < *number)
-                {
+                if !fault {
+                    // What comes after it was not sent.
+                    refused.push((line.number, tenant.id, problem));
+                    break;
+                }
+                if first.as_ref().is_none_or(|(number, ..)| line.number < *number) {
                     first = Some((line.number, tenant.id, problem));
                 }
             }
         }
+        let error = |input: &str, number: u64, tenant: TenantId, problem: &str| {
+            let message = format!("{input}, line {number}, tenant {tenant}: {problem}");
+            AppError::failed("not_imported", message).tenant(tenant).line(number)
+        };
+        for (number, tenant, problem) in refused {
+            let error = error(&self.input, number, tenant, &problem);
+            self.refuse(tenant, number, error);
+        }
         let Some((number, tenant, problem)) = first else { return Ok(()) };
         let after = written.iter().filter(|line| **line > number).count() as u64;
         let after = Doubt { after, unknown };
-        self.report.lines_complete = number - 1;
-        let message = format!("{}, line {number}, tenant {tenant}: {problem}", self.input);
-        let error = AppError::failed("not_imported", message).tenant(tenant).line(number);
+        let complete = self.refused.first_key_value().map_or(number, |(line, _)| number.min(*line));
+        self.report.lines_complete = complete - 1;
+        let error = error(&self.input, number, tenant, &problem);
         Err(self.stopped(error, after))
     }
 
@@ -211,11 +294,17 @@ impl Import<'_> {
             events_imported: tenant.imported,
             events_already_there: tenant.already_there,
         });
+        let refused = self.refused.iter().map(|(line, (tenant, error))| RefusedLine {
+            line: *line,
+            tenant_id: tenant.uuid(),
+            why: error.to_string(),
+        });
         ImportReport {
             events_imported: self.tenants.iter().map(|tenant| tenant.imported).sum(),
             events_already_there: self.tenants.iter().map(|tenant| tenant.already_there).sum(),
             lines_complete: self.report.lines_complete,
             tenants: tenants.collect(),
+            refused: refused.collect(),
         }
     }
 

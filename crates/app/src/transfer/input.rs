@@ -4,8 +4,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::PathBuf;
 
-use flate2::read::MultiGzDecoder;
-
+use super::gunzip::{Gunzip, TrailingJunk};
 use crate::error::AppError;
 
 /// Longest line that is read: data and metadata at their largest, and room for the rest.
@@ -55,7 +54,7 @@ impl Input {
         let start = raw.fill_buf().map_err(|error| unreadable(&error))?;
         let packed = start.starts_with(&[0x1f, 0x8b]);
         let reader: Box<dyn BufRead + Send> = if packed {
-            Box::new(BufReader::with_capacity(1 << 16, MultiGzDecoder::new(raw)))
+            Box::new(BufReader::with_capacity(1 << 16, Gunzip::new(raw)))
         } else {
             Box::new(raw)
         };
@@ -136,6 +135,9 @@ impl Lines {
     fn unreadable(&self, error: &io::Error) -> AppError {
         let Self { name, number, .. } = self;
         let (code, what) = match error.kind() {
+            _ if error.get_ref().is_some_and(|inner| inner.is::<TrailingJunk>()) => {
+                ("trailing_junk", error.to_string())
+            }
             io::ErrorKind::UnexpectedEof if self.packed => {
                 ("truncated_input", "the gzip stream ends too early; the file was cut off".into())
             }

@@ -6,6 +6,7 @@
 //! ```
 
 mod export;
+mod gunzip;
 mod import;
 mod input;
 mod output;

@@ -1,9 +1,10 @@
 //! Rounds: as many lines as are imported in one go, checked, and sorted by tenant.
 //!
-//! A round is all good or not imported at all as far as its lines are concerned: the first bad
-//! line ends the input, and the round that it is in is dropped.
+//! A bad line ends the history of its tenant: what comes after it for that tenant is dropped. A line of
+//! which not even the tenant can be read could be anybody's: it ends the input, and the round that it
+//! is in is dropped.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::thread;
 
 use rehome_api::ndjson;
@@ -30,6 +31,15 @@ pub(super) struct Round {
     pub(super) last_line: u64,
     /// By tenant, in the order in which the round first names them.
     pub(super) tenants: Vec<(TenantId, Vec<Line>)>,
+    /// The first bad line of a tenant.
+    pub(super) bad: Vec<Bad>,
+}
+
+/// A line that is not imported.
+pub(super) struct Bad {
+    pub(super) tenant: TenantId,
+    pub(super) number: u64,
+    pub(super) why: String,
 }
 
 /// One line, ready to be appended.
@@ -71,6 +81,11 @@ impl Rounds {
         &self.name
     }
 
+    /// Whether there was no line at all. Before the first [`Rounds::next`].
+    pub(super) fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
     pub(super) async fn next(&mut self) -> Option<Result<Round, AppError>> {
         match self.first.take() {
             Some(first) => Some(first),
@@ -80,8 +95,9 @@ impl Rounds {
 }
 
 fn read(mut lines: Lines, sender: &mpsc::Sender<Result<Round, AppError>>) {
+    let mut ended = HashSet::new();
     loop {
-        match read_round(&mut lines) {
+        match read_round(&mut lines, &mut ended) {
             Ok(None) => return,
             Ok(Some(round)) => {
                 if sender.blocking_send(Ok(round)).is_err() {
@@ -97,20 +113,34 @@ fn read(mut lines: Lines, sender: &mpsc::Sender<Result<Round, AppError>>) {
     }
 }
 
-fn read_round(lines: &mut Lines) -> Result<Option<Round>, AppError> {
-    let mut round = Round { last_line: 0, tenants: Vec::new() };
+/// The next round. `ended`: the tenants that had a bad line.
+fn read_round(lines: &mut Lines, ended: &mut HashSet<TenantId>) -> Result<Option<Round>, AppError> {
+    let mut round = Round { last_line: 0, tenants: Vec::new(), bad: Vec::new() };
     let mut places: HashMap<TenantId, usize> = HashMap::new();
     let (mut count, mut bytes) = (0, 0);
     let name = lines.name().to_owned();
     while count < ROUND_LINES && bytes < ROUND_BYTES {
         let Some((number, text)) = lines.next()? else { break };
-        let (tenant, line) = line(number, text).map_err(|problem| {
-            let message = format!("{name}, line {number}: {problem}");
-            AppError::failed("bad_line", message).line(number)
-        })?;
         count += 1;
         bytes += text.len();
         round.last_line = number;
+        let (tenant, line) = match line(number, text) {
+            Ok(read) => read,
+            Err(problem) => {
+                let why = problem.to_string();
+                let Some(tenant) = tenant_of(text) else {
+                    let message = format!("{name}, line {number}: {why}");
+                    return Err(AppError::failed("bad_line", message).line(number));
+                };
+                if ended.insert(tenant) {
+                    round.bad.push(Bad { tenant, number, why });
+                }
+                continue;
+            }
+        };
+        if ended.contains(&tenant) {
+            continue;
+        }
         let place = *places.entry(tenant).or_insert_with(|| {
             round.tenants.push((tenant, Vec::new()));
             round.tenants.len() - 1
@@ -118,6 +148,15 @@ fn read_round(lines: &mut Lines) -> Result<Option<Round>, AppError> {
         round.tenants[place].1.push(line);
     }
     Ok((count > 0).then_some(round))
+}
+
+/// The tenant of a line that is bad in another way.
+fn tenant_of(text: &str) -> Option<TenantId> {
+    #[derive(serde::Deserialize)]
+    struct Named {
+        tenant_id: uuid::Uuid,
+    }
+    serde_json::from_str::<Named>(text).ok().map(|named| TenantId::new(named.tenant_id))
 }
 
 /// Why a line is not imported.

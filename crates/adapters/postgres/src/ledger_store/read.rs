@@ -109,19 +109,6 @@ pub(super) async fn ledger(server: &Server, tenant: TenantId) -> Answer<Ledger> 
     Ok(ledger_row(server, tenant).await?.unwrap_or(Ledger::ABSENT))
 }
 
-pub(super) async fn ledgers(server: &Server, tenants: &[TenantId]) -> Answer<Vec<Ledger>> {
-    let sql =
-        "SELECT role, epoch, seq, digest, tenant FROM {schema}.ledger WHERE tenant = ANY ($1)";
-    let ids: Vec<_> = tenants.iter().map(|tenant| tenant.uuid()).collect();
-    let mut client = server.client().await?;
-    let mut found = std::collections::HashMap::new();
-    for row in &client.read(sql, &[(&ids, Type::UUID_ARRAY)]).await? {
-        found.insert(rows::tenant(row, 4)?, rows::ledger(row, 0)?);
-    }
-    let of = |tenant| found.get(tenant).copied().unwrap_or(Ledger::ABSENT);
-    Ok(tenants.iter().map(of).collect())
-}
-
 /// What a page's statement answered.
 struct Page {
     ledger: Ledger,
