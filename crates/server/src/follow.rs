@@ -42,12 +42,20 @@ pub(crate) enum Piece {
 pub(crate) fn is_wanted(headers: &HeaderMap) -> bool {
     headers.get_all(header::ACCEPT).iter().any(|accept| {
         accept.to_str().is_ok_and(|accept| {
-            accept.split(',').any(|kind| {
-                let kind = kind.split(';').next().unwrap_or_default().trim();
-                kind.eq_ignore_ascii_case("text/event-stream")
+            accept.split(',').any(|range| {
+                let mut parts = range.split(';').map(str::trim);
+                let kind = parts.next().unwrap_or_default();
+                kind.eq_ignore_ascii_case("text/event-stream") && !parts.any(is_no)
             })
         })
     })
+}
+
+/// Whether a parameter of a media range refuses it: `q=0`, with any number of decimals.
+fn is_no(parameter: &str) -> bool {
+    let weight =
+        parameter.split_once('=').filter(|(name, _)| name.trim().eq_ignore_ascii_case("q"));
+    weight.is_some_and(|(_, weight)| weight.trim().parse::<f64>().is_ok_and(|weight| weight <= 0.0))
 }
 
 /// A place of a follower.

@@ -25,6 +25,7 @@ mod gateway;
 mod health;
 mod listen;
 mod looks;
+mod query;
 mod rooms;
 mod routes;
 mod state;

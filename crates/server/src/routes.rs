@@ -15,6 +15,7 @@ use utoipa_axum::routes;
 
 use crate::answer::{Answer, Problem, finish, json_bytes, panicked};
 use crate::auth::{Origins, check_origin};
+use crate::query::{self, Parameters};
 use crate::rooms::admit;
 use crate::state::State;
 use crate::{admin, console, gateway, health};
@@ -90,6 +91,7 @@ pub(crate) fn router(state: &Arc<State>) -> Router {
         .merge(console::routes())
         .fallback(not_found)
         .method_not_allowed_fallback(not_allowed)
+        .layer(middleware::from_fn_with_state(Parameters::new(&document()), query::check))
         .layer(middleware::from_fn_with_state(origins, check_origin))
         .layer(cors(&config.cors))
         .layer(CatchPanicLayer::custom(panicked))

@@ -39,7 +39,8 @@ pub(crate) async fn checkpoint(
 
 /// Say how far a subscription is
 ///
-/// Also back, to see events again.
+/// Also back, to see events again. A position that the history does not reach is refused: what is
+/// appended up to it would never be seen.
 #[utoipa::path(put, path = "/v1/tenants/{tenant}/subscriptions/{name}", tag = "events",
     params(
         ("tenant" = Uuid, Path, description = "Whose."),
@@ -59,8 +60,8 @@ pub(crate) async fn move_checkpoint(
     if i64::try_from(seq).is_err() {
         return Err(Problem::bad_request("bad_body", "seq is beyond what can be counted"));
     }
-    let control = state.deployment.engine().control();
-    control.set_checkpoint(tenant, &name, seq).await.map_err(AppError::from)?;
+    let router = state.deployment.engine().router();
+    router.set_checkpoint(tenant, &name, seq).await?;
     json(StatusCode::OK, &Checkpoint { name, seq })
 }
 

@@ -9,7 +9,7 @@ use rehome_api::gateway::FeedPage;
 use rehome_domain::event::Event;
 use rehome_domain::ids::TenantId;
 use rehome_engine::Follower;
-use rehome_ports::BatchLimit;
+use rehome_ports::{BatchLimit, BeyondEnd, ReadError};
 use serde::Deserialize;
 use utoipa::IntoParams;
 use uuid::Uuid;
@@ -42,6 +42,10 @@ pub(crate) struct Part {
 /// In the order of `seq`, without gaps; a position is valid before, while and after the tenant
 /// moves. With `Accept: text/event-stream` it goes on with what is appended, each event with its
 /// `seq` as id, and resumes after `Last-Event-ID`.
+///
+/// A position beyond the end of the history is a conflict (`position_beyond_end`, with `position` and
+/// `end`), never an empty answer: the store has lost events. A stream that is being followed then ends
+/// with an event `error` that holds the same problem.
 #[utoipa::path(get, path = "/v1/tenants/{tenant}/events", tag = "events",
     params(
         ("tenant" = Uuid, Path, description = "Whose."),
@@ -79,10 +83,12 @@ pub(crate) async fn feed(
     }
     let holder = requester.holder.clone();
     let room = follow::room(&state, requester)?;
-    // Who is not known is told so by a status, and not by a stream that ends.
-    engine.router().head(tenant).await?;
-    let follower = Follower::new(engine, tenant, last.unwrap_or(after));
-    let feed = Feed { state: Arc::clone(&state), holder, tenant, follower };
+    // A tenant or a position that does not exist is refused by a status, and not by a stream that ends.
+    let after = last.unwrap_or(after);
+    BeyondEnd::check(tenant, after, engine.router().head(tenant).await?)
+        .map_err(ReadError::from)?;
+    let follower = Follower::new(engine, tenant, after);
+    let feed = Feed { state: Arc::clone(&state), holder, tenant, follower, over: false };
     Ok(follow::answer(&state, caller, room, feed))
 }
 
@@ -91,10 +97,27 @@ struct Feed {
     holder: Holder,
     tenant: TenantId,
     follower: Follower,
+    over: bool,
+}
+
+impl Feed {
+    /// Why the stream ends here, where coming back with the same position would not help.
+    fn last_word(&mut self, error: ReadError) -> Option<Piece> {
+        self.over = true;
+        if !matches!(error, ReadError::BeyondEnd(_)) {
+            return None;
+        }
+        let problem = Problem::from(error);
+        let problem = serde_json::to_string(problem.document()).ok()?;
+        Some(Piece::Small(format!("event: error\ndata: {problem}\n\n").into_bytes()))
+    }
 }
 
 impl Source for Feed {
     async fn next(&mut self) -> Option<Piece> {
+        if self.over {
+            return None;
+        }
         self.follower.ready().await;
         // Room first: an event may be large, and many may wait for it.
         let (room, within) = (&self.state.rooms.answers, self.state.limits.client_timeout);
@@ -103,7 +126,7 @@ impl Source for Feed {
             Ok(events) => events,
             Err(error) => {
                 tracing::warn!(tenant_id = %self.tenant, %error, "a follower was sent home");
-                return None;
+                return self.last_word(error);
             }
         };
         let mut bytes = Vec::new();

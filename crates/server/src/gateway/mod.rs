@@ -12,7 +12,7 @@ mod tenant;
 
 use axum::http::StatusCode;
 use rehome_domain::stream::StreamName;
-use rehome_ports::ReadError;
+use rehome_ports::{BeyondEnd, ReadError};
 
 use crate::answer::Problem;
 
@@ -51,6 +51,19 @@ impl From<ReadError> for Problem {
                 let detail = format!("tenant {tenant} is not known; it has no event yet");
                 Self::new(StatusCode::NOT_FOUND, "unknown_tenant", detail)
                     .with(|document| document.tenant_id = Some(tenant.uuid()))
+            }
+            ReadError::BeyondEnd(beyond) => {
+                let BeyondEnd { tenant, position, end, .. } = beyond;
+                tracing::warn!(
+                    tenant_id = %tenant, position, end, "a reader is beyond the end of the history"
+                );
+                Self::new(StatusCode::CONFLICT, "position_beyond_end", beyond.to_string()).with(
+                    |document| {
+                        document.tenant_id = Some(tenant.uuid());
+                        document.position = Some(position);
+                        document.end = Some(end);
+                    },
+                )
             }
             error => rehome_app::AppError::from(error).into(),
         }

@@ -32,7 +32,8 @@ pub(crate) struct Part {
 
 /// Read a stream
 ///
-/// A stream without events is empty, and no error.
+/// A stream without events is empty, and no error. A version beyond the one that comes next is a
+/// conflict (`position_beyond_end`): the stream was longer once, or it is another one.
 #[utoipa::path(get, path = "/v1/tenants/{tenant}/streams/{type}/{id}/events", tag = "events",
     params(
         ("tenant" = Uuid, Path, description = "Whose."),

@@ -39,14 +39,18 @@ async fn positions_and_cursors_that_are_none_are_refused() {
         let reply = site.ask(follow.header("Last-Event-ID", bad)).await;
         reply.problem(400, "bad_header");
     }
-    for beyond in ["4", "9223372036854775807", "9223372036854775808", "18446744073709551615"] {
-        let empty = site.get(&format!("{feed}?after_seq={beyond}")).await.is(200);
-        assert_eq!(
-            (&empty["events"], &empty["next_after_seq"]),
-            (&json!([]), &json!(beyond.parse::<u64>().unwrap()))
-        );
-        let empty = site.get(&format!("{stream}?from_version={beyond}")).await.is(200);
-        assert_eq!(empty["events"], json!([]));
+    let end = site.get(&format!("{feed}?after_seq=3")).await.is(200);
+    assert_eq!((&end["events"], &end["next_after_seq"]), (&json!([]), &json!(3)));
+    let end = site.get(&format!("{stream}?from_version=4")).await.is(200);
+    assert_eq!(end["events"], json!([]));
+    for beyond in ["5", "9223372036854775807", "9223372036854775808", "18446744073709551615"] {
+        let number = beyond.parse::<u64>().unwrap();
+        let refused = site.get(&format!("{feed}?after_seq={beyond}")).await;
+        let problem = refused.problem(409, "position_beyond_end");
+        assert_eq!((&problem["position"], &problem["end"]), (&json!(number), &json!(3)));
+        let refused = site.get(&format!("{stream}?from_version={beyond}")).await;
+        let problem = refused.problem(409, "position_beyond_end");
+        assert_eq!((&problem["position"], &problem["end"]), (&json!(number - 1), &json!(3)));
     }
     for limit in ["0", "1001", "4294967295"] {
         let refused = site.get(&format!("{feed}?limit={limit}")).await;

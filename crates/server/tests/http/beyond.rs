@@ -1,0 +1,94 @@
+//! Positions that the history does not reach: a store was restored from a backup. Never a quiet success.
+
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::kit::{Events, Request, Site};
+
+fn feed(tenant: Uuid) -> Request {
+    Request::new("GET", format!("/v1/tenants/{tenant}/events"))
+}
+
+#[tokio::test]
+async fn a_follower_beyond_the_end_is_refused_by_a_status() {
+    let (site, tenant) = (Site::new().await, Uuid::new_v4());
+    site.fill(tenant, 1..=3).await;
+    let follow = || feed(tenant).header("Accept", "text/event-stream");
+    let refused = site.ask(follow().header("Last-Event-ID", "4")).await;
+    let problem = refused.problem(409, "position_beyond_end");
+    assert_eq!((&problem["position"], &problem["end"]), (&json!(4), &json!(3)));
+    assert_eq!(problem["tenant_id"], json!(tenant));
+    let mut follower = Events::open(&site, feed(tenant).header("Last-Event-ID", "3")).await;
+    site.fill(tenant, 4..=4).await;
+    assert_eq!(follower.next().await.unwrap().id, "4");
+    site.ends().await;
+}
+
+#[tokio::test]
+async fn a_checkpoint_beyond_the_end_is_not_set() {
+    let (site, tenant) = (Site::new().await, Uuid::new_v4());
+    site.fill(tenant, 1..=3).await;
+    let path = format!("/v1/tenants/{tenant}/subscriptions/projector");
+    let put = |seq: u64| Request::new("PUT", path.clone()).json(&json!({"seq": seq}));
+    site.ask(put(3)).await.is(200);
+    let problem = site.ask(put(4)).await.problem(409, "position_beyond_end");
+    assert_eq!((&problem["position"], &problem["end"]), (&json!(4), &json!(3)));
+    assert_eq!(site.get(&path).await.is(200)["seq"], 3);
+    site.ask(put(0)).await.is(200);
+    site.ends().await;
+}
+
+/// The store is changed under the server, as a restore does it.
+#[tokio::test]
+async fn a_follower_of_a_history_that_becomes_shorter_is_not_left_waiting() {
+    let (site, tenant) = (Site::new().await, Uuid::new_v4());
+    site.fill(tenant, 1..=3).await;
+    let mut follower = Events::open(&site, feed(tenant)).await;
+    for seq in 1..=3 {
+        assert_eq!(follower.next().await.unwrap().id, seq.to_string());
+    }
+    let id = tenant.to_string().parse().unwrap();
+    let store = site.deployment.store(&"shared".parse().unwrap()).unwrap();
+    let kept = store.digest_at(id, 2).await.unwrap().unwrap();
+    let path = match &site.deployment.url(&"shared".parse().unwrap()).unwrap() {
+        rehome_app::config::Url::Sqlite(path) => path.clone(),
+        other => panic!("{other:?}"),
+    };
+    let outsider = rusqlite::Connection::open(path).unwrap();
+    outsider
+        .execute("UPDATE ledger SET seq = 2, digest = ?1", [kept.as_bytes().as_slice()])
+        .unwrap();
+    let last = follower.next().await.unwrap();
+    let problem: serde_json::Value = serde_json::from_str(&last.data).unwrap();
+    assert_eq!(problem["type"], "urn:rehome:problem:position_beyond_end");
+    assert_eq!((&problem["position"], &problem["end"]), (&json!(3), &json!(2)));
+    assert_eq!(follower.next().await, None);
+    let report = site.get("/health/migration").await.json();
+    assert_eq!(report["status"], "healthy", "nothing but the follower knows of event 3: {report}");
+    site.ends().await;
+}
+
+#[tokio::test]
+async fn a_misspelt_query_parameter_is_refused_on_every_path() {
+    let (site, tenant) = (Site::new().await, Uuid::new_v4());
+    site.fill(tenant, 1..=3).await;
+    for path in [
+        format!("/v1/tenants/{tenant}/events?after=2"),
+        format!("/v1/tenants/{tenant}/streams/order/o-1/events?version=2"),
+        format!("/v1/tenants/{tenant}?x=1"),
+        "/v1/migrations?status=paused".to_owned(),
+        "/v1/stores?x".to_owned(),
+        "/health/live?x".to_owned(),
+        "/metrics?x=1".to_owned(),
+        "/?x=1".to_owned(),
+        "/console/plan?source=a".to_owned(),
+    ] {
+        site.get(&path).await.problem(400, "bad_query");
+    }
+    let refused = site.get(&format!("/v1/tenants/{tenant}/events?after=2")).await;
+    let problem = refused.problem(400, "bad_query");
+    assert!(problem["detail"].as_str().unwrap().contains("\"after_seq\""), "{problem}");
+    let not_events = feed(tenant).header("Accept", "application/json, text/event-stream;q=0");
+    assert_eq!(site.ask(not_events).await.is(200)["next_after_seq"], 3);
+    site.ends().await;
+}
