@@ -107,8 +107,8 @@ pub(crate) enum Command {
     Quickstart(QuickstartArgs),
     /// Bring events into a store, from NDJSON, packed with gzip or not.
     ///
-    /// Importing again is no change. A bad line ends the import and is named; what was imported
-    /// before it is said.
+    /// Importing again is no change. Nothing is reordered: a tenant's history ends before its first
+    /// line that is not taken, the other tenants go on, and the lines are listed (exit code 1).
     #[command(after_help = "\
 Examples:
   rehome import --store shared events.ndjson.gz
@@ -118,6 +118,9 @@ Examples:
         /// the others lives].
         #[arg(long, value_name = "ID")]
         store: Option<StoreId>,
+        /// Take an input without events for what it should be; otherwise it is an error.
+        #[arg(long)]
+        allow_empty: bool,
         /// The file; - for stdin.
         #[arg(value_name = "FILE|-")]
         file: PathBuf,

@@ -84,7 +84,9 @@ fn reach(file: Option<&Path>, server: Option<&str>, local: bool) -> Result<Reach
 
 async fn through(out: Out, reach: &Reach, command: Command) -> Result<(), AppError> {
     match command {
-        Command::Import { store, file } => transfer::import(out, reach, store, file).await,
+        Command::Import { store, allow_empty, file } => {
+            transfer::import(out, reach, store, allow_empty, file).await
+        }
         Command::Export { store, tenant, file } => {
             transfer::export(out, reach, store, tenant, file).await
         }

@@ -20,12 +20,17 @@ pub(super) async fn run(
     deployment.close().await;
     out.show(&found, |found| {
         if found.is_empty() {
-            return "no store is ahead of the control plane".to_owned();
+            return "no store is ahead of the control plane, and none has lost events".to_owned();
         }
         let each: Vec<_> = found.iter().map(words).collect();
         each.join("\n")
     })?;
-    let left = found.iter().filter(|tenant| !tenant.recovered).count();
+    let ahead = |tenant: &&Recovery| !tenant.recovered && tenant.losses.is_empty();
+    let left = found.iter().filter(ahead).count();
+    let lost: Vec<&str> = found.iter().flat_map(|one| &one.losses).map(String::as_str).collect();
+    if !lost.is_empty() {
+        return Err(AppError::new(Kind::Violated, "store_behind", lost.join("\n")));
+    }
     if left == 0 {
         return Ok(());
     }
@@ -45,6 +50,10 @@ fn words(found: &Recovery) -> String {
     let route = found.route_store.as_deref().unwrap_or("nothing");
     let decision = match (&found.store, &found.undecided, found.recovered) {
         (Some(store), _, true) => format!("  the authority is store \"{store}\" now"),
+        (Some(store), _, false) if !found.losses.is_empty() => {
+            let lost: Vec<_> = found.losses.iter().map(|loss| format!("  {loss}")).collect();
+            format!("  the authority is store \"{store}\"\n{}", lost.join("\n"))
+        }
         (Some(store), _, false) => format!("  the authority would be store \"{store}\""),
         (None, why, _) => format!("  {}", why.as_deref().unwrap_or("undecided")),
     };

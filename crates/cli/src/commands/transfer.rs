@@ -13,11 +13,12 @@ pub(super) async fn import(
     out: Out,
     reach: &Reach,
     store: Option<StoreId>,
+    allow_empty: bool,
     file: PathBuf,
 ) -> Result<(), AppError> {
     let config =
         reach.stores("import", "it writes a file of this machine into the stores themselves")?;
-    let request = ImportRequest { input: Input::new(file), store };
+    let request = ImportRequest { input: Input::new(file), store, allow_empty };
     let mut counter = Counter::new(out, "imported");
     let report = transfer::import(config, &request, |report| {
         counter.show(report.events_imported + report.events_already_there, None);

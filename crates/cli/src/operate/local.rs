@@ -260,7 +260,21 @@ impl Drop for Task {
 
 async fn view(out: Out, deployment: Deployment, id: MigrationId) {
     let mut view = View::new(out);
+    let mut waits_for = None;
     loop {
+        if let Ok(lease) = deployment.lease_of_another(id).await
+            && lease.as_ref().map(|lease| &lease.holder) != waits_for.as_ref()
+        {
+            if let Some(lease) = &lease {
+                let seconds = lease.remaining_ms.div_ceil(1_000);
+                out.remark(format!(
+                    "waits for the lease of {}, at most {seconds} s unless it is renewed: that process \
+                     works on the migration, or has died",
+                    lease.holder
+                ));
+            }
+            waits_for = lease.map(|lease| lease.holder);
+        }
         // A look that fails is no failure of the work; the next one may do better.
         if let Ok(migration) = deployment.migration(id).await {
             view.show(&migration);

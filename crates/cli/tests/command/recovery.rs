@@ -79,3 +79,29 @@ fn a_control_plane_that_is_lost_altogether_is_another_deployment() {
     let error = place.rehome(["import", "events.ndjson", "--json"]).error(1);
     assert_eq!(error["type"], "other_deployment");
 }
+
+#[test]
+fn a_store_that_lost_events_is_reported_before_a_subscriber_misses_one() {
+    let (place, tenant) = Place::with_tenant(20);
+    place
+        .sqlite("control.db")
+        .execute(
+            "INSERT INTO checkpoints (tenant, name, seq) VALUES (?1, 'projector', 30)",
+            [tenant.as_bytes().as_slice()],
+        )
+        .unwrap();
+    let ended = place.rehome(["recover", "--json"]);
+    let found = &ended.document()[0];
+    assert_eq!(found["tenant_id"], tenant.to_string());
+    assert_eq!(found["checkpoints"][0]["name"], "projector");
+    assert_eq!(found["checkpoints"][0]["checkpoint"], 30);
+    assert_eq!(found["checkpoints"][0]["end"], 20);
+    ended.fails(5);
+    for command in [["store", "check"], ["health", "--quiet"]] {
+        let error = place.rehome(command).fails(1);
+        assert!(error.contains("projector") && error.contains("lost events"), "{error}");
+    }
+    place.sqlite("control.db").execute("UPDATE checkpoints SET seq = 20", []).unwrap();
+    place.rehome(["store", "check"]).succeeds();
+    place.rehome(["recover"]).succeeds();
+}

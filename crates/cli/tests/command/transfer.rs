@@ -135,14 +135,66 @@ fn line_ends_blank_lines_and_a_byte_order_mark_are_no_matter() {
 }
 
 #[test]
-fn an_empty_input_is_no_error() {
+fn an_empty_input_is_an_error_unless_it_is_allowed() {
     let place = Place::new();
-    assert_eq!(
-        place.rehome_with_input(["import", "--json", "-"], b"").document()["events_imported"],
-        0
-    );
-    let packed = place.rehome_with_input(["import", "--json", "-"], &gzip(b""));
-    assert_eq!(packed.document()["events_imported"], 0);
+    for input in [b"".to_vec(), b"\n \n".to_vec(), gzip(b"")] {
+        let error = place.rehome_with_input(["import", "--json", "-"], &input).error(1);
+        assert_eq!(error["type"], "empty_input");
+        assert!(!place.path("control.db").exists());
+    }
+    for input in [b"".to_vec(), gzip(b"")] {
+        let args = ["import", "--json", "--allow-empty", "-"];
+        let report = place.rehome_with_input(args, &input);
+        assert_eq!(report.document()["events_imported"], 0);
+    }
+}
+
+#[test]
+fn a_tenants_history_ends_before_its_first_refused_line_and_the_others_go_on() {
+    let place = Place::new();
+    let [bad, conflicting, good] = [(); 3].map(|()| Uuid::new_v4());
+    let spoiled = line(bad, 2).replacen("\"order\"", "\"\"", 1);
+    let version = |n: u64, version: u64| {
+        line(conflicting, n)
+            .replace("\"metadata\":{}", &format!("\"metadata\":{{}},\"version\":{version}"))
+    };
+    let mut all = vec![line(bad, 1), version(1, 1), line(good, 1), spoiled, version(2, 9)];
+    for n in 3..=3_000 {
+        all.extend([line(bad, n), line(conflicting, n), line(good, n)]);
+    }
+    place.write("mixed.ndjson", all.join("\n"));
+    let error = place.rehome(["import", "mixed.ndjson", "--json"]).error(1);
+    let imported = &error["imported"];
+    let refused: Vec<_> = imported["refused"].as_array().unwrap().iter().collect();
+    assert_eq!(refused.len(), 2, "{error}");
+    assert_eq!((refused[0]["line"].clone(), refused[1]["line"].clone()), (4.into(), 5.into()));
+    assert_eq!(refused[0]["tenant_id"], bad.to_string());
+    assert!(refused[0]["why"].as_str().unwrap().contains("stream type is empty"), "{error}");
+    assert_eq!(refused[1]["tenant_id"], conflicting.to_string());
+    assert_eq!(imported["lines_complete"], 3);
+    assert_eq!(place.history(bad).lines().count(), 1);
+    assert_eq!(place.history(conflicting).lines().count(), 1);
+    assert_eq!(place.history(good).lines().count(), 2_999);
+    let words = place.rehome(["import", "mixed.ndjson"]).fails(1);
+    assert!(words.contains("line 4") && words.contains("line 5"), "{words}");
+}
+
+#[test]
+fn what_gunzip_takes_is_taken_and_what_it_does_not_is_told_apart() {
+    let tenant = Uuid::new_v4();
+    let two =
+        [gzip(line(tenant, 1).as_bytes()), gzip(("\n".to_owned() + &line(tenant, 2)).as_bytes())];
+    let whole = two.concat();
+    let place = Place::new();
+    let padded = [whole.clone(), vec![0; 1_000]].concat();
+    place.rehome_with_input(["import", "-"], &padded).succeeds();
+    assert_eq!(place.history(tenant).lines().count(), 2);
+    let junk = [&whole[..], b"junk"].concat();
+    let error = place.rehome_with_input(["import", "--json", "-"], &junk).error(1);
+    assert_eq!(error["type"], "trailing_junk", "{error}");
+    let cut = &whole[..whole.len() - 3];
+    let error = place.rehome_with_input(["import", "--json", "-"], cut).error(1);
+    assert_eq!(error["type"], "truncated_input", "{error}");
 }
 
 #[test]
@@ -178,8 +230,8 @@ fn a_bad_line_in_the_middle_is_named_and_what_was_imported_is_said() {
 }
 
 #[test]
-fn bad_lines_change_nothing_and_are_named() {
-    let (place, tenant) = (Place::new(), Uuid::new_v4());
+fn bad_lines_are_named_and_nothing_after_them_is_imported() {
+    let tenant = Uuid::new_v4();
     let good = line(tenant, 2);
     let id = tenant.to_string();
     let change = |from: &str, to: &str| good.replacen(from, to, 1).into_bytes();
@@ -209,16 +261,22 @@ fn bad_lines_change_nothing_and_are_named() {
         (change("o-2", &"x".repeat(5 << 20)), "longer than 4194304 bytes"),
         (b"\xff\xfe{}".to_vec(), "not UTF-8"),
     ] {
-        let input = [line(tenant, 1).as_bytes(), b"\n", &bad, b"\n"].concat();
+        let place = Place::new();
+        let after = line(tenant, 3);
+        let input = [line(tenant, 1).as_bytes(), b"\n", &bad, b"\n", after.as_bytes()].concat();
         let error = place.rehome_with_input(["import", "--json", "-"], &input).error(1);
         let message = error["message"].as_str().unwrap();
         assert!(message.contains(problem), "{message}");
-        assert!(
-            message.contains("line 2") && message.ends_with("nothing was imported"),
-            "{message}"
-        );
+        assert!(message.contains("line 2"), "{message}");
         assert_eq!(error["line"], 2);
-        assert!(!place.path("control.db").exists(), "{problem}");
+        if place.path("control.db").exists() {
+            // Whose line it is can be read: the history of that tenant ends before it.
+            assert!(message.contains("the lines up to 1 are in the stores"), "{message}");
+            assert_eq!(error["imported"]["refused"][0]["line"], 2);
+            assert_eq!(place.history(tenant).lines().count(), 1);
+        } else {
+            assert!(message.ends_with("nothing was imported"), "{message}");
+        }
     }
 }
 

@@ -112,7 +112,7 @@ impl Remote {
             () = signals.next() => {
                 let message = format!(
                     "no longer watched; the server goes on with it, and `rehome migration watch {id}` \
-                     shows how"
+                     shows how; `rehome migration pause {id}` holds it"
                 );
                 Err(AppError::failed("stopped", message).migration(id))
             }
