@@ -109,7 +109,7 @@ impl Feed {
         }
         let problem = Problem::from(error);
         let problem = serde_json::to_string(problem.document()).ok()?;
-        Some(Piece::Small(format!("event: error\ndata: {problem}\n\n").into_bytes()))
+        Some(Piece::Plain(format!("event: error\ndata: {problem}\n\n").into_bytes()))
     }
 }
 
