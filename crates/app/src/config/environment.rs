@@ -41,9 +41,9 @@ fn is_platforms(name: &str, value: &str) -> bool {
     if name.ends_with("_SERVICE_HOST") || name.contains("_SERVICE_PORT") {
         return true;
     }
-    if name.ends_with("_PORT") {
-        let scheme = value.split_once("://").map(|(scheme, _)| scheme.to_ascii_uppercase());
-        return scheme.is_some_and(|scheme| protocols.contains(&scheme.as_str()));
+    let scheme = value.split_once("://").map(|(scheme, _)| scheme.to_ascii_uppercase());
+    if name.ends_with("_PORT") && scheme.is_some_and(|it| protocols.contains(&it.as_str())) {
+        return true;
     }
     // ..._PORT_7411_TCP, ..._PORT_7411_TCP_ADDR
     let mut parts = name.split('_').rev().skip_while(|part| !protocols.contains(part));
