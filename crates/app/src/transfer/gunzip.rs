@@ -8,8 +8,8 @@ use flate2::bufread::GzDecoder;
 /// Something follows the packed data that is not packed data.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "behind the end of the gzip stream there are bytes that are neither gzip nor zeros; all lines \
-     before them were read: if the rest is not wanted, unpack the file and import what comes out"
+    "behind the end of the gzip stream there are bytes that are neither gzip nor zeros; if they are not \
+     wanted, unpack the file and import what comes out"
 )]
 pub(super) struct TrailingJunk;
 

@@ -103,7 +103,7 @@ struct Import<'a> {
     places: HashMap<TenantId, usize>,
     tenants: Vec<Tenant>,
     /// The first line of each tenant that was not taken, by its number.
-    refused: BTreeMap<u64, (TenantId, AppError)>,
+    refused: BTreeMap<u64, (TenantId, String, AppError)>,
     /// Their tenants.
     ended: HashSet<TenantId>,
     report: ImportReport,
@@ -137,11 +137,14 @@ impl Import<'_> {
                 Err(error) => {
                     let input = &self.input;
                     let refused = error.kind() == Kind::Refused;
-                    let error = error.prefixed(&format!("{input}, line {number}: ")).line(number);
+                    let error = error.line(number);
                     if refused {
-                        self.refuse(tenant, number, error);
+                        let why = error.to_string();
+                        let error = error.prefixed(&format!("{input}, line {number}: "));
+                        self.refuse(tenant, number, why, error);
                         continue;
                     }
+                    let error = error.prefixed(&format!("{input}, line {number}: "));
                     return Err(self.stopped(error, Doubt::default()));
                 }
             };
@@ -161,7 +164,7 @@ impl Import<'_> {
         for Bad { tenant, number, why } in round.bad {
             let message = format!("{}, line {number}: {why}", self.input);
             let error = AppError::failed("bad_line", message).tenant(tenant).line(number);
-            self.refuse(tenant, number, error);
+            self.refuse(tenant, number, why, error);
         }
         let first = self.refused.first_key_value().map(|(number, _)| number - 1);
         self.report.lines_complete = first.unwrap_or(round.last_line);
@@ -169,16 +172,16 @@ impl Import<'_> {
     }
 
     /// The tenant's history ends before this line.
-    fn refuse(&mut self, tenant: TenantId, number: u64, error: AppError) {
+    fn refuse(&mut self, tenant: TenantId, number: u64, why: String, error: AppError) {
         if self.ended.insert(tenant) {
-            self.refused.insert(number, (tenant, error));
+            self.refused.insert(number, (tenant, why, error));
         }
     }
 
     /// All is imported, but for what was refused.
     fn done(&mut self) -> Result<ImportReport, AppError> {
         let report = self.report();
-        let Some((_, (_, error))) = self.refused.pop_first() else { return Ok(report) };
+        let Some((_, (_, _, error))) = self.refused.pop_first() else { return Ok(report) };
         if report.refused.len() == 1 && report.tenants.len() <= 1 {
             // There was one tenant: refused as a whole, or up to this line.
             return Err(self.stopped(error, Doubt::default()));
@@ -243,7 +246,7 @@ impl Import<'_> {
         };
         for (number, tenant, problem) in refused {
             let error = error(&self.input, number, tenant, &problem);
-            self.refuse(tenant, number, error);
+            self.refuse(tenant, number, problem, error);
         }
         let Some((number, tenant, problem)) = first else { return Ok(()) };
         let after = written.iter().filter(|line| **line > number).count() as u64;
@@ -294,10 +297,10 @@ impl Import<'_> {
             events_imported: tenant.imported,
             events_already_there: tenant.already_there,
         });
-        let refused = self.refused.iter().map(|(line, (tenant, error))| RefusedLine {
+        let refused = self.refused.iter().map(|(line, (tenant, why, _))| RefusedLine {
             line: *line,
             tenant_id: tenant.uuid(),
-            why: error.to_string(),
+            why: why.clone(),
         });
         ImportReport {
             events_imported: self.tenants.iter().map(|tenant| tenant.imported).sum(),
