@@ -53,15 +53,17 @@ impl Waiting {
 /// What one driver has written down.
 #[derive(Debug, Default)]
 pub(super) struct Notes {
-    /// The memo as it is, once that is known.
-    written: Option<Option<Waiting>>,
+    /// Whether the memo is known: what a driver before this one wrote is read first.
+    known: bool,
+    /// What the memo says.
+    written: Option<Waiting>,
     at: Option<Instant>,
 }
 
 impl Notes {
     /// The work waits. A memo that cannot be written now is written the next time.
     pub(super) async fn waits(&mut self, engine: &Engine, id: MigrationId, why: &str) {
-        let held = self.written.clone().flatten();
+        let held = self.written.clone();
         let told = held.as_ref().is_some_and(|held| held.why == why);
         let young = self.at.is_some_and(|at| at.elapsed() < EVERY);
         if told || (held.is_some() && young) {
@@ -73,15 +75,13 @@ impl Notes {
 
     /// The work goes on.
     pub(super) async fn goes_on(&mut self, engine: &Engine, id: MigrationId) {
-        match &self.written {
-            Some(None) => {}
-            Some(Some(_)) => self.put(engine, id, None).await,
-            // What a driver before this one wrote.
-            None => match Waiting::of(&*engine.control, id).await {
-                Ok(None) => self.written = Some(None),
-                Ok(Some(_)) => self.put(engine, id, None).await,
-                Err(_) => {}
-            },
+        if !self.known {
+            // One that cannot be read now is read the next time.
+            let Ok(before) = Waiting::of(&*engine.control, id).await else { return };
+            (self.known, self.written) = (true, before);
+        }
+        if self.written.is_some() {
+            self.put(engine, id, None).await;
         }
     }
 
@@ -89,7 +89,7 @@ impl Notes {
         let text = waiting.as_ref().map(Waiting::write).unwrap_or_default();
         let memo = Memo { at: engine.clock.now(), text };
         if engine.control.set_memo(id, MEMO, &memo).await.is_ok() {
-            self.written = Some(waiting);
+            (self.known, self.written) = (true, waiting);
             self.at = Some(Instant::now());
         }
     }

@@ -121,7 +121,7 @@ pub(crate) async fn furthest_checkpoints(
 ) -> Answer<Vec<Checkpoint>> {
     let sql = "SELECT DISTINCT ON (tenant) tenant, name, seq FROM {schema}.checkpoints \
                WHERE $1::uuid IS NULL OR tenant > $1 ORDER BY tenant, seq DESC LIMIT $2";
-    let after = after.map(|tenant| tenant.uuid());
+    let after = after.map(TenantId::uuid);
     let params: [Param<'_>; 2] = [(&after, Type::UUID), (&rows::at_most(limit), Type::INT8)];
     Ok(all(&client.read(sql, &params).await?, rows::checkpoint)?)
 }
