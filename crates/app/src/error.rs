@@ -170,7 +170,7 @@ impl AppError {
 
     /// The same as a failure: it was done in part.
     #[must_use]
-    pub(crate) fn as_failed(mut self) -> Self {
+    pub(crate) fn done_in_part(mut self) -> Self {
         self.0.kind = Kind::Failed;
         self
     }

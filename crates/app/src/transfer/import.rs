@@ -203,7 +203,7 @@ impl Import<'_> {
              in the stores); run the import again once it is mended, nothing is doubled{list}",
             report.lines_complete
         );
-        Err(error.as_failed().imported(report, &statement))
+        Err(error.done_in_part().imported(report, &statement))
     }
 
     /// Counts what was done. A line that was refused ends its tenant's history; the first line with which

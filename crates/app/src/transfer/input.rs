@@ -135,9 +135,7 @@ impl Lines {
     fn unreadable(&self, error: &io::Error) -> AppError {
         let Self { name, number, .. } = self;
         let (code, what) = match error.kind() {
-            _ if error.get_ref().is_some_and(|inner| inner.is::<TrailingJunk>()) => {
-                ("trailing_junk", error.to_string())
-            }
+            _ if TrailingJunk::is_why(error) => ("trailing_junk", error.to_string()),
             io::ErrorKind::UnexpectedEof if self.packed => {
                 ("truncated_input", "the gzip stream ends too early; the file was cut off".into())
             }
