@@ -98,7 +98,11 @@ pub(crate) async fn subscribe(
                     record.write(&format!("C {} {kept}", record.now()))?;
                 }
                 // The next one keeps more.
-                Err(error) => wait_out(&error).await?,
+                Err(rehome_ports::ReadError::Control(error)) => wait_out(&error).await?,
+                Err(rehome_ports::ReadError::Store(error)) if !error.is_damage() => {
+                    tokio::time::sleep(LOOK_EVERY).await;
+                }
+                Err(error) => anyhow::bail!("the subscription's checkpoint: {error}"),
             }
         }
     }

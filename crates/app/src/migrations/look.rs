@@ -181,10 +181,7 @@ impl Deployment {
     }
 
     /// The lease of a migration, where another process holds it.
-    pub async fn lease_of_another(
-        &self,
-        id: MigrationId,
-    ) -> Result<Option<ActiveLease>, AppError> {
+    pub async fn lease_of_another(&self, id: MigrationId) -> Result<Option<ActiveLease>, AppError> {
         let lease = self.engine().control().lease_holder(id).await?;
         Ok(lease.filter(|lease| lease.holder != self.holder()))
     }

@@ -159,10 +159,7 @@ fn lease_row(row: &Row<'_>) -> Done<LeaseRow> {
 }
 
 /// All whose time has not run out by the clock.
-pub(super) fn leases(
-    tx: &Transaction<'_>,
-    now: Timestamp,
-) -> Done<Vec<(MigrationId, LeaseRow)>> {
+pub(super) fn leases(tx: &Transaction<'_>, now: Timestamp) -> Done<Vec<(MigrationId, LeaseRow)>> {
     let sql = "SELECT holder, expires_at, length_ms, migration FROM leases WHERE expires_at > ?1";
     all(tx, sql, [now.micros()], |row| Ok((rows::migration_id(row, 3)?, lease_row(row)?)))
 }
