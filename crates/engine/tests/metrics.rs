@@ -13,7 +13,7 @@ use rehome_domain::event::Json;
 use rehome_domain::ids::MigrationId;
 use rehome_domain::migration::{Fact, Options, Phase};
 use rehome_domain::stream::ExpectedVersion;
-use rehome_domain::verification::Level;
+use rehome_domain::verification::{Coverage, Finding, Level, Side};
 use rehome_engine::Signal;
 use rehome_engine::metrics::{
     FAMILIES, Format, Kind, RETENTION, Reached, SEEN_FOR, Sighting, Surroundings, reference,
@@ -376,7 +376,14 @@ async fn open_violations_and_a_failure_outlive_the_process_that_found_them() {
         let change = Change { tenant, migration: id, rev, fact, actor: "finder".to_owned() };
         world.control.record(change).await.unwrap();
     };
-    record(Fact::Verified { level: Level::Full, seq: 50, violations: 1 }).await;
+    let finding = Finding {
+        coverage: Coverage { level: Level::Full, after: 0, upto: 50, whole: true },
+        violations: 1,
+        seq: Some(7),
+        side: Side::Copy,
+        first: "content at seq 7".into(),
+    };
+    record(Fact::Violated { finding }).await;
     record(Fact::Failed { error: "verification found 1 violation(s)".into() }).await;
     let failed_at = finder.engine.control().migration(id).await.unwrap().completed_at.unwrap();
 

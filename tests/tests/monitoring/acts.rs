@@ -243,6 +243,7 @@ impl Play<'_> {
         self.sees("up", 0)?;
         self.site.serve()?;
         self.sees(&moving.of("migration_state", ""), 5)?;
+        self.sees(&moving.of("verification_open_violations", ""), 1)?;
         let ended = self.site.receiver.resolved();
         ensure!(!ended.contains("MigrationVerificationViolations"), "nothing was mended");
         Ok(())

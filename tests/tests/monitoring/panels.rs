@@ -120,6 +120,7 @@ impl Play<'_> {
         self.site.kill_that(left)?;
         self.site.serve_that(left)?;
         self.sees(&forged.of("migration_state", &self.site.instance(left)), 5)?;
+        self.shows("Open Violations", &[("", 1.0)])?;
         self.shows("Violations Found", &[("content", 1.0)])?;
         self.shows("Failed Migrations", &[("", 1.0)])?;
         Ok(forged)
