@@ -443,6 +443,7 @@ impl Book {
             Signal::Logged { migration, log } => {
                 if let Some(entry) = self.entries.get_mut(&migration.id) {
                     entry.migration = (*migration).clone();
+                    entry.open_violations = open_violations(migration);
                     entry.read(log);
                 }
             }

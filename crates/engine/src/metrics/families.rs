@@ -168,7 +168,7 @@ pub(super) const SINCE: Family = Family::new(
     "migration_state_since_timestamp_seconds",
     Gauge,
     BOTH,
-    Driver,
+    Server,
     "When the migration entered the state that it is in: Unix time in seconds",
 );
 pub(super) const READ_BACK_LAG: Family = Family::new(
