@@ -98,7 +98,7 @@ mod tests {
     use crate::event::Timestamp;
     use crate::ids::{MigrationId, TenantId};
     use crate::ledger::Head;
-    use crate::migration::{OldSource, Options};
+    use crate::migration::{OldSource, Options, Violations};
 
     fn ledger(role: Role, epoch: u64, seq: u64) -> Ledger {
         Ledger { role, epoch: Epoch(epoch), head: Head { seq, digest: Digest::EMPTY } }
@@ -145,6 +145,7 @@ mod tests {
             started_at: None,
             completed_at: None,
             error: None,
+            violations: Violations::default(),
         };
         let phase = migration.state.phase();
         let moved = Route {

@@ -195,10 +195,10 @@ impl ExprVisitor for Mixed {
                 let matching = binary.modifier.as_ref().and_then(|by| by.matching.as_ref());
                 match matching {
                     // `on ()` is for the 0 that stands for nothing.
-                    Some(LabelModifier::Include(labels)) if !labels.labels.is_empty() => {
-                        if !has(&labels.labels) {
-                            self.found.push(format!("{expr} joins deployments"));
-                        }
+                    Some(LabelModifier::Include(labels))
+                        if !labels.labels.is_empty() && !has(&labels.labels) =>
+                    {
+                        self.found.push(format!("{expr} joins deployments"));
                     }
                     Some(LabelModifier::Exclude(labels)) if has(&labels.labels) => {
                         self.found.push(format!("{expr} joins deployments"));

@@ -79,6 +79,7 @@ mod tests {
     use super::*;
     use crate::contract::kit::migration_id;
 
+    #[expect(clippy::unnecessary_wraps, reason = "as the watch takes and returns it")]
     fn row(expires_at_s: i64, length_s: Option<u64>) -> Option<LeaseRow> {
         Some(LeaseRow {
             holder: "one".to_owned(),
@@ -91,6 +92,7 @@ mod tests {
         Timestamp::from_micros(seconds * 1_000_000)
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "as the watch takes and returns it")]
     fn active(remaining_s: u64, ahead_s: u64) -> Option<ActiveLease> {
         Some(ActiveLease {
             holder: "one".to_owned(),

@@ -123,9 +123,9 @@ pub(crate) async fn check(
 mod tests {
     use super::*;
 
-    fn refusal(method: Method, path: &str, query: &str) -> String {
+    fn refusal(method: &Method, path: &str, query: &str) -> String {
         let parameters = Parameters::new(&crate::routes::document());
-        match parameters.check(&method, path, query) {
+        match parameters.check(method, path, query) {
             Ok(()) => String::new(),
             Err(problem) => problem.document().detail.clone(),
         }
@@ -136,22 +136,22 @@ mod tests {
     #[test]
     fn what_the_path_knows_is_taken() {
         for query in ["", "after_seq=3&limit=10", "limit=1", "after%5Fseq=1"] {
-            assert_eq!(refusal(Method::GET, FEED, query), "", "{query}");
+            assert_eq!(refusal(&Method::GET, FEED, query), "", "{query}");
         }
-        assert_eq!(refusal(Method::HEAD, FEED, "limit=1"), "");
-        assert_eq!(refusal(Method::GET, "/console/plan", "tenant=x&to=b"), "");
+        assert_eq!(refusal(&Method::HEAD, FEED, "limit=1"), "");
+        assert_eq!(refusal(&Method::GET, "/console/plan", "tenant=x&to=b"), "");
     }
 
     #[test]
     fn what_is_misspelt_is_refused_with_the_nearest_name() {
         for query in ["after=15", "limit=1&after=15", "after_sq=1", "After_seq=1"] {
-            let refusal = refusal(Method::GET, FEED, query);
+            let refusal = refusal(&Method::GET, FEED, query);
             assert!(refusal.contains("\"after_seq\"?"), "{refusal}");
         }
-        assert!(refusal(Method::GET, FEED, "colour=red").contains("after_seq, limit"));
-        assert!(refusal(Method::GET, "/health/live", "x").contains("has none"));
-        assert!(refusal(Method::POST, "/console/start", "to=b").contains("has none"));
-        assert!(!refusal(Method::GET, FEED, "%1b%5b31m=1").contains('\u{1b}'));
+        assert!(refusal(&Method::GET, FEED, "colour=red").contains("after_seq, limit"));
+        assert!(refusal(&Method::GET, "/health/live", "x").contains("has none"));
+        assert!(refusal(&Method::POST, "/console/start", "to=b").contains("has none"));
+        assert!(!refusal(&Method::GET, FEED, "%1b%5b31m=1").contains('\u{1b}'));
     }
 
     #[test]

@@ -113,7 +113,7 @@ impl Site {
         let targets = ports.map(|port| Target { job: "rehome", port, deployment: DEPLOYMENT });
         let prometheus = Prometheus::start(&Setup {
             every_ms: wanted.every_ms,
-            targets: &targets[..1 + usize::from(wanted.has_second)],
+            targets: &targets[..=usize::from(wanted.has_second)],
             rules: wanted.rules,
             alertmanager: Some(alertmanager.port()),
             ..Setup::default()

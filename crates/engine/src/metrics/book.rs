@@ -16,6 +16,7 @@ use super::{Reached, SEEN_FOR, Sighting};
 use crate::heads::Heads;
 use crate::histogram::{Histogram, Snapshot};
 use crate::signal::{CutoverPart, Signal, Way};
+use crate::verifier::Report;
 
 /// How a cutover was begun or ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -327,6 +328,25 @@ impl Entry {
         }
     }
 
+    /// A part of a cutover is over in this process.
+    fn cutover(&mut self, part: CutoverPart, took: Duration) {
+        match part {
+            CutoverPart::Refused => self.refused += 1,
+            CutoverPart::Pause => self.paused(took),
+            CutoverPart::Verify | CutoverPart::Switch => {}
+        }
+    }
+
+    /// A verification came to its end.
+    fn verified(&mut self, report: &Report, took: Duration) {
+        let histogram = &mut self.verification[report.level as usize];
+        histogram.get_or_insert_with(|| Histogram::new(VERIFICATION_BUCKETS)).observe(took);
+        self.checked += report.events_checked;
+        for (kind, times) in &report.violations_by_type {
+            self.violated(*kind, *times);
+        }
+    }
+
     /// A cutover is over in this process.
     fn paused(&mut self, took: Duration) {
         if self.phase() == Phase::CutoverPaused {
@@ -498,23 +518,10 @@ impl Book {
             }
             Signal::Mirrored { .. } | Signal::MirrorFailed { .. } | Signal::Stopped { .. } => {}
             Signal::Cutover { migration, part, took, .. } => {
-                let entry = self.entry(migration, now);
-                match part {
-                    CutoverPart::Refused => entry.refused += 1,
-                    CutoverPart::Pause => entry.paused(*took),
-                    CutoverPart::Verify | CutoverPart::Switch => {}
-                }
+                self.entry(migration, now).cutover(*part, *took);
             }
             Signal::Verified { migration, report, took } => {
-                let entry = self.entry(migration, now);
-                let histogram = &mut entry.verification[report.level as usize];
-                histogram
-                    .get_or_insert_with(|| Histogram::new(VERIFICATION_BUCKETS))
-                    .observe(*took);
-                entry.checked += report.events_checked;
-                for (kind, times) in &report.violations_by_type {
-                    entry.violated(*kind, *times);
-                }
+                self.entry(migration, now).verified(report, *took);
             }
             Signal::Violated { migration, violation } => {
                 self.entry(migration, now).violated(violation.kind, 1);

@@ -48,12 +48,12 @@ impl Page {
         let (deployment, shown) = (&self.state.deployment, &self.state.shown);
         match self.migration {
             None => {
-                let look = async { look::overview(deployment).await.map(Arc::new) };
+                let look = Box::pin(async { look::overview(deployment).await.map(Arc::new) });
                 let seen = shown.overview.at((), EVERY / 2, look).await.ok()?;
                 Some(overview::pieces(&seen, &self.viewer))
             }
             Some(id) => {
-                let look = async { look::migration(deployment, id).await.map(Arc::new) };
+                let look = Box::pin(async { look::migration(deployment, id).await.map(Arc::new) });
                 let seen = shown.migrations.at(id, EVERY / 2, look).await.ok()?;
                 Some(migration::pieces(&seen, &self.viewer))
             }

@@ -92,13 +92,11 @@ impl Page {
         if self.is_over {
             return None;
         }
-        match self.piece().await {
-            Ok(piece) => Some(Bytes::from_owner(piece)),
-            Err(_) => {
-                self.is_over = true;
-                Some(self.end().into())
-            }
+        if let Ok(piece) = self.piece().await {
+            return Some(Bytes::from_owner(piece));
         }
+        self.is_over = true;
+        Some(self.end().into())
     }
 
     async fn piece(&mut self) -> Result<Counted<Vec<u8>>, Problem> {

@@ -276,7 +276,8 @@ async fn requests_that_wait_are_their_callers_and_leave_places_for_others() {
     // Those, and the scrape.
     town.until("server_room_used{room=\"requests\"}", |requests| requests >= 9).await;
     town.others_are_served().await;
-    let refused = town.ask_as(&town.attacker.token, &format!("/v1/tenants/{}", town.attacker.id));
+    let path = format!("/v1/tenants/{}", town.attacker.id);
+    let refused = town.ask_as(&town.attacker.token, &path);
     let problem = refused.await.problem(429, "too_many_requests");
     assert_eq!(problem["limit"], 8);
     drop(held);

@@ -50,7 +50,7 @@ impl StepError {
             Self::Store(error) => error.is_damage(),
             Self::Control(error) => error.is_final(),
             Self::UnknownStore(_) => false,
-            Self::Violated(_) => true,
+            Self::Violated(_) | Self::Found(_) => true,
         }
     }
 
