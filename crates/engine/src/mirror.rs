@@ -363,6 +363,8 @@ impl Work {
             due = Batch::PROBE;
             shared.change(|status| {
                 status.failures += 1;
+                let waited = began.elapsed().as_secs();
+                status.failing = Some(format!("the target has not answered for {waited} s"));
                 true
             });
         }

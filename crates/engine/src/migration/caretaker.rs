@@ -143,10 +143,7 @@ impl Caretaker {
             self.unable.remove(&id);
             return Ok(());
         }
-        // One whose stores this process does not know is left to those that do.
-        let stores = &self.supervisor.engine().stores;
-        let known = [&migration.source, &migration.target].map(|id| stores.get(id).is_ok());
-        if rests(&migration) || known.contains(&false) {
+        if rests(&migration) {
             return Ok(());
         }
         if let Err(error) = self.supervisor.can_drive(&migration) {

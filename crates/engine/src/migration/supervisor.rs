@@ -50,6 +50,14 @@ pub enum DriveError {
 }
 
 impl DriveError {
+    /// Whether waiting does not help. A store that this process does not know stays unknown to it.
+    pub const fn is_final(&self) -> bool {
+        match self {
+            Self::Control(error) => error.is_final(),
+            Self::UnknownStore(_) => true,
+        }
+    }
+
     /// What a caller does about it.
     pub const fn class(&self) -> Class {
         match self {

@@ -186,7 +186,7 @@ async fn a_control_plane_of_format_1_is_upgraded_with_what_it_holds() {
 }
 
 #[tokio::test]
-async fn a_control_plane_of_format_2_is_upgraded_and_its_writers_go_on() {
+async fn a_control_plane_of_format_2_is_upgraded_and_its_leases_have_no_length() {
     let folder = folder();
     let path = folder.path().join("control.db");
     open_control(&path, true).await.unwrap().close().await;
