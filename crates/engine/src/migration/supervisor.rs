@@ -65,14 +65,6 @@ impl DriveError {
             Self::UnknownStore(_) => Class::Fatal,
         }
     }
-
-    /// Whether waiting does not help.
-    pub const fn is_final(&self) -> bool {
-        match self {
-            Self::Control(error) => error.is_final(),
-            Self::UnknownStore(_) => true,
-        }
-    }
 }
 
 /// How a wait on a migration ended.

@@ -52,7 +52,7 @@ async fn a_follower_of_a_history_that_becomes_shorter_is_not_left_waiting() {
     let kept = store.digest_at(id, 2).await.unwrap().unwrap();
     let path = match &site.deployment.url(&"shared".parse().unwrap()).unwrap() {
         rehome_app::config::Url::Sqlite(path) => path.clone(),
-        other => panic!("{other:?}"),
+        other @ rehome_app::config::Url::Postgres(_) => panic!("{other:?}"),
     };
     let outsider = rusqlite::Connection::open(path).unwrap();
     outsider

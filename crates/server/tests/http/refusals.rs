@@ -124,7 +124,7 @@ async fn while_there_is_no_room_for_bodies_others_are_told_to_come_again() {
         .header("Content-Length", (64 << 10).to_string());
     let mut stream = site.connect().await;
     stream.write_all(&held.bytes(site.address)).await.unwrap();
-    stream.write_all(&[b' '; (64 << 10) - 1]).await.unwrap();
+    stream.write_all(&vec![b' '; (64 << 10) - 1]).await.unwrap();
     let body = json!({"events": [event(tenant, 1)]});
     let taken = async {
         let used = "server_room_used{room=\"body_bytes\"} 65536";
