@@ -123,8 +123,8 @@ fn bad_values_are_refused_with_key_file_and_line() {
         ),
         (changed("sqlite:shared.db", "shared.db"), "/rehome.toml:7: stores.url is not a url"),
         (
-            changed("sqlite:shared.db", "postgres://u:hunter2@h/d?sslcrl=x"),
-            "/rehome.toml:7: stores.url has a parameter sslcrl that is not known",
+            changed("sqlite:shared.db", "postgres://u:hunter2@h/d?sslcrlfile=x"),
+            "/rehome.toml:7: stores.url has a parameter sslcrlfile that is not known",
         ),
         (changed("[control_plane]", "[control_plane"), "/rehome.toml:2: not TOML:"),
         (changed("[[stores]]", "[stores]"), "/rehome.toml:"),

@@ -87,7 +87,7 @@ fn an_address_without_a_control_plane_or_without_its_database_says_what_makes_it
         assert!(error.contains(word), "{error}");
     }
     let url = database.url();
-    let absent = url.replace(&format!("/{}", database.name()), "/not_there");
+    let absent = format!("{}not_there", url.strip_suffix(database.name()).unwrap());
     place.write("rehome.toml", CONFIG.replace("sqlite:control.db", &absent));
     let error = place.rehome(["store", "check"]).fails(1);
     let word = format!(

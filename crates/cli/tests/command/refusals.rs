@@ -138,5 +138,5 @@ fn a_check_of_the_stores_tells_what_is_where() {
     place.rehome(["import", "more.ndjson"]).succeeds();
     place.sqlite("shared.db").execute("DELETE FROM ledger WHERE seq = 3", []).unwrap();
     let error = place.rehome(["store", "check", "shared"]).fails(1);
-    assert!(error.contains("its history should be here and is not"), "{error}");
+    assert!(error.contains("it holds no history of the tenant, which has one"), "{error}");
 }

@@ -150,6 +150,13 @@ fn data_goes_to_stdout_and_everything_else_to_stderr() {
         "started_at",
         "completed_at",
         "error",
+        "open_violation",
+        "waiting",
+        "waiting_since",
+        "source_last_seen_at",
+        "source_unanswered_since",
+        "target_last_seen_at",
+        "target_unanswered_since",
     ];
     expected.sort_unstable();
     let mut keys = keys;
