@@ -76,9 +76,6 @@ impl Control {
             | (Some(Rule::NoRepairInPause), Fact::RepairRequested) => {
                 apply(&route, Some(&as_if_mirroring(&migration)), &fact, NOW)
             }
-            (Some(Rule::ViolationStopsCutover), _) => {
-                apply(&route, Some(&as_if_unseen(&migration, &fact)), &fact, NOW)
-            }
             _ => apply(&route, Some(&migration), &fact, NOW),
         };
         let Ok((mut after, mut migration)) = applied else { return Answer::Impossible };
@@ -137,14 +134,6 @@ impl Control {
 /// The row without what is only told to people, which would tell equal states apart.
 fn plain(migration: Migration) -> Migration {
     Migration { error: None, cutover_attempts: 0, ..migration }
-}
-
-fn as_if_unseen(migration: &Migration, fact: &Fact) -> Migration {
-    let mut unseen = migration.clone();
-    if matches!(fact, Fact::CutoverStarted { .. } | Fact::Switched { .. }) {
-        unseen.violations.open = None;
-    }
-    unseen
 }
 
 fn as_if_mirroring(migration: &Migration) -> Migration {

@@ -77,8 +77,6 @@ rules! {
     NoRepairInPause,
     /// A migration goes on after a repair under the epoch that it had before.
     RepairDrawsEpoch,
-    /// A cutover begins and is committed while a violation is open.
-    ViolationStopsCutover,
 
     // What the coordinator owes.
     /// The target is adopted without its head being found in the source.

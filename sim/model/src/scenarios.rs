@@ -212,7 +212,6 @@ pub const fn missed_by(rule: Rule) -> (Bounds, u8) {
         Rule::NoAbortInPause => (cut(Left { aborts: 1, ..ONCE }), 7),
         Rule::NoRepairInPause => (cut(Left { findings: 1, ..ONCE }), 7),
         Rule::RepairDrawsEpoch => (cut(Left { findings: 1, ..ONCE }), 7),
-        Rule::ViolationStopsCutover => (cut(Left { findings: 1, ..ONCE }), 3),
         Rule::CutBackIsKeyed => (cut(Left { findings: 1, ..LOST }), 1),
         Rule::AdoptWhatIsProven => (
             Bounds {

@@ -60,7 +60,7 @@ async fn what_only_a_newer_rehome_may_write_is_refused() {
 
     grow(cluster, &database, "store");
     let store = fault(open(&database.url(), "ours").await);
-    assert_eq!(store.kind, FaultKind::NewerFormat { found: 98, known: 3 });
+    assert!(matches!(store.kind, FaultKind::NewerFormat { found: 98, .. }), "{store}");
     assert_eq!(store.class(), Class::Fatal);
     // The other part of the schema has its own format.
     open_control(&database.url()).await.expect("a control plane that did not grow");

@@ -87,7 +87,8 @@ impl Town {
         assert_eq!(reply.status, 200);
         let value = reply.text().lines().find_map(|line| line.strip_prefix(name));
         let value = value.unwrap_or_else(|| panic!("{name} in\n{}", reply.text())).trim();
-        value.parse().unwrap()
+        // A gauge has a fraction.
+        value.split('.').next().unwrap().parse().unwrap()
     }
 
     /// Waits until a sample is as it should be.
@@ -249,7 +250,7 @@ async fn connections_that_send_no_request_make_way() {
         ];
         let _ = stream.write_all(sent[n % 3]).await;
         held.push(stream);
-        if n % 20 == 0 {
+        if n % 50 == 0 {
             town.others_are_served().await;
         }
     }

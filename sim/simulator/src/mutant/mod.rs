@@ -38,8 +38,6 @@ pub enum Mutant {
     DroppedAtAnyEpoch,
     /// A store purges whatever it is.
     PurgedAtAnyEpoch,
-    /// A store cuts back whatever it is.
-    CutBackAtAnyEpoch,
     /// A store writes an `extend` to the end of its history, wherever it was meant to go.
     HeadUnchecked,
     /// A store takes what was changed on its way, and makes a chain of its own of it.
@@ -64,7 +62,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// All that break a promise.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 19] = [
         Self::EpochForgotten,
         Self::AcknowledgedBeforeCommit,
         Self::VersionUnchecked,
@@ -75,7 +73,6 @@ impl Mutant {
         Self::AdoptedAtAnyEpoch,
         Self::DroppedAtAnyEpoch,
         Self::PurgedAtAnyEpoch,
-        Self::CutBackAtAnyEpoch,
         Self::HeadUnchecked,
         Self::ChainUnchecked,
         Self::ExtendedTwice,
@@ -94,7 +91,6 @@ impl Mutant {
             Self::AdoptedAtAnyEpoch => Some(["adopt", "copy_started"]),
             Self::DroppedAtAnyEpoch => Some(["drop_replica", "replica_dropped"]),
             Self::PurgedAtAnyEpoch => Some(["purge", "purged"]),
-            Self::CutBackAtAnyEpoch => Some(["cut_back", "cut_back"]),
             Self::HeadUnchecked => Some(["extend", "copy_completed"]),
             _ => None,
         }

@@ -179,10 +179,7 @@ impl Broken {
         to: Head,
         chunk: u32,
     ) -> Result<Ledger, StoreError> {
-        let answer = store.cut_back(tenant, k, to, chunk).await;
-        self.unless(Mutant::CutBackAtAnyEpoch, store, tenant, answer, |rows| {
-            cut_to(rows, to, chunk);
-        })
+        store.cut_back(tenant, k, to, chunk).await
     }
 
     /// What was refused is done all the same, if that is how the store is broken.
@@ -294,13 +291,4 @@ fn cut(rows: &mut TenantRows, chunk: u32) {
         rows.versions.insert(event.stream.clone(), event.version);
     }
     rows.ledger = rows.ledger.purged_to(rows.events.last().map_or(Head::EMPTY, Head::of));
-}
-
-/// Removes so many events from the end, but none up to `to`.
-fn cut_to(rows: &mut TenantRows, to: Head, chunk: u32) {
-    let over = rows.events.partition_point(|event| event.seq <= to.seq);
-    let most = u32::try_from(rows.events.len() - over).unwrap_or(u32::MAX);
-    let role = rows.ledger.role;
-    cut(rows, chunk.min(most));
-    rows.ledger.role = role;
 }
