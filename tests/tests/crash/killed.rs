@@ -285,36 +285,28 @@ fn killed_in_the_middle_of_a_purge_after_an_abort() -> Result<()> {
     abort_dies_at("purge.chunk", true)
 }
 
-/// A row of the copy is deleted and found; whoever repairs it dies there, and another goes on. `asks`: the
-/// process that asks for the repair is the one that dies.
-fn repair_dies_at(point: &str, asks: bool) -> Result<()> {
+/// A row of the copy is deleted and found; who repairs it dies there, and another goes on.
+fn repair_dies_at(point: &str) -> Result<()> {
     on_a_site(|site| {
         let load = write(site)?;
-        let kill = format!("{point}=kill");
-        let (drives, repairs) = if asks { ("", &*kill) } else { (&*kill, "") };
-        let mut driver = site.start(drives, &["--cutover", "manual"])?;
+        let mut driver = site.start("", &["--cutover", "manual"])?;
         site.wait_for_phase("dual_write")?;
         site.wait_for_fact("verified")?;
         site.delete_event(DEDICATED, 10)?;
         let id = site.last_id()?;
         let found = site.ends(&["migration", "verify", &id])?;
         ensure!(found.code() == Some(5), "what is missing is found: {found}");
-        let mut repair = site.spawn(repairs, &["migration", "repair", &id])?;
-        if asks {
-            repair.dies()?;
-        } else {
-            driver.dies()?;
-            repair.succeeds()?;
-        }
+        // Who waits for the migration to get further is told that it does not.
+        ensure!(driver.end()?.code() == Some(5), "{}", driver.said()?);
+        site.spawn(&format!("{point}=kill"), &["migration", "repair", &id])?.dies()?;
+        let mut other = site.spawn("", &["migration", "drive"])?;
         site.wait_for_fact("cut_back")?;
         wait_for("the repair to be verified", || {
             Ok((!site.last()?.state.contains("\"open\":")).then_some(()))
         })?;
         site.check_between()?;
         site.run(&["migration", "cutover", &id])?;
-        if asks {
-            driver.succeeds()?;
-        }
+        other.kill()?;
         site.wait_for_acks(10)?;
         load.ends_well()?;
         site.finish(DEDICATED).map(drop)
@@ -323,32 +315,32 @@ fn repair_dies_at(point: &str, asks: bool) -> Result<()> {
 
 #[test]
 fn killed_after_a_repair_was_requested() -> Result<()> {
-    repair_dies_at("repair.requested", true)
+    repair_dies_at("repair.requested")
 }
 
 #[test]
 fn killed_before_the_copy_that_is_repaired_was_dropped() -> Result<()> {
-    repair_dies_at("repair.scanned", false)
+    repair_dies_at("repair.scanned")
 }
 
 #[test]
 fn killed_after_the_copy_that_is_repaired_was_dropped() -> Result<()> {
-    repair_dies_at("repair.dropped", false)
+    repair_dies_at("repair.dropped")
 }
 
 #[test]
 fn killed_in_the_middle_of_cutting_back() -> Result<()> {
-    repair_dies_at("repair.chunk", false)
+    repair_dies_at("repair.chunk")
 }
 
 #[test]
 fn killed_before_it_was_recorded_that_the_copy_was_cut_back() -> Result<()> {
-    repair_dies_at("repair.cut", false)
+    repair_dies_at("repair.cut")
 }
 
 #[test]
 fn killed_after_it_was_recorded_that_the_copy_was_cut_back() -> Result<()> {
-    repair_dies_at("repair.recorded", false)
+    repair_dies_at("repair.recorded")
 }
 
 #[test]

@@ -170,7 +170,7 @@ impl Site {
         // An import makes what is not there.
         let nothing = site.path().join("nothing.ndjson");
         let nothing = nothing.to_str().context("a path in UTF-8")?;
-        site.run(&["import", "--store", SHARED, nothing])?;
+        site.run(&["import", "--allow-empty", "--store", SHARED, nothing])?;
         site.run(&["store", "check", DEDICATED])?;
         Ok(site)
     }
