@@ -73,6 +73,9 @@ pub(crate) const OF_MIGRATIONS: &[(Series, OfTenant)] = &[
         |case| Number(case.in_phase()),
     ),
     (("migration_info", By::Migration, no_more), |_| exactly(1)),
+    (("migration_state_since_timestamp_seconds", By::Migration, no_more), |case| {
+        Number(Range::of(case.frozen_unix() - 300.0, case.frozen_unix() + 5.0))
+    }),
     (("migration_last_progress_timestamp_seconds", By::Migration, no_more), last_progress),
     (("migration_read_back_lag_events", By::Migration, no_more), |case| match case.phase {
         Phase::BulkCopy | Phase::Window => Absent,
@@ -161,6 +164,12 @@ pub(crate) const OF_PROCESS: &[Row<(&str, &str), Scene>] = &[
     }),
     (("rehome_build_info", ""), |_| exactly(1)),
     (("rehome_process_info", ""), |_| exactly(1)),
+    // A frozen control plane is not read; the alert about it is on the age.
+    (("migration_last_look_timestamp_seconds", ""), |scene| {
+        Number(Range::of(scene.frozen_unix - 300.0, scene.frozen_unix + 300.0))
+    }),
+    (("server_room_used", "room=\"connections\""), |_| Constant),
+    (("server_room_size", "room=\"connections\""), |_| Constant),
     (("process_resident_memory_bytes", ""), |_| Number(Range::of(1e6, 1e9))),
     (("process_start_time_seconds", ""), |scene| {
         Number(Range::of(scene.frozen_unix - 300.0, scene.frozen_unix))
@@ -223,6 +232,10 @@ pub(crate) const DOCUMENT: &[(&str, OfTenant)] = &[
     ("source_unanswered_since", |case| unanswered(case, case.authority())),
     ("target_unanswered_since", |case| unanswered(case, case.replica_store())),
     ("error", |_| Absent),
+    ("open_violation", |_| Absent),
+    // What is waited for, in words: the engine's tests of waits compare them.
+    ("waiting", |_| Constant),
+    ("waiting_since", |_| Constant),
     ("id", |_| Constant),
     ("tenant_id", |_| Constant),
     ("source_store", |_| Text("source")),

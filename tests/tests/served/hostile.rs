@@ -20,7 +20,7 @@ const CONFIG: &str = "[control_plane]\nurl = \"sqlite:control.db\"\n\
 /// Of each kind at once.
 const MANY: usize = 300;
 /// What a server may have kept for later, in MiB: buffers of the allocator, caches of the stores.
-const KEPT_MIB_MAX: u64 = 64;
+const KEPT_MIB_MAX: u64 = 96;
 /// What answers may hold, in MiB: the share of one caller, and what is read and written beside it.
 const ANSWERS_MIB_MAX: u64 = 160;
 
