@@ -154,9 +154,10 @@ pub(crate) const OF_PROCESS: &[Row<(&str, &str), Scene>] = &[
     (("store_up", "store_id=\"source\""), |scene| {
         exactly(u8::from(scene.component != Component::Source))
     }),
-    // What cannot be written to is not up.
-    (("store_up", "store_id=\"target\""), |scene| {
-        exactly(u8::from(!scene.target_hangs() && scene.component != Component::HeldLock))
+    (("store_up", "store_id=\"target\""), |scene| match scene.component {
+        // A file whose lock is held still answers what only reads; a check that writes waits.
+        Component::HeldLock => Constant,
+        _ => exactly(u8::from(!scene.target_hangs())),
     }),
     (("store_up", "store_id=\"aside\""), |scene| exactly(u8::from(!scene.target_hangs()))),
     (("control_plane_up", ""), |scene| {
