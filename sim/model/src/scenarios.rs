@@ -47,8 +47,8 @@ pub const SMALL: &[Bounds] = &[
         ..Bounds::plain("operators pause, resume, fail, abort", Begin::Living)
     },
     Bounds {
-        left: Left { cutovers: 1, findings: 1, lost: 1, ..LEFT },
-        ..Bounds::plain("a violation and its repair, a lost call", Begin::Mirroring)
+        left: Left { cutovers: 1, findings: 1, ..LEFT },
+        ..Bounds::plain("a violation and its repair", Begin::Mirroring)
     },
     Bounds {
         left: Left { cutovers: 1, starts: 1, aborts: 1, ..LEFT },
@@ -137,6 +137,10 @@ pub const LARGE: &[Bounds] = &[
         purge: true,
         left: Left { cutovers: 1, findings: 2, aborts: 1, starts: 1, lost: 1, ..LEFT },
         ..Bounds::plain("two repairs, an abort with its purge", Begin::Mirroring)
+    },
+    Bounds {
+        left: Left { cutovers: 1, findings: 1, lost: 1, ..LEFT },
+        ..Bounds::plain("a violation and its repair, a lost call", Begin::Mirroring)
     },
 ];
 
