@@ -209,7 +209,12 @@ fn known(scene: &Scene, then: True) -> True {
 pub(crate) const DOCUMENT: &[(&str, OfTenant)] = &[
     ("state", |case| Text(case.phase.state())),
     ("progress_percent", percent),
-    ("events_copied", |case| Number(case.copied())),
+    ("events_copied", |case| {
+        let copied = case.copied();
+        // While the source hangs it is as it was last seen, and its age is beside it.
+        let low = if case.hangs(case.authority()) { 0.0 } else { copied.low };
+        Number(Range::of(low, copied.high))
+    }),
     ("events_total", |case| Number(case.total())),
     ("sync_lag_events", |case| match case.phase {
         Phase::Window => exactly(0),
