@@ -47,10 +47,6 @@ pub const SMALL: &[Bounds] = &[
         ..Bounds::plain("operators pause, resume, fail, abort", Begin::Living)
     },
     Bounds {
-        left: Left { cutovers: 1, findings: 1, ..LEFT },
-        ..Bounds::plain("a violation and its repair", Begin::Mirroring)
-    },
-    Bounds {
         left: Left { cutovers: 1, starts: 1, aborts: 1, ..LEFT },
         ..Bounds::plain("a target that holds another history", Begin::Foreign)
     },
@@ -126,21 +122,6 @@ pub const LARGE: &[Bounds] = &[
     Bounds {
         left: Left { cutovers: 3, starts: 3, purges: 2, ..LEFT },
         ..Bounds::plain("there, back and there; two purges", Begin::Living)
-    },
-    Bounds {
-        drivers: 2,
-        writes: 2,
-        left: Left { cutovers: 2, findings: 1, lost: 1, ..LEFT },
-        ..Bounds::plain("a violation and its repair, two coordinators", Begin::Mirroring)
-    },
-    Bounds {
-        purge: true,
-        left: Left { cutovers: 1, findings: 2, aborts: 1, starts: 1, lost: 1, ..LEFT },
-        ..Bounds::plain("two repairs, an abort with its purge", Begin::Mirroring)
-    },
-    Bounds {
-        left: Left { cutovers: 1, findings: 1, lost: 1, ..LEFT },
-        ..Bounds::plain("a violation and its repair, a lost call", Begin::Mirroring)
     },
 ];
 
