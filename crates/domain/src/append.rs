@@ -161,6 +161,7 @@ fn number(append: &Append, actual: u64, head: Head, now: Timestamp) -> Vec<Event
                 data: new.data.clone(),
                 metadata: new.metadata.clone(),
                 digest: Digest::EMPTY,
+                row: None,
             };
             event.digest = digest::chain(&previous, &event);
             previous = event.digest;

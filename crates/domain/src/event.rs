@@ -1,9 +1,11 @@
 //! Events, before and after a store has numbered them.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::digest::Digest;
 use crate::ids::EventId;
+use crate::layout::ForeignRow;
 use crate::stream::StreamName;
 
 /// Most bytes of an event type's name.
@@ -118,6 +120,8 @@ pub struct Event {
     pub metadata: Json,
     /// The chain up to and including this event.
     pub digest: Digest,
+    /// The row of the table that it is in, where that is not ours; all else is read from it.
+    pub row: Option<Arc<ForeignRow>>,
 }
 
 impl Event {
@@ -128,5 +132,6 @@ impl Event {
             + self.event_type.len()
             + self.data.as_str().len()
             + self.metadata.as_str().len()
+            + self.row.as_ref().map_or(0, |row| row.as_str().len())
     }
 }

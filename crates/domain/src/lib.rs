@@ -11,6 +11,7 @@ pub mod digest;
 pub mod estimate;
 pub mod event;
 pub mod ids;
+pub mod layout;
 pub mod ledger;
 pub mod loss;
 pub mod migration;

@@ -5,6 +5,7 @@ use rehome_domain::append::{Append, AppendConflict, Appended, ends_chain};
 use rehome_domain::digest::Digest;
 use rehome_domain::event::Event;
 use rehome_domain::ids::{Epoch, StoreId, TenantId};
+use rehome_domain::layout::Layout;
 use rehome_domain::ledger::{Activation, Head, Ledger};
 use rehome_domain::stream::StreamName;
 
@@ -222,6 +223,50 @@ pub trait LedgerStore: Send + Sync {
         after: Option<TenantId>,
         limit: usize,
     ) -> Result<Vec<TenantLedger>, StoreError>;
+
+    /// How events lie in a table that is not ours; `None`: they are in tables of our own.
+    async fn layout(&self) -> Result<Option<Layout>, StoreError> {
+        Ok(None)
+    }
+
+    /// Whether the store's table has events of a tenant for whom there is no ledger, because the tenant's
+    /// own library writes them. A store of our own has none.
+    async fn holds_unguarded(&self, _tenant: TenantId) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
+    /// Tells the store that the tenant fenced at `k` has gone to `to` for good, and that this is
+    /// published: writers that wait here are refused at once. Where writers bring the epoch with them,
+    /// nobody waits in the store.
+    async fn settle(&self, _tenant: TenantId, _k: Epoch, _to: &StoreId) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// Where a reader of the table whose checkpoint is `position` has read up to, in numbers: every event up
+    /// to the answer is at `position` or before it. `None`: positions are numbers here.
+    async fn number_of_position(
+        &self,
+        _tenant: TenantId,
+        _position: i64,
+    ) -> Result<Option<u64>, StoreError> {
+        Ok(None)
+    }
+
+    /// The position up to which a reader of the table may say that it has read, if it has read all
+    /// events up to number `seq`: no event beyond `seq` is at it or before it. `None`: positions are
+    /// numbers here.
+    async fn position_of_number(
+        &self,
+        _tenant: TenantId,
+        _seq: u64,
+    ) -> Result<Option<i64>, StoreError> {
+        Ok(None)
+    }
+
+    /// What would keep the tenant from being moved, a sentence each, with what to do.
+    async fn obstacles(&self, _tenant: TenantId) -> Result<Vec<String>, StoreError> {
+        Ok(Vec::new())
+    }
 
     /// What the store says about itself.
     async fn check(&self) -> Result<StoreReport, StoreError>;

@@ -84,5 +84,6 @@ pub(crate) fn event(row: &Row, first: usize) -> Read<Event> {
         data: payload(8, "data")?,
         metadata: payload(9, "metadata")?,
         digest: digest(row, first + 10)?,
+        row: None,
     })
 }

@@ -161,6 +161,7 @@ pub(crate) fn event(row: &Row<'_>, stream: StreamName) -> Read<Event> {
         data: payload(7, "data")?,
         metadata: payload(8, "metadata")?,
         digest: digest(row, 9)?,
+        row: None,
     })
 }
 

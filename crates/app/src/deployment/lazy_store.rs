@@ -8,6 +8,7 @@ use rehome_domain::append::Append;
 use rehome_domain::digest::Digest;
 use rehome_domain::event::Event;
 use rehome_domain::ids::{Epoch, StoreId, TenantId};
+use rehome_domain::layout::Layout;
 use rehome_domain::ledger::{Activation, Head, Ledger};
 use rehome_domain::stream::StreamName;
 use rehome_ports::clock::Clock;
@@ -208,6 +209,38 @@ impl LedgerStore for LazyStore {
         limit: usize,
     ) -> Result<Vec<TenantLedger>, StoreError> {
         self.reach().await?.tenants(after, limit).await
+    }
+
+    async fn layout(&self) -> Result<Option<Layout>, StoreError> {
+        self.reach().await?.layout().await
+    }
+
+    async fn holds_unguarded(&self, tenant: TenantId) -> Result<bool, StoreError> {
+        self.reach().await?.holds_unguarded(tenant).await
+    }
+
+    async fn settle(&self, tenant: TenantId, k: Epoch, to: &StoreId) -> Result<(), StoreError> {
+        self.reach().await?.settle(tenant, k, to).await
+    }
+
+    async fn number_of_position(
+        &self,
+        tenant: TenantId,
+        position: i64,
+    ) -> Result<Option<u64>, StoreError> {
+        self.reach().await?.number_of_position(tenant, position).await
+    }
+
+    async fn position_of_number(
+        &self,
+        tenant: TenantId,
+        seq: u64,
+    ) -> Result<Option<i64>, StoreError> {
+        self.reach().await?.position_of_number(tenant, seq).await
+    }
+
+    async fn obstacles(&self, tenant: TenantId) -> Result<Vec<String>, StoreError> {
+        self.reach().await?.obstacles(tenant).await
     }
 
     async fn check(&self) -> Result<StoreReport, StoreError> {

@@ -184,7 +184,7 @@ impl Import<'_> {
         let Some((_, (_, _, error))) = self.refused.pop_first() else { return Ok(report) };
         if report.refused.len() == 1 && report.tenants.len() <= 1 {
             // There was one tenant: refused as a whole, or up to this line.
-            return Err(self.stopped(error, Doubt::default()));
+            return Err(stopped_with(report, error, Doubt::default()));
         }
         let mut list = String::new();
         for refused in report.refused.iter().skip(1).take(REFUSED_LISTED) {
@@ -311,31 +311,34 @@ impl Import<'_> {
         }
     }
 
-    /// The error with what was done until then.
     fn stopped(&self, error: AppError, doubt: Doubt) -> AppError {
-        let report = self.report();
-        let (imported, there) = (report.events_imported, report.events_already_there);
-        let Doubt { after, unknown } = doubt;
-        let mut statement = match report.lines_complete {
-            0 if imported == 0 && unknown == 0 => "; nothing was imported".to_owned(),
-            0 => format!("; no line before it, {imported} events imported"),
-            lines => format!(
-                "; the lines up to {lines} are in the stores ({imported} events imported, {there} \
-                 were there already)"
-            ),
-        };
-        // Writing to a String cannot fail.
-        if after > 0 {
-            let _ = write!(statement, ", {after} of them from lines behind this one");
-        }
-        if unknown > 0 {
-            let _ = write!(statement, ", and of {unknown} events it is not known");
-        }
-        if imported + there + unknown > 0 {
-            statement.push_str("; run the import again once it is mended, nothing is doubled");
-        }
-        error.imported(report, &statement)
+        stopped_with(self.report(), error, doubt)
     }
+}
+
+/// The error with what was done until then.
+fn stopped_with(report: ImportReport, error: AppError, doubt: Doubt) -> AppError {
+    let (imported, there) = (report.events_imported, report.events_already_there);
+    let Doubt { after, unknown } = doubt;
+    let mut statement = match report.lines_complete {
+        0 if imported == 0 && unknown == 0 => "; nothing was imported".to_owned(),
+        0 => format!("; no line before it, {imported} events imported"),
+        lines => format!(
+            "; the lines up to {lines} are in the stores ({imported} events imported, {there} \
+                 were there already)"
+        ),
+    };
+    // Writing to a String cannot fail.
+    if after > 0 {
+        let _ = write!(statement, ", {after} of them from lines behind this one");
+    }
+    if unknown > 0 {
+        let _ = write!(statement, ", and of {unknown} events it is not known");
+    }
+    if imported + there + unknown > 0 {
+        statement.push_str("; run the import again once it is mended, nothing is doubled");
+    }
+    error.imported(report, &statement)
 }
 
 /// What a round did beside the lines up to the first that was not taken.

@@ -28,6 +28,7 @@ fn event() -> impl Strategy<Value = Event> {
         data: Json::trusted(data),
         metadata: Json::trusted(metadata),
         digest: Digest::EMPTY,
+        row: None,
     })
 }
 
@@ -167,6 +168,7 @@ fn digests_are_those_of_the_documented_formula() {
         data: Json::trusted("{\"total\":12.50,\"total\":1e400}"),
         metadata: Json::trusted("{}"),
         digest: Digest::EMPTY,
+        row: None,
     };
     let digest = chain(&Digest::EMPTY, &first);
     assert_eq!(
