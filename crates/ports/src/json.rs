@@ -57,6 +57,11 @@ pub fn parse(text: &str, limits: JsonLimits) -> Result<Json, JsonError> {
     }
 }
 
+/// A text as a string of JSON.
+pub fn string(text: &str) -> Json {
+    Json::trusted(serde_json::Value::from(text).to_string())
+}
+
 /// Checks the limits alone, of a text already known to be JSON.
 pub fn check_limits(text: &str, limits: JsonLimits) -> Result<(), JsonError> {
     if text.len() > limits.bytes_max {

@@ -17,8 +17,8 @@
 mod append;
 mod change;
 mod copy;
-mod extend;
-mod holder;
+pub(crate) mod extend;
+pub(crate) mod holder;
 mod purge;
 mod read;
 

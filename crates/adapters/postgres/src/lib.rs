@@ -14,6 +14,7 @@
 //! **What PostgreSQL is asked for.** A database in UTF-8 and a role that may create a schema in it,
 //! or that owns an empty one; no superuser. Everything lies in that one schema.
 
+mod adopted;
 mod control_plane;
 mod error;
 mod ledger_store;
@@ -22,6 +23,7 @@ mod rows;
 mod schema;
 mod server;
 
+pub use adopted::{Adoption, PgAdopted, TenantNames};
 pub use control_plane::PgControlPlane;
 pub use ledger_store::{PgStore, PgStoreOptions};
 pub use server::{InvalidUrl, PostgresOptions, PostgresUrl};

@@ -75,7 +75,7 @@ pub(super) async fn extend(
 }
 
 /// As many as one transaction takes, at least one.
-fn fitting(events: &[Event]) -> &[Event] {
+pub(crate) fn fitting(events: &[Event]) -> &[Event] {
     let mut bytes = 0;
     let fitting = events.iter().take(EVENTS_MAX).take_while(|event| {
         let room = bytes < BYTES_MAX;
@@ -86,7 +86,7 @@ fn fitting(events: &[Event]) -> &[Event] {
 }
 
 /// How many of `events` continue the chain from `head`.
-async fn chained(mut head: Head, events: &[Event]) -> usize {
+pub(crate) async fn chained(mut head: Head, events: &[Event]) -> usize {
     let mut good = 0;
     for some in events.chunks(EVENTS_AT_ONCE) {
         for event in some {

@@ -17,7 +17,7 @@ use crate::server::Server;
 
 /// How long one attempt at a row waits for its lock, in milliseconds. Short, because the appends that
 /// come later stand in the queue behind it.
-pub(super) const LOOK_AFTER_MS: i32 = 100;
+pub(crate) const LOOK_AFTER_MS: i32 = 100;
 /// How long a holder may wait for its client without a byte.
 const STILL_FOR: Duration = Duration::from_millis(700);
 /// How long to wait for the row at all.
@@ -34,21 +34,28 @@ const HOLDER: &str = "SELECT a.pid, concat_ws(' ', a.pid, a.backend_start, a.xac
      WHERE l.tenant = $1 AND a.wait_event_type = 'Client'";
 
 /// Waits of one operation for one tenant's row.
-pub(super) struct Wait {
+pub(crate) struct Wait {
     tenant: TenantId,
+    /// Who holds it.
+    holder: &'static str,
     began: Instant,
     /// The holder that was seen still, and since when.
     still: Option<(String, Instant)>,
 }
 
 impl Wait {
-    pub(super) fn new(tenant: TenantId) -> Self {
-        Self { tenant, began: Instant::now(), still: None }
+    pub(crate) fn new(tenant: TenantId) -> Self {
+        Self::held_by(tenant, HOLDER)
+    }
+
+    /// The same, of a row whose holder another query finds.
+    pub(crate) fn held_by(tenant: TenantId, holder: &'static str) -> Self {
+        Self { tenant, holder, began: Instant::now(), still: None }
     }
 
     /// After an attempt that ended with `locked`: looks at who holds the row, and ends it if it has
     /// stood still for too long. Answers whether to try again.
-    pub(super) async fn or(
+    pub(crate) async fn or(
         &mut self,
         server: &Server,
         locked: ServerError,
@@ -59,7 +66,7 @@ impl Wait {
         let tenant = self.tenant.uuid();
         let mut client = server.client().await?;
         let found = client
-            .read(&format!("SELECT done FROM ({HOLDER}) AS h"), &[(&tenant, Type::UUID)])
+            .read(&format!("SELECT done FROM ({}) AS h", self.holder), &[(&tenant, Type::UUID)])
             .await?;
         let Some(row) = found.first() else {
             self.still = None;
@@ -70,8 +77,8 @@ impl Wait {
             Some((before, since)) if *before == done => {
                 if since.elapsed() >= STILL_FOR {
                     let end = format!(
-                        "SELECT pg_catalog.pg_terminate_backend(pid) FROM ({HOLDER}) AS h \
-                         WHERE done = $2"
+                        "SELECT pg_catalog.pg_terminate_backend(pid) FROM ({}) AS h WHERE done = $2",
+                        self.holder
                     );
                     client.read(&end, &[(&tenant, Type::UUID), (&done, Type::TEXT)]).await?;
                     self.still = None;

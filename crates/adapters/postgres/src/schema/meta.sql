@@ -1,6 +1,6 @@
 -- Whose this schema is, and the format of each part in it.
 CREATE TABLE {schema}.meta (
-    kind          text    PRIMARY KEY CHECK (kind IN ('store', 'control_plane')),
+    kind          text    PRIMARY KEY CHECK (kind IN ('store', 'control_plane', 'guard')),
     format        integer NOT NULL,
     oldest_reader integer NOT NULL, -- the oldest rehome, by format, that may read the part
     oldest_writer integer NOT NULL, -- the oldest that may write it

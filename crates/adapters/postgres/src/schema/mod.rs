@@ -31,6 +31,8 @@ pub(crate) enum Kind {
     Store,
     /// Routes and migrations.
     ControlPlane,
+    /// Ledgers beside a table that is not ours.
+    Guard,
 }
 
 impl Kind {
@@ -38,6 +40,7 @@ impl Kind {
         match self {
             Self::Store => "store",
             Self::ControlPlane => "control_plane",
+            Self::Guard => "guard",
         }
     }
 
@@ -45,6 +48,7 @@ impl Kind {
         match self {
             Self::Store => "store",
             Self::ControlPlane => "control plane",
+            Self::Guard => "guard",
         }
     }
 
@@ -64,6 +68,8 @@ impl Kind {
                 include_str!("control/functions.sql"),
                 include_str!("control/memos.sql"),
             ],
+            // Made of the table's own names, by crate::adopted.
+            Self::Guard => &[],
         }
     }
 
@@ -71,6 +77,7 @@ impl Kind {
     const fn format(self) -> i32 {
         match self {
             Self::Store | Self::ControlPlane => 4,
+            Self::Guard => 1,
         }
     }
 
@@ -81,6 +88,7 @@ impl Kind {
             Self::Store => 2,
             // A control plane can hold facts and states that older ones do not know.
             Self::ControlPlane => 4,
+            Self::Guard => 1,
         }
     }
 
@@ -213,7 +221,7 @@ pub(crate) async fn upgrade(
 }
 
 /// Of those that make or upgrade something in the schema, one at a time.
-async fn lock(tx: &mut Transaction<'_>, schema: &str) -> Result<(), ServerError> {
+pub(crate) async fn lock(tx: &mut Transaction<'_>, schema: &str) -> Result<(), ServerError> {
     let key = format!("rehome schema {schema}");
     // To upgrade what is large may take longer than locks are waited for otherwise.
     tx.batch("SET LOCAL lock_timeout = 0").await?;
@@ -265,7 +273,7 @@ async fn check_server(client: &mut Client) -> Result<(), ServerError> {
 }
 
 /// What `meta` says about the part; `None` if it is not there.
-async fn installed(
+pub(crate) async fn installed(
     client: &mut Client,
     schema: &str,
     kind: Kind,
@@ -329,7 +337,7 @@ pub(crate) async fn read_meta(
 }
 
 /// Makes the part in the caller's transaction.
-async fn install(
+pub(crate) async fn install(
     tx: &mut Transaction<'_>,
     schema: &str,
     kind: Kind,

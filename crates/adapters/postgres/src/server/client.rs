@@ -12,7 +12,8 @@ use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
 use std::time::Duration;
 
-use futures_util::TryStreamExt as _;
+use bytes::Bytes;
+use futures_util::{SinkExt as _, TryStreamExt as _};
 use tokio_postgres::Row;
 use tokio_postgres::binary_copy::BinaryCopyInWriter;
 use tokio_postgres::types::{ToSql, Type};
@@ -43,6 +44,11 @@ impl Client {
         let answer_within = options.answer_within;
         let (busy, in_transaction) = (false, false);
         Self { connection: Some(connection), schema, answer_within, busy, in_transaction }
+    }
+
+    /// How long to wait for the answers to come, where work takes longer than statements do otherwise.
+    pub(crate) fn answers_within(&mut self, time: Duration) {
+        self.answer_within = time;
     }
 
     /// The statement of a template, see [`names::render`].
@@ -92,6 +98,13 @@ impl Client {
         self.batch(&begin).await?;
         self.in_transaction = true;
         Ok(Transaction(self))
+    }
+
+    /// Begins a transaction with a lock, and keeps both until this is dropped.
+    pub(crate) async fn hold(&mut self, lock: &str) -> Result<(), ServerError> {
+        let begin = if self.has_our_settings() { BEGIN.to_owned() } else { self.begin_ours() };
+        self.busy = true;
+        self.batch(&format!("{begin}; {lock}")).await
     }
 
     /// Begins a transaction with the settings that a session of ours has.
@@ -262,6 +275,26 @@ impl Transaction<'_> {
         let answer_within = asked.answer_within;
         let sink = within(asked, connection.copy_in(&sql)).await?;
         Ok(CopyIn { writer: Box::pin(BinaryCopyInWriter::new(sink, types)), answer_within })
+    }
+
+    /// A COPY of rows in the text format, in pieces.
+    pub(crate) async fn copy_text(
+        &mut self,
+        template: &str,
+        pieces: impl IntoIterator<Item = Bytes>,
+    ) -> Result<(), ServerError> {
+        let sql = self.0.sql(template);
+        let (connection, asked) = self.0.ask();
+        let sent = async {
+            let sink = connection.copy_in::<_, Bytes>(&sql).await?;
+            let mut sink = std::pin::pin!(sink);
+            for piece in pieces {
+                sink.send(piece).await?;
+            }
+            sink.finish().await
+        };
+        within(asked, sent).await?;
+        Ok(())
     }
 
     /// Commits. If the answer is lost, it may have been applied.

@@ -97,6 +97,15 @@ impl Server {
         Ok(Self { what, url, options, pool, meta })
     }
 
+    /// A connection to a server of which nothing is known yet.
+    pub(crate) async fn connect(
+        url: &PostgresUrl,
+        options: PostgresOptions,
+    ) -> Result<Client, ServerError> {
+        let pool = pool::pool(url, options)?;
+        connected(&pool, url, options).await
+    }
+
     /// Whether the part is there.
     pub(crate) async fn is_there(
         what: &str,

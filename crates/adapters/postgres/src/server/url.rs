@@ -74,6 +74,9 @@ impl fmt::Display for Place {
     }
 }
 
+/// The schema of a guard, which is beside somebody else's tables.
+const GUARD_SCHEMA: &str = "rehome_guard";
+
 /// Where a database is and how it is talked to.
 #[derive(Clone)]
 pub struct PostgresUrl {
@@ -102,8 +105,17 @@ impl PostgresUrl {
         key.is_some_and(parse::is_known)
     }
 
+    /// The same, with our tables in a schema of their own if the url does not say otherwise.
+    #[must_use]
+    pub(crate) fn for_guard(mut self) -> Self {
+        if self.schema == parse::SCHEMA {
+            GUARD_SCHEMA.clone_into(&mut self.schema);
+        }
+        self
+    }
+
     /// The schema's name as it is.
-    pub(super) fn schema(&self) -> &str {
+    pub(crate) fn schema(&self) -> &str {
         &self.schema
     }
 

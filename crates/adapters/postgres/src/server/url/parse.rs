@@ -14,7 +14,7 @@ use super::{InvalidUrl, Place, PostgresUrl, forms, service};
 use crate::server::tls::{CertMode, Mode, Root, Tls, Version};
 
 /// The schema that is used where the URL names none.
-const SCHEMA: &str = "rehome";
+pub(super) const SCHEMA: &str = "rehome";
 /// Connections where the URL does not say how many.
 const POOL_SIZE: usize = 10;
 /// Most bytes of a name that PostgreSQL keeps.

@@ -1,0 +1,319 @@
+//! Role and epoch of a tenant, and the fence.
+
+use std::time::{Duration, Instant};
+
+use rehome_domain::digest::Digest;
+use rehome_domain::ids::{Epoch, StoreId, TenantId};
+use rehome_domain::ledger::{Activation, Head, Ledger, Refused, Role};
+use tokio_postgres::types::Type;
+
+use super::{Answer, PgAdopted, install, shape};
+use crate::error::ServerError;
+use crate::ledger_store::holder::{LOOK_AFTER_MS, Wait};
+use crate::rows::{self, Read, get};
+
+/// Rows that a look at the ledger numbers at most.
+pub(super) const NUMBERED_AT_ONCE: i32 = 20_000;
+/// A fence is tried once no more than so many rows are without a number: it numbers the rest in the pause.
+const LEFT_TO_FENCE: u64 = 500;
+/// How long a fence waits for writers that are inside, at one try. Under the server's deadlock_timeout of
+/// 1 s (rule R8).
+const FENCE_LOCK_MS: i32 = 400;
+/// How long writers wait for a switch, in the database.
+const WRITERS_WAIT_MS: i32 = 5_000;
+/// Others can be first so many times.
+const TRIES_MAX: usize = 100;
+/// How long a fence may try, in all.
+const FENCE_FOR: Duration = Duration::from_secs(4);
+/// Most rows removed in one transaction.
+const CHUNK_MAX: u32 = 10_000;
+
+/// Who holds the tenant's lock or row and has stopped.
+const HOLDERS: &str = "SELECT h.pid, h.done FROM {schema}.holders($1) AS h";
+
+/// The ledger, with the rows that came in numbered.
+pub(super) async fn ledger(store: &PgAdopted, tenant: TenantId) -> Answer<Ledger> {
+    let Some(found) = store.number(tenant, NUMBERED_AT_ONCE).await? else { return Ok(Ledger::ABSENT) };
+    if found.is_noted || found.ledger.role == Role::Absent {
+        return Ok(found.ledger);
+    }
+    // Whoever began to guard it did not come to the end.
+    store.note(tenant).await?;
+    let found = store.number(tenant, NUMBERED_AT_ONCE).await?;
+    Ok(found.map_or(Ledger::ABSENT, |found| found.ledger))
+}
+
+pub(super) async fn change(
+    store: &PgAdopted,
+    tenant: TenantId,
+    rule: impl Fn(Ledger) -> Result<Ledger, Refused>,
+) -> Answer<Ledger> {
+    store.held.lock().await.remove(&tenant);
+    let mut wait = Wait::held_by(tenant, HOLDERS);
+    for _ in 0..TRIES_MAX {
+        let found = store.number(tenant, NUMBERED_AT_ONCE).await?;
+        let ledger = found.map_or(Ledger::ABSENT, |found| found.ledger);
+        let changed = rule(ledger)?;
+        if ledger == changed {
+            return Ok(changed);
+        }
+        match set(store, tenant, ledger, changed).await {
+            Ok(Some(written)) => return Ok(written),
+            Ok(None) => {}
+            Err(error) if error.is_locked() => wait.or(&store.server, error).await?,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(ServerError::locked().into())
+}
+
+async fn set(
+    store: &PgAdopted,
+    tenant: TenantId,
+    found: Ledger,
+    changed: Ledger,
+) -> Read<Option<Ledger>> {
+    // As in a store of ours: a head that only grows may have grown, one that was proven may not.
+    let grows = match found.role {
+        Role::Active => true,
+        Role::Replica => changed.role != Role::Replica,
+        Role::Fenced | Role::Absent => false,
+    };
+    let head = (!grows).then_some(found.head);
+    let seq = head.map(|head| rows::int(head.seq)).transpose()?;
+    let mut client = store.server.client().await?;
+    let written = client
+        .write(
+            "SELECT o_role, o_epoch, o_seq, o_digest FROM {schema}.change($1, $2, $3, $4, $5, $6, $7, $8)",
+            &[
+                (&tenant.uuid(), Type::UUID),
+                (&LOOK_AFTER_MS, Type::INT4),
+                (&found.role.as_str(), Type::TEXT),
+                (&rows::int(found.epoch.0)?, Type::INT8),
+                (&seq, Type::INT8),
+                (&head.as_ref().map(|head| head.digest.as_bytes().as_slice()), Type::BYTEA),
+                (&changed.role.as_str(), Type::TEXT),
+                (&rows::int(changed.epoch.0)?, Type::INT8),
+            ],
+        )
+        .await?;
+    written.first().map(|row| rows::ledger(row, 0)).transpose()
+}
+
+/// A tenant that the guard does not know becomes guarded with all its rows, if the rules let it be active.
+pub(super) async fn activate(
+    store: &PgAdopted,
+    tenant: TenantId,
+    route: Activation,
+) -> Answer<Ledger> {
+    if store.number(tenant, 0).await?.is_none() {
+        let active = Ledger::ABSENT.activate(route)?;
+        store.announce(tenant, active.role, active.epoch).await?;
+    }
+    let ledger = ledger(store, tenant).await?;
+    if ledger.activate(route)? == ledger {
+        store.held.lock().await.remove(&tenant);
+        return Ok(ledger);
+    }
+    change(store, tenant, |ledger| ledger.activate(route)).await
+}
+
+/// A tenant that the guard does not know becomes a copy; its table has no row of it.
+pub(super) async fn adopt(
+    store: &PgAdopted,
+    tenant: TenantId,
+    m: Epoch,
+    head: Head,
+) -> Answer<Ledger> {
+    let found = store.number(tenant, 0).await?;
+    if found.as_ref().is_none_or(|found| !found.is_noted) {
+        let ledger = found.map_or(Ledger::ABSENT, |found| found.ledger);
+        ledger.adopt(m, head)?;
+        if store.has_rows(tenant).await? {
+            return Err(shape::not_set_up(format!(
+                "its table has rows of tenant {tenant} already, which no migration copied; delete them, or move \
+                 the tenant to another store"
+            ))
+            .into());
+        }
+        store.announce(tenant, Role::Absent, Epoch::ZERO).await?;
+        store.note_nothing(tenant).await?;
+    }
+    change(store, tenant, |ledger| ledger.adopt(m, head)).await
+}
+
+/// `active@from` becomes `fenced@to`: the few rows without a number are numbered in the call itself.
+pub(super) async fn fence(
+    store: &PgAdopted,
+    tenant: TenantId,
+    from: Epoch,
+    to: Epoch,
+) -> Answer<Ledger> {
+    loop {
+        let found = store.number(tenant, NUMBERED_AT_ONCE).await?;
+        let Some(found) = found else {
+            Ledger::ABSENT.fence(from, to)?;
+            return Ok(Ledger::ABSENT);
+        };
+        if found.ledger.fence(from, to)? == found.ledger {
+            return Ok(found.ledger);
+        }
+        if found.numbered <= LEFT_TO_FENCE {
+            break;
+        }
+    }
+    hold(store, tenant).await?;
+    let began = Instant::now();
+    let mut wait = Wait::held_by(tenant, HOLDERS);
+    loop {
+        let mut client = store.server.client().await?;
+        let fenced = client
+            .write(
+                "SELECT o_role, o_epoch, o_seq, o_digest FROM {schema}.fence($1, $2, $3, $4, $5)",
+                &[
+                    (&tenant.uuid(), Type::UUID),
+                    (&FENCE_LOCK_MS, Type::INT4),
+                    (&rows::int(from.0)?, Type::INT8),
+                    (&rows::int(to.0)?, Type::INT8),
+                    (&WRITERS_WAIT_MS, Type::INT4),
+                ],
+            )
+            .await;
+        drop(client);
+        match fenced {
+            Ok(found) => {
+                let ledger = found.first().map(|row| rows::ledger(row, 0)).transpose()?;
+                let ledger = ledger.unwrap_or(Ledger::ABSENT);
+                return Ok(ledger.fence(from, to)?);
+            }
+            Err(error) if error.is_locked() && began.elapsed() < FENCE_FOR => {
+                wait.or(&store.server, error).await?;
+            }
+            Err(error) => {
+                store.held.lock().await.remove(&tenant);
+                return Err(error.into());
+            }
+        }
+    }
+}
+
+/// Keeps triggers and columns as they are, by a lock that a writer takes too, and looks whether they are as
+/// they were installed.
+async fn hold(store: &PgAdopted, tenant: TenantId) -> Read<()> {
+    let mut client = store.server.client().await?;
+    let changes = install::changes(&mut client, &store.layout).await?;
+    if let Some(change) = changes.into_iter().next() {
+        return Err(shape::not_set_up(change));
+    }
+    let lock = format!("LOCK TABLE {} IN ROW EXCLUSIVE MODE", shape::qualified(&store.layout));
+    client.hold(&lock).await?;
+    store.held.lock().await.insert(tenant, client);
+    Ok(())
+}
+
+pub(super) async fn settle(
+    store: &PgAdopted,
+    tenant: TenantId,
+    k: Epoch,
+    to: &StoreId,
+) -> Answer<()> {
+    store.held.lock().await.remove(&tenant);
+    let mut client = store.server.client().await?;
+    client
+        .write(
+            "SELECT {schema}.settle($1, $2, $3)",
+            &[
+                (&tenant.uuid(), Type::UUID),
+                (&rows::int(k.0)?, Type::INT8),
+                (&to.as_str(), Type::TEXT),
+            ],
+        )
+        .await?;
+    Ok(())
+}
+
+pub(super) async fn purge(
+    store: &PgAdopted,
+    tenant: TenantId,
+    k: Epoch,
+    chunk: u32,
+) -> Answer<Ledger> {
+    let (before, after) = cut_tail(store, tenant, k, Head::EMPTY, chunk, true).await?;
+    before.0.check_purge(k)?;
+    Ok(after.unwrap_or(before.0))
+}
+
+pub(super) async fn cut_back(
+    store: &PgAdopted,
+    tenant: TenantId,
+    k: Epoch,
+    to: Head,
+    chunk: u32,
+) -> Answer<Ledger> {
+    let ((before, there), after) = cut_tail(store, tenant, k, to, chunk, false).await?;
+    before.check_cut_back(k, to, there)?;
+    Ok(after.unwrap_or(before))
+}
+
+type Before = (Ledger, Option<Digest>);
+
+/// The ledger as it was found, with the digest at `to`, and as it is after a chunk was removed.
+async fn cut_tail(
+    store: &PgAdopted,
+    tenant: TenantId,
+    k: Epoch,
+    to: Head,
+    chunk: u32,
+    bury: bool,
+) -> Read<(Before, Option<Ledger>)> {
+    let mut wait = Wait::held_by(tenant, HOLDERS);
+    loop {
+        match try_cut_tail(store, tenant, k, to, chunk, bury).await {
+            Err(error) if error.is_locked() => wait.or(&store.server, error).await?,
+            cut => return cut,
+        }
+    }
+}
+
+async fn try_cut_tail(
+    store: &PgAdopted,
+    tenant: TenantId,
+    k: Epoch,
+    to: Head,
+    chunk: u32,
+    bury: bool,
+) -> Read<(Before, Option<Ledger>)> {
+    let mut client = store.server.client().await?;
+    let mut tx = client.begin().await?;
+    store.hush(&mut tx).await?;
+    let found = tx
+        .query(
+            "SELECT o_role, o_epoch, o_seq, o_digest, o_there \
+             FROM {schema}.cut_tail($1, $2, $3, $4, $5, $6, $7)",
+            &[
+                (&tenant.uuid(), Type::UUID),
+                (&LOOK_AFTER_MS, Type::INT4),
+                (&rows::int(k.0).unwrap_or(i64::MAX), Type::INT8),
+                (&rows::int(to.seq).unwrap_or(i64::MAX), Type::INT8),
+                (&to.digest.as_bytes().as_slice(), Type::BYTEA),
+                (&i64::from(chunk.min(CHUNK_MAX)), Type::INT8),
+                (&bury, Type::BOOL),
+            ],
+        )
+        .await;
+    let found = match found {
+        Ok(found) => found,
+        Err(error) => {
+            if error.is_locked() {
+                tx.roll_back().await?;
+            }
+            return Err(error);
+        }
+    };
+    tx.commit().await?;
+    let Some(row) = found.first() else { return Ok(((Ledger::ABSENT, None), None)) };
+    let there: Option<&[u8]> = get(row, 4)?;
+    let before = (rows::ledger(row, 0)?, there.and_then(Digest::from_slice));
+    let after = found.get(1).map(|row| rows::ledger(row, 0)).transpose()?;
+    Ok((before, after))
+}

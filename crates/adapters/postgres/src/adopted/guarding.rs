@@ -1,0 +1,174 @@
+//! Bringing a tenant under the guard: announce it, wait for whoever may not have seen it, note its history.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rehome_domain::ids::{Epoch, TenantId};
+use rehome_domain::layout::tenant_of;
+use rehome_domain::ledger::{Ledger, Role};
+use rehome_ports::FaultKind;
+use tokio_postgres::types::Type;
+
+use super::PgAdopted;
+use super::install;
+use crate::error::ServerError;
+use crate::rows::{self, Read, get};
+
+/// How long one call waits for old writers; the caller asks again.
+const DRAIN_FOR: Duration = Duration::from_secs(8);
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// How long the history of one tenant may take to be noted.
+const NOTE_WITHIN: Duration = Duration::from_hours(2);
+
+/// Names of tenants by their ids, of all adopted stores of a deployment: a target learns from the source.
+#[derive(Clone, Debug, Default)]
+pub struct TenantNames(Arc<Mutex<HashMap<TenantId, String>>>);
+
+impl TenantNames {
+    /// The name of a tenant, if some store has seen it.
+    pub fn of(&self, tenant: TenantId) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&tenant).cloned()
+    }
+
+    fn learn(&self, tenant: TenantId, name: &str) {
+        let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        names.entry(tenant).or_insert_with(|| name.to_owned());
+    }
+}
+
+/// A ledger as it is found, and how far its guarding has come.
+pub(super) struct Found {
+    pub(super) ledger: Ledger,
+    /// Its history has numbers, or will get them.
+    pub(super) is_noted: bool,
+    /// How many rows got a number just now.
+    pub(super) numbered: u64,
+}
+
+impl PgAdopted {
+    /// Numbers up to `max` rows, and answers the ledger. `None`: the tenant is not guarded.
+    pub(super) async fn number(&self, tenant: TenantId, max: i32) -> Read<Option<Found>> {
+        let mut client = self.server.client().await?;
+        let found = client
+            .write(
+                "SELECT o_role, o_epoch, o_seq, o_digest, o_phase, o_numbered FROM {schema}.number($1, $2)",
+                &[(&tenant.uuid(), Type::UUID), (&max, Type::INT4)],
+            )
+            .await?;
+        let Some(row) = found.first() else { return Ok(None) };
+        let numbered: i32 = get(row, 5)?;
+        Ok(Some(Found {
+            ledger: rows::ledger(row, 0)?,
+            is_noted: get::<&str>(row, 4)? == "noted",
+            numbered: u64::from(numbered.unsigned_abs()),
+        }))
+    }
+
+    /// The name that the table has for a tenant. `None`: no row and no other store knows it.
+    pub(super) async fn key(&self, tenant: TenantId) -> Read<Option<String>> {
+        if self.tenants_are_uuids() {
+            return Ok(Some(tenant.uuid().hyphenated().to_string()));
+        }
+        if let Some(name) = self.names.of(tenant) {
+            return Ok(Some(name));
+        }
+        let mut client = self.server.client().await?;
+        let found = client
+            .read("SELECT key FROM {schema}.tenants WHERE tenant = $1", &[(&tenant.uuid(), Type::UUID)])
+            .await?;
+        if let Some(row) = found.first() {
+            self.names.learn(tenant, get(row, 0)?);
+        } else {
+            install::keys(&mut client, |key| self.names.learn(tenant_of(key), key)).await?;
+        }
+        Ok(self.names.of(tenant))
+    }
+
+    /// Whether the table has rows of the tenant.
+    pub(super) async fn has_rows(&self, tenant: TenantId) -> Read<bool> {
+        let Some(key) = self.key(tenant).await? else { return Ok(false) };
+        let mut client = self.server.client().await?;
+        let found =
+            client.read("SELECT {schema}.has_rows($1)", &[(&key, Type::TEXT)]).await?;
+        found.first().map_or(Ok(false), |row| get(row, 0))
+    }
+
+    /// From here on the triggers look after the tenant.
+    pub(super) async fn announce(&self, tenant: TenantId, role: Role, epoch: Epoch) -> Read<()> {
+        let key = self.key(tenant).await?.ok_or_else(|| {
+            ServerError::new(FaultKind::NotSetUp(format!(
+                "no row says what tenant {tenant} is called in its table, and no other store does; name \
+                 the tenant as the table has it"
+            )))
+        })?;
+        let mut client = self.server.client().await?;
+        client
+            .write(
+                "SELECT {schema}.announce($1, $2, $3, $4)",
+                &[
+                    (&tenant.uuid(), Type::UUID),
+                    (&key, Type::TEXT),
+                    (&role.as_str(), Type::TEXT),
+                    (&rows::int(epoch.0)?, Type::INT8),
+                ],
+            )
+            .await?;
+        Ok(())
+    }
+
+    /// Waits until whoever held the table when the guard came has ended (rule R1).
+    pub(super) async fn drain(&self, tenant: TenantId) -> Read<()> {
+        let began = Instant::now();
+        loop {
+            let mut client = self.server.client().await?;
+            let waits = client
+                .write("SELECT o_who FROM {schema}.drain($1)", &[(&tenant.uuid(), Type::UUID)])
+                .await?;
+            drop(client);
+            if waits.is_empty() {
+                return Ok(());
+            }
+            if began.elapsed() > DRAIN_FOR {
+                let who = waits.iter().map(|row| get::<&str>(row, 0)).collect::<Read<Vec<_>>>()?;
+                return Err(ServerError::unreachable(format!(
+                    "transactions that write the table are older than the guard of tenant {tenant}: {}; the \
+                     history is numbered when they have ended",
+                    who.join(", ")
+                )));
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// Brings the guarding of an authority to its end, wherever it was left.
+    pub(super) async fn note(&self, tenant: TenantId) -> Read<()> {
+        self.drain(tenant).await?;
+        let mut client = self.server.client().await?;
+        client.answers_within(NOTE_WITHIN);
+        let mut tx = client.begin().await?;
+        tx.batch("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0").await?;
+        let noted =
+            tx.query("SELECT {schema}.note_history($1)", &[(&tenant.uuid(), Type::UUID)]).await?;
+        let count: i64 = noted.first().map_or(Ok(0), |row| get(row, 0))?;
+        tx.commit().await?;
+        tracing::info!(store = self.id.as_str(), %tenant, rows = count, "the history is noted");
+        Ok(())
+    }
+
+    /// The same for the target of a copy, which must have no row of the tenant (rule R12).
+    pub(super) async fn note_nothing(&self, tenant: TenantId) -> Read<()> {
+        self.drain(tenant).await?;
+        let mut client = self.server.client().await?;
+        let noted = client
+            .write("SELECT {schema}.note_nothing($1)", &[(&tenant.uuid(), Type::UUID)])
+            .await?;
+        if noted.first().map_or(Ok(false), |row| get(row, 0))? {
+            return Ok(());
+        }
+        Err(ServerError::new(FaultKind::NotSetUp(format!(
+            "its table has rows of tenant {tenant} that no migration copied; a target must have none: delete \
+             them, or move the tenant to another store"
+        ))))
+    }
+}

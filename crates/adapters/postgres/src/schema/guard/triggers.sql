@@ -1,0 +1,114 @@
+-- What runs in the transactions of other people's writers, as our role.
+
+-- BEFORE INSERT: may the row come in?
+CREATE FUNCTION {schema}.guard_insert() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS {body}
+DECLARE
+    v_key      text := {tenant_of_new};
+    v_no       integer;
+    v_own      xid8;
+    v_role     text;
+    v_until    timestamptz;
+    v_gone_to  text;
+    v_floor    bigint;
+    v_copying  xid8;
+    v_patient  boolean;
+BEGIN
+    IF v_key IS NULL THEN
+        RETURN NEW;
+    END IF;
+    SELECT t.no INTO v_no FROM {schema}.tenants AS t WHERE t.key = v_key AND t.guarded;
+    v_patient := current_setting('transaction_isolation') = 'read committed';
+    IF v_no IS NULL THEN
+        -- An old snapshot does not show the guard (rule R2).
+        IF NOT v_patient AND NOT pg_visible_in_snapshot(
+            (SELECT g.last_value FROM {schema}.guarding AS g)::text::xid8, pg_current_snapshot())
+        THEN
+            RAISE EXCEPTION 'rehome: a tenant of this table was guarded after the transaction began'
+                USING ERRCODE = 'serialization_failure', HINT = 'Repeat the transaction.';
+        END IF;
+        RETURN NEW;
+    END IF;
+    -- Before any wait: who reads up to the oldest running transaction would skip the row (rule R5).
+    v_own := pg_current_xact_id();
+    PERFORM pg_advisory_xact_lock_shared({class}, v_no);
+    LOOP
+        IF v_patient THEN
+            SELECT l.role, l.waits_until, l.gone_to, l.floor, l.copying
+                INTO v_role, v_until, v_gone_to, v_floor, v_copying
+                FROM {schema}.ledger AS l WHERE l.no = v_no;
+        ELSE
+            SELECT l.role, l.waits_until, l.gone_to, l.floor, l.copying
+                INTO v_role, v_until, v_gone_to, v_floor, v_copying
+                FROM {schema}.ledger AS l WHERE l.no = v_no FOR SHARE;
+        END IF;
+        IF v_role = 'active' THEN
+            {floor_check}
+            RETURN NEW;
+        END IF;
+        IF v_copying = v_own THEN
+            RETURN NEW;
+        END IF;
+        EXIT WHEN NOT v_patient OR v_role <> 'fenced' OR v_until IS NULL OR clock_timestamp() > v_until;
+        PERFORM pg_sleep(0.002);
+    END LOOP;
+    IF v_role = 'fenced' AND v_until IS NOT NULL AND NOT v_patient THEN
+        RAISE EXCEPTION 'rehome: tenant % is being switched to another store', v_key
+            USING ERRCODE = 'serialization_failure', HINT = 'Repeat the transaction.';
+    END IF;
+    RAISE EXCEPTION 'rehome: tenant % is not written in this database (%)', v_key,
+        CASE v_role WHEN 'replica' THEN 'this is a copy' WHEN 'absent' THEN 'it was moved away'
+            ELSE coalesce('it was moved to store ' || v_gone_to, 'it is being moved, or was') END
+        USING ERRCODE = 'RH001', HINT = 'Look up where the tenant is now, and write there.';
+END
+{body};
+
+-- AFTER INSERT: the row is there, and has no number yet.
+CREATE FUNCTION {schema}.guard_note() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS {body}
+BEGIN
+    INSERT INTO {schema}.arrivals (no, {key_names})
+        SELECT t.no, {key_of_new} FROM {schema}.tenants AS t
+        JOIN {schema}.ledger AS l ON l.no = t.no
+        WHERE t.key = {tenant_of_new} AND t.guarded
+            AND l.copying IS DISTINCT FROM pg_current_xact_id_if_assigned();
+    RETURN NULL;
+END
+{body};
+
+-- BEFORE UPDATE OR DELETE: a row that is numbered stays as it is.
+CREATE FUNCTION {schema}.guard_change() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS {body}
+DECLARE
+    v_key text;
+BEGIN
+    SELECT t.key INTO v_key FROM {schema}.tenants AS t JOIN {schema}.ledger AS l ON l.no = t.no
+        WHERE t.guarded AND (t.key = {tenant_of_old} OR (TG_OP = 'UPDATE' AND t.key = {tenant_of_new}))
+            AND l.copying IS DISTINCT FROM pg_current_xact_id_if_assigned()
+        LIMIT 1;
+    IF v_key IS NULL THEN
+        IF current_setting('transaction_isolation') <> 'read committed' AND NOT pg_visible_in_snapshot(
+            (SELECT g.last_value FROM {schema}.guarding AS g)::text::xid8, pg_current_snapshot())
+        THEN
+            RAISE EXCEPTION 'rehome: a tenant of this table was guarded after the transaction began'
+                USING ERRCODE = 'serialization_failure', HINT = 'Repeat the transaction.';
+        END IF;
+        RETURN CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END;
+    END IF;
+    RAISE EXCEPTION 'rehome: rows of tenant % are not changed or deleted while rehome guards it', v_key
+        USING ERRCODE = 'RH002', HINT = 'A migration of the tenant is under way, or its old rows are kept '
+            'for a return. Do it when that is over.';
+END
+{body};
+
+-- BEFORE TRUNCATE.
+CREATE FUNCTION {schema}.guard_truncate() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS {body}
+BEGIN
+    IF EXISTS (SELECT FROM {schema}.tenants AS t WHERE t.guarded) THEN
+        RAISE EXCEPTION 'rehome: the table is not truncated while rehome guards tenants in it'
+            USING ERRCODE = 'RH002', HINT = 'Do it when no migration is under way.';
+    END IF;
+    RETURN NULL;
+END
+{body};
