@@ -55,7 +55,8 @@ pub use proxy::{Direction, Proxy};
 pub fn shared() -> &'static Cluster {
     static SHARED: OnceLock<Result<Cluster, String>> = OnceLock::new();
     let shared = SHARED.get_or_init(|| {
-        Cluster::start(&Options::default().in_memory()).map_err(|error| format!("{error:#}"))
+        Cluster::start(&Options::default().in_memory().set("max_prepared_transactions", "20"))
+            .map_err(|error| format!("{error:#}"))
     });
     shared.as_ref().unwrap_or_else(|error| panic!("no PostgreSQL for this test: {error}"))
 }

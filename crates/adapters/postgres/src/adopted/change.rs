@@ -33,7 +33,9 @@ const HOLDERS: &str = "SELECT h.pid, h.done FROM {schema}.holders($1) AS h";
 
 /// The ledger, with the rows that came in numbered.
 pub(super) async fn ledger(store: &PgAdopted, tenant: TenantId) -> Answer<Ledger> {
-    let Some(found) = store.number(tenant, NUMBERED_AT_ONCE).await? else { return Ok(Ledger::ABSENT) };
+    let Some(found) = store.number(tenant, NUMBERED_AT_ONCE).await? else {
+        return Ok(Ledger::ABSENT);
+    };
     if found.is_noted || found.ledger.role == Role::Absent {
         return Ok(found.ledger);
     }

@@ -178,7 +178,8 @@ impl Texts {
             let position = positions.get(n);
             if position.is_none() && installed.position.is_some() {
                 return Err(shape::not_set_up(
-                    "the position of its table has no sequence, so a copy has none to give".to_owned(),
+                    "the position of its table has no sequence, so a copy has none to give"
+                        .to_owned(),
                 ));
             }
             let columns = columns(event, installed.row_columns.len())?;

@@ -75,7 +75,10 @@ impl PgAdopted {
         }
         let mut client = self.server.client().await?;
         let found = client
-            .read("SELECT key FROM {schema}.tenants WHERE tenant = $1", &[(&tenant.uuid(), Type::UUID)])
+            .read(
+                "SELECT key FROM {schema}.tenants WHERE tenant = $1",
+                &[(&tenant.uuid(), Type::UUID)],
+            )
             .await?;
         if let Some(row) = found.first() {
             self.names.learn(tenant, get(row, 0)?);
@@ -89,8 +92,7 @@ impl PgAdopted {
     pub(super) async fn has_rows(&self, tenant: TenantId) -> Read<bool> {
         let Some(key) = self.key(tenant).await? else { return Ok(false) };
         let mut client = self.server.client().await?;
-        let found =
-            client.read("SELECT {schema}.has_rows($1)", &[(&key, Type::TEXT)]).await?;
+        let found = client.read("SELECT {schema}.has_rows($1)", &[(&key, Type::TEXT)]).await?;
         found.first().map_or(Ok(false), |row| get(row, 0))
     }
 

@@ -66,13 +66,19 @@ pub(super) async fn plan(client: &mut Client, layout: &Layout, schema: &str) -> 
     let table = shape.quoted();
     let list = |names: &[String]| names.join(", ");
     let mut steps = vec![
-        format!("CREATE SCHEMA {} with the tables installed, tenants, ledger, heads, arrivals, positions", quoted(schema)),
-        format!("row triggers on {table}: before and after INSERT, before UPDATE or DELETE, ENABLE ALWAYS"),
+        format!(
+            "CREATE SCHEMA {} with the tables installed, tenants, ledger, heads, arrivals, positions",
+            quoted(schema)
+        ),
+        format!(
+            "row triggers on {table}: before and after INSERT, before UPDATE or DELETE, ENABLE ALWAYS"
+        ),
         format!("a row is named by {}", list(&installed.key_columns)),
         format!("a row travels with {}", list(&installed.row_columns)),
     ];
     steps.extend(shape.leaves.iter().map(|leaf| format!("a trigger before TRUNCATE of {leaf}")));
-    let left: Vec<_> = shape.columns.iter().filter(|c| !installed.row_columns.contains(&c.name)).collect();
+    let left: Vec<_> =
+        shape.columns.iter().filter(|c| !installed.row_columns.contains(&c.name)).collect();
     if !left.is_empty() {
         let names: Vec<_> = left.iter().map(|column| column.name.clone()).collect();
         steps.push(format!("the target gives anew: {}", list(&names)));
@@ -133,11 +139,13 @@ async fn make(tx: &mut Transaction<'_>, shape: &Shape, layout: &Layout, schema: 
     }
     for on in tables {
         for name in ["insert", "note", "change"] {
-            triggers.push_str(&format!("ALTER TABLE {on} ENABLE ALWAYS TRIGGER {TRIGGER}_{name};\n"));
+            triggers
+                .push_str(&format!("ALTER TABLE {on} ENABLE ALWAYS TRIGGER {TRIGGER}_{name};\n"));
         }
     }
     for leaf in &shape.leaves {
-        triggers.push_str(&format!("ALTER TABLE {leaf} ENABLE ALWAYS TRIGGER {TRIGGER}_truncate;\n"));
+        triggers
+            .push_str(&format!("ALTER TABLE {leaf} ENABLE ALWAYS TRIGGER {TRIGGER}_truncate;\n"));
     }
     tx.batch(&triggers).await.map_err(|error| {
         if error.is_locked() {
@@ -167,9 +175,9 @@ async fn make(tx: &mut Transaction<'_>, shape: &Shape, layout: &Layout, schema: 
 /// The first key of our advisory locks, from the schema's name (FNV-1a), so that two guards in one database
 /// have their own.
 fn class(schema: &str) -> i32 {
-    let hash = schema.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
-        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-    });
+    let hash = schema
+        .bytes()
+        .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     i32::try_from(hash >> 1).unwrap_or(i32::MAX)
 }
 
@@ -182,7 +190,8 @@ pub(super) async fn read(client: &mut Client, layout: &Layout) -> Read<Installed
             &[],
         )
         .await?;
-    let row = found.first().ok_or_else(|| ServerError::corrupt("nothing in the table installed"))?;
+    let row =
+        found.first().ok_or_else(|| ServerError::corrupt("nothing in the table installed"))?;
     let installed = Installed {
         layout: get(row, 0)?,
         row_columns: get(row, 1)?,

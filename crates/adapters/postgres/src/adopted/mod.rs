@@ -140,7 +140,9 @@ impl PgAdopted {
         .map_err(|fault| match fault.kind {
             FaultKind::Missing(_) => Fault::new(
                 &what,
-                FaultKind::NotSetUp(format!("it is not adopted yet; run `rehome store adopt {id}`")),
+                FaultKind::NotSetUp(format!(
+                    "it is not adopted yet; run `rehome store adopt {id}`"
+                )),
             ),
             _ => fault,
         })?;

@@ -87,7 +87,8 @@ fn event(tenant: TenantId, row: &Row) -> Read<Event> {
         return Err(ServerError::corrupt(format!("no row at number {seq}, which should be there")));
     };
     let bad = |why: String| ServerError::corrupt(format!("row {seq}: {why}"));
-    let text = |column: usize| get::<Option<&str>>(row, EVENT + column).map(Option::unwrap_or_default);
+    let text =
+        |column: usize| get::<Option<&str>>(row, EVENT + column).map(Option::unwrap_or_default);
     let stream = StreamName::new(text(1)?, text(2)?).map_err(|error| bad(error.to_string()))?;
     let version = rows::count(row, EVENT + 3)?;
     let id = get::<Option<Uuid>>(row, EVENT + 4)?;
@@ -114,7 +115,8 @@ fn event(tenant: TenantId, row: &Row) -> Read<Event> {
 /// JSON as it is, on one line; any other text as a string of JSON.
 fn payload(text: &str) -> Json {
     let limits = JsonLimits { bytes_max: usize::MAX, depth_max: 512 };
-    let raw = if text.contains(['\n', '\r']) { text.replace(['\n', '\r'], "") } else { text.to_owned() };
+    let raw =
+        if text.contains(['\n', '\r']) { text.replace(['\n', '\r'], "") } else { text.to_owned() };
     json::parse(&raw, limits).unwrap_or_else(|_| json::string(text))
 }
 
@@ -141,7 +143,10 @@ pub(super) async fn feed(
         [(&id, Type::UUID), (&after, Type::INT8), (&events, Type::INT8), (&bytes, Type::INT8)];
     let mut found = page(store, tenant, FEED, &params, limit, false).await?;
     let is_short = found.events.last().is_none_or(|event| event.seq == found.ledger.head.seq);
-    if is_short && found.pending && found.ledger.head.seq.saturating_sub(after_seq) < limit.events as u64 {
+    if is_short
+        && found.pending
+        && found.ledger.head.seq.saturating_sub(after_seq) < limit.events as u64
+    {
         // What came in since: it is numbered when somebody asks for it.
         change::ledger(store, tenant).await?;
         found = page(store, tenant, FEED, &params, limit, false).await?;
@@ -202,7 +207,9 @@ fn stream_parts(store: &PgAdopted, name: &StreamName) -> Option<Vec<String>> {
     };
     let can_be = |(column, text): (&String, &String)| match store.installed.kind(column) {
         Some("uuid") => Uuid::try_parse(text).is_ok(),
-        Some("bigint" | "integer" | "smallint") => text.parse::<i32>().is_ok() || text.parse::<i64>().is_ok(),
+        Some("bigint" | "integer" | "smallint") => {
+            text.parse::<i32>().is_ok() || text.parse::<i64>().is_ok()
+        }
         Some(_) | None => true,
     };
     (parts.len() == columns.len() && columns.iter().zip(&parts).all(can_be)).then_some(parts)

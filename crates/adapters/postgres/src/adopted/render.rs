@@ -26,7 +26,8 @@ impl Names {
         }
         let key = shape.key(layout)?;
         let key_names: Vec<String> = (1..=key.len()).map(|n| format!("k{n}")).collect();
-        let definitions = key.iter().zip(&key_names).map(|(column, k)| format!("{k} {} NOT NULL", column.kind));
+        let definitions =
+            key.iter().zip(&key_names).map(|(column, k)| format!("{k} {} NOT NULL", column.kind));
         let of = |alias: &str| {
             let parts = key.iter().map(|column| format!("{alias}.{}", quoted(&column.name)));
             parts.collect::<Vec<_>>().join(", ")
@@ -48,8 +49,11 @@ impl Names {
         };
         let stream_columns = layout.stream_type.iter().chain(&layout.stream_id);
         let stream_columns = stream_columns.map(|name| format!("t.{}", quoted(name)));
-        let version =
-            format!("(t.{}::bigint + {})", quoted(&layout.version), 1 - i64::from(layout.first_version));
+        let version = format!(
+            "(t.{}::bigint + {})",
+            quoted(&layout.version),
+            1 - i64::from(layout.first_version)
+        );
         let literal = |text: &str| format!("'{}'", text.replace('\'', "''"));
         Ok(Self(vec![
             ("{table}", shape.quoted()),
@@ -97,7 +101,9 @@ fn escaped(text: &str) -> String {
 /// Whose the row called `alias` is, as a text.
 fn tenant(shape: &Shape, layout: &Layout, alias: &str) -> Read<String> {
     Ok(match &layout.tenant {
-        TenantPart::Column(name) => format!("({alias}.{}::text)", quoted(&shape.column(name)?.name)),
+        TenantPart::Column(name) => {
+            format!("({alias}.{}::text)", quoted(&shape.column(name)?.name))
+        }
         TenantPart::Json { column, key } => {
             let column = quoted(&shape.column(column)?.name);
             format!("({alias}.{column}::text::jsonb ->> {})", escaped(key))
@@ -122,7 +128,9 @@ fn is_tenant(shape: &Shape, layout: &Layout) -> Read<String> {
             let exactly = format!("t.{} = v_key::{}", quoted(name), column.kind);
             format!("{exactly} AND {text} COLLATE \"C\" = v_key")
         }
-        TenantPart::Json { .. } | TenantPart::Prefix { .. } => format!("{text} COLLATE \"C\" = v_key"),
+        TenantPart::Json { .. } | TenantPart::Prefix { .. } => {
+            format!("{text} COLLATE \"C\" = v_key")
+        }
     })
 }
 
@@ -153,7 +161,11 @@ fn stream_type(layout: &Layout) -> String {
 fn stream_id(layout: &Layout) -> String {
     let parts = layout.stream_id.iter().map(|name| format!("t.{}::text", quoted(name)));
     let parts = parts.collect::<Vec<_>>();
-    if parts.len() == 1 { parts[0].clone() } else { format!("concat_ws('/', {})", parts.join(", ")) }
+    if parts.len() == 1 {
+        parts[0].clone()
+    } else {
+        format!("concat_ws('/', {})", parts.join(", "))
+    }
 }
 
 /// The parts of an event, in the order in which they are read.
@@ -176,7 +188,8 @@ fn event(shape: &Shape, layout: &Layout, version: &str) -> Read<String> {
         Some(name) if shape.column(name)?.kind == "uuid" => format!("t.{}", quoted(name)),
         Some(_) | None => "NULL::uuid".to_owned(),
     };
-    let metadata = layout.metadata.as_deref().map_or_else(|| Ok("'{}'::text".to_owned()), payload)?;
+    let metadata =
+        layout.metadata.as_deref().map_or_else(|| Ok("'{}'::text".to_owned()), payload)?;
     shape.column(&layout.event_type)?;
     Ok(format!(
         "{} AS stream_type, {} AS stream_id, {version} AS version, {id} AS event_id, t.{}::text AS event_type, \

@@ -67,7 +67,10 @@ impl Shape {
         let name: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 1] = [(&table, Type::TEXT)];
         let columns = client.read(COLUMNS, &name).await?;
         if columns.is_empty() {
-            return Err(not_set_up(format!("it has no table {table}, which layout {} names", layout.name)));
+            return Err(not_set_up(format!(
+                "it has no table {table}, which layout {} names",
+                layout.name
+            )));
         }
         let column = |row: &tokio_postgres::Row| {
             let serial: Option<String> = get(row, 3)?;
@@ -97,7 +100,9 @@ impl Shape {
     /// A column by its name.
     pub(crate) fn column(&self, name: &str) -> Read<&Column> {
         let found = self.columns.iter().find(|column| column.name == name);
-        found.ok_or_else(|| not_set_up(format!("its table {} has no column \"{name}\"", self.quoted())))
+        found.ok_or_else(|| {
+            not_set_up(format!("its table {} has no column \"{name}\"", self.quoted()))
+        })
     }
 
     /// The columns of a row that travel, in the order of their names: all but the position, what the
@@ -115,9 +120,10 @@ impl Shape {
     /// it, the event's id, or the version in it.
     pub(crate) fn key(&self, layout: &Layout) -> Read<Vec<&Column>> {
         let wanted = [layout.position.as_ref(), layout.event_id.as_ref(), Some(&layout.version)];
-        let found = wanted.into_iter().flatten().find_map(|column| {
-            self.unique.iter().find(|key| key.contains(column))
-        });
+        let found = wanted
+            .into_iter()
+            .flatten()
+            .find_map(|column| self.unique.iter().find(|key| key.contains(column)));
         let key = found.ok_or_else(|| {
             not_set_up(format!(
                 "its table {} has no unique key with the position, the event id or the version in it; rows \

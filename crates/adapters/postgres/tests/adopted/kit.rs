@@ -14,7 +14,7 @@ use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;
 
 /// The table of eventsource-py 0.8.1, as its schema makes it.
-pub const EVENTS: &str = "\
+pub(crate) const EVENTS: &str = "\
     CREATE TABLE events ( \
         global_position bigserial PRIMARY KEY, event_id uuid NOT NULL UNIQUE, aggregate_id uuid NOT NULL, \
         aggregate_type varchar(255) NOT NULL, event_type varchar(255) NOT NULL, tenant_id uuid, \
@@ -25,28 +25,29 @@ pub const EVENTS: &str = "\
     ALTER TABLE events ADD COLUMN txid xid8; \
     ALTER TABLE events ALTER COLUMN txid SET DEFAULT pg_current_xact_id();";
 
-pub const TENANT: TenantId = TenantId::new(Uuid::from_u128(0x0190_a5de_6f6b_7c3d_8a55_0000_0000_0001));
+pub(crate) const TENANT: TenantId =
+    TenantId::new(Uuid::from_u128(0x0190_a5de_6f6b_7c3d_8a55_0000_0000_0001));
 
 /// An epoch's route of a tenant that is registered with rows of its own.
-pub const FIRST: Activation = Activation { epoch: Epoch(1), base: 0, created: false };
+pub(crate) const FIRST: Activation = Activation { epoch: Epoch(1), base: 0, created: false };
 
-pub fn layout() -> Layout {
+pub(crate) fn layout() -> Layout {
     Layout::built_in("eventsource-py").expect("it comes with rehome")
 }
 
 /// A database with the table, and the store over it.
-pub struct Place {
-    pub database: Database,
-    pub store: Arc<PgAdopted>,
-    pub app: Client,
+pub(crate) struct Place {
+    pub(crate) database: Database,
+    pub(crate) store: Arc<PgAdopted>,
+    pub(crate) app: Client,
 }
 
 impl Place {
-    pub async fn new(id: &str) -> Self {
+    pub(crate) async fn new(id: &str) -> Self {
         Self::with(id, EVENTS, layout(), &TenantNames::default()).await
     }
 
-    pub async fn with(id: &str, schema: &str, layout: Layout, names: &TenantNames) -> Self {
+    pub(crate) async fn with(id: &str, schema: &str, layout: Layout, names: &TenantNames) -> Self {
         let database = rehome_cluster::shared().database().expect("a new database");
         let app = session(&database).await;
         app.batch_execute(schema).await.expect("the table");
@@ -57,21 +58,26 @@ impl Place {
     }
 
     /// Another session of the application.
-    pub async fn session(&self) -> Client {
+    pub(crate) async fn session(&self) -> Client {
         session(&self.database).await
     }
 
     /// The tenant's rows, numbered.
-    pub async fn head(&self) -> Head {
+    pub(crate) async fn head(&self) -> Head {
         self.store.ledger(TENANT).await.expect("the ledger").head
     }
 
-    pub async fn count(&self, sql: &str) -> i64 {
+    pub(crate) async fn count(&self, sql: &str) -> i64 {
         self.app.query_one(sql, &[]).await.expect("a count").get(0)
     }
 }
 
-pub fn adoption(database: &Database, id: &str, layout: Layout, names: &TenantNames) -> Adoption {
+pub(crate) fn adoption(
+    database: &Database,
+    id: &str,
+    layout: Layout,
+    names: &TenantNames,
+) -> Adoption {
     Adoption {
         id: id.parse().expect("a store id"),
         url: database.url().parse().expect("a URL"),
@@ -82,7 +88,7 @@ pub fn adoption(database: &Database, id: &str, layout: Layout, names: &TenantNam
     }
 }
 
-pub async fn session(database: &Database) -> Client {
+pub(crate) async fn session(database: &Database) -> Client {
     let (client, connection) =
         tokio_postgres::connect(&database.url(), NoTls).await.expect("a session");
     tokio::spawn(connection);
@@ -90,11 +96,11 @@ pub async fn session(database: &Database) -> Client {
 }
 
 /// A row of the tenant as the library inserts it.
-pub fn insert(stream: u128, version: i32) -> String {
+pub(crate) fn insert(stream: u128, version: i32) -> String {
     insert_of(TENANT.uuid(), stream, version)
 }
 
-pub fn insert_of(tenant: Uuid, stream: u128, version: i32) -> String {
+pub(crate) fn insert_of(tenant: Uuid, stream: u128, version: i32) -> String {
     format!(
         "INSERT INTO events (event_id, aggregate_id, aggregate_type, event_type, tenant_id, actor_id, version, \
              timestamp, payload) \
@@ -106,7 +112,7 @@ pub fn insert_of(tenant: Uuid, stream: u128, version: i32) -> String {
 }
 
 /// Copies all that the target lacks; answers its head.
-pub async fn copy(source: &PgAdopted, target: &PgAdopted, m: Epoch) -> Head {
+pub(crate) async fn copy(source: &PgAdopted, target: &PgAdopted, m: Epoch) -> Head {
     let mut head = target.ledger(TENANT).await.expect("the target").head;
     loop {
         let feed = source.read_feed(TENANT, head.seq, BatchLimit::PAGE).await.expect("a page");
@@ -118,13 +124,16 @@ pub async fn copy(source: &PgAdopted, target: &PgAdopted, m: Epoch) -> Head {
 }
 
 /// Waits until a session of the database waits for a lock.
-pub async fn until_somebody_waits(session: &Client) {
-    until(session, "SELECT count(*) > 0 FROM pg_stat_activity \
-                    WHERE datname = current_database() AND wait_event_type = 'Lock'")
+pub(crate) async fn until_somebody_waits(session: &Client) {
+    until(
+        session,
+        "SELECT count(*) > 0 FROM pg_stat_activity \
+                    WHERE datname = current_database() AND wait_event_type = 'Lock'",
+    )
     .await;
 }
 
-pub async fn until(session: &Client, is_so: &str) {
+pub(crate) async fn until(session: &Client, is_so: &str) {
     let waited = async {
         while !session.query_one(is_so, &[]).await.expect("an answer").get::<_, bool>(0) {
             tokio::time::sleep(Duration::from_millis(2)).await;
@@ -134,7 +143,7 @@ pub async fn until(session: &Client, is_so: &str) {
 }
 
 /// The SQLSTATE and the text with which a statement is refused.
-pub async fn refusal(session: &Client, sql: &str) -> (String, String) {
+pub(crate) async fn refusal(session: &Client, sql: &str) -> (String, String) {
     let error = session.batch_execute(sql).await.expect_err("it is refused");
     let said = error.as_db_error().expect("the server says so");
     (said.code().code().to_owned(), said.message().to_owned())

@@ -11,7 +11,11 @@ use crate::kit::{FIRST, Place, TENANT, copy, insert, refusal, until, until_someb
 
 /// Waits until the guarding of the tenant has come to this phase.
 async fn until_phase(place: &Place, phase: &str) {
-    until(&place.app, &format!("SELECT count(*) > 0 FROM rehome_guard.tenants WHERE phase = '{phase}'")).await;
+    until(
+        &place.app,
+        &format!("SELECT count(*) > 0 FROM rehome_guard.tenants WHERE phase = '{phase}'"),
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -40,8 +44,13 @@ async fn r1_a_writer_that_asked_before_the_guard_is_waited_for() {
 #[tokio::test]
 async fn r1_a_prepared_transaction_is_waited_for_by_name() {
     let place = Place::new("shared").await;
-    place.app.batch_execute(&format!("BEGIN; {}; PREPARE TRANSACTION 'an order'", insert(1, 1))).await.unwrap();
-    let refused = place.store.activate(TENANT, FIRST).await.expect_err("it is not over").to_string();
+    place
+        .app
+        .batch_execute(&format!("BEGIN; {}; PREPARE TRANSACTION 'an order'", insert(1, 1)))
+        .await
+        .unwrap();
+    let refused =
+        place.store.activate(TENANT, FIRST).await.expect_err("it is not over").to_string();
     assert!(refused.contains("the prepared transaction 'an order'"), "{refused}");
     place.app.batch_execute("COMMIT PREPARED 'an order'").await.unwrap();
     assert_eq!(place.store.activate(TENANT, FIRST).await.unwrap().head.seq, 1);
@@ -72,7 +81,12 @@ async fn r4_a_writer_behind_the_floor_is_sent_back() {
     source.store.activate(TENANT, FIRST).await.unwrap();
     target.store.adopt(TENANT, Epoch(2), Head::EMPTY).await.unwrap();
     // A writer at the target draws its position before the copy does.
-    let drawn: i64 = target.app.query_one("SELECT nextval('events_global_position_seq')", &[]).await.unwrap().get(0);
+    let drawn: i64 = target
+        .app
+        .query_one("SELECT nextval('events_global_position_seq')", &[])
+        .await
+        .unwrap()
+        .get(0);
     let head = copy(&source.store, &target.store, Epoch(2)).await;
     let route = Activation { epoch: Epoch(3), base: head.seq, created: true };
     target.store.activate(TENANT, route).await.unwrap();
@@ -107,7 +121,11 @@ async fn r7_versions_that_contradict_positions_keep_their_order() {
     place.app.batch_execute(&insert(1, 1)).await.unwrap();
     place.store.activate(TENANT, FIRST).await.unwrap();
     let feed = place.store.read_feed(TENANT, 0, rehome_ports::BatchLimit::PAGE).await.unwrap();
-    let order: Vec<_> = feed.events.iter().map(|e| (e.stream.stream_id().as_bytes()[35] - b'0', e.version)).collect();
+    let order: Vec<_> = feed
+        .events
+        .iter()
+        .map(|e| (e.stream.stream_id().as_bytes()[35] - b'0', e.version))
+        .collect();
     assert_eq!(order, [(2, 1), (1, 1), (1, 2)]);
 }
 
@@ -146,7 +164,11 @@ async fn r10_who_waits_for_a_switch_goes_on_when_it_is_rolled_back() {
     place.store.fence(TENANT, Epoch(1), Epoch(2)).await.unwrap();
     let waiting = place.session().await;
     let waiter = tokio::spawn(async move { waiting.batch_execute(&insert(1, 1)).await });
-    until(&place.app, "SELECT count(*) > 0 FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ShareLock'").await;
+    until(
+        &place.app,
+        "SELECT count(*) > 0 FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ShareLock'",
+    )
+    .await;
     let route = Activation { epoch: Epoch(3), base: 0, created: true };
     place.store.activate(TENANT, route).await.unwrap();
     tokio::time::timeout(Duration::from_secs(5), waiter).await.unwrap().unwrap().expect("it is in");
@@ -160,7 +182,11 @@ async fn who_waits_for_a_switch_is_sent_away_when_it_is_over() {
     place.store.fence(TENANT, Epoch(1), Epoch(2)).await.unwrap();
     let waiting = place.session().await;
     let waiter = tokio::spawn(async move { refusal(&waiting, &insert(1, 1)).await });
-    until(&place.app, "SELECT count(*) > 0 FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ShareLock'").await;
+    until(
+        &place.app,
+        "SELECT count(*) > 0 FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ShareLock'",
+    )
+    .await;
     place.store.settle(TENANT, Epoch(2), &"dedicated".parse().unwrap()).await.unwrap();
     let (code, text) = tokio::time::timeout(Duration::from_secs(2), waiter).await.unwrap().unwrap();
     assert_eq!(code, "RH001", "{text}");
@@ -173,7 +199,12 @@ async fn who_waits_for_a_switch_is_sent_away_when_it_is_over() {
 async fn r12_a_target_with_rows_of_the_tenant_is_refused_and_not_shut() {
     let target = Place::new("dedicated").await;
     target.app.batch_execute(&insert(1, 1)).await.unwrap();
-    let refused = target.store.adopt(TENANT, Epoch(2), Head::EMPTY).await.expect_err("it has rows").to_string();
+    let refused = target
+        .store
+        .adopt(TENANT, Epoch(2), Head::EMPTY)
+        .await
+        .expect_err("it has rows")
+        .to_string();
     assert!(refused.contains("rows of tenant"), "{refused}");
     target.app.batch_execute(&insert(1, 2)).await.unwrap();
 }
@@ -188,10 +219,19 @@ async fn r15_a_guard_that_was_switched_off_and_on_does_not_fence() {
         let on = format!("ALTER TABLE events ENABLE ALWAYS TRIGGER zzzz_rehome_{name}");
         place.app.batch_execute(&on).await.unwrap();
     }
-    let refused = place.store.fence(TENANT, Epoch(1), Epoch(2)).await.expect_err("a row may be missing").to_string();
+    let refused = place
+        .store
+        .fence(TENANT, Epoch(1), Epoch(2))
+        .await
+        .expect_err("a row may be missing")
+        .to_string();
     assert!(refused.contains("not as they were installed"), "{refused}");
     let report = place.store.check().await.unwrap();
-    assert!(report.problems.iter().any(|problem| problem.contains("triggers")), "{:?}", report.problems);
+    assert!(
+        report.problems.iter().any(|problem| problem.contains("triggers")),
+        "{:?}",
+        report.problems
+    );
     // The tenant goes on.
     place.app.batch_execute(&insert(1, 2)).await.unwrap();
 }
@@ -204,6 +244,7 @@ async fn r15_logical_apply_is_guarded_too() {
     place.store.settle(TENANT, Epoch(2), &"dedicated".parse().unwrap()).await.unwrap();
     let cluster = rehome_cluster::shared();
     let sql = format!("SET session_replication_role = replica; {}", insert(1, 1));
-    let refused = cluster.sql(place.database.name(), &sql).expect_err("the trigger fires all the same");
+    let refused =
+        cluster.sql(place.database.name(), &sql).expect_err("the trigger fires all the same");
     assert!(format!("{refused:#}").contains("is not written in this database"), "{refused:#}");
 }

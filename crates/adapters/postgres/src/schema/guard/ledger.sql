@@ -63,8 +63,9 @@ BEGIN
     END IF;
     RETURN QUERY
         SELECT DISTINCT CASE WHEN k.pid IS NULL
-                THEN 'the prepared transaction ' || coalesce((SELECT quote_literal(x.gid) FROM pg_prepared_xacts AS x
-                    WHERE '-1/' || x.transaction::text = k.virtualtransaction), k.virtualtransaction)
+                THEN 'the prepared transaction ' || coalesce((SELECT min(quote_literal(x.gid)) FROM pg_prepared_xacts AS x
+                    JOIN pg_locks AS o ON o.locktype = 'transactionid' AND o.transactionid = x.transaction
+                    WHERE o.virtualtransaction = k.virtualtransaction), k.virtualtransaction)
             ELSE 'process ' || k.pid || coalesce((SELECT ' (' || concat_ws(', ', a.usename,
                     nullif(a.application_name, ''), 'since ' || date_trunc('second', a.xact_start)::text) || ')'
                     FROM pg_stat_activity AS a WHERE a.pid = k.pid), '') END
