@@ -80,7 +80,8 @@ def schema() -> Iterator[str]:
     name = f"conformance_{uuid4().hex}"
     tenant = f"'{UUID(TENANT)}'::uuid" if TENANT else "NEW.tenant_id"
     path = f"SET search_path = {name}, public"
-    tables = [get_schema("all"), get_schema("snapshots"), generate_full_schema(ConformanceReadModel, dialect="postgresql")]
+    read_model = generate_full_schema(ConformanceReadModel, dialect="postgresql")
+    tables = [get_schema("all"), get_schema("snapshots"), read_model]
     extension = 'CREATE EXTENSION IF NOT EXISTS "uuid-ossp" SCHEMA public'
     # The library's own `events` gives way to the view.
     view = ["DROP TABLE events", VIEW.format(tenant=tenant)]

@@ -20,7 +20,7 @@ from eventsource.adapters.serialization import json_dumps
 from eventsource.domain.event import DomainEvent
 
 from common import CATEGORY, Journal, event_digest, new_event, say, sqlstate
-from writers import LOST, short
+from writers import LOST, is_unsure, short
 
 COLUMNS = [
     "event_id", "event_type", "aggregate_type", "aggregate_id", "tenant_id",
@@ -135,18 +135,19 @@ class Odd:
         """Ends the transaction; if the answer is lost, its operations are unknown."""
         try:
             return await self.connection.execute(statement)
-        except asyncpg.PostgresError as error:
-            self._decide(operations, False, str(error.sqlstate))
-            self._closed()
-            raise
-        except LOST as error:
-            for operation in operations:
-                self.journal.write("unknown", **operation, sqlstate=None, message=short(error))
+        except (asyncpg.PostgresError, *LOST) as error:
+            self._failed(operations, error)
             self._closed()
             raise
 
     def _closed(self) -> None:
         self.open, self.savepoints, self.in_transaction = [], [], False
+
+    def _failed(self, operations: list[dict[str, Any]], error: Exception) -> None:
+        """Journals what an error says of the operations: refused, or nobody knows."""
+        kind = "unknown" if is_unsure(error) else "refused"
+        for operation in operations:
+            self.journal.write(kind, **operation, sqlstate=sqlstate(error), message=short(error))
 
     def _decide(self, operations: list[dict[str, Any]], committed: bool, why: str) -> None:
         for operation in operations:
@@ -173,11 +174,8 @@ class Odd:
         operation = self._attempt(tenant, stream, events, first)
         try:
             answer = await write
-        except asyncpg.PostgresError as error:
-            self.journal.write("refused", **operation, sqlstate=error.sqlstate, message=short(error))
-            raise
-        except LOST as error:
-            self.journal.write("unknown", **operation, sqlstate=None, message=short(error))
+        except (asyncpg.PostgresError, *LOST) as error:
+            self._failed([operation], error)
             raise
         if self.in_transaction:
             self.open.append(operation)
@@ -248,9 +246,13 @@ async def main() -> int:
         try:
             say({"ok": True, **await command(*words[1:])})
         except asyncpg.PostgresError as error:
-            say({"ok": False, "sqlstate": sqlstate(error), "message": str(error), "detail": error.as_dict().get("detail")})
+            fields = error.as_dict()
+            answer = {"ok": False, "sqlstate": sqlstate(error), "message": fields.get("message")}
+            say({**answer, "detail": fields.get("detail"), "hint": fields.get("hint")})
         except LOST as error:
-            say({"ok": False, "sqlstate": None, "lost": connection.is_closed(), "message": short(error)})
+            # A statement that took too long leaves the connection as it is.
+            lost = not isinstance(error, TimeoutError) or connection.is_closed()
+            say({"ok": False, "sqlstate": None, "lost": lost, "message": short(error)})
         except (TypeError, ValueError) as error:
             say({"ok": False, "sqlstate": None, "message": f"{words[0]}: {error}"})
     if not connection.is_closed():

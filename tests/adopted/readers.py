@@ -100,6 +100,7 @@ def conformance(args: argparse.Namespace) -> int:
     here = Path(__file__).resolve().parent
     counter = Counter()
     options = ["-q", "--rootdir", str(here), "-p", "no:cacheprovider", "-o", "asyncio_mode=auto", "-c", os.devnull]
+    options += ["-o", "asyncio_default_fixture_loop_scope=function"]
     options += ["-k", args.only] if args.only else []
     with contextlib.redirect_stdout(sys.stderr):
         code = pytest.main([*options, str(here / "conformance_suite.py")], plugins=[counter])

@@ -1,4 +1,4 @@
-"""Concurrent writers of one process, which use the library as its documentation says, and journal what they are told."""
+"""Concurrent writers of one process, which use the library as documented and journal what they are told."""
 
 from __future__ import annotations
 
@@ -34,8 +34,9 @@ from common import CATEGORY, STREAM_LENGTH, Journal, Order, engine, event_digest
 
 # After these the transaction may have committed all the same: the connection went, or the statement
 # that was cancelled may have been COMMIT.
-UNSURE = ("08", "57P", "57014", "58", "XX", "25P")
-LOST = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError)
+UNSURE = ("08", "57P", "57014", "58", "XX", "25P03")
+# The driver's last kind is what a statement gets while the driver still takes note that its connection ended.
+LOST = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError, asyncpg.InternalClientError)
 
 
 def is_unsure(error: BaseException) -> bool:
@@ -237,7 +238,13 @@ class Writer:
             await run.rest(min(2 << min(tries, 5), 20) / 1000 * (0.5 + self.dice.random() / 2))
 
     async def settle(
-        self, about: dict[str, Any], tenant: UUID, stream: StreamId, events: list[DomainEvent], expected: int, since: float
+        self,
+        about: dict[str, Any],
+        tenant: UUID,
+        stream: StreamId,
+        events: list[DomainEvent],
+        expected: int,
+        since: float,
     ) -> bool:
         """Reads the stream where the router says it is: is our append there?"""
         ours = {event.event_id for event in events}
