@@ -32,7 +32,8 @@ pub use monitoring::MonitoringExport;
 pub use plan::{Estimate, Finding, Plan, Probe, RateRange};
 pub use problem::Problem;
 pub use store::{
-    CheckpointBeyondEnd, Recovery, StoreCheck, StoreCheckReport, Tenant, TenantInStore, TenantPurge,
+    CheckpointBeyondEnd, Recovery, StoreAdoption, StoreCheck, StoreCheckReport, Tenant,
+    TenantInStore, TenantPurge,
 };
 pub use time::Time;
 pub use transfer::{ExportReport, ImportReport};

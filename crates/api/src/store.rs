@@ -16,6 +16,21 @@ pub struct StoreCheckReport {
     pub stores: Vec<StoreCheck>,
 }
 
+/// The guard beside a table of another library.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct StoreAdoption {
+    /// The store.
+    pub store: String,
+    /// The layout of its table.
+    pub layout: String,
+    /// Whether the guard is there now.
+    pub installed: bool,
+    /// Whether this call changed anything.
+    pub changed: bool,
+    /// What was done, or would be, a sentence each.
+    pub steps: Vec<String>,
+}
+
 /// What a store says about itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct StoreCheck {

@@ -318,6 +318,9 @@ impl From<OperationError> for AppError {
             OperationError::Store(error) => error.into(),
             OperationError::UnknownStore(error) => error.into(),
             OperationError::NotPossible(_) => Self::caused_by(Kind::Refused, "not_possible", error),
+            OperationError::InTwoStores(_) => {
+                Self::caused_by(Kind::Refused, "in_two_stores", error)
+            }
             OperationError::NoReturn(_) => Self::caused_by(Kind::Refused, "no_return", error),
             OperationError::NotVerifiable(_) => {
                 Self::caused_by(Kind::Refused, "not_verifiable", error)

@@ -22,6 +22,7 @@ mod heads;
 mod histogram;
 mod mirror;
 mod progress;
+mod publish;
 mod read_back;
 mod replica;
 mod router;
@@ -47,6 +48,7 @@ pub use heads::Heads;
 pub use histogram::{Histogram, Snapshot};
 pub use mirror::MirrorStatus;
 pub use progress::{Progress, Status};
+pub use publish::{Moved, Publisher};
 pub use router::TenantRouter;
 pub use signal::{CutoverPart, Observer, Observers, Signal, Way};
 pub use stores::{Stores, UnknownStore};
@@ -64,6 +66,8 @@ pub struct Engine {
     /// Told when an operator has asked for something that somebody has to do.
     pub(crate) asked: Arc<Notify>,
     pub(crate) renewals: migration::Renewals,
+    /// Who tells applications where a tenant has gone.
+    pub(crate) publisher: Option<Arc<dyn Publisher>>,
     router: TenantRouter,
 }
 
@@ -97,7 +101,25 @@ impl Engine {
         );
         let asked = Arc::default();
         let renewals = migration::Renewals::default();
-        Self { control, stores, clock, config, observers, heads, asked, renewals, router }
+        let publisher = None;
+        Self {
+            control,
+            stores,
+            clock,
+            config,
+            observers,
+            heads,
+            asked,
+            renewals,
+            publisher,
+            router,
+        }
+    }
+
+    /// The same, and every switch is published.
+    #[must_use]
+    pub fn publishing(self, publisher: Arc<dyn Publisher>) -> Self {
+        Self { publisher: Some(publisher), ..self }
     }
 
     pub(crate) fn tell(&self, signal: &Signal<'_>) {

@@ -229,16 +229,21 @@ pub trait LedgerStore: Send + Sync {
         Ok(None)
     }
 
-    /// Whether the store's table has events of a tenant for whom there is no ledger, because the tenant's
+    /// How many events the store's table has of a tenant for whom there is no ledger, because the tenant's
     /// own library writes them. A store of our own has none.
-    async fn holds_unguarded(&self, _tenant: TenantId) -> Result<bool, StoreError> {
-        Ok(false)
+    async fn unguarded(&self, _tenant: TenantId) -> Result<u64, StoreError> {
+        Ok(0)
     }
 
-    /// Tells the store that the tenant fenced at `k` has gone to `to` for good, and that this is
-    /// published: writers that wait here are refused at once. Where writers bring the epoch with them,
-    /// nobody waits in the store.
-    async fn settle(&self, _tenant: TenantId, _k: Epoch, _to: &StoreId) -> Result<(), StoreError> {
+    /// Tells the store that the tenant has gone to `to`, which takes appends at `epoch`, and that this is
+    /// published: writers that wait here for a switch under an earlier epoch are refused at once. Where
+    /// writers bring the epoch with them, nobody waits in the store.
+    async fn settle(
+        &self,
+        _tenant: TenantId,
+        _epoch: Epoch,
+        _to: &StoreId,
+    ) -> Result<(), StoreError> {
         Ok(())
     }
 

@@ -22,7 +22,7 @@ pub(super) fn whole(draft: Draft, place: &Place) -> Result<Config, ConfigError> 
         places.insert(file(path), "the control plane".to_owned());
     }
     let mut stores = Vec::with_capacity(draft.stores.len());
-    for StoreDraft { id, url, .. } in draft.stores {
+    for StoreDraft { id, url, layout, .. } in draft.stores {
         let Some(Set { value: url, place }) = url else {
             return Err(id.place.refuse(format!("stores.url of \"{}\" is missing", id.value)));
         };
@@ -35,7 +35,14 @@ pub(super) fn whole(draft: Draft, place: &Place) -> Result<Config, ConfigError> 
             let why = format!("stores.url: {what} and {other} are the same {thing}");
             return Err(place.refuse(why));
         }
-        stores.push(StoreConfig { id: id.value, url });
+        if let (Some(layout), Some(_)) = (&layout, url.file()) {
+            return Err(layout.place.refuse(format!(
+                "stores.layout: {what} is in a file of SQLite; tables of other libraries are adopted on \
+                 PostgreSQL only"
+            )));
+        }
+        let layout = layout.map(|layout| layout.value);
+        stores.push(StoreConfig { id: id.value, url, layout });
     }
     Ok(Config {
         control_plane: control_plane.value,

@@ -120,7 +120,7 @@ fn store(
                 .parse()
                 .map_err(|problem| set.place.refuse(format!("{problem}")))?;
             let id = Set { value: id, place: set.place.clone() };
-            draft.stores.push(StoreDraft { id, url: None, default: false });
+            draft.stores.push(StoreDraft { id, url: None, default: false, layout: None });
             draft.stores.len() - 1
         }
         None => return Err(set.place.refuse("names a store that the file does not")),

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use rehome_domain::ids::StoreId;
+use rehome_domain::layout::{BUILT_IN, Layout};
 use toml::de::DeTable;
 
 use super::alerts;
@@ -72,5 +73,18 @@ fn store(place: &Place, table: &mut Table<'_>, folder: &Path) -> Result<StoreDra
         id: Set { value, place: id.place },
         url: url(table, "stores.url", folder)?,
         default: table.flag("default")?.is_some_and(|set| set.value),
+        layout: layout(table)?,
     })
+}
+
+fn layout(table: &mut Table<'_>) -> Result<Option<Set<Layout>>, ConfigError> {
+    let Some(set) = table.text("layout")? else { return Ok(None) };
+    let value = Layout::built_in(&set.value).ok_or_else(|| {
+        let known = BUILT_IN.join(", ");
+        set.place.refuse(format!(
+            "stores.layout: there is no layout \"{}\"; built in: {known}",
+            set.value
+        ))
+    })?;
+    Ok(Some(Set { value, place: set.place }))
 }

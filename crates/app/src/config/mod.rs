@@ -57,6 +57,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rehome_domain::ids::StoreId;
+use rehome_domain::layout::Layout;
 use rehome_engine::metrics::RETENTION;
 
 use crate::tokens::Token;
@@ -109,6 +110,8 @@ pub struct StoreConfig {
     pub id: StoreId,
     /// Where it is.
     pub url: Url,
+    /// Which column is what, where its events are in a table of another library.
+    pub layout: Option<Layout>,
 }
 
 /// How log lines look.
@@ -214,6 +217,7 @@ pub(crate) struct StoreDraft {
     pub(crate) id: Set<StoreId>,
     pub(crate) url: Option<Set<Url>>,
     pub(crate) default: bool,
+    pub(crate) layout: Option<Set<Layout>>,
 }
 
 impl Config {
@@ -239,7 +243,11 @@ impl Config {
             control_plane: file("control"),
             stores: stores
                 .iter()
-                .map(|id| StoreConfig { id: id.clone(), url: file(&format!("store-{id}")) })
+                .map(|id| StoreConfig {
+                    id: id.clone(),
+                    url: file(&format!("store-{id}")),
+                    layout: None,
+                })
                 .collect(),
             default_store: stores.first()?.clone(),
             migration: MigrationDefaults::default(),

@@ -16,7 +16,7 @@ use rehome_ports::{
     AppendOutcome, BatchLimit, Fault, FaultKind, Feed, LedgerStore, StoreError, StoreReport,
     StreamSlice, StreamVersion, TenantLedger,
 };
-use rehome_postgres::{PgStore, PgStoreOptions};
+use rehome_postgres::{Adoption, PgAdopted, PgStore, PgStoreOptions, TenantNames};
 use rehome_sqlite::{FileOptions, SqliteStore, SqliteStoreOptions};
 use tokio::sync::OnceCell;
 
@@ -37,6 +37,7 @@ pub(super) struct LazyStore {
 enum Place {
     Sqlite(SqliteStoreOptions, FileOptions),
     Postgres(Box<PgStoreOptions>),
+    Adopted(Box<Adoption>),
 }
 
 /// What all stores of a deployment have in common.
@@ -45,19 +46,26 @@ pub(super) struct Common<'a> {
     pub(super) file: FileOptions,
     pub(super) clock: &'a Arc<dyn Clock>,
     pub(super) identities: &'a Identities,
+    /// Tenants' names, of the adopted stores.
+    pub(super) names: &'a TenantNames,
 }
 
 impl LazyStore {
     pub(super) fn new(store: &StoreConfig, create: bool, common: &Common<'_>) -> Arc<Self> {
         let (id, clock) = (store.id.clone(), Arc::clone(common.clock));
         let deployment = common.deployment.to_owned();
-        let place = match &store.url {
-            Url::Sqlite(path) => {
+        let place = match (&store.url, &store.layout) {
+            (Url::Postgres(url), Some(layout)) => {
+                let (url, layout) = ((**url).clone(), layout.clone());
+                let names = common.names.clone();
+                Place::Adopted(Box::new(Adoption { id, url, layout, deployment, clock, names }))
+            }
+            (Url::Sqlite(path), _) => {
                 let path = path.clone();
                 let options = SqliteStoreOptions { id, path, deployment, create, clock };
                 Place::Sqlite(options, common.file)
             }
-            Url::Postgres(url) => {
+            (Url::Postgres(url), None) => {
                 let url = (**url).clone();
                 let options = PgStoreOptions { id, url, deployment, create, clock };
                 Place::Postgres(Box::new(options))
@@ -71,6 +79,14 @@ impl LazyStore {
         })
     }
 
+    /// The table that it adopts, if it is one of another library.
+    pub(super) fn adoption(&self) -> Option<&Adoption> {
+        match &self.place {
+            Place::Adopted(adoption) => Some(adoption),
+            Place::Sqlite(..) | Place::Postgres(_) => None,
+        }
+    }
+
     /// The store, opened.
     pub(super) async fn reach(&self) -> Result<&dyn LedgerStore, StoreError> {
         self.opened.get_or_try_init(|| self.open()).await.map(|store| &**store)
@@ -82,6 +98,7 @@ impl LazyStore {
                 Box::new(SqliteStore::open_with(options.clone(), *file).await?)
             }
             Place::Postgres(options) => Box::new(PgStore::open((**options).clone()).await?),
+            Place::Adopted(adoption) => Box::new(PgAdopted::open((**adoption).clone()).await?),
         };
         let identity = store.check().await?.identity;
         let mut identities = self.identities.lock().unwrap_or_else(PoisonError::into_inner);
@@ -94,7 +111,7 @@ impl LazyStore {
             Place::Sqlite(..) => {
                 format!("a copy of store \"{owner}\"; every store needs a file of its own")
             }
-            Place::Postgres(_) => {
+            Place::Postgres(_) | Place::Adopted(_) => {
                 format!("store \"{owner}\", or a copy of it; every store needs a schema of its own")
             }
         };
@@ -215,12 +232,12 @@ impl LedgerStore for LazyStore {
         self.reach().await?.layout().await
     }
 
-    async fn holds_unguarded(&self, tenant: TenantId) -> Result<bool, StoreError> {
-        self.reach().await?.holds_unguarded(tenant).await
+    async fn unguarded(&self, tenant: TenantId) -> Result<u64, StoreError> {
+        self.reach().await?.unguarded(tenant).await
     }
 
-    async fn settle(&self, tenant: TenantId, k: Epoch, to: &StoreId) -> Result<(), StoreError> {
-        self.reach().await?.settle(tenant, k, to).await
+    async fn settle(&self, tenant: TenantId, epoch: Epoch, to: &StoreId) -> Result<(), StoreError> {
+        self.reach().await?.settle(tenant, epoch, to).await
     }
 
     async fn number_of_position(

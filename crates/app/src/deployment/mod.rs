@@ -22,7 +22,7 @@ use rehome_ports::clock::{Clock, SystemClock};
 use rehome_ports::{
     ControlError, ControlPlane, Fault, FaultKind, LedgerStore, Migrations, StoreError,
 };
-use rehome_postgres::{PgControlPlane, PgStore, PostgresOptions};
+use rehome_postgres::{Adoption, PgControlPlane, PgStore, PostgresOptions, TenantNames};
 use rehome_sqlite::{FileOptions, SqliteControlPlane};
 use uuid::Uuid;
 
@@ -96,13 +96,17 @@ impl Deployment {
             file: file_options(&engine_config(config)),
             clock: &clock,
             identities: &Identities::default(),
+            names: &TenantNames::default(),
         };
         let mut stores = BTreeMap::new();
         let mut made = Vec::new();
         for store in &config.stores {
             // A schema is asked when it is opened.
             let is_file = store.url.file().is_some_and(is_file);
-            let create = create && !is_file && !holds_history(&*control, &store.id).await?;
+            let create = create
+                && !is_file
+                && store.layout.is_none()
+                && !holds_history(&*control, &store.id).await?;
             let store = LazyStore::new(store, create, &common);
             if create {
                 made.push(Arc::clone(&store));
@@ -156,6 +160,12 @@ impl Deployment {
         let store = deployment.stores.get(id);
         store.ok_or_else(|| unknown_store(config, id))?;
         let url = deployment.url(id).ok_or_else(|| unknown_store(config, id))?;
+        if deployment.stores.get(id).is_some_and(|store| store.adoption().is_some()) {
+            return Err(AppError::refused(format!(
+                "store \"{id}\" is a table of another library; `rehome store adopt {id}` puts the guard \
+                 beside it"
+            )));
+        }
         match url {
             Url::Sqlite(path) if is_file(path) => {
                 return Err(AppError::refused(format!("store \"{id}\" has a file already: {url}")));
@@ -301,6 +311,11 @@ impl Deployment {
     /// The store of that name.
     pub fn store(&self, id: &StoreId) -> Result<&Arc<dyn LedgerStore>, UnknownStore> {
         self.engine.stores().get(id)
+    }
+
+    /// The table that a store adopts, if it is one of another library.
+    pub(crate) fn adopted(&self, id: &StoreId) -> Option<&Adoption> {
+        self.stores.get(id)?.adoption()
     }
 
     /// Opens the store of that name if that was not done yet.

@@ -346,6 +346,33 @@ pub(crate) enum StoreCommand {
         #[arg(value_name = "ID")]
         id: Option<StoreId>,
     },
+    /// Put the guard beside a table of another library, so that its tenants can be moved.
+    ///
+    /// Shows what it installs and installs it: a schema of its own, and triggers on the table. The table's
+    /// rows and columns stay as they are, and `store release` takes everything out again.
+    Adopt {
+        /// Which.
+        #[arg(value_name = "ID")]
+        id: StoreId,
+        /// Only show what would be installed.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Take the guard out again.
+    ///
+    /// Refused while a migration from or to the store is under way, and while tenants that live elsewhere
+    /// are still refused there: an old writer's rows would be taken and lost.
+    Release {
+        /// Which.
+        #[arg(value_name = "ID")]
+        id: StoreId,
+        /// No process is left that writes a tenant here which lives elsewhere.
+        #[arg(long, requires = "reason")]
+        no_writers_left: bool,
+        /// Why.
+        #[command(flatten)]
+        why: Reason,
+    },
     /// Make the file of a store that is new in the configuration.
     ///
     /// Refused for a store that held tenants: its file is lost, not new.

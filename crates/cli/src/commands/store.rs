@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use rehome_api::StoreCheck;
+use rehome_api::{StoreAdoption, StoreCheck};
 use rehome_app::{AppError, Deployment};
 
 use crate::args::StoreCommand;
@@ -31,6 +31,24 @@ pub(super) async fn run(out: Out, reach: &Reach, command: StoreCommand) -> Resul
                 Err(AppError::failed("store_not_fit", bad.join("\n")))
             }
         }
+        StoreCommand::Adopt { id, dry_run } => {
+            let config =
+                reach.stores("store adopt", "it installs the guard in the store's database")?;
+            let adoption = Deployment::adopt_store(config, &id, dry_run).await?;
+            out.show(&adoption, |adoption| match (adoption.changed, adoption.installed) {
+                (true, _) => format!("{}\nstore \"{id}\" is adopted", steps(adoption)),
+                (false, true) => format!("store \"{id}\" is adopted already"),
+                (false, false) => format!("{}\nnothing was installed", steps(adoption)),
+            })
+        }
+        StoreCommand::Release { id, no_writers_left, why } => {
+            let why_here = "it takes the guard out of the store's database";
+            let config = reach.stores("store release", why_here)?;
+            let released = Deployment::release_store(config, &id, no_writers_left, why.why()).await;
+            out.show(&released?, |adoption| {
+                format!("{}\nstore \"{id}\" is released", steps(adoption))
+            })
+        }
         StoreCommand::Create { id } => {
             let why = "it makes the store's file, or its schema";
             let config = reach.stores("store create", why)?;
@@ -40,6 +58,11 @@ pub(super) async fn run(out: Out, reach: &Reach, command: StoreCommand) -> Resul
             out.show(&report, |_| format!("store \"{id}\" was made"))
         }
     }
+}
+
+fn steps(adoption: &StoreAdoption) -> String {
+    let steps = adoption.steps.iter().map(|step| format!("  {step}"));
+    steps.collect::<Vec<_>>().join("\n")
 }
 
 /// Most problems name the store by themselves.

@@ -163,6 +163,24 @@ impl State {
     }
 }
 
+impl Migration {
+    /// Whether something is left to do, or may be asked for: it is not over, or its window is open.
+    pub const fn is_at_work(&self) -> bool {
+        match self.state {
+            State::Migrated { activated, old_source } => {
+                !activated
+                    || matches!(old_source, OldSource::Window { .. } | OldSource::Closing { .. })
+            }
+            State::RolledBack(cleanup) => !matches!(cleanup, Cleanup::Done),
+            State::Failed { .. }
+            | State::Pending
+            | State::Working(_)
+            | State::CutoverPaused
+            | State::Paused(_) => true,
+        }
+    }
+}
+
 /// A migration as the control plane keeps it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Migration {

@@ -49,6 +49,9 @@ pub enum OperationError {
     /// The target is not what it must be.
     #[error("{0}")]
     Violated(String),
+    /// Whose the tenant is cannot be said.
+    #[error("{0}")]
+    InTwoStores(String),
 }
 
 fn problems(plan: &Plan) -> String {
@@ -62,6 +65,7 @@ impl From<PlanError> for OperationError {
             PlanError::Control(error) => Self::Control(error),
             PlanError::Store(error) => Self::Store(error),
             PlanError::UnknownStore(error) => Self::UnknownStore(error),
+            error @ PlanError::InTwoStores { .. } => Self::InTwoStores(error.to_string()),
         }
     }
 }
@@ -72,7 +76,9 @@ impl From<StepError> for OperationError {
             StepError::Store(error) => Self::Store(error),
             StepError::Control(error) => Self::Control(error),
             StepError::UnknownStore(error) => Self::UnknownStore(error),
-            StepError::Violated(why) | StepError::Found(why) => Self::Violated(why),
+            StepError::Violated(why) | StepError::Found(why) | StepError::Unpublished(why) => {
+                Self::Violated(why)
+            }
         }
     }
 }
@@ -135,6 +141,9 @@ impl Operations {
     ) -> Result<Migration, OperationError> {
         let options = options.check()?;
         self.engine.stores.get(target)?;
+        if self.engine.router.refresh(tenant).await?.is_none() {
+            self.register(tenant, target).await?;
+        }
         let seen = self.engine.router.refresh(tenant).await?;
         let seen = seen.ok_or(ControlError::UnknownTenant(tenant))?;
         if seen.route.phase().is_none_or(Phase::is_terminal) {
@@ -152,6 +161,17 @@ impl Operations {
         let started = self.decide(tenant, id, fact).await?.migration;
         crate::failpoint::hit("start.recorded");
         Ok(started)
+    }
+
+    /// A tenant that its own library writes gets a route to the store that has its rows, if a move to
+    /// `target` is possible.
+    async fn register(&self, tenant: TenantId, target: &StoreId) -> Result<(), OperationError> {
+        let plan = self.engine.plan(&PlanRequest { tenant, target: target.clone() }).await?;
+        if !plan.is_possible() {
+            return Err(OperationError::NotPossible(Box::new(plan)));
+        }
+        self.engine.router.ensure_tenant(tenant, &plan.source).await?;
+        Ok(())
     }
 
     /// Stops the work; writes go to the source.

@@ -2,6 +2,7 @@
 
 use rehome_domain::estimate::{self, Estimate};
 use rehome_domain::ids::{StoreId, TenantId};
+use rehome_domain::layout::Layout;
 use rehome_domain::ledger::Role;
 use rehome_domain::migration::Phase;
 use rehome_ports::{BatchLimit, ControlError, LedgerStore, StoreError};
@@ -66,6 +67,17 @@ pub enum PlanError {
     /// A store is not configured.
     #[error(transparent)]
     UnknownStore(#[from] UnknownStore),
+    /// Whose the tenant is cannot be said.
+    #[error(
+        "tables of two stores, {} and {}, have rows of tenant {tenant}, and no migration copied them; \
+         delete the rows that are not its history", stores[0], stores[1]
+    )]
+    InTwoStores {
+        /// Who.
+        tenant: TenantId,
+        /// Where.
+        stores: [StoreId; 2],
+    },
 }
 
 /// Reading is this many times faster than copying, roughly: what a copy also does is write, index
@@ -76,10 +88,12 @@ impl Engine {
     /// Looks at everything that a migration needs, and estimates how long it would take.
     pub async fn plan(&self, request: &PlanRequest) -> Result<Plan, PlanError> {
         let tenant = request.tenant;
-        let route = self.control.route(tenant).await?.ok_or(ControlError::UnknownTenant(tenant))?;
-        let source = self.stores.get(&route.store)?;
         let target = self.stores.get(&request.target)?;
         let mut findings = Vec::new();
+        let Some(route) = self.control.route(tenant).await? else {
+            return self.plan_of_unguarded(request, findings).await;
+        };
+        let source = self.stores.get(&route.store)?;
         let mut add = |check, ok, detail| findings.push(Finding { check, ok, detail });
 
         let active = route.phase().filter(|phase| !phase.is_terminal());
@@ -126,6 +140,7 @@ impl Engine {
                 }
             }
         }
+        self.tables(tenant, &**source, &**target, &mut findings).await?;
         let read_rate = sample(&**source, tenant).await?;
         let estimate = read_rate.and_then(|rate| {
             let inputs = estimate::Inputs {
@@ -138,6 +153,85 @@ impl Engine {
         });
         let (source, target) = (route.store.clone(), request.target.clone());
         Ok(Plan { source, target, events, findings, read_rate, estimate })
+    }
+}
+
+impl Engine {
+    /// The store whose table has events of a tenant that nobody has routed yet, because the tenant's own
+    /// library writes them; and how many.
+    async fn unguarded(&self, tenant: TenantId) -> Result<Option<(StoreId, u64)>, PlanError> {
+        let mut found: Option<(StoreId, u64)> = None;
+        for store in self.stores.iter() {
+            let events = store.unguarded(tenant).await?;
+            if events == 0 {
+                continue;
+            }
+            if let Some((other, _)) = found {
+                return Err(PlanError::InTwoStores { tenant, stores: [other, store.id().clone()] });
+            }
+            found = Some((store.id().clone(), events));
+        }
+        Ok(found)
+    }
+
+    /// The plan for a tenant whose first move brings it under the guard.
+    async fn plan_of_unguarded(
+        &self,
+        request: &PlanRequest,
+        mut findings: Vec<Finding>,
+    ) -> Result<Plan, PlanError> {
+        let tenant = request.tenant;
+        let found = self.unguarded(tenant).await?;
+        let (id, events) = found.ok_or(ControlError::UnknownTenant(tenant))?;
+        let (source, target) = (self.stores.get(&id)?, self.stores.get(&request.target)?);
+        let detail = format!(
+            "{events} events, which its own library writes; the start brings it under the guard"
+        );
+        findings.push(Finding { check: "source holds the history", ok: true, detail });
+        let elsewhere = id != request.target;
+        let detail = format!("from {id} to {}", request.target);
+        findings.push(Finding { check: "target is another store", ok: elsewhere, detail });
+        self.tables(tenant, &**source, &**target, &mut findings).await?;
+        let target = request.target.clone();
+        Ok(Plan { source: id, target, events, findings, read_rate: None, estimate: None })
+    }
+
+    /// What stands in the way where the events are in tables of other libraries.
+    async fn tables(
+        &self,
+        tenant: TenantId,
+        source: &dyn LedgerStore,
+        target: &dyn LedgerStore,
+        findings: &mut Vec<Finding>,
+    ) -> Result<(), PlanError> {
+        let layouts = (source.layout().await?, target.layout().await?);
+        if layouts == (None, None) {
+            return Ok(());
+        }
+        let named = |layout: &Option<Layout>| match layout {
+            Some(layout) => format!("layout {}", layout.name),
+            None => "tables of rehome's own".to_owned(),
+        };
+        let ok = layouts.0 == layouts.1;
+        let detail = if ok {
+            named(&layouts.0)
+        } else {
+            format!(
+                "the source has {}, the target {}; a tenant moves between tables of one layout",
+                named(&layouts.0),
+                named(&layouts.1)
+            )
+        };
+        findings.push(Finding { check: "both tables have one layout", ok, detail });
+        let mut obstacles = Vec::new();
+        for store in [source, target] {
+            let found = store.obstacles(tenant).await?;
+            obstacles.extend(found.into_iter().map(|why| format!("store {}: {why}", store.id())));
+        }
+        let ok = obstacles.is_empty();
+        let detail = if ok { "nothing stands in the way".to_owned() } else { obstacles.join("; ") };
+        findings.push(Finding { check: "the tables are as they were adopted", ok, detail });
+        Ok(())
     }
 }
 

@@ -131,7 +131,7 @@ pub(super) async fn adopt(
     if found.as_ref().is_none_or(|found| !found.is_noted) {
         let ledger = found.map_or(Ledger::ABSENT, |found| found.ledger);
         ledger.adopt(m, head)?;
-        if store.has_rows(tenant).await? {
+        if store.count_rows(tenant).await? > 0 {
             return Err(shape::not_set_up(format!(
                 "its table has rows of tenant {tenant} already, which no migration copied; delete them, or move \
                  the tenant to another store"
@@ -216,7 +216,7 @@ async fn hold(store: &PgAdopted, tenant: TenantId) -> Read<()> {
 pub(super) async fn settle(
     store: &PgAdopted,
     tenant: TenantId,
-    k: Epoch,
+    epoch: Epoch,
     to: &StoreId,
 ) -> Answer<()> {
     store.held.lock().await.remove(&tenant);
@@ -226,7 +226,7 @@ pub(super) async fn settle(
             "SELECT {schema}.settle($1, $2, $3)",
             &[
                 (&tenant.uuid(), Type::UUID),
-                (&rows::int(k.0)?, Type::INT8),
+                (&rows::int(epoch.0)?, Type::INT8),
                 (&to.as_str(), Type::TEXT),
             ],
         )

@@ -88,12 +88,12 @@ impl PgAdopted {
         Ok(self.names.of(tenant))
     }
 
-    /// Whether the table has rows of the tenant.
-    pub(super) async fn has_rows(&self, tenant: TenantId) -> Read<bool> {
-        let Some(key) = self.key(tenant).await? else { return Ok(false) };
+    /// How many rows of the tenant the table has.
+    pub(super) async fn count_rows(&self, tenant: TenantId) -> Read<u64> {
+        let Some(key) = self.key(tenant).await? else { return Ok(0) };
         let mut client = self.server.client().await?;
-        let found = client.read("SELECT {schema}.has_rows($1)", &[(&key, Type::TEXT)]).await?;
-        found.first().map_or(Ok(false), |row| get(row, 0))
+        let found = client.read("SELECT {schema}.count_rows($1)", &[(&key, Type::TEXT)]).await?;
+        found.first().map_or(Ok(0), |row| rows::count(row, 0))
     }
 
     /// From here on the triggers look after the tenant.

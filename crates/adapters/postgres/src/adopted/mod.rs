@@ -281,12 +281,12 @@ impl LedgerStore for PgAdopted {
         Ok(Some(self.layout.clone()))
     }
 
-    async fn holds_unguarded(&self, tenant: TenantId) -> Result<bool, StoreError> {
-        self.say(read::holds_unguarded(self, tenant).await)
+    async fn unguarded(&self, tenant: TenantId) -> Result<u64, StoreError> {
+        self.say(read::unguarded(self, tenant).await)
     }
 
-    async fn settle(&self, tenant: TenantId, k: Epoch, to: &StoreId) -> Result<(), StoreError> {
-        self.say(change::settle(self, tenant, k, to).await)
+    async fn settle(&self, tenant: TenantId, epoch: Epoch, to: &StoreId) -> Result<(), StoreError> {
+        self.say(change::settle(self, tenant, epoch, to).await)
     }
 
     async fn number_of_position(

@@ -292,8 +292,11 @@ pub(super) async fn tenants(
     Ok(found.iter().map(tenant).collect::<Read<Vec<_>>>()?)
 }
 
-pub(super) async fn holds_unguarded(store: &PgAdopted, tenant: TenantId) -> Answer<bool> {
-    Ok(store.number(tenant, 0).await?.is_none() && store.has_rows(tenant).await?)
+pub(super) async fn unguarded(store: &PgAdopted, tenant: TenantId) -> Answer<u64> {
+    if store.number(tenant, 0).await?.is_some() {
+        return Ok(0);
+    }
+    Ok(store.count_rows(tenant).await?)
 }
 
 /// The column of `positions` that keeps the table's position, if one does.

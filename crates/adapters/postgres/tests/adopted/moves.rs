@@ -31,12 +31,12 @@ async fn a_history_is_numbered_and_chained_and_new_rows_follow() {
             .unwrap();
     }
     place.app.batch_execute(&insert_of(Uuid::from_u128(5), 99, 1)).await.unwrap();
-    assert!(place.store.holds_unguarded(TENANT).await.unwrap());
+    assert_eq!(place.store.unguarded(TENANT).await.unwrap(), 7);
     assert_eq!(place.store.ledger(TENANT).await.unwrap().role, Role::Absent);
 
     let ledger = place.store.activate(TENANT, FIRST).await.unwrap();
     assert_eq!((ledger.role, ledger.epoch, ledger.head.seq), (Role::Active, Epoch(1), 7));
-    assert!(!place.store.holds_unguarded(TENANT).await.unwrap());
+    assert_eq!(place.store.unguarded(TENANT).await.unwrap(), 0);
     place.app.batch_execute(&insert(9, 1)).await.unwrap();
     assert_eq!(place.head().await.seq, 8);
 

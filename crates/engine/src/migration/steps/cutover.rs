@@ -29,6 +29,7 @@ use tokio::time::Instant;
 
 use super::{Context, StepError};
 use crate::failpoint;
+use crate::publish::Moved;
 use crate::read_back::ReadBack;
 use crate::replica::Replica;
 use crate::signal::{CutoverPart, Signal, Way};
@@ -96,7 +97,16 @@ impl Context {
         }
         let deadline = self.deadline(route);
         match tokio::time::timeout_at(deadline, self.switch(route, read_back)).await {
-            Ok(Ok(())) => self.activate_target().await.map(|()| CutoverEnd::Switched), // 7
+            Ok(Ok(())) => {
+                match self.activate_target().await {
+                    // Whoever is told late is told by the next command; the switch is done.
+                    Err(error @ StepError::Unpublished(_)) => {
+                        tracing::warn!(migration_id = %self.migration.id, %error, "Switch not published yet");
+                    }
+                    activated => activated?, // 7
+                }
+                Ok(CutoverEnd::Switched)
+            }
             Ok(Err(error)) => {
                 let reason = RollBackReason::Failed(error.to_string().into());
                 let ended = self.roll_back(route, reason).await?;
@@ -220,8 +230,29 @@ impl Context {
             store.activate(self.tenant(), activation).await?;
         }
         failpoint::hit("cutover.activated");
+        self.publish(&route).await?;
         self.note(Fact::TargetActivated { epoch: route.epoch }).await?;
         Ok(())
+    }
+
+    /// Tells applications that route for themselves, and then their writers that wait at the old source.
+    async fn publish(&self, route: &Route) -> Result<(), StepError> {
+        let moved = Moved {
+            tenant: self.tenant(),
+            from: self.migration.source.clone(),
+            to: self.migration.target.clone(),
+            epoch: route.epoch,
+            migration: self.migration.id,
+        };
+        if route.store != moved.to {
+            // Another migration has taken the tenant on, and publishes that.
+            return Ok(());
+        }
+        if let Some(publisher) = &self.engine.publisher {
+            publisher.publish(&moved).await.map_err(StepError::Unpublished)?;
+            failpoint::hit("cutover.published");
+        }
+        Ok(self.source.settle(moved.tenant, moved.epoch, &moved.to).await?)
     }
 
     /// Back to dual_write, unless step 6 was first: then the cutover is done.

@@ -38,6 +38,9 @@ pub(crate) enum StepError {
     /// The target cannot become, or is no longer, a prefix of the source.
     #[error("{0}")]
     Violated(String),
+    /// The switch is done, and an application that routes for itself does not know it yet.
+    #[error("the switch is not published yet: {0}")]
+    Unpublished(String),
     /// A violation was found, and is on record: there is no cutover, whatever becomes of the migration.
     #[error("{0}")]
     Found(String),
@@ -49,7 +52,7 @@ impl StepError {
         match self {
             Self::Store(error) => error.is_damage(),
             Self::Control(error) => error.is_final(),
-            Self::UnknownStore(_) => false,
+            Self::UnknownStore(_) | Self::Unpublished(_) => false,
             Self::Violated(_) | Self::Found(_) => true,
         }
     }
@@ -61,6 +64,7 @@ impl StepError {
             // Another driver, or a call of this one that was taken for lost, was first.
             Self::Control(ControlError::Refused(_)) => Class::Fenced,
             Self::Control(error) => error.class(),
+            Self::Unpublished(_) => Class::Retry,
             Self::UnknownStore(_) | Self::Violated(_) | Self::Found(_) => Class::Fatal,
         }
     }

@@ -77,13 +77,13 @@ BEGIN
 END
 {body};
 
--- A tenant that is to be copied here has no row here yet (rule R12). Answers whether one is there.
-CREATE FUNCTION {schema}.has_rows(p_key text) RETURNS boolean
+-- How many rows there are of a tenant.
+CREATE FUNCTION {schema}.count_rows(p_key text) RETURNS bigint
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS {body}
 DECLARE
     v_key text := p_key;
 BEGIN
-    RETURN EXISTS (SELECT FROM {table} AS t WHERE {is_tenant});
+    RETURN (SELECT count(*) FROM {table} AS t WHERE {is_tenant});
 END
 {body};
 
@@ -182,7 +182,7 @@ CREATE FUNCTION {schema}.settle(p_tenant uuid, p_epoch bigint, p_to text) RETURN
 LANGUAGE sql SET search_path = pg_catalog, pg_temp AS {body}
     UPDATE {schema}.ledger AS l SET waits_until = NULL, gone_to = p_to
     FROM {schema}.tenants AS t
-    WHERE t.tenant = p_tenant AND l.no = t.no AND l.epoch >= p_epoch AND l.role IN ('fenced', 'replica')
+    WHERE t.tenant = p_tenant AND l.no = t.no AND l.epoch <= p_epoch AND l.role = 'fenced'
 {body};
 
 -- Continues a copy: locks the rows, answers the ledger as it is, and, if it is replica@p_m at this head,

@@ -1,0 +1,119 @@
+//! Adopting a store whose events are in a table of another library, and releasing it.
+
+use rehome_api as api;
+use rehome_domain::ids::StoreId;
+use rehome_domain::migration::Migration;
+use rehome_ports::Migrations;
+use rehome_postgres::Adoption;
+
+use crate::config::Config;
+use crate::deployment::{Access, Deployment, unknown_store};
+use crate::error::AppError;
+
+/// Migrations that are looked at in one page.
+const PAGE: usize = 500;
+
+impl Deployment {
+    /// Puts the guard beside the table of a store; with `dry_run` only says what that would do. Makes the
+    /// control plane if there is none.
+    pub async fn adopt_store(
+        config: &Config,
+        id: &StoreId,
+        dry_run: bool,
+    ) -> Result<api::StoreAdoption, AppError> {
+        let access = if dry_run { Access::Existing } else { Access::Create };
+        let deployment = Self::open(config, access).await?;
+        let adoption = deployment.adoption(id)?.clone();
+        let was_there = adoption.is_installed().await?;
+        let steps = adoption.plan().await?;
+        if !dry_run && !was_there {
+            adoption.adopt().await?;
+        }
+        deployment.close().await;
+        Ok(api::StoreAdoption {
+            store: id.to_string(),
+            layout: adoption.layout.name.clone(),
+            installed: was_there || !dry_run,
+            changed: !dry_run && !was_there,
+            steps,
+        })
+    }
+
+    /// Takes the guard out again. Refused while a migration from or to the store is under way, and while a
+    /// tenant that lives elsewhere is refused there, unless no old writer is left.
+    pub async fn release_store(
+        config: &Config,
+        id: &StoreId,
+        no_writers_left: bool,
+        reason: Option<&str>,
+    ) -> Result<api::StoreAdoption, AppError> {
+        let deployment = Self::open(config, Access::Existing).await?;
+        let released = deployment.release(id, no_writers_left, reason).await;
+        deployment.close().await;
+        released
+    }
+
+    async fn release(
+        &self,
+        id: &StoreId,
+        no_writers_left: bool,
+        reason: Option<&str>,
+    ) -> Result<api::StoreAdoption, AppError> {
+        let adoption = self.adoption(id)?;
+        let running = self.running_with(id).await?;
+        if !running.is_empty() {
+            let running: Vec<_> = running.iter().map(|one| one.id.to_string()).collect();
+            return Err(AppError::refused(format!(
+                "store \"{id}\" has migrations that are not over: {}; finish or abort them first",
+                running.join(", ")
+            )));
+        }
+        let steps = adoption.release(no_writers_left).await?;
+        tracing::warn!(
+            target: "eventsource.migration",
+            store = id.as_str(),
+            operation = "store_released",
+            no_writers_left,
+            reason,
+            "Store released"
+        );
+        let layout = adoption.layout.name.clone();
+        Ok(api::StoreAdoption {
+            store: id.to_string(),
+            layout,
+            installed: false,
+            changed: true,
+            steps,
+        })
+    }
+
+    /// The migrations from or to a store that are not over, or whose window is open.
+    async fn running_with(&self, id: &StoreId) -> Result<Vec<Migration>, AppError> {
+        let control = self.engine().control();
+        let mut found = Vec::new();
+        let mut before = None;
+        loop {
+            let which = Migrations { tenant: None, phase: None, before, limit: PAGE };
+            let page = control.migrations(which).await?;
+            before = page.last().map(|migration| migration.id);
+            if before.is_none() {
+                return Ok(found);
+            }
+            found.extend(page.into_iter().filter(|migration| {
+                (migration.source == *id || migration.target == *id) && migration.is_at_work()
+            }));
+        }
+    }
+
+    fn adoption(&self, id: &StoreId) -> Result<&Adoption, AppError> {
+        if !self.config().stores.iter().any(|store| store.id == *id) {
+            return Err(unknown_store(self.config(), id));
+        }
+        self.adopted(id).ok_or_else(|| {
+            AppError::refused(format!(
+                "store \"{id}\" has tables of rehome's own; `layout` of a [[stores]] entry names the layout of \
+                 another library's table"
+            ))
+        })
+    }
+}
