@@ -5,11 +5,13 @@
 //! |---|---|
 //! | `read` | the catalog's tables |
 //! | `judge` | what stands in the way of adopting a table |
+//! | `peek` | what only the rows say |
 //! | `types` | which type can be which part of an event |
 //!
 //! The types here are plain: whoever judges or guesses needs no database for it.
 
 mod judge;
+mod peek;
 mod read;
 mod types;
 
@@ -19,8 +21,9 @@ use crate::schema::names::quoted;
 use crate::server::{PostgresOptions, PostgresUrl, Server};
 
 pub use judge::{Finding, Severity, judge};
+pub use peek::{History, history, lowest, tables};
 pub(crate) use read::read;
-pub use types::{is_integer, is_name, is_payload, is_text, is_time};
+pub use types::{is_integer, is_name, is_of_the_database, is_payload, is_text, is_time};
 
 /// A table, a view, or whatever else has rows.
 #[derive(Clone, Debug, PartialEq, Eq)]

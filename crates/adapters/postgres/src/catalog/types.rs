@@ -36,7 +36,7 @@ pub(super) fn is_object(column: &Column) -> bool {
 }
 
 /// Values that mean something in their own database only: positions in its log, and its transactions.
-pub(super) fn is_of_the_database(column: &Column) -> bool {
+pub fn is_of_the_database(column: &Column) -> bool {
     let kinds = ["xid8", "xid", "cid", "tid", "pg_snapshot", "txid_snapshot", "pg_lsn"]
         .contains(&column.base.as_str());
     let calls = [
