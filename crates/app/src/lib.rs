@@ -22,6 +22,7 @@ pub mod error;
 mod export_monitoring;
 pub mod health;
 pub mod history;
+pub mod layouts;
 pub mod load;
 mod losses;
 mod measured;

@@ -4,6 +4,7 @@
 //! ledger_store, control_plane   the ports
 //!        notices                news of routes, by LISTEN and NOTIFY
 //!        rows                   row <-> domain
+//!        catalog                tables that are not ours, and what stands in the way of adopting one
 //!        server                 one server: URL, TLS, a pool of connections, transactions
 //!        schema                 tables, functions, formats, and the checks before they are touched
 //!        error                  what PostgreSQL says -> what an operator reads
@@ -15,6 +16,7 @@
 //! or that owns an empty one; no superuser. Everything lies in that one schema.
 
 mod adopted;
+pub mod catalog;
 mod control_plane;
 mod error;
 mod ledger_store;

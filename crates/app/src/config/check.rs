@@ -3,10 +3,12 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
+use rehome_domain::layout::Layout;
 use rehome_engine::metrics::RETENTION;
 use rehome_postgres::PostgresUrl;
 
 use super::{Config, ConfigError, Draft, Place, Set, StoreConfig, StoreDraft, Url};
+use crate::layouts::LayoutSource;
 
 pub(super) fn whole(draft: Draft, place: &Place) -> Result<Config, ConfigError> {
     let control_plane =
@@ -35,13 +37,7 @@ pub(super) fn whole(draft: Draft, place: &Place) -> Result<Config, ConfigError> 
             let why = format!("stores.url: {what} and {other} are the same {thing}");
             return Err(place.refuse(why));
         }
-        if let (Some(layout), Some(_)) = (&layout, url.file()) {
-            return Err(layout.place.refuse(format!(
-                "stores.layout: {what} is in a file of SQLite; tables of other libraries are adopted on \
-                 PostgreSQL only"
-            )));
-        }
-        let layout = layout.map(|layout| layout.value);
+        let layout = layout.map(|layout| adopted(&what, &url, &layout)).transpose()?;
         stores.push(StoreConfig { id: id.value, url, layout });
     }
     Ok(Config {
@@ -57,6 +53,17 @@ pub(super) fn whole(draft: Draft, place: &Place) -> Result<Config, ConfigError> 
         tokens: draft.tokens,
         alerts: draft.alerts,
     })
+}
+
+/// The layout of a store that is adopted.
+fn adopted(what: &str, url: &Url, layout: &Set<LayoutSource>) -> Result<Layout, ConfigError> {
+    if url.file().is_some() {
+        return Err(layout.place.refuse(format!(
+            "stores.layout: {what} is in SQLite, and this version adopts tables in PostgreSQL only; give it a \
+             url like \"postgres://USER@HOST/DATABASE\", or leave layout out"
+        )));
+    }
+    layout.value.layout(&layout.place)
 }
 
 fn default(

@@ -10,6 +10,7 @@ use super::telemetry::TelemetryDraft;
 use super::{
     ConfigError, Draft, MigrationDefaults, MonitoringConfig, Place, Set, StoreDraft, Url, alerts,
 };
+use crate::layouts::LayoutSource;
 
 const CONTROL_PLANE: &str = "REHOME_CONTROL_PLANE_";
 const STORES: &str = "REHOME_STORES_";
@@ -107,11 +108,9 @@ fn store(
     set: &Set<String>,
     may_add: bool,
 ) -> Result<(), ConfigError> {
-    let (name, is_url) = match (rest.strip_suffix("_URL"), rest.strip_suffix("_DEFAULT")) {
-        (Some(name), _) => (name, true),
-        (_, Some(name)) => (name, false),
-        _ => return Err(unknown(set)),
-    };
+    let keys = [StoreKey::Url, StoreKey::Default, StoreKey::Layout];
+    let named = keys.into_iter().find_map(|key| Some((key, rest.strip_suffix(key.suffix())?)));
+    let (key, name) = named.ok_or_else(|| unknown(set))?;
     let index = match matching(draft, name, set)? {
         Some(index) => index,
         None if may_add => {
@@ -125,18 +124,40 @@ fn store(
         }
         None => return Err(set.place.refuse("names a store that the file does not")),
     };
-    let store = &mut draft.stores[index];
-    if is_url {
-        store.url = Some(url(set)?);
-    } else {
-        let value = set.value.parse().map_err(|_| set.place.refuse("must be true or false"))?;
-        // The environment has the last word on which one it is.
-        if value {
-            draft.stores.iter_mut().for_each(|store| store.default = false);
+    match key {
+        StoreKey::Url => draft.stores[index].url = Some(url(set)?),
+        StoreKey::Layout => {
+            let value = LayoutSource::parse(&set.value, Path::new(""));
+            draft.stores[index].layout = Some(Set { value, place: set.place.clone() });
         }
-        draft.stores[index].default = value;
+        StoreKey::Default => {
+            let value = set.value.parse().map_err(|_| set.place.refuse("must be true or false"))?;
+            // The environment has the last word on which one it is.
+            if value {
+                draft.stores.iter_mut().for_each(|store| store.default = false);
+            }
+            draft.stores[index].default = value;
+        }
     }
     Ok(())
+}
+
+/// A key of a store.
+#[derive(Clone, Copy)]
+enum StoreKey {
+    Url,
+    Default,
+    Layout,
+}
+
+impl StoreKey {
+    const fn suffix(self) -> &'static str {
+        match self {
+            Self::Url => "_URL",
+            Self::Default => "_DEFAULT",
+            Self::Layout => "_LAYOUT",
+        }
+    }
 }
 
 /// The store that a variable means.

@@ -3,8 +3,6 @@
 use std::path::Path;
 
 use rehome_domain::ids::StoreId;
-use rehome_domain::layout::{BUILT_IN, Layout};
-use toml::de::DeTable;
 
 use super::alerts;
 use super::client::ClientDraft;
@@ -12,16 +10,12 @@ use super::server::{self, ServerDraft};
 use super::table::{Source, Table};
 use super::telemetry::TelemetryDraft;
 use super::{ConfigError, Draft, MigrationDefaults, MonitoringConfig, Place, Set, StoreDraft, Url};
+use crate::layouts::LayoutSource;
 
 pub(super) fn read(path: &Path, text: &str) -> Result<Draft, ConfigError> {
     let source = Source { path, text };
-    let root = DeTable::parse(text).map_err(|error| {
-        let place = error.span().map_or(Place::File(path.to_owned()), |span| source.at(span.start));
-        // Only the parser's words: its display would repeat the line, which may hold a secret.
-        place.refuse(format!("not TOML: {}", error.message()))
-    })?;
     let folder = path.parent().unwrap_or(Path::new(""));
-    let mut root = Table::new(source, "", root.into_inner());
+    let mut root = source.root()?;
     let mut draft = Draft::default();
 
     if let Some(mut table) = root.table("control_plane")? {
@@ -73,18 +67,8 @@ fn store(place: &Place, table: &mut Table<'_>, folder: &Path) -> Result<StoreDra
         id: Set { value, place: id.place },
         url: url(table, "stores.url", folder)?,
         default: table.flag("default")?.is_some_and(|set| set.value),
-        layout: layout(table)?,
+        layout: table
+            .text("layout")?
+            .map(|set| Set { value: LayoutSource::parse(&set.value, folder), place: set.place }),
     })
-}
-
-fn layout(table: &mut Table<'_>) -> Result<Option<Set<Layout>>, ConfigError> {
-    let Some(set) = table.text("layout")? else { return Ok(None) };
-    let value = Layout::built_in(&set.value).ok_or_else(|| {
-        let known = BUILT_IN.join(", ");
-        set.place.refuse(format!(
-            "stores.layout: there is no layout \"{}\"; built in: {known}",
-            set.value
-        ))
-    })?;
-    Ok(Some(Set { value, place: set.place }))
 }

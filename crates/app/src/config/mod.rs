@@ -9,6 +9,12 @@
 //! url = "sqlite:shared.db"
 //! default = true                     # where new tenants go
 //!
+//! [[stores]]
+//! id = "orders"
+//! url = "postgres://rehome@db/orders"
+//! layout = "orders.layout.toml"      # events in a table of another library (docs/layouts.md); relative
+//!                                    # to this file, or the name of a layout that comes with rehome
+//!
 //! [migration]                        # what a migration runs with unless it is told otherwise
 //! copy_rate_max = 5000
 //! rollback_window = "1h"
@@ -24,6 +30,7 @@
 //! | `REHOME_CONTROL_PLANE_URL` | `control_plane.url` |
 //! | `REHOME_STORES_<ID>_URL` | `url` of the store `<id>`; capitals, `-` written as `_` |
 //! | `REHOME_STORES_<ID>_DEFAULT` | `default` of the store `<id>` |
+//! | `REHOME_STORES_<ID>_LAYOUT` | `layout` of the store `<id>` |
 //! | `REHOME_MIGRATION_<KEY>` | `migration.<key>`, for example `REHOME_MIGRATION_COPY_RATE_MAX` |
 //! | `REHOME_MONITORING_RUNBOOK_URL` | `monitoring.runbook_url` |
 //! | `REHOME_MONITORING_THRESHOLDS_<KEY>` | `monitoring.thresholds.<key>` |
@@ -47,7 +54,7 @@ mod migration;
 mod monitoring;
 mod network;
 mod server;
-mod table;
+pub(crate) mod table;
 mod telemetry;
 #[cfg(test)]
 mod tests;
@@ -60,6 +67,7 @@ use rehome_domain::ids::StoreId;
 use rehome_domain::layout::Layout;
 use rehome_engine::metrics::RETENTION;
 
+use crate::layouts::LayoutSource;
 use crate::tokens::Token;
 use client::ClientDraft;
 use server::ServerDraft;
@@ -110,7 +118,7 @@ pub struct StoreConfig {
     pub id: StoreId,
     /// Where it is.
     pub url: Url,
-    /// Which column is what, where its events are in a table of another library.
+    /// Which column is what, if its events are in a table of another library.
     pub layout: Option<Layout>,
 }
 
@@ -217,7 +225,7 @@ pub(crate) struct StoreDraft {
     pub(crate) id: Set<StoreId>,
     pub(crate) url: Option<Set<Url>>,
     pub(crate) default: bool,
-    pub(crate) layout: Option<Set<Layout>>,
+    pub(crate) layout: Option<Set<LayoutSource>>,
 }
 
 impl Config {
@@ -243,10 +251,9 @@ impl Config {
             control_plane: file("control"),
             stores: stores
                 .iter()
-                .map(|id| StoreConfig {
-                    id: id.clone(),
-                    url: file(&format!("store-{id}")),
-                    layout: None,
+                .map(|id| {
+                    let url = file(&format!("store-{id}"));
+                    StoreConfig { id: id.clone(), url, layout: None }
                 })
                 .collect(),
             default_store: stores.first()?.clone(),

@@ -9,22 +9,39 @@ use super::{ConfigError, Place, Set};
 
 /// The file that a table is in, for messages.
 #[derive(Clone, Copy)]
-pub(super) struct Source<'a> {
-    pub(super) path: &'a Path,
-    pub(super) text: &'a str,
+pub(crate) struct Source<'a> {
+    pub(crate) path: &'a Path,
+    pub(crate) text: &'a str,
 }
 
-impl Source<'_> {
+impl<'a> Source<'a> {
+    /// The whole file.
+    pub(crate) fn root(self) -> Result<Table<'a>, ConfigError> {
+        let root = DeTable::parse(self.text).map_err(|error| {
+            let whole = Place::File(self.path.to_owned());
+            let place = error.span().map_or(whole, |span| self.at(span.start));
+            // Only the parser's words: its display would repeat the line, which may hold a secret.
+            place.refuse(format!("not TOML: {}", error.message()))
+        })?;
+        Ok(Table::new(self, "", root.into_inner()))
+    }
+
     /// The place of a byte of the file.
-    pub(super) fn at(&self, byte: usize) -> Place {
+    pub(crate) fn at(&self, byte: usize) -> Place {
         let before = &self.text.as_bytes()[..byte.min(self.text.len())];
         let line = before.split(|byte| *byte == b'\n').count();
         Place::Line(self.path.to_owned(), line)
     }
 }
 
+/// A value that is a string or a table.
+pub(crate) enum TextOrTable<'a> {
+    Text(Set<String>),
+    Table(Place, Table<'a>),
+}
+
 /// A table whose keys are taken one by one.
-pub(super) struct Table<'a> {
+pub(crate) struct Table<'a> {
     source: Source<'a>,
     /// Its name, with a dot behind it; empty for the whole file.
     name: String,
@@ -33,7 +50,7 @@ pub(super) struct Table<'a> {
 }
 
 impl<'a> Table<'a> {
-    pub(super) fn new(source: Source<'a>, name: &str, entries: DeTable<'a>) -> Self {
+    pub(crate) fn new(source: Source<'a>, name: &str, entries: DeTable<'a>) -> Self {
         let name = if name.is_empty() { String::new() } else { format!("{name}.") };
         Self { source, name, entries, known: Vec::new() }
     }
@@ -49,7 +66,7 @@ impl<'a> Table<'a> {
         place.refuse(format!("{}{key} {problem}", self.name))
     }
 
-    pub(super) fn text(&mut self, key: &'static str) -> Result<Option<Set<String>>, ConfigError> {
+    pub(crate) fn text(&mut self, key: &'static str) -> Result<Option<Set<String>>, ConfigError> {
         let Some((place, value)) = self.take(key) else { return Ok(None) };
         match value {
             DeValue::String(text) => Ok(Some(Set { value: text.into_owned(), place })),
@@ -57,7 +74,7 @@ impl<'a> Table<'a> {
         }
     }
 
-    pub(super) fn flag(&mut self, key: &'static str) -> Result<Option<Set<bool>>, ConfigError> {
+    pub(crate) fn flag(&mut self, key: &'static str) -> Result<Option<Set<bool>>, ConfigError> {
         let Some((place, value)) = self.take(key) else { return Ok(None) };
         match value {
             DeValue::Boolean(value) => Ok(Some(Set { value, place })),
@@ -66,7 +83,7 @@ impl<'a> Table<'a> {
     }
 
     /// A value as the text that the environment would give for it.
-    pub(super) fn plain(
+    pub(crate) fn plain(
         &mut self,
         key: &'static str,
         wanted: &str,
@@ -85,7 +102,7 @@ impl<'a> Table<'a> {
     }
 
     /// A number, with a fraction or without, as the text that the environment would give for it.
-    pub(super) fn decimal(
+    pub(crate) fn decimal(
         &mut self,
         key: &'static str,
     ) -> Result<Option<Set<String>>, ConfigError> {
@@ -101,7 +118,7 @@ impl<'a> Table<'a> {
         }
     }
 
-    pub(super) fn table(&mut self, key: &'static str) -> Result<Option<Table<'a>>, ConfigError> {
+    pub(crate) fn table(&mut self, key: &'static str) -> Result<Option<Table<'a>>, ConfigError> {
         let Some((place, value)) = self.take(key) else { return Ok(None) };
         match value {
             DeValue::Table(entries) => {
@@ -111,8 +128,23 @@ impl<'a> Table<'a> {
         }
     }
 
+    pub(crate) fn text_or_table(
+        &mut self,
+        key: &'static str,
+    ) -> Result<Option<TextOrTable<'a>>, ConfigError> {
+        let Some((place, value)) = self.take(key) else { return Ok(None) };
+        Ok(Some(match value {
+            DeValue::String(text) => TextOrTable::Text(Set { value: text.into_owned(), place }),
+            DeValue::Table(entries) => {
+                let table = Table::new(self.source, &format!("{}{key}", self.name), entries);
+                TextOrTable::Table(place, table)
+            }
+            other => return Err(self.refuse(&place, key, &must_be("a string or a table", &other))),
+        }))
+    }
+
     /// `[[key]]`, each with its place.
-    pub(super) fn tables(
+    pub(crate) fn tables(
         &mut self,
         key: &'static str,
     ) -> Result<Vec<(Place, Table<'a>)>, ConfigError> {
@@ -132,7 +164,7 @@ impl<'a> Table<'a> {
     }
 
     /// A list of strings, or a string.
-    pub(super) fn texts(
+    pub(crate) fn texts(
         &mut self,
         key: &'static str,
     ) -> Result<Option<Set<Vec<String>>>, ConfigError> {
@@ -151,7 +183,7 @@ impl<'a> Table<'a> {
     }
 
     /// Refuses what was not taken.
-    pub(super) fn end(self) -> Result<(), ConfigError> {
+    pub(crate) fn end(self) -> Result<(), ConfigError> {
         let Some((key, _)) = self.entries.iter().min_by_key(|(key, _)| key.span().start) else {
             return Ok(());
         };

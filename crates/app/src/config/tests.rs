@@ -186,6 +186,58 @@ fn the_only_store_is_the_default_one() {
 }
 
 #[test]
+fn a_store_has_the_layout_that_is_named_and_a_file_is_relative_to_the_configuration() {
+    let postgres = changed("sqlite:/data/dedicated.db", "postgres://u@h/d");
+    let with =
+        |layout: &str| postgres.replacen("h/d\"", &format!("h/d\"\nlayout = \"{layout}\""), 1);
+    let config = load_with(&with("eventsource-py"), &[]).unwrap();
+    assert_eq!(config.stores[0].layout, None);
+    assert_eq!(config.stores[1].layout, Layout::built_in("eventsource-py"));
+
+    let file = "name = \"mine\"\ntable = \"t\"\n[columns]\ntenant = \"a\"\nstream_id = \"b\"\n\
+                version = \"c\"\nevent_type = \"d\"\ndata = \"e\"\n";
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("sub")).unwrap();
+    std::fs::write(folder.path().join("sub/mine.layout.toml"), file).unwrap();
+    std::fs::write(folder.path().join("bad.layout.toml"), file.replace("data", "date")).unwrap();
+    let path = folder.path().join("rehome.toml");
+    let load = |layout: &str| {
+        std::fs::write(&path, with(layout)).unwrap();
+        Config::load_from(Some(&path), []).map_err(|error| error.to_string())
+    };
+    let layout = load("sub/mine.layout.toml").unwrap().stores[1].layout.clone();
+    assert_eq!(layout.map(|layout| layout.name), Some("mine".to_owned()));
+    let bad = load("bad.layout.toml").unwrap_err();
+    assert!(bad.contains("bad.layout.toml: columns.data is missing"), "{bad}");
+    let none = load("none.layout.toml").unwrap_err();
+    assert!(none.contains("rehome.toml:13: stores.layout:"), "{none}");
+    assert!(none.contains("none.layout.toml cannot be read"), "{none}");
+    let unknown = load("eventsource").unwrap_err();
+    assert!(unknown.contains("no layout \"eventsource\" comes with rehome"), "{unknown}");
+
+    // The environment has the last word, also over a file that is not there.
+    std::fs::write(&path, with("none.layout.toml")).unwrap();
+    let set = |value: &str| [("REHOME_STORES_DEDICATED_1_LAYOUT".to_owned(), value.to_owned())];
+    let config = Config::load_from(Some(&path), set("eventsource-py")).unwrap();
+    assert_eq!(config.stores[1].layout, Layout::built_in("eventsource-py"));
+    let error = Config::load_from(Some(&path), set("x")).unwrap_err().to_string();
+    assert!(
+        error.starts_with("environment variable REHOME_STORES_DEDICATED_1_LAYOUT: "),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_store_in_a_file_has_no_layout() {
+    let text = changed("default = true", "layout = \"eventsource-py\"\ndefault = true");
+    let error = refused(&text);
+    assert!(
+        error.starts_with("/rehome.toml:8: stores.layout: store \"shared\" is in SQLite"),
+        "{error}"
+    );
+}
+
+#[test]
 fn where_spans_go_is_read() {
     let default = load_with(GOOD, &[]).unwrap().traces;
     assert_eq!((default.endpoint, default.protocol), (None, None));

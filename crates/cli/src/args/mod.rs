@@ -381,6 +381,55 @@ pub(crate) enum StoreCommand {
         #[arg(value_name = "ID")]
         id: StoreId,
     },
+    /// Which column of another library's table is what.
+    #[command(subcommand)]
+    Layout(LayoutCommand),
+}
+
+/// `rehome store layout ...`
+#[derive(Debug, Subcommand)]
+pub(crate) enum LayoutCommand {
+    /// Read the file of a layout, and look whether a table goes with it.
+    ///
+    /// Without --url only the file is read. With it: the columns and their types, the keys, rights and triggers,
+    /// and all rows (gaps, tenants that share a stream, ids that are there twice). Writes nothing. Exits with 3
+    /// when something stands in the way of adopting the table.
+    #[command(after_help = "\
+Examples:
+  rehome store layout check orders.layout.toml
+  rehome store layout check orders.layout.toml --url postgres://rehome@db/shop")]
+    Check {
+        /// The file, or the name of a layout that comes with rehome.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// The database with the table.
+        #[arg(long, value_name = "URL")]
+        url: Option<String>,
+    },
+    /// The layouts that come with rehome.
+    List,
+    /// A layout that comes with rehome, as a file.
+    Show {
+        /// Which.
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+    /// Draft a layout from a table's columns and keys.
+    ///
+    /// Every key of the file says why it has its value. What could not be guessed has a name that begins with
+    /// a question mark, and is listed. Writes nothing.
+    #[command(after_help = "\
+Examples:
+  rehome store layout guess postgres://rehome@db/shop events > events.layout.toml
+  rehome store layout guess postgres://rehome@db/shop 'app.Order Events'")]
+    Guess {
+        /// The database.
+        #[arg(value_name = "URL")]
+        url: String,
+        /// The table: TABLE, or SCHEMA.TABLE; a name with a dot in it in double quotes.
+        #[arg(value_name = "TABLE")]
+        table: String,
+    },
 }
 
 /// `rehome tenant ...`

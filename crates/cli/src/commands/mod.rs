@@ -3,6 +3,7 @@
 mod checklist;
 mod estimate;
 mod health;
+mod layout;
 mod migration;
 mod monitoring;
 mod quickstart;
@@ -20,7 +21,7 @@ use rehome_app::telemetry::begin_lines;
 use rehome_app::{AppError, Config};
 use rehome_domain::ids::{StoreId, TenantId};
 
-use crate::args::{Args, Command, LogForm};
+use crate::args::{Args, Command, LogForm, StoreCommand};
 use crate::operate::{Reach, not_by_a_server};
 use crate::output::{Out, table};
 pub(crate) use quickstart::QuickstartArgs;
@@ -40,6 +41,10 @@ pub(crate) async fn run(args: Args, out: &Out) -> Result<(), AppError> {
         Command::Estimate(asked) if asked.events.is_some() => estimate::from_numbers(out, &asked),
         Command::Token(command) => token::run(out, command),
         Command::Monitoring(command) => monitoring::run(out, file.as_deref(), command),
+        Command::Store(StoreCommand::Layout(command)) => {
+            begin(LogFormat::Pretty);
+            layout::run(out, command).await
+        }
         Command::Quickstart(args) => {
             begin(LogFormat::Pretty);
             quickstart::run(out, &args, file.as_deref()).await
@@ -67,6 +72,9 @@ fn alone(command: &Command) -> Option<(&'static str, &'static str)> {
         Command::Monitoring(_) => ("monitoring export", "it writes files here"),
         Command::Quickstart(_) => ("quickstart", "it makes stores of its own here"),
         Command::Serve(_) => ("serve", "it is the server"),
+        Command::Store(StoreCommand::Layout(_)) => {
+            ("store layout", "it reads a file here, or the database that is named")
+        }
         _ => return None,
     })
 }

@@ -9,6 +9,7 @@ mod files;
 mod health;
 #[allow(unreachable_pub, reason = "shared by the files of this test")]
 mod kit;
+mod layouts;
 mod migrations;
 mod monitoring;
 mod processes;

@@ -41,6 +41,7 @@ use tokio::sync::Mutex;
 
 pub use guarding::TenantNames;
 use install::Installed;
+pub(crate) use render::TRIGGER;
 
 use crate::error::{Failure, ServerError};
 use crate::schema::Kind;
