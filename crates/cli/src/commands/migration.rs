@@ -9,7 +9,7 @@ use rehome_domain::ids::MigrationId;
 
 use crate::args::{self, Changing, Look, MigrationCommand, OneMigration};
 use crate::operate::{Operate, Reach, drive_all, open};
-use crate::output::{Out, View, count, details, line, list, table};
+use crate::output::{Out, View, cell, count, details, line, list, table};
 
 /// How often a log is looked at that is followed.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -233,7 +233,7 @@ fn entry_words(entry: &LogEntry) -> String {
         .collect();
     let reason = entry.reason.as_ref().map_or(String::new(), |reason| format!(": {reason}"));
     let LogEntry { at, event, actor, .. } = entry;
-    format!("{at}  {event:<20} {}  ({actor}{reason})", details.join(" "))
+    cell(&format!("{at}  {event:<20} {}  ({actor}{reason})", details.join(" ")))
 }
 
 async fn tune(

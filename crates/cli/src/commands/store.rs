@@ -7,7 +7,7 @@ use rehome_app::{AppError, Deployment};
 
 use crate::args::StoreCommand;
 use crate::operate::Reach;
-use crate::output::{Out, count, table};
+use crate::output::{Out, cell, count, table};
 
 pub(super) async fn run(out: Out, reach: &Reach, command: StoreCommand) -> Result<(), AppError> {
     match command {
@@ -58,7 +58,7 @@ fn words(store: &StoreCheck) -> String {
     let mut row = |name: &str, value: Option<String>| {
         if let Some(value) = value {
             // Writing to a String cannot fail.
-            let _ = writeln!(text, "  {name:<12}{value}");
+            let _ = writeln!(text, "  {name:<12}{}", cell(&value));
         }
     };
     row("url", Some(store.url.clone()));

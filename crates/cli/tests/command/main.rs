@@ -22,6 +22,7 @@ mod screens;
 mod serve;
 #[allow(unreachable_pub, reason = "shared by the files of this test")]
 mod serving;
+mod terminals;
 mod transfer;
 mod usage;
 mod violations;
