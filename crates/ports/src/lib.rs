@@ -18,6 +18,7 @@ mod lease_watch;
 mod ledger_store;
 #[cfg(feature = "memory")]
 pub mod memory;
+pub mod private;
 pub mod record;
 mod route_news;
 

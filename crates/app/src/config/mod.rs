@@ -46,6 +46,7 @@ mod file;
 mod migration;
 mod monitoring;
 mod network;
+mod private;
 mod server;
 mod table;
 mod telemetry;
@@ -100,6 +101,8 @@ pub struct Config {
     pub monitoring: MonitoringConfig,
     /// When the alerts fire that `monitoring export` writes, and where their runbook is.
     pub alerts: rehome_monitoring::Settings,
+    /// The file itself, if there is a password in it.
+    pub(crate) secret: Option<PathBuf>,
 }
 
 /// One store.
@@ -207,6 +210,16 @@ pub(crate) struct Draft {
     pub(crate) tokens: Vec<Token>,
     pub(crate) monitoring: MonitoringConfig,
     pub(crate) alerts: rehome_monitoring::Settings,
+    pub(crate) secret: Option<PathBuf>,
+}
+
+impl Draft {
+    /// Whether there is a password in it.
+    fn holds_secret(&self) -> bool {
+        let stores = self.stores.iter().filter_map(|store| store.url.as_ref());
+        let mut urls = stores.chain(&self.control_plane);
+        urls.any(|url| url.value.has_password()) || self.monitoring.tools.hold_secret()
+    }
 }
 
 #[derive(Debug)]
@@ -250,6 +263,7 @@ impl Config {
             tokens: Vec::new(),
             monitoring: MonitoringConfig::default(),
             alerts: rehome_monitoring::Settings::default(),
+            secret: None,
         })
     }
 }
@@ -271,6 +285,7 @@ fn draft(
     let whole = match std::fs::read_to_string(path) {
         Ok(text) => {
             draft = file::read(path, &text)?;
+            draft.secret = draft.holds_secret().then(|| path.to_owned());
             Place::File(path.to_owned())
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {

@@ -78,6 +78,7 @@ pub struct Deployment {
 impl Deployment {
     /// Opens the control plane and gets ready to open the stores.
     pub async fn open(config: &Config, access: Access) -> Result<Self, AppError> {
+        config.warn_of_wide_files();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let create = access == Access::Create;
         let control = open_control_plane(&config.control_plane, create, &clock).await;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use rehome_domain::text;
+use rehome_ports::private;
 
 /// Where an export goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +55,7 @@ fn open_file(path: &Path) -> io::Result<(File, Option<Beside>)> {
         return Ok((File::options().write(true).open(to)?, None));
     }
     let path = beside(&to)?;
-    let file = File::options().write(true).create_new(true).open(&path)?;
+    let file = private::options().write(true).create_new(true).open(&path)?;
     Ok((file, Some(Beside { path, to, kept: false })))
 }
 

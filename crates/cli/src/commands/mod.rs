@@ -55,6 +55,9 @@ pub(crate) async fn run(args: Args, out: &Out) -> Result<(), AppError> {
                 Reach::Stores(config) => config.log,
                 Reach::Server(config) => config.log,
             });
+            if let Reach::Server(config) = &reach {
+                config.warn_of_wide_files();
+            }
             through(out, &reach, command).await
         }
     }
