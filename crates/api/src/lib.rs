@@ -5,6 +5,7 @@
 //! `null`. This room imports nothing of ours: conversions live in the rooms that know both sides.
 
 pub mod admin;
+pub mod audit;
 pub mod baseline;
 pub mod checklist;
 pub mod duration;

@@ -12,6 +12,7 @@
 //! This room may use every other one but the server and the command; nothing here knows how an
 //! answer is shown.
 
+pub mod audit;
 mod baseline;
 mod checklist;
 pub mod config;

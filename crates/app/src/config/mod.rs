@@ -31,6 +31,7 @@
 //! | `REHOME_CLIENT_<KEY>` | `client.<key>`; `REHOME_SERVER` is `client.url` too, and goes before it |
 //! | `REHOME_TOKEN` | the token itself, instead of `client.token_file` |
 //! | `REHOME_SERVER_<KEY>` | `server.bind`, `server.tls_cert`, `server.tls_key` |
+//! | `REHOME_AUDIT_KEY_FILE` | `audit.key_file` |
 //! | `REHOME_MONITORING_<KEY>` | `monitoring.<key>`, for example `REHOME_MONITORING_PROMETHEUS_URL` |
 //!
 //! Without a file the environment is the whole configuration; relative paths in it are relative to
@@ -39,6 +40,7 @@
 //! A url may hold a password: it is never shown, [`Url`]'s `Debug` and `Display` leave it out.
 
 mod alerts;
+mod audit;
 mod check;
 mod client;
 mod environment;
@@ -101,6 +103,8 @@ pub struct Config {
     pub monitoring: MonitoringConfig,
     /// When the alerts fire that `monitoring export` writes, and where their runbook is.
     pub alerts: rehome_monitoring::Settings,
+    /// The key by which exported logs are signed.
+    pub audit_key: Option<PathBuf>,
     /// The file itself, if there is a password in it.
     pub(crate) secret: Option<PathBuf>,
 }
@@ -210,6 +214,7 @@ pub(crate) struct Draft {
     pub(crate) tokens: Vec<Token>,
     pub(crate) monitoring: MonitoringConfig,
     pub(crate) alerts: rehome_monitoring::Settings,
+    pub(crate) audit_key: Option<PathBuf>,
     pub(crate) secret: Option<PathBuf>,
 }
 
@@ -263,6 +268,7 @@ impl Config {
             tokens: Vec::new(),
             monitoring: MonitoringConfig::default(),
             alerts: rehome_monitoring::Settings::default(),
+            audit_key: None,
             secret: None,
         })
     }

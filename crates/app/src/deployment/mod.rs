@@ -26,6 +26,7 @@ use rehome_postgres::{PgControlPlane, PgStore, PostgresOptions};
 use rehome_sqlite::{FileOptions, SqliteControlPlane};
 use uuid::Uuid;
 
+use crate::audit::Findings;
 use crate::config::{Config, Url};
 use crate::error::{AppError, Kind};
 use crate::health::Health;
@@ -67,6 +68,7 @@ pub struct Deployment {
     clock: Arc<dyn Clock>,
     measured: Measured,
     health: Health,
+    findings: Arc<Findings>,
     firing: Arc<LastFiring>,
     traces: Option<Traces>,
     holder: Arc<str>,
@@ -147,6 +149,7 @@ impl Deployment {
             clock,
             measured,
             health: Health::default(),
+            findings: Arc::default(),
             firing: Arc::default(),
         })
     }
@@ -239,6 +242,11 @@ impl Deployment {
     /// The last answer about its health.
     pub(crate) fn health_state(&self) -> &Health {
         &self.health
+    }
+
+    /// What is known to be broken of logs.
+    pub(crate) fn findings(&self) -> &Findings {
+        &self.findings
     }
 
     /// What was configured.

@@ -48,6 +48,8 @@ pub(super) struct Observations {
     pub(super) migrations: Vec<Observed>,
     /// What shows that stores have lost events, a sentence each.
     pub(super) losses: Vec<String>,
+    /// Logs that are not as they were recorded, a sentence each.
+    pub(super) broken_logs: Vec<String>,
     /// Stores that did not answer, each with why, as a sentence.
     pub(super) unanswered: Vec<String>,
 }
@@ -139,7 +141,7 @@ pub(super) fn report(seen: &Observations, thresholds: &Thresholds) -> HealthRepo
             );
         }
     }
-    for loss in &seen.losses {
+    for loss in seen.losses.iter().chain(&seen.broken_logs) {
         found.add(HealthStatus::Unhealthy, loss.clone());
     }
     for reason in &seen.unanswered {

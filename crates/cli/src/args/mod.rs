@@ -6,7 +6,7 @@ mod options;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use rehome_api::ChecklistPhase;
+use rehome_api::{ChecklistPhase, Time};
 use rehome_app::telemetry::LineLevel;
 use rehome_domain::ids::{MigrationId, StoreId, TenantId};
 use rehome_monitoring::Settings;
@@ -218,6 +218,9 @@ Examples:
         #[command(flatten)]
         why: Reason,
     },
+    /// Check the logs of migrations, or hand them to another system.
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// What Prometheus, Alertmanager and Grafana need to watch migrations.
     #[command(subcommand)]
     Monitoring(MonitoringCommand),
@@ -335,6 +338,33 @@ fn after_export() -> String {
         "Thresholds and their defaults:\n{}\n\nExample:\n  rehome monitoring export /etc/rehome/monitoring --threshold sync_lag_events=500",
         lines.collect::<Vec<_>>().join("\n")
     )
+}
+
+/// `rehome audit ...`
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditCommand {
+    /// Check that every entry of every log is as it was recorded.
+    ///
+    /// Each entry has a hash over what it says and the entry before. Exits with 5 when a log is broken, and
+    /// names the first bad entry of each. Entries that are missing at the end of a log leave no trace in it:
+    /// compare with what was exported.
+    Verify,
+    /// Write the logs as JSON lines, an entry each, for a SIEM.
+    ///
+    /// A line is known by its migration and its index. With audit.key_file each has a signature. Exits
+    /// with 5 when a log is broken.
+    #[command(after_help = "\
+Examples:
+  rehome audit export > audit.ndjson
+  rehome audit export --follow --after 2026-01-01T00:00:00Z | vector")]
+    Export {
+        /// Go on with what is recorded, until stopped.
+        #[arg(long)]
+        follow: bool,
+        /// Only what was recorded after this time (RFC 3339).
+        #[arg(long, value_name = "TIME")]
+        after: Option<Time>,
+    },
 }
 
 /// `rehome store ...`

@@ -1,5 +1,6 @@
 //! One file per group of commands: asks `rehome_app`, shows what it answers.
 
+mod audit;
 mod checklist;
 mod estimate;
 mod health;
@@ -93,6 +94,7 @@ async fn through(out: Out, reach: &Reach, command: Command) -> Result<(), AppErr
         Command::Export { store, tenant, file } => {
             transfer::export(out, reach, store, tenant, file).await
         }
+        Command::Audit(command) => audit::run(out, reach, command).await,
         Command::Store(command) => store::run(out, reach, command).await,
         Command::Plan { tenant, to } => plan(out, reach, tenant, &to).await,
         Command::Checklist { phase, id } => checklist::run(out, reach, phase, id).await,

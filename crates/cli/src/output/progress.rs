@@ -95,13 +95,19 @@ fn numbers(migration: &Migration) -> String {
 pub(crate) struct Counter {
     style: Style,
     what: &'static str,
+    things: &'static str,
     bar: Option<Bar>,
     last: Instant,
 }
 
 impl Counter {
     pub(crate) fn new(out: Out, what: &'static str) -> Self {
-        Self { style: out.progress(), what, bar: None, last: Instant::now() }
+        Self::of(out, what, "events")
+    }
+
+    /// The same of other things.
+    pub(crate) fn of(out: Out, what: &'static str, things: &'static str) -> Self {
+        Self { style: out.progress(), what, things, bar: None, last: Instant::now() }
     }
 
     /// So many now, of so many if that is known.
@@ -111,15 +117,16 @@ impl Counter {
             Style::Bars => {
                 let bar = self.bar.get_or_insert_with(|| match total {
                     Some(_) => Bar::new("{msg:14} {bar:30} {percent:>3} % {human_pos}, {per_sec}"),
-                    None => Bar::new("{msg:14} {human_pos} events, {per_sec}"),
+                    None => Bar::new("{msg:14} {human_pos} {prefix}, {per_sec}"),
                 });
                 bar.message(self.what);
+                bar.prefix(self.things);
                 bar.at(now, total.unwrap_or(0));
             }
             Style::Lines if self.last.elapsed() >= LINE_EVERY => {
                 self.last = Instant::now();
                 let of = total.map(|total| format!(" of {}", count(total))).unwrap_or_default();
-                remark(&format!("{} {}{of} events", self.what, count(now)));
+                remark(&format!("{} {}{of} {}", self.what, count(now), self.things));
             }
             Style::Lines => {}
         }
