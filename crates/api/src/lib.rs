@@ -37,4 +37,4 @@ pub use store::{
 };
 pub use time::Time;
 pub use transfer::{ExportReport, ImportReport};
-pub use verification::{Verification, Violation};
+pub use verification::{DamagedTenant, StoreVerification, Verification, Violation};

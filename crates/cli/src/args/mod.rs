@@ -7,8 +7,10 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use rehome_api::{ChecklistPhase, Time};
+use rehome_app::Cursor;
 use rehome_app::telemetry::LineLevel;
 use rehome_domain::ids::{MigrationId, StoreId, TenantId};
+use rehome_domain::verification::Level;
 use rehome_monitoring::Settings;
 
 use crate::commands::QuickstartArgs;
@@ -376,6 +378,15 @@ pub(crate) enum StoreCommand {
         #[arg(value_name = "ID")]
         id: Option<StoreId>,
     },
+    /// Check what a store holds: each tenant's rows against their chain and its ledger.
+    ///
+    /// Reads only, and needs no migration. Exits with 5 when something is damaged, with the first damage
+    /// of each tenant. Ctrl-C stops it and prints how to go on.
+    #[command(after_help = "\
+Examples:
+  rehome store verify shared --rate 5000
+  rehome store verify shared --tenant 824a8fcf-0c14-513f-bd3a-4c35d1078706 --level full --json")]
+    Verify(VerifyStore),
     /// Make the file of a store that is new in the configuration.
     ///
     /// Refused for a store that held tenants: its file is lost, not new.
@@ -384,6 +395,27 @@ pub(crate) enum StoreCommand {
         #[arg(value_name = "ID")]
         id: StoreId,
     },
+}
+
+/// `rehome store verify`
+#[derive(Debug, clap::Args)]
+pub(crate) struct VerifyStore {
+    /// Which.
+    #[arg(value_name = "ID")]
+    pub(crate) id: StoreId,
+    /// Only this tenant.
+    #[arg(long, value_name = "UUID")]
+    pub(crate) tenant: Option<TenantId>,
+    /// count: rows of each stream against ledger and versions. hash: every row, its digest recomputed,
+    /// up to the ledger's. full: both, and each stream once more by its index.
+    #[arg(long, value_name = "LEVEL", default_value = "hash", value_parser = migration::level)]
+    pub(crate) level: Level,
+    /// Read at most so many events per second; 0: as fast as it goes.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) rate: u32,
+    /// Go on where a look that was cut off came to.
+    #[arg(long, value_name = "TENANT:SEQ")]
+    pub(crate) after: Option<Cursor>,
 }
 
 /// `rehome tenant ...`

@@ -23,6 +23,7 @@ mod screens;
 mod serve;
 #[allow(unreachable_pub, reason = "shared by the files of this test")]
 mod serving;
+mod store_verify;
 mod terminals;
 mod transfer;
 mod usage;
