@@ -1,7 +1,7 @@
 //! Files with data or secrets that others may read: each is warned about, by the one rule of
 //! [`rehome_ports::private`].
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rehome_ports::private::wider;
 
@@ -22,6 +22,6 @@ impl Config {
             urls.filter_map(|url| url.file()).flat_map(rehome_sqlite::files).collect();
         let key = self.server.tls.as_ref().map(|files| files.key.as_path());
         let secrets = self.secret.as_deref().into_iter().chain(key);
-        warn_of_wide(data.iter().map(|file| file.as_path()).chain(secrets));
+        warn_of_wide(data.iter().map(PathBuf::as_path).chain(secrets));
     }
 }

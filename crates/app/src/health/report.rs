@@ -450,6 +450,7 @@ mod tests {
             migrations,
             unanswered: unanswered.clone(),
             losses: Vec::new(),
+            broken_logs: Vec::new(),
         };
         let report = super::report(&seen, &Thresholds::default());
         assert_eq!((report.status, &report.details), (HealthStatus::Degraded, &unanswered));
@@ -457,6 +458,14 @@ mod tests {
         seen.migrations[0].standing = Standing::Copying { last_progress };
         let report = super::report(&seen, &Thresholds::default());
         assert_eq!((report.status, report.details.len()), (HealthStatus::Unhealthy, 2));
+    }
+
+    #[test]
+    fn a_log_that_is_not_as_it_was_recorded_is_unhealthy() {
+        let broken_logs = vec!["the chain is broken".to_owned()];
+        let seen = Observations { broken_logs: broken_logs.clone(), ..Observations::default() };
+        let report = super::report(&seen, &Thresholds::default());
+        assert_eq!((report.status, report.details), (HealthStatus::Unhealthy, broken_logs));
     }
 
     #[test]

@@ -58,7 +58,8 @@ fn words(report: &AuditReport) -> String {
         text += "\n";
         text += &table(["MIGRATION", "TENANT", "ENTRY", "WHAT"], &[2], rows);
         if report.broken_total > report.broken.len() as u64 {
-            text += &format!("\n{} in all", count(report.broken_total));
+            text += "\nin all: ";
+            text += &count(report.broken_total);
         }
     }
     text
@@ -70,7 +71,7 @@ async fn export(out: Out, reach: &Reach, what: AuditExport) -> Result<(), AppErr
     let signals = what
         .follow
         .then(|| Task(tokio::spawn(stop_on_signal(out, stop.clone(), Signals::listen()))));
-    let exported = deployment.export_audit(what, &stop, |entry| line(entry)).await;
+    let exported = deployment.export_audit(what, &stop, line).await;
     drop(signals);
     deployment.close().await;
     let exported = exported?;
