@@ -1,5 +1,5 @@
 //! `dist`: what is handed to whoever installs rehome. A stripped release binary with what belongs to
-//! it, packed, with a checksum; in `target/dist`.
+//! it and with a list of what it is made of (SBOM, CycloneDX), packed, with checksums; in `target/dist`.
 //!
 //! It is linked statically where the target for musl and its C compiler are installed. Elsewhere it is
 //! linked with the C library of this machine, and the command says with what.
@@ -11,6 +11,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
+use crate::sbom;
 use crate::step::{cargo, root, run as run_command};
 
 /// What is packed beside the binary, from the root.
@@ -37,14 +38,19 @@ pub(crate) fn run() -> Result<()> {
         answer(Command::new("cp").arg("-R").arg(root().join(part)).arg(&folder))?;
     }
 
+    let sbom = format!("{name}.cdx.json");
+    let made_of = sbom::make(&target)?;
+    fs::write(folder.join("rehome.cdx.json"), &made_of)?;
+    fs::write(dist.join(&sbom), &made_of)?;
+
     let archive = format!("{name}.tar.gz");
     // The same files make the same archive, whoever packs them and when.
     let same = ["--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--mtime=@0"];
     let mut tar = Command::new("tar");
     tar.current_dir(&dist).env("GZIP", "-n").args(same).args(["-czf", &archive, &name]);
     answer(&mut tar)?;
-    let sum = answer(Command::new("sha256sum").current_dir(&dist).arg(&archive))?;
-    fs::write(dist.join(format!("{archive}.sha256")), &sum)?;
+    let sum = answer(Command::new("sha256sum").current_dir(&dist).args([&archive, &sbom]))?;
+    fs::write(dist.join(format!("{name}.sha256")), &sum)?;
 
     println!("{}", answer(Command::new(&binary).arg("--version"))?.trim());
     println!("{} bytes, {}", fs::metadata(&binary)?.len(), linked(&binary)?);

@@ -3,6 +3,7 @@
 //! One file per command, and the checks of `tidy` that are too long for it beside it. This room
 //! knows the workspace from `cargo metadata` and the source text; it never imports a crate of ours.
 
+mod advisories;
 mod architecture;
 mod bench;
 mod chaos;
@@ -12,6 +13,7 @@ mod leftovers;
 mod metadata;
 mod prove;
 mod release;
+mod sbom;
 mod setup;
 mod simulate;
 mod step;
@@ -55,7 +57,11 @@ const COMMANDS: &[Command] = &[
         "break processes and servers while a tenant moves; --seed N, --minutes M",
         WithArgs(chaos::run),
     ),
-    ("dist", "a release binary, stripped and packed with a checksum", Plain(dist::run)),
+    (
+        "dist",
+        "a release binary, stripped and packed, with what it is made of (SBOM) and checksums",
+        Plain(dist::run),
+    ),
     (
         "setup",
         "install the tools and fetch the dependencies; after it no network is needed",

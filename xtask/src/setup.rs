@@ -5,10 +5,12 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::advisories;
 use crate::step::{cargo, run as run_command};
 
 pub(crate) fn run() -> Result<()> {
     tools()?;
+    advisories::fetch();
     run_command(cargo("fetch --locked"))
 }
 

@@ -1,19 +1,18 @@
 //! `tidy`: the checks that need no test run. All of them run; the last line names those that
 //! failed. `fmt`: the one that a program can put right.
 //!
-//! `cargo deny` checks bans, licenses and sources. It does not check advisories here: their
-//! database comes from the network, and a test must not start to fail because the world changed.
+//! `cargo deny` checks bans, licenses and sources, and advisories where their database was fetched.
 
 use anyhow::{Result, bail};
 
 use crate::step::{cargo, none, root, run as run_command, step};
-use crate::{architecture, dependencies, leftovers, metadata, release, setup};
+use crate::{advisories, architecture, dependencies, leftovers, metadata, release, setup};
 
 type Check = fn() -> Result<()>;
 
 pub(crate) fn run() -> Result<()> {
     setup::tools()?;
-    let checks: [(&str, Check); 7] = [
+    let checks: [(&str, Check); 8] = [
         ("format", || run_command(cargo("fmt --all -- --check"))),
         ("leftovers", || none(&leftovers::find(&root())?)),
         ("architecture", || none(&architecture::check(&metadata::load()?))),
@@ -22,6 +21,7 @@ pub(crate) fn run() -> Result<()> {
         ("licenses, bans, sources", || {
             run_command(cargo("deny check --hide-inclusion-graph bans licenses sources"))
         }),
+        ("advisories", advisories::check),
         ("lints", || {
             run_command(cargo("clippy --workspace --all-targets --all-features -- -D warnings"))
         }),

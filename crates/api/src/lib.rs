@@ -5,6 +5,7 @@
 //! `null`. This room imports nothing of ours: conversions live in the rooms that know both sides.
 
 pub mod admin;
+pub mod audit;
 pub mod baseline;
 pub mod checklist;
 pub mod duration;
@@ -39,4 +40,4 @@ pub use store::{
 };
 pub use time::Time;
 pub use transfer::{ExportReport, ImportReport};
-pub use verification::{Verification, Violation};
+pub use verification::{DamagedTenant, StoreVerification, Verification, Violation};

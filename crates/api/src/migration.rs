@@ -106,6 +106,10 @@ pub struct LogEntry {
     pub details: serde_json::Map<String, Value>,
     /// The hash chain up to and including this entry.
     pub hash: String,
+    /// How this entry is not the one that was recorded, or what is missing before it; not there where all is
+    /// well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chain_broken: Option<String>,
 }
 
 /// What a migration runs with.

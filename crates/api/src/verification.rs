@@ -35,6 +35,39 @@ pub struct Verification {
     pub open_violation: Option<String>,
 }
 
+/// The report of a look at one store by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreVerification {
+    /// Which store.
+    pub store: String,
+    /// How deep it looked: `count`, `hash` or `full`.
+    pub level: String,
+    /// Whether no damage was found.
+    pub ok: bool,
+    /// Whether all that was asked for was looked at.
+    pub complete: bool,
+    /// Tenants that were looked at to their end.
+    pub tenants_checked: u64,
+    /// Events that were looked at.
+    pub events_checked: u64,
+    /// Tenants with damage.
+    pub damaged_total: u64,
+    /// The first of them, each with its first damage.
+    pub damaged: Vec<DamagedTenant>,
+    /// What to give as `--after` to go on, where it did not come to its end.
+    pub next: Option<String>,
+}
+
+/// A tenant with damage.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DamagedTenant {
+    /// Which.
+    pub tenant_id: Uuid,
+    /// The damage.
+    #[serde(flatten)]
+    pub damage: Violation,
+}
+
 /// One difference between what is and what must be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Violation {

@@ -98,6 +98,7 @@ pub(crate) fn log_entry(entry: &LogEntry) -> api::LogEntry {
         event: entry.fact.name().to_owned(),
         details,
         hash: entry.hash.to_string(),
+        chain_broken: None,
     }
 }
 

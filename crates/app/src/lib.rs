@@ -13,6 +13,7 @@
 //! answer is shown.
 
 mod adoption;
+pub mod audit;
 mod baseline;
 mod checklist;
 pub mod config;
@@ -33,6 +34,7 @@ pub mod quickstart;
 mod recover;
 mod routes;
 mod scrape;
+mod store_verify;
 mod store_watch;
 mod stores;
 pub mod telemetry;
@@ -47,4 +49,5 @@ pub use error::{AppError, Kind};
 pub use export_monitoring::export_monitoring;
 pub use recover::RecoverRequest;
 pub use scrape::Reachable;
+pub use store_verify::{Cursor, StoreVerifyRequest};
 pub use tokio_util::sync::CancellationToken;

@@ -63,7 +63,6 @@ fn not_understood(error: &clap::Error) -> ExitCode {
         let error = rehome_app::AppError::new(rehome_app::Kind::Usage, "bad_usage", message);
         return ExitCode::from(output::Out::new(true, false).failure(&error));
     }
-    // Whoever has closed the output does not want to know.
-    let _ = error.print();
+    output::terminal::parsing(error);
     ExitCode::from(if error.use_stderr() { rehome_app::Kind::Usage.exit_code() } else { 0 })
 }

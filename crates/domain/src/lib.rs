@@ -17,4 +17,5 @@ pub mod loss;
 pub mod migration;
 pub mod route;
 pub mod stream;
+pub mod text;
 pub mod verification;

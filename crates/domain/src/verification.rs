@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::digest::Digest;
+use crate::ledger::Head;
 use crate::stream::StreamName;
 
 /// How deep a verification looks.
@@ -98,6 +100,16 @@ impl Side {
 impl fmt::Display for Side {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+/// Whether the last event is the one that the ledger says: what a store asks before each append, so that a
+/// history is not continued on a ledger that was changed behind its back. `last` is the digest that is kept
+/// with the event at the head's position.
+pub fn ends_as_said(head: Head, last: Option<Digest>) -> bool {
+    match head.seq {
+        0 => head == Head::EMPTY,
+        _ => last == Some(head.digest),
     }
 }
 

@@ -88,6 +88,8 @@ pub struct LogEntry {
     pub actor: String,
     /// What happened.
     pub fact: Fact,
+    /// The same as it is kept: what the hash is of.
+    pub text: String,
     /// The chain up to and including this entry.
     pub hash: Digest,
 }

@@ -16,8 +16,10 @@ pub mod fault;
 pub mod json;
 mod lease_watch;
 mod ledger_store;
+pub mod log_chain;
 #[cfg(feature = "memory")]
 pub mod memory;
+pub mod private;
 pub mod record;
 mod route_news;
 

@@ -80,7 +80,7 @@ async fn a_store_of_format_1_is_upgraded_with_what_it_holds() {
         )
         .await
         .expect("a row");
-    assert_eq!([0, 1, 2].map(|column| formats.get::<_, i32>(column)), [4, 2, 2]);
+    assert_eq!([0, 1, 2].map(|column| formats.get::<_, i32>(column)), [5, 2, 2]);
     drop(client);
     driven.await.expect("no panic").expect("an orderly end");
 }
@@ -135,5 +135,5 @@ async fn both_parts_of_format_2_are_upgraded_and_their_functions_get_a_path_of_t
                     (SELECT s.system_identifier::text FROM pg_control_system() AS s) \
                 FROM rehome.meta ORDER BY kind";
     let meta = cluster.sql(database.name(), meta).expect("an answer");
-    assert_eq!(meta, "control_plane|4|4|t\nstore|4|2|t");
+    assert_eq!(meta, "control_plane|4|4|t\nstore|5|2|t");
 }

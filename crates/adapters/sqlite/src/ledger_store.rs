@@ -256,7 +256,7 @@ impl LedgerStore for SqliteStore {
             durability,
             durable,
             clock_skew_ms: 0,
-            problems: Vec::new(),
+            problems: self.file.wider(),
         })
     }
 }

@@ -26,5 +26,5 @@ mod rows;
 mod schema;
 
 pub use control_plane::SqliteControlPlane;
-pub use file::FileOptions;
+pub use file::{FileOptions, files};
 pub use ledger_store::{SqliteStore, SqliteStoreOptions};

@@ -234,6 +234,7 @@ pub(crate) fn log_entry(row: &Row<'_>) -> Read<LogEntry> {
         at: time(row, 1)?,
         actor: row.get(2)?,
         fact: read_fact(fact).map_err(|e| FileError::corrupt(e.to_string()))?,
+        text: fact.to_owned(),
         hash: digest(row, 4)?,
     })
 }

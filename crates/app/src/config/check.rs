@@ -52,6 +52,8 @@ pub(super) fn whole(draft: Draft, place: &Place) -> Result<Config, ConfigError> 
         server: draft.server.whole()?,
         tokens: draft.tokens,
         alerts: draft.alerts,
+        audit_key: draft.audit_key,
+        secret: draft.secret,
     })
 }
 

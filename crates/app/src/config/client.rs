@@ -18,6 +18,7 @@ use std::time::Duration;
 use hyper::Uri;
 use rehome_api::duration::Millis;
 
+use super::private::warn_of_wide;
 use super::table::Table;
 use super::{ConfigError, Draft, LogFormat, Place, Set};
 
@@ -39,6 +40,8 @@ pub struct ClientConfig {
     pub retry_for: Duration,
     /// How log lines look.
     pub log: LogFormat,
+    /// The file that the token was read from.
+    token_file: Option<PathBuf>,
 }
 
 /// The text of a token. Never shown.
@@ -213,6 +216,7 @@ impl ClientDraft {
         let Some(server) = said.or(self.server) else {
             return Ok(ClientConfig { log, ..ClientConfig::default() });
         };
+        let by_variable = token.is_some();
         let token = match (token, &self.token_file) {
             (Some(text), _) => Some(
                 TokenText::parse(text)
@@ -239,6 +243,7 @@ impl ClientDraft {
         }
         Ok(ClientConfig {
             server: Some(server),
+            token_file: self.token_file.filter(|_| !by_variable).map(|set| set.value),
             token,
             ca_file: self.ca_file,
             retry_for: self.retry_for.unwrap_or(RETRY_FOR),
@@ -251,6 +256,7 @@ impl Default for ClientConfig {
     fn default() -> Self {
         Self {
             server: None,
+            token_file: None,
             token: None,
             ca_file: None,
             retry_for: RETRY_FOR,
@@ -265,6 +271,11 @@ const SERVER: &str = "REHOME_SERVER";
 const TOKEN: &str = "REHOME_TOKEN";
 
 impl ClientConfig {
+    /// Warns where others may read the token's file.
+    pub fn warn_of_wide_files(&self) {
+        warn_of_wide(self.token_file.as_deref());
+    }
+
     /// Which server, and how: by `said` on the command line, or else by `REHOME_SERVER`, or else by
     /// `[client]` of `file`, or `./rehome.toml` if there is one. The rest of a configuration may be
     /// missing, and is not looked at as a whole.

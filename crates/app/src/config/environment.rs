@@ -9,6 +9,7 @@ use super::server::ServerDraft;
 use super::telemetry::TelemetryDraft;
 use super::{
     ConfigError, Draft, MigrationDefaults, MonitoringConfig, Place, Set, StoreDraft, Url, alerts,
+    audit,
 };
 use crate::layouts::LayoutSource;
 
@@ -20,10 +21,11 @@ const TELEMETRY: &str = "REHOME_TELEMETRY_";
 const SERVER: &str = "REHOME_SERVER_";
 const CLIENT: &str = "REHOME_CLIENT_";
 const MONITORING: &str = "REHOME_MONITORING_";
+const AUDIT: &str = "REHOME_AUDIT_";
 
 /// The variables that name a part of the configuration, in the order of their names.
 pub(super) fn ours(variables: impl IntoIterator<Item = (String, String)>) -> Vec<(String, String)> {
-    let prefixes = [CONTROL_PLANE, STORES, MIGRATION, TELEMETRY, SERVER, CLIENT, MONITORING];
+    let prefixes = [CONTROL_PLANE, STORES, MIGRATION, TELEMETRY, SERVER, CLIENT, MONITORING, AUDIT];
     let mut ours: Vec<_> = variables
         .into_iter()
         .filter(|(name, _)| prefixes.iter().any(|prefix| name.starts_with(prefix)))
@@ -83,6 +85,11 @@ pub(super) fn apply(
         } else if let Some(key) = name.strip_prefix(MONITORING) {
             let key = MonitoringConfig::key(&key.to_ascii_lowercase());
             draft.monitoring.set(key.ok_or_else(|| unknown(&set))?, &set)?;
+        } else if name
+            .strip_prefix(AUDIT)
+            .is_some_and(|key| audit::is_key(&key.to_ascii_lowercase()))
+        {
+            draft.audit_key = Some(set.value.into());
         } else if let Some(rest) = name.strip_prefix(STORES) {
             store(draft, rest, &set, may_add)?;
         } else {

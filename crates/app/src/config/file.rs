@@ -4,12 +4,12 @@ use std::path::Path;
 
 use rehome_domain::ids::StoreId;
 
-use super::alerts;
 use super::client::ClientDraft;
 use super::server::{self, ServerDraft};
 use super::table::{Source, Table};
 use super::telemetry::TelemetryDraft;
 use super::{ConfigError, Draft, MigrationDefaults, MonitoringConfig, Place, Set, StoreDraft, Url};
+use super::{alerts, audit};
 use crate::layouts::LayoutSource;
 
 pub(super) fn read(path: &Path, text: &str) -> Result<Draft, ConfigError> {
@@ -44,6 +44,9 @@ pub(super) fn read(path: &Path, text: &str) -> Result<Draft, ConfigError> {
     }
     if let Some(table) = root.table("client")? {
         draft.client = ClientDraft::read(table, folder)?;
+    }
+    if let Some(table) = root.table("audit")? {
+        draft.audit_key = audit::read(table, folder)?;
     }
     if let Some(table) = root.table("auth")? {
         draft.tokens = server::tokens(table)?;

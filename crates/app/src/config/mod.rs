@@ -38,6 +38,7 @@
 //! | `REHOME_CLIENT_<KEY>` | `client.<key>`; `REHOME_SERVER` is `client.url` too, and goes before it |
 //! | `REHOME_TOKEN` | the token itself, instead of `client.token_file` |
 //! | `REHOME_SERVER_<KEY>` | `server.bind`, `server.tls_cert`, `server.tls_key` |
+//! | `REHOME_AUDIT_KEY_FILE` | `audit.key_file` |
 //! | `REHOME_MONITORING_<KEY>` | `monitoring.<key>`, for example `REHOME_MONITORING_PROMETHEUS_URL` |
 //!
 //! Without a file the environment is the whole configuration; relative paths in it are relative to
@@ -46,6 +47,7 @@
 //! A url may hold a password: it is never shown, [`Url`]'s `Debug` and `Display` leave it out.
 
 mod alerts;
+mod audit;
 mod check;
 mod client;
 mod environment;
@@ -53,6 +55,7 @@ mod file;
 mod migration;
 mod monitoring;
 mod network;
+mod private;
 mod server;
 pub(crate) mod table;
 mod telemetry;
@@ -109,6 +112,10 @@ pub struct Config {
     pub monitoring: MonitoringConfig,
     /// When the alerts fire that `monitoring export` writes, and where their runbook is.
     pub alerts: rehome_monitoring::Settings,
+    /// The key by which exported logs are signed.
+    pub audit_key: Option<PathBuf>,
+    /// The file itself, if there is a password in it.
+    pub(crate) secret: Option<PathBuf>,
 }
 
 /// One store.
@@ -218,6 +225,17 @@ pub(crate) struct Draft {
     pub(crate) tokens: Vec<Token>,
     pub(crate) monitoring: MonitoringConfig,
     pub(crate) alerts: rehome_monitoring::Settings,
+    pub(crate) audit_key: Option<PathBuf>,
+    pub(crate) secret: Option<PathBuf>,
+}
+
+impl Draft {
+    /// Whether there is a password in it.
+    fn holds_secret(&self) -> bool {
+        let stores = self.stores.iter().filter_map(|store| store.url.as_ref());
+        let mut urls = stores.chain(&self.control_plane);
+        urls.any(|url| url.value.has_password()) || self.monitoring.tools.hold_secret()
+    }
 }
 
 #[derive(Debug)]
@@ -265,6 +283,8 @@ impl Config {
             tokens: Vec::new(),
             monitoring: MonitoringConfig::default(),
             alerts: rehome_monitoring::Settings::default(),
+            audit_key: None,
+            secret: None,
         })
     }
 }
@@ -286,6 +306,7 @@ fn draft(
     let whole = match std::fs::read_to_string(path) {
         Ok(text) => {
             draft = file::read(path, &text)?;
+            draft.secret = draft.holds_secret().then(|| path.to_owned());
             Place::File(path.to_owned())
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {

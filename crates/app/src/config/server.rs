@@ -275,6 +275,10 @@ pub(super) fn tokens(mut auth: Table<'_>) -> Result<Vec<Token>, ConfigError> {
             let problem = format!("auth.tokens.name \"{}\" is there twice", token.name);
             return Err(place.refuse(problem));
         }
+        if let Some(other) = tokens.iter().find(|other| other.hash == token.hash) {
+            let problem = format!("auth.tokens.sha256 is that of \"{}\" too", other.name);
+            return Err(place.refuse(problem));
+        }
         tokens.push(token);
     }
     auth.end()?;

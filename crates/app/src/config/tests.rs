@@ -291,7 +291,7 @@ sha256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 name = "shop"
 role = "tenant"
 tenant = "824a8fcf-0c14-513f-bd3a-4c35d1078706"
-sha256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+sha256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b856"
 "#;
 
 #[test]
@@ -331,6 +331,7 @@ fn bad_keys_of_the_server_are_refused_with_key_file_and_line() {
         ("\"operator\"", "\"root\"", ":38: auth.tokens.role: the roles are"),
         ("\"operator\"", "\"tenant\"", ":38: auth.tokens.role: the role tenant needs a tenant"),
         ("name = \"shop\"", "name = \"ops\"", ":41: auth.tokens.name \"ops\" is there twice"),
+        ("b856", "b855", ":41: auth.tokens.sha256 is that of \"ops\" too"),
         ("name = \"shop\"", "name = \"a b\"", ":42: auth.tokens.name: a name is"),
         ("e3b0c4", "", ":39: auth.tokens.sha256 must be the 64"),
         ("824a", "x", ":44: auth.tokens.tenant must be a UUID"),

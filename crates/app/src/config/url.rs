@@ -28,6 +28,11 @@ impl Url {
         }
     }
 
+    /// Whether it holds a password itself.
+    pub fn has_password(&self) -> bool {
+        matches!(self, Self::Postgres(url) if url.has_password())
+    }
+
     /// Reads a url; a relative path is relative to `folder`. The message never repeats the url,
     /// which may hold a password.
     pub(crate) fn parse(text: &str, folder: &Path) -> Result<Self, String> {

@@ -26,6 +26,7 @@ use rehome_postgres::{Adoption, PgControlPlane, PgStore, PostgresOptions, Tenant
 use rehome_sqlite::{FileOptions, SqliteControlPlane};
 use uuid::Uuid;
 
+use crate::audit::Findings;
 use crate::config::{Config, Url};
 use crate::error::{AppError, Kind};
 use crate::health::Health;
@@ -67,6 +68,7 @@ pub struct Deployment {
     clock: Arc<dyn Clock>,
     measured: Measured,
     health: Health,
+    findings: Arc<Findings>,
     firing: Arc<LastFiring>,
     traces: Option<Traces>,
     holder: Arc<str>,
@@ -78,6 +80,7 @@ pub struct Deployment {
 impl Deployment {
     /// Opens the control plane and gets ready to open the stores.
     pub async fn open(config: &Config, access: Access) -> Result<Self, AppError> {
+        config.warn_of_wide_files();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let create = access == Access::Create;
         let control = open_control_plane(&config.control_plane, create, &clock).await;
@@ -150,6 +153,7 @@ impl Deployment {
             clock,
             measured,
             health: Health::default(),
+            findings: Arc::default(),
             firing: Arc::default(),
         })
     }
@@ -248,6 +252,11 @@ impl Deployment {
     /// The last answer about its health.
     pub(crate) fn health_state(&self) -> &Health {
         &self.health
+    }
+
+    /// What is known to be broken of logs.
+    pub(crate) fn findings(&self) -> &Findings {
+        &self.findings
     }
 
     /// What was configured.

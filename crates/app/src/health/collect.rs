@@ -13,12 +13,15 @@ use rehome_ports::{ControlError, ControlPlane, LogEntry, Marks, Migrations};
 use tokio::time::timeout;
 
 use super::report::{Lag, Observations, Observed, Standing, between};
+use crate::audit;
 use crate::deployment::{Deployment, is_server};
 use crate::losses::{Found, Pass};
 
 /// How long a check of a process that serves, and one of a command, looks for stores that have lost events.
 const LOSSES_WITHIN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(2));
-/// Findings of that kind in one answer.
+/// How long a check reads logs.
+const LOGS_WITHIN: Duration = Duration::from_millis(500);
+/// Findings of one kind in one answer.
 const LOSSES_SHOWN: usize = 10;
 /// Migrations looked at side by side.
 const SIDE_BY_SIDE: usize = 16;
@@ -29,11 +32,13 @@ const PAGE: usize = 500;
 pub(super) async fn observe(
     deployment: &Deployment,
     pass: &mut Pass,
+    audit: &mut audit::Pass,
 ) -> Result<Observations, ControlError> {
-    let (migrations, unanswered, losses) = tokio::join!(
+    let (migrations, unanswered, losses, broken_logs) = tokio::join!(
         worth_a_look(&**deployment.engine().control()),
         unanswered(deployment),
         losses(deployment, pass),
+        broken_logs(deployment, audit),
     );
     let looks = stream::iter(migrations?);
     let looks = looks.map(|migration| look(deployment, migration));
@@ -45,6 +50,7 @@ pub(super) async fn observe(
         seen.unanswered.extend(reason);
     }
     seen.losses = losses;
+    seen.broken_logs = broken_logs;
     seen.migrations.sort_by_key(|one| one.id);
     Ok(seen)
 }
@@ -59,6 +65,19 @@ async fn losses(deployment: &Deployment, pass: &mut Pass) -> Vec<String> {
     let mut sentences: Vec<_> = found.iter().map(Found::sentence).take(LOSSES_SHOWN).collect();
     if total > sentences.len() {
         sentences.push(format!("{total} such findings; `rehome store check` lists more"));
+    }
+    sentences
+}
+
+/// Which logs are known not to be as they were recorded, after a look at some more of them.
+async fn broken_logs(deployment: &Deployment, pass: &mut audit::Pass) -> Vec<String> {
+    // What is not known for a fault is said of the control plane.
+    let _ = timeout(LOGS_WITHIN, pass.go_on(deployment)).await;
+    let mut sentences = deployment.findings().sentences();
+    let total = sentences.len();
+    if total > LOSSES_SHOWN {
+        sentences.truncate(LOSSES_SHOWN);
+        sentences.push(format!("{total} such logs; `rehome audit verify` lists them"));
     }
     sentences
 }

@@ -22,6 +22,7 @@ use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
+use crate::audit;
 use crate::deployment::{Deployment, is_server};
 use crate::losses::Pass;
 use report::Observations;
@@ -48,6 +49,8 @@ struct State {
     running: Option<Running>,
     /// What shows that stores have lost events: each check goes on where the one before came to.
     losses: Arc<Mutex<Pass>>,
+    /// Which logs are not as they were recorded: each check reads some.
+    audit: Arc<Mutex<audit::Pass>>,
 }
 
 struct Running {
@@ -74,8 +77,10 @@ impl Deployment {
         }
         let mut running = state.running.take().unwrap_or_else(|| {
             let (deployment, losses) = (self.clone(), Arc::clone(&state.losses));
+            let audit = Arc::clone(&state.audit);
             let check = tokio::spawn(async move {
-                collect::observe(&deployment, &mut *losses.lock().await).await
+                let (mut losses, mut audit) = (losses.lock().await, audit.lock().await);
+                collect::observe(&deployment, &mut losses, &mut audit).await
             });
             Running { since: Instant::now(), check }
         });

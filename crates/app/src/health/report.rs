@@ -48,6 +48,8 @@ pub(super) struct Observations {
     pub(super) migrations: Vec<Observed>,
     /// What shows that stores have lost events, a sentence each.
     pub(super) losses: Vec<String>,
+    /// Logs that are not as they were recorded, a sentence each.
+    pub(super) broken_logs: Vec<String>,
     /// Stores that did not answer, each with why, as a sentence.
     pub(super) unanswered: Vec<String>,
 }
@@ -139,7 +141,7 @@ pub(super) fn report(seen: &Observations, thresholds: &Thresholds) -> HealthRepo
             );
         }
     }
-    for loss in &seen.losses {
+    for loss in seen.losses.iter().chain(&seen.broken_logs) {
         found.add(HealthStatus::Unhealthy, loss.clone());
     }
     for reason in &seen.unanswered {
@@ -448,6 +450,7 @@ mod tests {
             migrations,
             unanswered: unanswered.clone(),
             losses: Vec::new(),
+            broken_logs: Vec::new(),
         };
         let report = super::report(&seen, &Thresholds::default());
         assert_eq!((report.status, &report.details), (HealthStatus::Degraded, &unanswered));
@@ -455,6 +458,14 @@ mod tests {
         seen.migrations[0].standing = Standing::Copying { last_progress };
         let report = super::report(&seen, &Thresholds::default());
         assert_eq!((report.status, report.details.len()), (HealthStatus::Unhealthy, 2));
+    }
+
+    #[test]
+    fn a_log_that_is_not_as_it_was_recorded_is_unhealthy() {
+        let broken_logs = vec!["the chain is broken".to_owned()];
+        let seen = Observations { broken_logs: broken_logs.clone(), ..Observations::default() };
+        let report = super::report(&seen, &Thresholds::default());
+        assert_eq!((report.status, report.details), (HealthStatus::Unhealthy, broken_logs));
     }
 
     #[test]

@@ -23,7 +23,7 @@ use std::path::Path;
 
 use rehome_domain::append::{Append, Appended};
 use rehome_domain::stream::ExpectedVersion;
-use rehome_ports::AppendError;
+use rehome_ports::{AppendError, private};
 use uuid::Uuid;
 
 use super::ids::{self, LoadId};
@@ -37,7 +37,7 @@ pub(super) struct Journal {
 
 impl Journal {
     pub(super) fn create(path: &Path, load: LoadId, options: &LoadOptions) -> io::Result<Self> {
-        let mut file = File::options().append(true).create_new(true).open(path)?;
+        let mut file = private::options().append(true).create_new(true).open(path)?;
         let LoadOptions { tenant, writers, seed, .. } = options;
         file.write_all(format!("L 1 {load} {tenant} {writers} {seed}\n").as_bytes())?;
         Ok(Self { file })

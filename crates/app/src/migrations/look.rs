@@ -10,6 +10,7 @@ use rehome_domain::ledger::Ledger;
 use rehome_domain::migration::{Fact, Migration, Phase};
 use rehome_engine::migration::Waiting;
 use rehome_engine::{Progress, UnknownStore};
+use rehome_ports::log_chain::{Followed, follows};
 use rehome_ports::{ActiveLease, Beside, ControlError, LogEntry, Marks, Migrations};
 
 use crate::deployment::Deployment;
@@ -207,20 +208,36 @@ impl Deployment {
         }
     }
 
-    /// The log after entry `after`, a page of it.
+    /// The log after entry `after`, a page of it; an entry that is not as it was recorded says so.
     pub async fn log(&self, id: MigrationId, after: u64) -> Result<Vec<api::LogEntry>, AppError> {
         self.engine().control().migration(id).await?;
         let control = self.engine().control();
+        let before = match after.checked_sub(1) {
+            Some(before) => {
+                let found = control.log(id, before, 1).await?;
+                found.first().filter(|entry| entry.index == after).map(Followed::to)
+            }
+            None => Some(Followed::START),
+        };
         let entries = control.log(id, after, PAGE).await?;
         // An entry that was read once is there for ever, unless the control plane lost it.
-        if entries.is_empty() && after > 0 && control.log(id, after - 1, 1).await?.is_empty() {
+        if entries.is_empty() && before.is_none() {
             let message = format!(
                 "entry {after} is beyond the end of the log: the control plane has lost entries (restored \
                  from a backup?), or it is not an entry of this log; read on from 0"
             );
             return Err(AppError::new(Kind::Refused, "position_beyond_end", message).migration(id));
         }
-        Ok(entries.iter().map(documents::log_entry).collect())
+        // Without the entry before, its hash is not known: the next one is told to have lost it.
+        let mut before =
+            before.unwrap_or(Followed { index: after.saturating_sub(1), ..Followed::START });
+        let told = entries.iter().map(|entry| {
+            let broken = follows(before, entry).err();
+            before = Followed::to(entry);
+            let chain_broken = broken.map(|broken| broken.to_string());
+            api::LogEntry { chain_broken, ..documents::log_entry(entry) }
+        });
+        Ok(told.collect())
     }
 
     /// Shows a migration to `seen` whenever it has changed, until it has come to its end or `seen`

@@ -182,6 +182,7 @@ mod tests {
             index,
             at: Timestamp::from_micros(ms * 1_000),
             actor: String::new(),
+            text: String::new(),
             fact,
             hash: Digest::EMPTY,
         };

@@ -34,6 +34,11 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
+    /// Whether its url holds a password.
+    pub fn has_password(&self) -> bool {
+        self.authorization.is_some()
+    }
+
     /// Reads a url. The message never repeats it: it may hold a password.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         const WANTED: &str = "must be a url like \"http://localhost:9090\"";

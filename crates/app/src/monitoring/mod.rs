@@ -87,6 +87,13 @@ pub struct Tools {
 }
 
 impl Tools {
+    /// Whether a url of theirs holds a password.
+    pub(crate) fn hold_secret(&self) -> bool {
+        let Self { prometheus, alertmanager, grafana, loki, elasticsearch } = self;
+        let all = [prometheus, alertmanager, grafana, loki, elasticsearch];
+        all.into_iter().flatten().any(Endpoint::has_password)
+    }
+
     pub(crate) fn prometheus(&self) -> Option<Prometheus<'_>> {
         self.prometheus.as_ref().map(Prometheus)
     }

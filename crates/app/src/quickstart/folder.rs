@@ -1,7 +1,9 @@
 //! Where a quickstart keeps its files.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use rehome_ports::private;
 use uuid::Uuid;
 
 use super::{SOURCE, TARGET};
@@ -20,7 +22,7 @@ impl Folder {
         let io = |error: std::io::Error| {
             AppError::failed("folder", format!("the folder {}: {error}", path.display()))
         };
-        std::fs::create_dir_all(&path).map_err(io)?;
+        private::create_folder(&path).map_err(io)?;
         let path = std::path::absolute(&path).map_err(io)?;
         if std::fs::read_dir(&path).map_err(io)?.next().is_some() {
             return Err(AppError::refused(format!(
@@ -31,7 +33,8 @@ impl Folder {
             )));
         }
         let config = path.join(crate::config::DEFAULT_FILE);
-        std::fs::write(&config, configuration()).map_err(io)?;
+        let mut file = private::options().write(true).create_new(true).open(&config).map_err(io)?;
+        file.write_all(configuration().as_bytes()).map_err(io)?;
         Ok(Self { path, config })
     }
 }

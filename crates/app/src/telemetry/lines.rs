@@ -12,6 +12,7 @@ use std::fmt::{self, Write as _};
 use std::io::{IsTerminal as _, Write as _};
 
 use rehome_api::time::Time;
+use rehome_domain::text;
 use rehome_engine::telemetry::names::SERVICE;
 use rehome_ports::clock::{Clock as _, SystemClock};
 use serde_json::Value;
@@ -79,7 +80,10 @@ impl<S: Subscriber> Layer<S> for Lines {
         let now = timestamp(SystemClock.now().micros());
         let metadata = event.metadata();
         let mut line = match self.format {
-            LogFormat::Json => json(&now, *metadata.level(), metadata.target(), fields),
+            LogFormat::Json => {
+                let line = json(&now, *metadata.level(), metadata.target(), fields);
+                text::json(&line).into_owned()
+            }
             LogFormat::Pretty => {
                 pretty(&now, *metadata.level(), metadata.target(), &fields, self.colours)
             }
@@ -137,34 +141,22 @@ fn pretty(timestamp: &str, level: Level, logger: &str, fields: &Fields, colours:
     };
     line += logger;
     line += ": ";
-    escape(&mut line, &fields.message);
+    line += &text::one_line(&fields.message);
     for (name, value) in &fields.others {
         line.push(' ');
         line += name;
         line.push('=');
         match value {
-            Value::String(text) if text.contains([' ', '=', '"']) => {
+            Value::String(quoted) if quoted.contains([' ', '=', '"']) => {
                 line.push('"');
-                escape(&mut line, &text.replace('\\', "\\\\").replace('"', "\\\""));
+                line += &text::one_line(&quoted.replace('\\', "\\\\").replace('"', "\\\""));
                 line.push('"');
             }
-            Value::String(text) => escape(&mut line, text),
-            value => escape(&mut line, &value.to_string()),
+            Value::String(word) => line += &text::one_line(word),
+            value => line += &text::one_line(&value.to_string()),
         }
     }
     line
-}
-
-/// Adds the text; what a terminal would obey, or take for another line, is written as an escape.
-fn escape(line: &mut String, text: &str) {
-    for character in text.chars() {
-        let moves_text = matches!(character, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if character.is_control() || moves_text {
-            line.extend(character.escape_default());
-        } else {
-            line.push(character);
-        }
-    }
 }
 
 /// What an event carries.

@@ -1,13 +1,15 @@
 //! Export: a tenant's history as lines, in its order, page by page.
 //!
 //! It ends where the history ended when the export began, so that it comes to an end while writers
-//! go on, and it is the same history on both sides of a cutover: event n here is event n there.
+//! go on, and it is the same history on both sides of a cutover: event n here is event n there. The chain is
+//! recomputed on the way.
 
 use rehome_api::ndjson::EventLine;
 use rehome_api::{ExportReport, Time};
+use rehome_domain::digest::{Digest, chain};
 use rehome_domain::event::{Event, Json};
 use rehome_domain::ids::{StoreId, TenantId};
-use rehome_domain::ledger::Role;
+use rehome_domain::ledger::{Head, Role};
 use rehome_ports::{BatchLimit, ControlError, EventStore as _};
 use serde_json::value::RawValue;
 
@@ -36,7 +38,9 @@ impl Deployment {
         mut progress: impl FnMut(u64, u64),
     ) -> Result<ExportReport, AppError> {
         let tenant = request.tenant;
-        let (role, end) = self.extent(request).await?;
+        let (role, head) = self.extent(request).await?;
+        let end = head.seq;
+        let (mut digest, mut damaged) = (Digest::EMPTY, None);
         let unwritable = |error: std::io::Error| unwritable(&request.output, &error);
         let mut sink = request.output.open().map_err(unwritable)?;
         let mut after = 0;
@@ -49,6 +53,10 @@ impl Deployment {
                     return Err(gap(tenant, after + 1));
                 }
                 after = event.seq;
+                if chain(&digest, event) != event.digest {
+                    damaged.get_or_insert(event.seq);
+                }
+                digest = event.digest;
                 line(tenant, event, &mut text)?;
             }
             if text.is_empty() {
@@ -61,6 +69,12 @@ impl Deployment {
             .await
             .unwrap_or_else(|panic| Err(std::io::Error::other(panic)))
             .map_err(unwritable)?;
+        if digest != head.digest {
+            damaged.get_or_insert(end);
+        }
+        if let Some(seq) = damaged {
+            return Err(damage(tenant, seq));
+        }
         Ok(ExportReport {
             tenant_id: tenant.uuid(),
             store: request.store.as_ref().map(StoreId::to_string),
@@ -74,7 +88,7 @@ impl Deployment {
     }
 
     /// What the store is for the tenant, and where the history ends now.
-    async fn extent(&self, request: &ExportRequest) -> Result<(Role, u64), AppError> {
+    async fn extent(&self, request: &ExportRequest) -> Result<(Role, Head), AppError> {
         let tenant = request.tenant;
         if let Some(id) = &request.store {
             let ledger = self.store(id)?.ledger(tenant).await?;
@@ -90,7 +104,7 @@ impl Deployment {
                 )
                 .tenant(tenant));
             }
-            return Ok((ledger.role, ledger.head.seq));
+            return Ok((ledger.role, ledger.head));
         }
         loop {
             let route = self.engine().control().route(tenant).await?;
@@ -102,7 +116,7 @@ impl Deployment {
                 if ledger.head.seq < route.base {
                     return Err(gap(tenant, ledger.head.seq + 1));
                 }
-                return Ok((ledger.role, ledger.head.seq));
+                return Ok((ledger.role, ledger.head));
             }
         }
     }
@@ -161,6 +175,16 @@ fn unwritable(output: &Output, error: &std::io::Error) -> AppError {
         Output::File(path) => path.display().to_string(),
     };
     AppError::failed("unwritable_output", format!("{name} cannot be written: {error}"))
+}
+
+/// All was written: whoever exports what is left of a damaged history needs it. But nobody may take it for
+/// what was stored.
+fn damage(tenant: TenantId, seq: u64) -> AppError {
+    let message = format!(
+        "the history was exported to its end, but it is not what was stored, from seq {seq} on: the row does \
+         not give its digest; `rehome store verify` looks at the store"
+    );
+    AppError::new(Kind::Violated, "damaged", message).tenant(tenant)
 }
 
 fn gap(tenant: TenantId, seq: u64) -> AppError {

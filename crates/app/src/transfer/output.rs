@@ -1,11 +1,13 @@
 //! Where an export goes: the standard output, or a file that appears whole or not at all.
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::path::{Path, PathBuf};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use rehome_domain::text;
+use rehome_ports::private;
 
 /// Where an export goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +30,7 @@ impl Output {
 
     pub(super) fn open(&self) -> io::Result<Sink> {
         match self {
+            Self::Stdout if io::stdout().is_terminal() => Ok(Sink::Terminal(io::stdout())),
             Self::Stdout => Ok(Sink::Stdout(BufWriter::with_capacity(1 << 16, io::stdout()))),
             Self::File(path) => {
                 let packed = path.extension().is_some_and(|extension| extension == "gz");
@@ -52,7 +55,7 @@ fn open_file(path: &Path) -> io::Result<(File, Option<Beside>)> {
         return Ok((File::options().write(true).open(to)?, None));
     }
     let path = beside(&to)?;
-    let file = File::options().write(true).create_new(true).open(&path)?;
+    let file = private::options().write(true).create_new(true).open(&path)?;
     Ok((file, Some(Beside { path, to, kept: false })))
 }
 
@@ -69,6 +72,8 @@ fn beside(path: &Path) -> io::Result<PathBuf> {
 
 pub(super) enum Sink {
     Stdout(BufWriter<io::Stdout>),
+    /// Somebody looks on: the same values, with what a terminal obeys as JSON's escapes.
+    Terminal(io::Stdout),
     File(BufWriter<File>, Option<Beside>),
     Packed(GzEncoder<BufWriter<File>>, Option<Beside>),
 }
@@ -77,6 +82,9 @@ impl Sink {
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self {
             Self::Stdout(out) => out.write_all(bytes),
+            Self::Terminal(out) => {
+                out.write_all(text::json(&String::from_utf8_lossy(bytes)).as_bytes())
+            }
             Self::File(out, _) => out.write_all(bytes),
             Self::Packed(out, _) => out.write_all(bytes),
         }
@@ -86,6 +94,7 @@ impl Sink {
     pub(super) fn finish(self) -> io::Result<()> {
         match self {
             Self::Stdout(mut out) => out.flush(),
+            Self::Terminal(mut out) => out.flush(),
             Self::File(out, beside) => keep(out, beside),
             Self::Packed(out, beside) => keep(out.finish()?, beside),
         }

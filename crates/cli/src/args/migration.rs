@@ -230,7 +230,7 @@ fn phase(text: &str) -> Result<Phase, String> {
     })
 }
 
-fn level(text: &str) -> Result<Level, String> {
+pub(super) fn level(text: &str) -> Result<Level, String> {
     Level::parse(text).ok_or_else(|| "the levels are count, hash and full".to_owned())
 }
 

@@ -6,9 +6,11 @@ mod options;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use rehome_api::ChecklistPhase;
+use rehome_api::{ChecklistPhase, Time};
+use rehome_app::Cursor;
 use rehome_app::telemetry::LineLevel;
 use rehome_domain::ids::{MigrationId, StoreId, TenantId};
+use rehome_domain::verification::Level;
 use rehome_monitoring::Settings;
 
 use crate::commands::QuickstartArgs;
@@ -218,6 +220,9 @@ Examples:
         #[command(flatten)]
         why: Reason,
     },
+    /// Check the logs of migrations, or hand them to another system.
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// What Prometheus, Alertmanager and Grafana need to watch migrations.
     #[command(subcommand)]
     Monitoring(MonitoringCommand),
@@ -337,6 +342,33 @@ fn after_export() -> String {
     )
 }
 
+/// `rehome audit ...`
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditCommand {
+    /// Check that every entry of every log is as it was recorded.
+    ///
+    /// Each entry has a hash over what it says and the entry before. Exits with 5 when a log is broken, and
+    /// names the first bad entry of each. Entries that are missing at the end of a log leave no trace in it:
+    /// compare with what was exported.
+    Verify,
+    /// Write the logs as JSON lines, an entry each, for a SIEM.
+    ///
+    /// A line is known by its migration and its index. With audit.key_file each has a signature. Exits
+    /// with 5 when a log is broken.
+    #[command(after_help = "\
+Examples:
+  rehome audit export > audit.ndjson
+  rehome audit export --follow --after 2026-01-01T00:00:00Z | vector")]
+    Export {
+        /// Go on with what is recorded, until stopped.
+        #[arg(long)]
+        follow: bool,
+        /// Only what was recorded after this time (RFC 3339).
+        #[arg(long, value_name = "TIME")]
+        after: Option<Time>,
+    },
+}
+
 /// `rehome store ...`
 #[derive(Debug, Subcommand)]
 pub(crate) enum StoreCommand {
@@ -373,6 +405,15 @@ pub(crate) enum StoreCommand {
         #[command(flatten)]
         why: Reason,
     },
+    /// Check what a store holds: each tenant's rows against their chain and its ledger.
+    ///
+    /// Reads only, and needs no migration. Exits with 5 when something is damaged, with the first damage
+    /// of each tenant. Ctrl-C stops it and prints how to go on.
+    #[command(after_help = "\
+Examples:
+  rehome store verify shared --rate 5000
+  rehome store verify shared --tenant 824a8fcf-0c14-513f-bd3a-4c35d1078706 --level full --json")]
+    Verify(VerifyStore),
     /// Make the file of a store that is new in the configuration.
     ///
     /// Refused for a store that held tenants: its file is lost, not new.
@@ -430,6 +471,27 @@ Examples:
         #[arg(value_name = "TABLE")]
         table: String,
     },
+}
+
+/// `rehome store verify`
+#[derive(Debug, clap::Args)]
+pub(crate) struct VerifyStore {
+    /// Which.
+    #[arg(value_name = "ID")]
+    pub(crate) id: StoreId,
+    /// Only this tenant.
+    #[arg(long, value_name = "UUID")]
+    pub(crate) tenant: Option<TenantId>,
+    /// count: rows of each stream against ledger and versions. hash: every row, its digest recomputed,
+    /// up to the ledger's. full: both, and each stream once more by its index.
+    #[arg(long, value_name = "LEVEL", default_value = "hash", value_parser = migration::level)]
+    pub(crate) level: Level,
+    /// Read at most so many events per second; 0: as fast as it goes.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) rate: u32,
+    /// Go on where a look that was cut off came to.
+    #[arg(long, value_name = "TENANT:SEQ")]
+    pub(crate) after: Option<Cursor>,
 }
 
 /// `rehome tenant ...`

@@ -4,7 +4,7 @@ use rehome_api::{HealthReport, HealthStatus};
 use rehome_app::AppError;
 
 use crate::operate::Reach;
-use crate::output::{Out, count};
+use crate::output::{Out, cell, count};
 
 pub(super) async fn run(out: Out, reach: &Reach) -> Result<(), AppError> {
     let deployment = reach.open(out).await?;
@@ -27,7 +27,7 @@ fn words(report: &HealthReport) -> String {
         format_args!("{:.1} %", report.target_write_failure_rate * 100.0),
     );
     for detail in &report.details {
-        text += detail;
+        text += &cell(detail);
         text.push('\n');
     }
     text

@@ -9,7 +9,7 @@ use rehome_domain::ids::MigrationId;
 
 use crate::args::{self, Changing, Look, MigrationCommand, OneMigration};
 use crate::operate::{Operate, Reach, drive_all, open};
-use crate::output::{Out, View, count, details, line, list, table};
+use crate::output::{Out, View, cell, count, details, line, list, table};
 
 /// How often a log is looked at that is followed.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -201,7 +201,7 @@ async fn watch(out: Out, deployment: &dyn Operate, id: MigrationId) -> Result<()
 
 async fn log(out: Out, deployment: &dyn Operate, look: Look) -> Result<(), AppError> {
     let Look { id, follow } = look;
-    let mut after = 0;
+    let (mut after, mut broken) = (0, None);
     loop {
         // Looked at first, so that what was recorded before the end is shown.
         let state = deployment.migration(id).await?.state;
@@ -212,10 +212,16 @@ async fn log(out: Out, deployment: &dyn Operate, look: Look) -> Result<(), AppEr
             after = last.index;
             for entry in &entries {
                 out.show(entry, entry_words)?;
+                broken = broken.or_else(|| entry.chain_broken.clone());
             }
         }
         if !follow || over {
-            return Ok(());
+            return match broken {
+                Some(broken) => {
+                    Err(AppError::new(Kind::Violated, "chain_broken", broken).migration(id))
+                }
+                None => Ok(()),
+            };
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
@@ -233,7 +239,11 @@ fn entry_words(entry: &LogEntry) -> String {
         .collect();
     let reason = entry.reason.as_ref().map_or(String::new(), |reason| format!(": {reason}"));
     let LogEntry { at, event, actor, .. } = entry;
-    format!("{at}  {event:<20} {}  ({actor}{reason})", details.join(" "))
+    let text = cell(&format!("{at}  {event:<20} {}  ({actor}{reason})", details.join(" ")));
+    match &entry.chain_broken {
+        Some(broken) => format!("{text}\n  BROKEN: {}", cell(broken)),
+        None => text,
+    }
 }
 
 async fn tune(

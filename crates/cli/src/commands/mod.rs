@@ -1,5 +1,6 @@
 //! One file per group of commands: asks `rehome_app`, shows what it answers.
 
+mod audit;
 mod checklist;
 mod estimate;
 mod health;
@@ -60,6 +61,9 @@ pub(crate) async fn run(args: Args, out: &Out) -> Result<(), AppError> {
                 Reach::Stores(config) => config.log,
                 Reach::Server(config) => config.log,
             });
+            if let Reach::Server(config) = &reach {
+                config.warn_of_wide_files();
+            }
             through(out, &reach, command).await
         }
     }
@@ -98,6 +102,7 @@ async fn through(out: Out, reach: &Reach, command: Command) -> Result<(), AppErr
         Command::Export { store, tenant, file } => {
             transfer::export(out, reach, store, tenant, file).await
         }
+        Command::Audit(command) => audit::run(out, reach, command).await,
         Command::Store(command) => store::run(out, reach, command).await,
         Command::Plan { tenant, to } => plan(out, reach, tenant, &to).await,
         Command::Checklist { phase, id } => checklist::run(out, reach, phase, id).await,

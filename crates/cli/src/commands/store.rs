@@ -2,12 +2,12 @@
 
 use std::fmt::Write as _;
 
-use rehome_api::{StoreAdoption, StoreCheck};
-use rehome_app::{AppError, Deployment};
+use rehome_api::{DamagedTenant, StoreAdoption, StoreCheck, StoreVerification, Violation};
+use rehome_app::{AppError, CancellationToken, Deployment, Kind, StoreVerifyRequest};
 
-use crate::args::StoreCommand;
-use crate::operate::Reach;
-use crate::output::{Out, count, table};
+use crate::args::{StoreCommand, VerifyStore};
+use crate::operate::{Reach, Signals, Task, open, stop_on_signal};
+use crate::output::{Counter, Out, cell, count, table};
 
 pub(super) async fn run(out: Out, reach: &Reach, command: StoreCommand) -> Result<(), AppError> {
     match command {
@@ -49,6 +49,7 @@ pub(super) async fn run(out: Out, reach: &Reach, command: StoreCommand) -> Resul
                 format!("{}\nstore \"{id}\" is released", steps(adoption))
             })
         }
+        StoreCommand::Verify(asked) => verify(out, reach, asked).await,
         StoreCommand::Create { id } => {
             let why = "it makes the store's file, or its schema";
             let config = reach.stores("store create", why)?;
@@ -67,6 +68,73 @@ fn steps(adoption: &StoreAdoption) -> String {
     steps.collect::<Vec<_>>().join("\n")
 }
 
+async fn verify(out: Out, reach: &Reach, asked: VerifyStore) -> Result<(), AppError> {
+    let VerifyStore { id: store, tenant, level, rate: rate_max, after } = asked;
+    let request = StoreVerifyRequest { store, tenant, level, rate_max, after };
+    let deployment = open(reach.stores("store verify", "it reads the store itself")?).await?;
+    let stop = CancellationToken::new();
+    let signals = Task(tokio::spawn(stop_on_signal(out, stop.clone(), Signals::listen())));
+    let mut counter = Counter::new(out, "checked");
+    let report = deployment.verify_store(&request, &stop, |events, _| counter.show(events, None));
+    let report = report.await;
+    drop((counter, signals));
+    deployment.close().await;
+    let report = report?;
+    out.show(&report, verified)?;
+    if let Some(first) = report.damaged.first() {
+        let message = format!(
+            "store \"{}\" has damage in {} of {} tenants; the first is of tenant {}: {}",
+            report.store,
+            count(report.damaged_total),
+            count(report.tenants_checked),
+            first.tenant_id,
+            damage_words(first)
+        );
+        return Err(AppError::new(Kind::Violated, "damaged", message));
+    }
+    match report.next.filter(|_| !report.complete) {
+        Some(next) => {
+            Err(AppError::failed("stopped", format!("stopped; go on with --after {next}")))
+        }
+        None if !report.complete => {
+            Err(AppError::failed("stopped", "stopped before anything was checked"))
+        }
+        None => Ok(()),
+    }
+}
+
+fn verified(report: &StoreVerification) -> String {
+    let mut text = format!(
+        "{}: {} events of {} tenants of store \"{}\" checked (level {}){}",
+        if report.ok { "ok" } else { "NOT OK" },
+        count(report.events_checked),
+        count(report.tenants_checked),
+        report.store,
+        report.level,
+        if report.complete { "" } else { ", not to the end" }
+    );
+    if !report.ok {
+        let rows = report.damaged.iter().map(|one| {
+            let damage = &one.damage;
+            let seq = damage.seq.map(|seq| seq.to_string()).unwrap_or_default();
+            [one.tenant_id.to_string(), damage.kind.clone(), seq, damage_words(one)]
+        });
+        text += "\n";
+        text += &table(["TENANT", "DAMAGE", "SEQ", "WHAT"], &[2], rows);
+    }
+    text
+}
+
+fn damage_words(one: &DamagedTenant) -> String {
+    let Violation { seq, stream_type, stream_id, detail, .. } = &one.damage;
+    let seq = seq.map(|seq| format!("seq {seq}, ")).unwrap_or_default();
+    let stream = match (stream_type, stream_id) {
+        (Some(kind), Some(id)) => format!("stream {kind}/{id}: "),
+        _ => String::new(),
+    };
+    format!("{seq}{stream}{detail}")
+}
+
 /// Most problems name the store by themselves.
 fn about(store: &str, problem: &str) -> String {
     let named = format!("store \"{store}\"");
@@ -83,7 +151,7 @@ fn words(store: &StoreCheck) -> String {
     let mut row = |name: &str, value: Option<String>| {
         if let Some(value) = value {
             // Writing to a String cannot fail.
-            let _ = writeln!(text, "  {name:<12}{value}");
+            let _ = writeln!(text, "  {name:<12}{}", cell(&value));
         }
     };
     row("url", Some(store.url.clone()));

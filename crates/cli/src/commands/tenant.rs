@@ -8,7 +8,7 @@ use rehome_domain::ids::TenantId;
 
 use crate::args::TenantCommand;
 use crate::operate::Reach;
-use crate::output::{Out, count, table};
+use crate::output::{Out, cell, count, table};
 
 pub(super) async fn run(out: Out, reach: &Reach, command: TenantCommand) -> Result<(), AppError> {
     match command {
@@ -41,7 +41,7 @@ fn words(tenant: &Tenant) -> String {
     let mut text = String::new();
     let mut row = |name: &str, value: String| {
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "{name:<11}{value}");
+        let _ = writeln!(text, "{name:<11}{}", cell(&value));
     };
     row("tenant", tenant.tenant_id.to_string());
     row("store", tenant.store.clone());

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use rehome_api::{Migration, Options, Time};
 
-use super::text::{count, table};
+use super::text::{cell, count, table};
 
 /// One migration.
 pub(crate) fn details(
@@ -15,7 +15,7 @@ pub(crate) fn details(
     let mut text = String::new();
     let mut row = |name: &str, value: String| {
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "{name:<12}{value}");
+        let _ = writeln!(text, "{name:<12}{}", cell(&value));
     };
     row("migration", migration.id.to_string());
     row("tenant", migration.tenant_id.to_string());

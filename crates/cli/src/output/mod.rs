@@ -2,9 +2,8 @@
 
 mod migration;
 mod progress;
+pub(crate) mod terminal;
 mod text;
-
-use std::io::{self, IsTerminal as _, Write as _};
 
 use rehome_api::ErrorDocument;
 use rehome_app::AppError;
@@ -12,7 +11,7 @@ use serde::Serialize;
 
 pub(crate) use migration::{details, list};
 pub(crate) use progress::{Counter, View};
-pub(crate) use text::{count, table};
+pub(crate) use text::{cell, count, table};
 
 /// How to show things.
 #[derive(Clone, Copy, Debug)]
@@ -49,19 +48,19 @@ impl Out {
         if !text.ends_with('\n') {
             text.push('\n');
         }
-        print(text.as_bytes())
+        terminal::words(&text)
     }
 
     /// A remark for people.
     pub(crate) fn remark(self, text: impl AsRef<str>) {
         if !self.quiet && !self.json {
-            to_stderr(text.as_ref());
+            terminal::remark(text.as_ref());
         }
     }
 
     /// How progress is shown.
     pub(crate) fn progress(self) -> Style {
-        match (self.quiet, io::stderr().is_terminal(), self.json) {
+        match (self.quiet, terminal::is_watched(), self.json) {
             (true, ..) => Style::None,
             (_, true, _) => Style::Bars,
             // Whoever reads JSON from stderr expects errors there and nothing else.
@@ -79,9 +78,9 @@ impl Out {
         let code = body.exit_code;
         if self.json {
             let line = serde_json::to_string(&ErrorDocument { error: body });
-            to_stderr(&line.unwrap_or_default());
+            terminal::error_document(&line.unwrap_or_default());
         } else {
-            to_stderr(&format!("error: {error}"));
+            terminal::remark(&format!("error: {error}"));
         }
         code
     }
@@ -100,24 +99,8 @@ pub(crate) enum Style {
 
 /// Writes a document on a line of its own.
 pub(crate) fn line<T: Serialize>(document: &T) -> Result<(), AppError> {
-    let mut line = serde_json::to_vec(document)
+    let mut line = serde_json::to_string(document)
         .map_err(|error| AppError::failed("unwritable_output", error.to_string()))?;
-    line.push(b'\n');
-    print(&line)
-}
-
-fn print(bytes: &[u8]) -> Result<(), AppError> {
-    let mut out = io::stdout().lock();
-    out.write_all(bytes).and_then(|()| out.flush()).map_err(|error| {
-        let code = match error.kind() {
-            io::ErrorKind::BrokenPipe => "broken_pipe",
-            _ => "unwritable_output",
-        };
-        AppError::failed(code, format!("the standard output cannot be written: {error}"))
-    })
-}
-
-/// Whoever has closed stderr does not want to know.
-fn to_stderr(text: &str) {
-    let _ = writeln!(io::stderr().lock(), "{text}");
+    line.push('\n');
+    terminal::document(&line)
 }

@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
 use rehome_api::Migration;
 
 use super::migration::silent;
+use super::terminal::{Bar, remark};
 use super::text::count;
-use super::{Out, Style, to_stderr};
+use super::{Out, Style};
 
 /// Time between two lines.
 const LINE_EVERY: Duration = Duration::from_secs(1);
@@ -15,7 +15,7 @@ const LINE_EVERY: Duration = Duration::from_secs(1);
 /// A migration as it goes on.
 pub(crate) struct View {
     style: Style,
-    bar: Option<ProgressBar>,
+    bar: Option<Bar>,
     last: Option<(Instant, String)>,
 }
 
@@ -34,11 +34,11 @@ impl View {
     }
 
     fn draw(&mut self, migration: &Migration) {
-        let bar = self.bar.get_or_insert_with(|| bar("{prefix:14} {bar:30} {percent:>3} % {msg}"));
-        bar.set_length(migration.events_total.unwrap_or(0));
-        bar.set_position(migration.events_copied.unwrap_or(0));
-        bar.set_prefix(migration.state.clone());
-        bar.set_message(numbers(migration));
+        let bar =
+            self.bar.get_or_insert_with(|| Bar::new("{prefix:14} {bar:30} {percent:>3} % {msg}"));
+        bar.at(migration.events_copied.unwrap_or(0), migration.events_total.unwrap_or(0));
+        bar.prefix(&migration.state);
+        bar.message(&numbers(migration));
         bar.tick();
     }
 
@@ -53,7 +53,7 @@ impl View {
             }
         };
         if due {
-            to_stderr(&words);
+            remark(&words);
             self.last = Some((Instant::now(), words));
         }
     }
@@ -62,7 +62,7 @@ impl View {
 impl Drop for View {
     fn drop(&mut self) {
         if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
+            bar.end();
         }
     }
 }
@@ -95,13 +95,19 @@ fn numbers(migration: &Migration) -> String {
 pub(crate) struct Counter {
     style: Style,
     what: &'static str,
-    bar: Option<ProgressBar>,
+    things: &'static str,
+    bar: Option<Bar>,
     last: Instant,
 }
 
 impl Counter {
     pub(crate) fn new(out: Out, what: &'static str) -> Self {
-        Self { style: out.progress(), what, bar: None, last: Instant::now() }
+        Self::of(out, what, "events")
+    }
+
+    /// The same of other things.
+    pub(crate) fn of(out: Out, what: &'static str, things: &'static str) -> Self {
+        Self { style: out.progress(), what, things, bar: None, last: Instant::now() }
     }
 
     /// So many now, of so many if that is known.
@@ -110,17 +116,17 @@ impl Counter {
             Style::None => {}
             Style::Bars => {
                 let bar = self.bar.get_or_insert_with(|| match total {
-                    Some(_) => bar("{msg:14} {bar:30} {percent:>3} % {human_pos}, {per_sec}"),
-                    None => bar("{msg:14} {human_pos} events, {per_sec}"),
+                    Some(_) => Bar::new("{msg:14} {bar:30} {percent:>3} % {human_pos}, {per_sec}"),
+                    None => Bar::new("{msg:14} {human_pos} {prefix}, {per_sec}"),
                 });
-                bar.set_length(total.unwrap_or(0));
-                bar.set_message(self.what);
-                bar.set_position(now);
+                bar.message(self.what);
+                bar.prefix(self.things);
+                bar.at(now, total.unwrap_or(0));
             }
             Style::Lines if self.last.elapsed() >= LINE_EVERY => {
                 self.last = Instant::now();
                 let of = total.map(|total| format!(" of {}", count(total))).unwrap_or_default();
-                to_stderr(&format!("{} {}{of} events", self.what, count(now)));
+                remark(&format!("{} {}{of} {}", self.what, count(now), self.things));
             }
             Style::Lines => {}
         }
@@ -130,13 +136,7 @@ impl Counter {
 impl Drop for Counter {
     fn drop(&mut self) {
         if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
+            bar.end();
         }
     }
-}
-
-fn bar(template: &str) -> ProgressBar {
-    let style = ProgressStyle::with_template(template);
-    let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(0).with_style(style.progress_chars("=> "))
 }

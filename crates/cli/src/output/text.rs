@@ -1,6 +1,7 @@
 //! Numbers and tables for people.
 
 use comfy_table::{CellAlignment, Table, presets};
+use rehome_domain::text;
 
 /// A number with its thousands apart.
 pub(crate) fn count(number: u64) -> String {
@@ -15,6 +16,11 @@ pub(crate) fn count(number: u64) -> String {
     text
 }
 
+/// A text that came from elsewhere, as what it is in: one cell, one line.
+pub(crate) fn cell(text: &str) -> String {
+    text::one_line(text).into_owned()
+}
+
 /// A table with a head; `right` are the columns of numbers.
 pub(crate) fn table<const N: usize>(
     head: [&str; N],
@@ -25,7 +31,7 @@ pub(crate) fn table<const N: usize>(
     table.load_preset(presets::NOTHING);
     table.set_header(head);
     for row in rows {
-        table.add_row(row);
+        table.add_row(row.map(|text| cell(&text)));
     }
     for (index, column) in table.column_iter_mut().enumerate() {
         column.set_padding((0, 2));

@@ -220,3 +220,87 @@ fn a_full_disk_is_said_to_be_and_what_was_imported_is_whole() {
         Ok(Some(code)) => panic!("the import ended with {code}"),
     }
 }
+
+/// The modes of the files below a folder, by their names.
+#[cfg(unix)]
+fn modes(folder: &std::path::Path) -> Vec<(String, u32)> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let entries = std::fs::read_dir(folder).unwrap().map(Result::unwrap);
+    let mode = |entry: &std::fs::DirEntry| entry.metadata().unwrap().permissions().mode() & 0o777;
+    entries.map(|entry| (entry.file_name().into_string().unwrap(), mode(&entry))).collect()
+}
+
+#[cfg(unix)]
+#[test]
+fn what_holds_data_is_made_for_its_owner_alone() {
+    let (place, tenant) = Place::with_tenant(10);
+    let server = crate::serving::Serving::start(&place);
+    let id = tenant.to_string();
+    place.rehome(["migration", "start", "--tenant", &id, "--to", "dedicated"]).succeeds();
+    place.rehome(["export", "--tenant", &id, "history.ndjson.gz"]).succeeds();
+    place.rehome(["quickstart", "--exit", "--events", "90", "--dir", "look/here"]).succeeds();
+    let ours = |(name, _): &(String, u32)| name.contains(".db") || name.contains(".gz");
+    let found: Vec<_> = modes(&place.path("")).into_iter().filter(ours).collect();
+    // Three databases that a server has open, each with its log and the index of it.
+    assert!(found.len() > 9, "{found:?}");
+    assert!(found.iter().all(|(_, mode)| *mode == 0o600), "{found:?}");
+    let folders = modes(&place.path("")).into_iter().chain(modes(&place.path("look")));
+    let folders: Vec<_> = folders.filter(|(name, _)| name == "look" || name == "here").collect();
+    assert!(folders.len() == 2 && folders.iter().all(|(_, mode)| *mode == 0o700), "{folders:?}");
+    let shown = modes(&place.path("look/here"));
+    assert!(shown.iter().all(|(_, mode)| *mode == 0o600), "{shown:?}");
+    drop(server);
+}
+
+#[cfg(unix)]
+#[test]
+fn whatever_others_may_read_is_warned_about_by_one_rule() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let widen = |place: &Place, name: &str| {
+        let wide = std::fs::Permissions::from_mode(0o640);
+        std::fs::set_permissions(place.path(name), wide).unwrap();
+    };
+    let (place, _) = Place::with_tenant(10);
+    let checked = place.rehome(["store", "check"]);
+    assert_eq!((checked.code, checked.stderr.as_str()), (0, ""));
+    widen(&place, "shared.db");
+    widen(&place, "control.db");
+    let checked = place.rehome(["store", "check", "--json"]);
+    assert_eq!(checked.code, 1);
+    let document = checked.document();
+    let stores = document["stores"].as_array().unwrap();
+    let shared = stores.iter().find(|store| store["id"] == "shared").unwrap();
+    let problem = shared["problems"][0].as_str().unwrap();
+    assert!(problem.contains("shared.db (mode 0640)") && problem.contains("0600"), "{problem}");
+    // Whatever opens them says so too.
+    let health = place.rehome(["health"]);
+    for name in ["control.db", "shared.db"] {
+        assert!(health.stderr.contains(&format!("{name} (mode 0640)")), "{}", health.stderr);
+    }
+
+    // A configuration is worth a word if a password is in it, and then only.
+    let place = Place::new();
+    let check = ["--config", "other.toml", "store", "check"];
+    let store = |url: &str| format!("{CONFIG}[[stores]]\nid = \"pg\"\nurl = \"{url}\"\n");
+    for (url, warned) in [
+        ("postgres://u@127.0.0.1:1/x?connect_timeout=2", false),
+        ("postgres://u:hunter2@127.0.0.1:1/x?connect_timeout=2", true),
+    ] {
+        place.write("other.toml", store(url));
+        widen(&place, "other.toml");
+        let checked = place.rehome(check);
+        assert_eq!(checked.stderr.contains("other.toml (mode 0640)"), warned, "{}", checked.stderr);
+        assert!(!checked.stderr.contains("hunter2"));
+    }
+
+    // So is the file of a token.
+    place.write("token", "rehome_x");
+    place.write(
+        "client.toml",
+        "[client]\nurl = \"http://127.0.0.1:1\"\ntoken_file = \"token\"\nretry_for = \"10ms\"\n",
+    );
+    let ask = ["--config", "client.toml", "health"];
+    widen(&place, "token");
+    let asked = place.rehome(ask);
+    assert!(asked.stderr.contains("token (mode 0640)"), "{}", asked.stderr);
+}

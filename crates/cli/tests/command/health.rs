@@ -32,8 +32,25 @@ fn age(place: &Place, minutes: i64) {
     let control = place.sqlite("control.db");
     let micros = minutes * MINUTE_US;
     control.execute("UPDATE log SET at = at - ?1", [micros]).unwrap();
+    chain_anew(&control);
     control.execute("UPDATE leases SET expires_at = expires_at - ?1", [micros]).unwrap();
     control.execute("UPDATE marks SET updated_at = updated_at - ?1", [micros]).unwrap();
+}
+
+/// Gives each entry of the only log the hash that it would have been recorded with.
+fn chain_anew(control: &rusqlite::Connection) {
+    let mut read =
+        control.prepare("SELECT entry, at, actor, fact FROM log ORDER BY entry").unwrap();
+    let mut entries = read.query([]).unwrap();
+    let mut hash = rehome_domain::digest::Digest::EMPTY;
+    while let Some(row) = entries.next().unwrap() {
+        let (entry, at): (i64, i64) = (row.get(0).unwrap(), row.get(1).unwrap());
+        let (actor, fact): (String, String) = (row.get(2).unwrap(), row.get(3).unwrap());
+        let at = rehome_domain::event::Timestamp::from_micros(at);
+        hash = rehome_ports::record::log_hash(&hash, entry.unsigned_abs(), at, &actor, &fact);
+        let update = "UPDATE log SET hash = ?2 WHERE entry = ?1";
+        control.execute(update, rusqlite::params![entry, hash.as_bytes().as_slice()]).unwrap();
+    }
 }
 
 #[test]

@@ -62,6 +62,12 @@ impl Place {
         std::fs::write(self.path(name), content).unwrap();
     }
 
+    /// A file that its owner alone may read.
+    pub fn write_private(&self, name: &str, content: impl AsRef<[u8]>) {
+        let file = rehome_ports::private::options().write(true).create(true).open(self.path(name));
+        file.unwrap().write_all(content.as_ref()).unwrap();
+    }
+
     pub fn read(&self, name: &str) -> Vec<u8> {
         std::fs::read(self.path(name)).unwrap()
     }

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may end anywhere")]
 
+mod audit;
 mod checklists;
 mod engines;
 mod files;
@@ -23,6 +24,8 @@ mod screens;
 mod serve;
 #[allow(unreachable_pub, reason = "shared by the files of this test")]
 mod serving;
+mod store_verify;
+mod terminals;
 mod transfer;
 mod usage;
 mod violations;

@@ -150,7 +150,7 @@ fn tls_is_believed_by_its_certificate_only() {
     let made = rcgen::generate_simple_self_signed(names.clone()).unwrap();
     let other = rcgen::generate_simple_self_signed(names).unwrap();
     place.write("cert.pem", made.cert.pem());
-    place.write("key.pem", made.signing_key.serialize_pem());
+    place.write_private("key.pem", made.signing_key.serialize_pem());
     place.write("other.pem", other.cert.pem());
     let tls = "\n[server]\ntls_cert = \"cert.pem\"\ntls_key = \"key.pem\"\n";
     place.write("rehome.toml", format!("{CONFIG}{tls}"));

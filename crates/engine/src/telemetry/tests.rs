@@ -62,6 +62,7 @@ fn log(facts: impl IntoIterator<Item = Fact>) -> Vec<LogEntry> {
         at: at(i64::try_from(index).unwrap()),
         actor: "somebody".to_owned(),
         fact,
+        text: String::new(),
         hash: Digest::EMPTY,
     };
     (0_u64..).zip(facts).map(entry).collect()

@@ -3,6 +3,7 @@
 //! The verifier asks the stores' rows and believes no counter of ours. `authority` is the store
 //! that has the authority (or had it, before a switch), `copy` the one that must be a prefix of it.
 
+pub mod alone;
 mod compare;
 mod count;
 

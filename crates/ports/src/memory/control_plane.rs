@@ -141,8 +141,9 @@ impl MigrationRows {
     fn log(&mut self, at: Timestamp, actor: String, fact: Fact) {
         let (index, previous) =
             self.log.last().map_or((1, Digest::EMPTY), |last| (last.index + 1, last.hash));
-        let hash = log_hash(&previous, index, at, &actor, &write_fact(&fact));
-        self.log.push(LogEntry { index, at, actor, fact, hash });
+        let text = write_fact(&fact);
+        let hash = log_hash(&previous, index, at, &actor, &text);
+        self.log.push(LogEntry { index, at, actor, fact, text, hash });
     }
 }
 

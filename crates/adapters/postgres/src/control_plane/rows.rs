@@ -174,11 +174,14 @@ pub(super) const LOG: &str = "l.entry, l.at, l.actor, l.fact, l.hash";
 
 /// A log entry from [`LOG`].
 pub(super) fn log_entry(columns: &mut Columns<'_>) -> Read<LogEntry> {
+    let (index, at, actor) = (columns.count()?, columns.time()?, columns.next()?);
+    let text: String = columns.next()?;
     Ok(LogEntry {
-        index: columns.count()?,
-        at: columns.time()?,
-        actor: columns.next()?,
-        fact: read_fact(columns.next()?).map_err(unreadable)?,
+        index,
+        at,
+        actor,
+        fact: read_fact(&text).map_err(unreadable)?,
+        text,
         hash: columns.digest()?,
     })
 }

@@ -149,6 +149,14 @@ fn judged(rows: &[Row], epoch: Epoch, appends: &[Append]) -> Answer<Vec<AppendOu
             found_ledger(row)?.check_append(epoch)?;
             rows.next();
         }
+        Some(row) if rows::get::<&str>(row, OUTCOME)? == "damaged" => {
+            let seq = rows::count(row, EVENT)?;
+            return Err(ServerError::corrupt(format!(
+                "the ledger of a tenant does not have the digest of its last event, seq {seq}; one of the two \
+                 was changed: look with `rehome store verify`"
+            ))
+            .into());
+        }
         Some(_) => {}
     }
     let mut outcomes = Vec::with_capacity(appends.len());

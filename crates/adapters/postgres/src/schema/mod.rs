@@ -76,7 +76,8 @@ impl Kind {
     /// The format that this code writes, and the newest that it reads.
     const fn format(self) -> i32 {
         match self {
-            Self::Store | Self::ControlPlane => 4,
+            Self::Store => 5,
+            Self::ControlPlane => 4,
             Self::Guard => 1,
         }
     }
@@ -111,7 +112,11 @@ impl Kind {
                 include_str!("store/ledger.sql"),
                 include_str!("store/tail.sql"),
             ],
-            (Self::Store, 3) => &[include_str!("store/tail.sql")],
+            (Self::Store, 3 | 4) => &[
+                include_str!("store/append.sql"),
+                include_str!("store/append_one.sql"),
+                include_str!("store/tail.sql"),
+            ],
             (Self::ControlPlane, 1) => {
                 &[include_str!("control/memos.sql"), include_str!("control/functions.sql")]
             }

@@ -114,6 +114,11 @@ impl PostgresUrl {
         self
     }
 
+    /// Whether it holds a password itself.
+    pub fn has_password(&self) -> bool {
+        self.config.get_password().is_some()
+    }
+
     /// The schema's name as it is.
     pub(crate) fn schema(&self) -> &str {
         &self.schema

@@ -16,11 +16,12 @@ mod place;
 mod readers;
 mod writer;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rehome_ports::clock::Clock;
+use rehome_ports::private;
 
 use crate::error::{Failure, FileError};
 use crate::schema::{Kind, Meta};
@@ -48,6 +49,15 @@ impl Default for FileOptions {
     }
 }
 
+/// All that is kept of a database: its file, its log and the log's index.
+pub fn files(path: &Path) -> [PathBuf; 3] {
+    ["", "-wal", "-shm"].map(|more| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(more);
+        name.into()
+    })
+}
+
 /// What to open.
 pub(crate) struct Request {
     /// What messages call it.
@@ -70,10 +80,16 @@ pub(crate) struct File {
     wal: Wal,
     _checkpointer: Checkpointer,
     what: String,
+    path: PathBuf,
     meta: Meta,
 }
 
 impl File {
+    /// A sentence for each of its files that others than their owner may read or write.
+    pub(crate) fn wider(&self) -> Vec<String> {
+        files(&self.path).iter().filter_map(|file| private::wider(file)).collect()
+    }
+
     /// What messages call it.
     pub(crate) fn what(&self) -> &str {
         &self.what

@@ -5,11 +5,11 @@
 
 use std::fmt::Write;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rehome_ports::FaultKind;
+use rehome_ports::{FaultKind, private};
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::busy::{Contended, wait_for_locks};
@@ -31,7 +31,7 @@ const STATEMENTS_KEPT: usize = 64;
 pub(super) fn open(request: Request) -> Result<File, FileError> {
     // An absolute path never begins with `file:`, so SQLite never reads one as a URI.
     let path = std::path::absolute(&request.path).map_err(|_| missing(&request.path))?;
-    match look(&path)? {
+    match look_or_make(&path, request.create)? {
         Found::Nothing if !request.create => return Err(missing(&path)),
         Found::Nothing => {}
         Found::EmptyFile if !request.create => {
@@ -66,8 +66,26 @@ pub(super) fn open(request: Request) -> Result<File, FileError> {
         wal,
         _checkpointer: checkpointer,
         what: request.what,
+        path,
         meta,
     })
+}
+
+/// Looks, and makes an empty file for its owner alone where there is nothing: SQLite would make it as the
+/// umask says, and the files beside it are made like it.
+///
+/// One after the other: closing the new file's descriptor would drop the locks that another connection of
+/// this process holds on it, so none may come to be before it is closed.
+fn look_or_make(path: &Path, create: bool) -> Result<Found, FileError> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let found = look(path)?;
+    if create && matches!(found, Found::Nothing) {
+        // Where that fails SQLite fails too, and says why.
+        let _ = private::options().write(true).create_new(true).open(path);
+    }
+    drop(one);
+    Ok(found)
 }
 
 #[derive(Clone, Copy)]

@@ -4,11 +4,12 @@ use rehome_domain::append::{Append, Decision, decide, ends_chain};
 use rehome_domain::event::{Event, Timestamp};
 use rehome_domain::ids::{Epoch, EventId, TenantId};
 use rehome_domain::ledger::{Head, Ledger, Refused};
+use rehome_domain::verification::ends_as_said;
 use rehome_ports::AppendOutcome;
 use rusqlite::Transaction;
 
 use super::tables::{self, Done, EventInsert, EventRow, Stream};
-use crate::error::Failure;
+use crate::error::{Failure, FileError};
 use crate::rows::{self, TenantNo};
 
 /// With `chained`, nothing is appended after the first that ends the chain.
@@ -26,6 +27,13 @@ pub(super) fn append(
     let Some((tenant_no, _)) = held else { return Err(ledger_without_row().into()) };
 
     let mut head = ledger.head;
+    let last = match head.seq {
+        0 => None,
+        seq => tables::digest_at(tx, tenant_no, seq)?,
+    };
+    if !ends_as_said(head, last) {
+        return Err(FileError::corrupt(not_its_end(tenant, head.seq)).into());
+    }
     let mut outcomes = Vec::with_capacity(appends.len());
     for append in appends {
         let outcome = append_one(tx, tenant_no, append, &mut head, now)?;
@@ -41,8 +49,15 @@ pub(super) fn append(
     Ok(outcomes)
 }
 
-fn ledger_without_row() -> crate::error::FileError {
-    crate::error::FileError::corrupt("a ledger that takes appends but has no row")
+fn not_its_end(tenant: TenantId, seq: u64) -> String {
+    format!(
+        "the ledger of tenant {tenant} does not have the digest of its last event, seq {seq}; one of the two \
+         was changed: look with `rehome store verify`"
+    )
+}
+
+fn ledger_without_row() -> FileError {
+    FileError::corrupt("a ledger that takes appends but has no row")
 }
 
 fn append_one(

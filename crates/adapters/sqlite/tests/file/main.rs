@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod child;
+mod damage;
 mod kit;
 mod limits;
 mod opening;

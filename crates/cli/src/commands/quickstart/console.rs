@@ -1,6 +1,5 @@
 //! After the verdict: the console, for whoever looks.
 
-use std::io::{self, IsTerminal as _};
 use std::net::Ipv4Addr;
 
 use rehome_app::quickstart::{PATIENCE, QuickstartOptions, SLOW_RATE, Stay};
@@ -11,6 +10,7 @@ use tokio::net::TcpListener;
 use super::QuickstartArgs;
 use crate::commands::serve::Listening;
 use crate::operate::{Signals, Task, stop_on_signal};
+use crate::output::terminal::is_attended;
 use crate::output::{Out, count, line};
 
 /// The first port to try where none is said: that of `rehome serve`.
@@ -32,7 +32,7 @@ pub(super) enum Place {
 /// Where the console is wanted: without a word about it only where somebody reads the address and
 /// can press Ctrl-C.
 pub(super) fn place(out: Out, args: &QuickstartArgs) -> Place {
-    let watched = io::stdout().is_terminal() && io::stdin().is_terminal();
+    let watched = is_attended();
     match args.port {
         Some(port) => Place::Port(port),
         None if watched && !args.exit && !out.is_json() && !out.is_quiet() => Place::Usual,

@@ -3,9 +3,9 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use rehome_app::quickstart::{QuickstartOptions, Seen, Stage, Step};
 
+use crate::output::terminal::{self, Bar};
 use crate::output::{Out, Style, count};
 
 /// Lines about something that goes on come no faster than this.
@@ -31,20 +31,16 @@ struct State {
 }
 
 struct Bars {
-    all: MultiProgress,
-    work: ProgressBar,
-    writers: ProgressBar,
+    all: terminal::Bars,
+    work: Bar,
+    writers: Bar,
 }
 
 impl Bars {
     fn new() -> Self {
-        let all = MultiProgress::new();
-        let work = all.add(ProgressBar::no_length());
-        let writers = all.add(ProgressBar::no_length());
-        let plain = ProgressStyle::with_template("  {msg}");
-        writers.set_style(plain.unwrap_or_else(|_| ProgressStyle::default_spinner()));
-        let bar = ProgressStyle::with_template("  {prefix:<12} {bar:32} {percent:>3} %  {msg}");
-        work.set_style(bar.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        let all = terminal::Bars::default();
+        let work = all.add("  {prefix:<12} {bar:32} {percent:>3} %  {msg}");
+        let writers = all.add("  {msg}");
         Self { all, work, writers }
     }
 }
@@ -60,8 +56,8 @@ impl Live {
     pub(super) fn end(&self) {
         self.finish_part();
         if let Some(bars) = &self.bars {
-            bars.work.finish_and_clear();
-            bars.writers.finish_and_clear();
+            bars.work.end();
+            bars.writers.end();
         }
     }
 
@@ -142,8 +138,7 @@ impl Live {
 
     fn print(&self, text: &str) {
         match &self.bars {
-            // Nothing that can fail here matters to the migration.
-            Some(bars) => drop(bars.all.println(text)),
+            Some(bars) => bars.all.line(text),
             None => self.out.remark(text),
         }
     }
@@ -158,10 +153,9 @@ impl Live {
         }
         match &self.bars {
             Some(bars) => {
-                bars.work.set_prefix(part.to_owned());
-                bars.work.set_length(total.max(1));
-                bars.work.set_position(if total == 0 { 0 } else { done.min(total) });
-                bars.work.set_message(text.clone());
+                bars.work.prefix(part);
+                bars.work.at(if total == 0 { 0 } else { done.min(total) }, total.max(1));
+                bars.work.message(&text);
                 state.last = Some(text);
             }
             None if state.said.is_none_or(|at| at.elapsed() >= LINE_EVERY) => {
@@ -188,7 +182,7 @@ impl Live {
 
     fn writers(&self, writers: &Seen) {
         if let Some(bars) = &self.bars {
-            bars.writers.set_message(format!("writers      {}", seen(writers)));
+            bars.writers.message(&format!("writers      {}", seen(writers)));
         }
     }
 }

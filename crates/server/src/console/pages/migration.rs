@@ -405,6 +405,9 @@ fn log(view: &View) -> Markup {
     html! {
         section aria-labelledby="log-title" {
             h2 id="log-title" { "Log" }
+            @if let Some(broken) = view.log.iter().find_map(|entry| entry.chain_broken.as_ref()) {
+                p role="alert" { "This log is not as it was recorded: " (broken) "." }
+            }
             table class="stack" {
                 thead { tr { th { "When (UTC)" } th { "What" } th { "Who" } th { "Details" } } }
                 tbody { @for entry in view.log.iter().rev() { tr {
@@ -413,7 +416,10 @@ fn log(view: &View) -> Markup {
                     td data-label="Who" class="mono" {
                         (entry.actor) @if let Some(reason) = &entry.reason { ": " (reason) }
                     }
-                    td data-label="Details" class="mono" { (details(entry)) }
+                    td data-label="Details" class="mono" {
+                        (details(entry))
+                        @if let Some(broken) = &entry.chain_broken { strong { " BROKEN: " (broken) } }
+                    }
                 } } }
             }
         }

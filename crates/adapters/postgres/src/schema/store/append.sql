@@ -1,7 +1,8 @@
 -- Appends of one tenant, committed together, in one statement and so in one transaction.
 
 -- No row at all: there is no ledger. One row 'ledger', the ledger as it was found, under its lock: it
--- does not take appends at this epoch, or there are none. Otherwise each append has a row: 'written',
+-- does not take appends at this epoch, or there are none; one row 'damaged', if it does not have the digest
+-- of the last event. Otherwise each append has a row: 'written',
 -- with the first event's seq and version, or 'judge', with the stream's version, and then one row
 -- 'known' for each event whose id is there already. What has to be judged is judged by the domain.
 CREATE OR REPLACE FUNCTION {schema}.append(
@@ -57,6 +58,16 @@ BEGIN
     END IF;
     v_base := v_no::bigint << 40;
     v_seq := o_seq;
+    -- A history is not continued on a ledger that was changed behind its back.
+    IF (v_seq = 0 AND o_digest <> decode(repeat('00', 32), 'hex'))
+        OR (v_seq > 0 AND NOT EXISTS (SELECT FROM {schema}.events AS x
+                                      WHERE x.position = v_base + v_seq AND x.digest = o_digest))
+    THEN
+        o_append := 0;
+        o_outcome := 'damaged';
+        RETURN NEXT;
+        RETURN;
+    END IF;
     v_digest := o_digest;
     o_digest := NULL;
     v_now := extract(epoch FROM clock_timestamp()) * 1000000;

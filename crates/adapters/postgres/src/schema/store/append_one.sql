@@ -49,7 +49,13 @@ BEGIN
                 AND (s.stream_id OPERATOR(pg_catalog.=) p_stream_id)
                 AND NOT EXISTS (SELECT FROM {schema}.events AS x
                                 WHERE (x.tenant_no OPERATOR(pg_catalog.=) v_no)
-                                    AND (x.event_id OPERATOR(pg_catalog.=) p_id));
+                                    AND (x.event_id OPERATOR(pg_catalog.=) p_id))
+                -- The last event is the one that the ledger says. A stream has an event, so there is one.
+                AND EXISTS (SELECT FROM {schema}.events AS x
+                            WHERE (x.position OPERATOR(pg_catalog.=)
+                                   (((v_no::bigint) OPERATOR(pg_catalog.<<) 40)
+                                    OPERATOR(pg_catalog.+) o_seq OPERATOR(pg_catalog.-) 1))
+                                AND (x.digest OPERATOR(pg_catalog.=) v_digest));
         IF v_stream IS NOT NULL
             AND ((p_expected OPERATOR(pg_catalog.=) -1)
                  OR (p_expected OPERATOR(pg_catalog.=) (o_version OPERATOR(pg_catalog.-) 1)))
@@ -77,7 +83,8 @@ BEGIN
         END IF;
     END IF;
 
-    -- A new stream, a known id, another version than expected, or a ledger that does not take it.
+    -- A new stream, a known id, another version than expected, a ledger that does not take it, or one that
+    -- is not that of the last event.
     RETURN QUERY SELECT * FROM {schema}.append(
         p_tenant, p_epoch, p_wait_ms, ARRAY[p_stream_type], ARRAY[p_stream_id],
         ARRAY[p_expected], ARRAY[1], ARRAY[p_id], ARRAY[p_type], ARRAY[p_occurred],

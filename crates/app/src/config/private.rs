@@ -1,0 +1,27 @@
+//! Files with data or secrets that others may read: each is warned about, by the one rule of
+//! [`rehome_ports::private`].
+
+use std::path::{Path, PathBuf};
+
+use rehome_ports::private::wider;
+
+use super::Config;
+
+/// A log line for each of these files that others may read or write.
+pub(super) fn warn_of_wide<'a>(files: impl IntoIterator<Item = &'a Path>) {
+    for told in files.into_iter().filter_map(wider) {
+        tracing::warn!("{told}");
+    }
+}
+
+impl Config {
+    /// Warns where others may read stores, the control plane, keys, or a configuration with a password.
+    pub(crate) fn warn_of_wide_files(&self) {
+        let urls = self.stores.iter().map(|store| &store.url).chain([&self.control_plane]);
+        let data: Vec<_> =
+            urls.filter_map(|url| url.file()).flat_map(rehome_sqlite::files).collect();
+        let key = self.server.tls.as_ref().map(|files| files.key.as_path());
+        let secrets = self.secret.as_deref().into_iter().chain(key);
+        warn_of_wide(data.iter().map(PathBuf::as_path).chain(secrets));
+    }
+}
