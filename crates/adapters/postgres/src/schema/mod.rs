@@ -67,6 +67,7 @@ impl Kind {
                 include_str!("control/tables.sql"),
                 include_str!("control/functions.sql"),
                 include_str!("control/memos.sql"),
+                include_str!("control/access.sql"),
             ],
             // Made of the table's own names, by crate::adopted.
             Self::Guard => &[],
@@ -76,7 +77,8 @@ impl Kind {
     /// The format that this code writes, and the newest that it reads.
     const fn format(self) -> i32 {
         match self {
-            Self::Store | Self::ControlPlane => 4,
+            Self::Store => 4,
+            Self::ControlPlane => 5,
             Self::Guard => 1,
         }
     }
@@ -86,8 +88,8 @@ impl Kind {
     const fn oldest(self) -> i32 {
         match self {
             Self::Store => 2,
-            // A control plane can hold facts and states that older ones do not know.
-            Self::ControlPlane => 4,
+            // Older ones know no tokens of a control plane, nor that its gate is closed.
+            Self::ControlPlane => 5,
             Self::Guard => 1,
         }
     }
@@ -112,10 +114,15 @@ impl Kind {
                 include_str!("store/tail.sql"),
             ],
             (Self::Store, 3) => &[include_str!("store/tail.sql")],
-            (Self::ControlPlane, 1) => {
-                &[include_str!("control/memos.sql"), include_str!("control/functions.sql")]
+            (Self::ControlPlane, 1) => &[
+                include_str!("control/memos.sql"),
+                include_str!("control/functions.sql"),
+                include_str!("control/access.sql"),
+            ],
+            (Self::ControlPlane, 2 | 3) => {
+                &[include_str!("control/functions.sql"), include_str!("control/access.sql")]
             }
-            (Self::ControlPlane, 2 | 3) => &[include_str!("control/functions.sql")],
+            (Self::ControlPlane, 4) => &[include_str!("control/access.sql")],
             _ => &[],
         }
     }
