@@ -242,7 +242,6 @@ macro_rules! access_registry_contract {
                 a_token_is_revoked_once_and_its_sessions_end,
                 a_token_that_is_replaced_ends_when_it_is_said_and_never_later,
                 a_use_is_noted_never_goes_back_and_moves_no_revision,
-                a_hash_is_one_token,
                 only_what_changed_is_told,
                 the_gate_is_opened_only_by_who_says_so,
             ],

@@ -35,7 +35,7 @@ pub fn token(n: u8) -> AccessToken {
         scope: AccessScope {
             tenants: vec![tenant(1), tenant(n.into())],
             stores: vec![store_id("shared"), store_id("dedicated")],
-            read_only: n % 2 == 0,
+            read_only: n.is_multiple_of(2),
         },
         hash: hash(n),
         created_at: second(n.into()),

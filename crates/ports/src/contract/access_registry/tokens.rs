@@ -81,13 +81,6 @@ pub async fn a_use_is_noted_never_goes_back_and_moves_no_revision(
     assert_eq!((after, used), (rev, vec![Some(second(20)), Some(second(21))]));
 }
 
-pub async fn a_hash_is_one_token(registry: Registry, _: Arc<ManualClock>) {
-    registry.add_token(&token(1), None).await.unwrap();
-    registry.add_token(&token(2), None).await.unwrap();
-    let hashes: Vec<_> = all(&registry).await.1.tokens.iter().map(|token| token.hash).collect();
-    assert_eq!(hashes, [hash(1), hash(2)]);
-}
-
 pub async fn only_what_changed_is_told(registry: Registry, clock: Arc<ManualClock>) {
     let (rev, _) = all(&registry).await;
     let same = registry.access(Some(rev)).await.unwrap();
