@@ -67,6 +67,10 @@ uuid_id!(
     /// One migration of one tenant.
     MigrationId
 );
+uuid_id!(
+    /// One token that the control plane keeps.
+    TokenId
+);
 
 /// A fencing token (Kleppmann, "How to do distributed locking", 2016). Never decreases in a
 /// ledger; every epoch ever handed out is the tenant's counter `n`, incremented.

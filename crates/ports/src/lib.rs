@@ -5,6 +5,7 @@
 //! a disk), `contract` (one suite per port) and `fault` (decorators that refuse, lose replies or
 //! are slow, by script). This room never imports an adapter or the engine.
 
+mod access;
 pub mod clock;
 #[cfg(feature = "contract")]
 pub mod contract;
@@ -23,6 +24,10 @@ pub mod private;
 pub mod record;
 mod route_news;
 
+pub use access::{
+    Access, AccessContents, AccessRegistry, AccessScope, AccessSession, AccessToken, BadScope,
+    Gate, Revocation, SESSIONS_PER_TOKEN_MAX, SecretHash,
+};
 pub use control_plane::{
     ActiveLease, Beside, Change, Checkpoint, ControlError, ControlPlane, Lease, LeaseRequest,
     LogEntry, Marks, Memo, Migrations, ReadBackMark, Recorded,

@@ -58,3 +58,10 @@ fn every_case_of_the_control_planes_contract_is_listed() {
     assert!(defined.len() > 45, "{}", defined.len());
     assert_eq!(listed("control_plane", LISTS), defined);
 }
+
+#[test]
+fn every_case_of_the_access_registrys_contract_is_listed() {
+    let defined = rooms!(access_registry: sessions tokens);
+    assert!(defined.len() >= 9, "{}", defined.len());
+    assert_eq!(listed("access_registry", LISTS), defined);
+}

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rehome_ports::clock::SystemClock;
 use rehome_ports::memory::{ManualClock, MemoryControlPlane, MemoryStore};
-use rehome_ports::{ControlPlane, LedgerStore};
+use rehome_ports::{AccessRegistry, ControlPlane, LedgerStore};
 
 async fn store() -> (Arc<dyn LedgerStore>, ()) {
     let id = "memory".parse().expect("a store id");
@@ -15,5 +15,10 @@ async fn control(clock: Arc<ManualClock>) -> (Arc<dyn ControlPlane>, ()) {
     (Arc::new(MemoryControlPlane::new(clock)), ())
 }
 
+async fn registry(clock: Arc<ManualClock>) -> (Arc<dyn AccessRegistry>, ()) {
+    (Arc::new(MemoryControlPlane::new(clock)), ())
+}
+
+rehome_ports::access_registry_contract!(registry);
 rehome_ports::ledger_store_contract!(store);
 rehome_ports::control_plane_contract!(control);

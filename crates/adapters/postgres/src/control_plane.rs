@@ -5,6 +5,7 @@
 //! itself. Nothing is locked between two of them, so a process that is stopped anywhere holds up
 //! nobody, and a pooler in transaction mode may stand in between.
 
+mod access;
 mod record;
 mod rows;
 mod tables;

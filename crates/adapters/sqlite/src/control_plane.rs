@@ -1,6 +1,7 @@
 //! [`ControlPlane`] on a file of its own. What may happen to a route is
 //! [`rehome_domain::migration`]'s to say; here it is asked and written down in one transaction.
 
+mod access;
 mod log;
 mod tables;
 

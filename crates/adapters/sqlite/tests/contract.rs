@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rehome_ports::clock::SystemClock;
 use rehome_ports::memory::ManualClock;
-use rehome_ports::{ControlPlane, LedgerStore};
+use rehome_ports::{AccessRegistry, ControlPlane, LedgerStore};
 use rehome_sqlite::{SqliteControlPlane, SqliteStore, SqliteStoreOptions};
 use tempfile::TempDir;
 
@@ -26,5 +26,12 @@ async fn control(clock: Arc<ManualClock>) -> (Arc<dyn ControlPlane>, TempDir) {
     (Arc::new(control.await.expect("a new control plane")), folder)
 }
 
+async fn registry(clock: Arc<ManualClock>) -> (Arc<dyn AccessRegistry>, TempDir) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let control = SqliteControlPlane::open(folder.path().join("control.db"), true, clock);
+    (Arc::new(control.await.expect("a new control plane")), folder)
+}
+
+rehome_ports::access_registry_contract!(registry);
 rehome_ports::ledger_store_contract!(store);
 rehome_ports::control_plane_contract!(control);

@@ -9,6 +9,7 @@
 //!
 //! rehome_ports::ledger_store_contract!(store);
 //! rehome_ports::control_plane_contract!(control);
+//! rehome_ports::access_registry_contract!(registry);
 //! ```
 //!
 //! The cases say what is promised to the engine and nothing about how it is kept: where a port
@@ -19,6 +20,7 @@
 // A contract suite is test code: a failed expectation is a panic.
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, missing_docs)]
 
+pub mod access_registry;
 pub mod control_plane;
 pub mod kit;
 pub mod ledger_store;
@@ -221,6 +223,31 @@ macro_rules! control_plane_contract {
                 migrations_are_listed_newest_first,
                 migrations_are_filtered,
                 migrations_are_listed_in_pages,
+            ],
+        }
+    };
+}
+
+/// Expands to one `#[tokio::test]` per case of [`access_registry`]. `make` is as for
+/// [`control_plane_contract!`](crate::control_plane_contract), and answers an
+/// [`AccessRegistry`](crate::AccessRegistry).
+#[macro_export]
+macro_rules! access_registry_contract {
+    ($make:ident) => {
+        $crate::contract_cases! {
+            access_registry, access_registry_contract, make = ($make), arguments = (clock),
+            tokens: [
+                a_new_control_plane_is_open_and_knows_nobody,
+                a_token_is_kept_as_it_was_made_and_closes_the_gate,
+                a_token_is_revoked_once_and_its_sessions_end,
+                a_token_that_is_replaced_ends_when_it_is_said_and_never_later,
+                a_use_is_noted_never_goes_back_and_moves_no_revision,
+                only_what_changed_is_told,
+                the_gate_is_opened_only_by_who_says_so,
+            ],
+            sessions: [
+                a_session_is_kept_seen_and_ended,
+                sessions_of_a_token_have_a_bound_and_what_ran_out_goes,
             ],
         }
     };

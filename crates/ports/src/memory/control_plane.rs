@@ -22,8 +22,9 @@ use crate::{
 /// A [`ControlPlane`] whose rows are in memory.
 pub struct MemoryControlPlane {
     deployment: String,
-    clock: Arc<dyn Clock>,
+    pub(super) clock: Arc<dyn Clock>,
     rows: Mutex<Snapshot>,
+    pub(super) access: Mutex<super::access::Rows>,
     leases: LeaseWatch,
     news: RouteTeller,
 }
@@ -54,6 +55,7 @@ impl MemoryControlPlane {
             deployment: "memory".to_owned(),
             clock,
             rows: Mutex::default(),
+            access: Mutex::default(),
             leases: LeaseWatch::default(),
             news: RouteTeller::new(true),
         }

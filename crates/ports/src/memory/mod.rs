@@ -6,6 +6,7 @@
 //! as in the adapters with a disk. The mutex is the transaction, and it is never held across an
 //! `await`. Nothing here survives the process.
 
+mod access;
 mod clock;
 mod control_plane;
 mod store;

@@ -186,7 +186,9 @@ impl Texts {
             if let Some(position) = position {
                 rows.number(*position);
             }
-            columns.iter().for_each(|column| rows.text(column.as_deref()));
+            for column in &columns {
+                rows.text(column.as_deref());
+            }
             rows.end();
             places.number(i64::from(no));
             places.number(rows::int(event.seq)?);

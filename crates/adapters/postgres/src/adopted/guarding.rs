@@ -19,7 +19,7 @@ use crate::rows::{self, Read, get};
 const DRAIN_FOR: Duration = Duration::from_secs(8);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// How long the history of one tenant may take to be noted.
-const NOTE_WITHIN: Duration = Duration::from_hours(2);
+const NOTE_WITHIN: Duration = Duration::from_secs(2 * 60 * 60);
 
 /// Names of tenants by their ids, of all adopted stores of a deployment: a target learns from the source.
 #[derive(Clone, Debug, Default)]

@@ -6,6 +6,7 @@ use tokio_postgres::types::Type;
 
 use super::render::{Names, TRIGGER};
 use super::shape::{Shape, not_set_up, qualified};
+use crate::catalog::{self, Severity};
 use crate::error::ServerError;
 use crate::rows::{self, Read, get};
 use crate::schema::names::quoted;
@@ -61,6 +62,10 @@ impl Installed {
 
 /// What an installation does, a sentence each, in order.
 pub(super) async fn plan(client: &mut Client, layout: &Layout, schema: &str) -> Read<Vec<String>> {
+    let (warned, refused) = judged(client, layout).await?;
+    if !refused.is_empty() {
+        return Err(not_set_up(format!("its table cannot be adopted: {}", refused.join("; "))));
+    }
     let shape = Shape::of(client, layout).await?;
     let installed = Installed::of(&shape, layout)?;
     let table = shape.quoted();
@@ -83,7 +88,24 @@ pub(super) async fn plan(client: &mut Client, layout: &Layout, schema: &str) -> 
         let names: Vec<_> = left.iter().map(|column| column.name.clone()).collect();
         steps.push(format!("the target gives anew: {}", list(&names)));
     }
+    steps.extend(warned.into_iter().map(|warning| format!("to know: {warning}")));
     Ok(steps)
+}
+
+/// What an operator has to know of the table, and what keeps it from being adopted.
+async fn judged(client: &mut Client, layout: &Layout) -> Read<(Vec<String>, Vec<String>)> {
+    let table = catalog::read(client, &layout.schema, &layout.table).await?;
+    let Some(table) = table else {
+        let missing = format!("there is no table {}", qualified(layout));
+        return Ok((Vec::new(), vec![missing]));
+    };
+    let (refused, warned): (Vec<_>, Vec<_>) = catalog::judge(layout, &table)
+        .into_iter()
+        .partition(|finding| finding.severity == Severity::Refuse);
+    let sentences = |findings: Vec<catalog::Finding>| {
+        findings.into_iter().map(|finding| finding.text).collect()
+    };
+    Ok((sentences(warned), sentences(refused)))
 }
 
 /// Installs the guard in one transaction. Done already, by the same layout: nothing.
@@ -93,6 +115,13 @@ pub(super) async fn adopt(
     schema: &str,
     deployment: &str,
 ) -> Read<()> {
+    let (_, refused) = judged(client, layout).await?;
+    if !refused.is_empty() {
+        return Err(not_set_up(format!(
+            "its table cannot be adopted, and nothing was installed: {}",
+            refused.join("; ")
+        )));
+    }
     let shape = Shape::of(client, layout).await?;
     let mut tx = client.begin().await?;
     schema::lock(&mut tx, schema).await?;
@@ -116,19 +145,19 @@ async fn make(tx: &mut Transaction<'_>, shape: &Shape, layout: &Layout, schema: 
     tx.batch("REVOKE ALL ON ALL FUNCTIONS IN SCHEMA {schema} FROM PUBLIC").await?;
     tx.batch(&format!("SET LOCAL lock_timeout = {TABLE_LOCK_MS}")).await?;
     let table = shape.quoted();
-    let mut triggers = String::new();
+    let mut triggers = Vec::new();
     for (name, when, function) in [
         ("insert", "BEFORE INSERT", "guard_insert"),
         ("note", "AFTER INSERT", "guard_note"),
         ("change", "BEFORE UPDATE OR DELETE", "guard_change"),
     ] {
-        triggers.push_str(&format!(
+        triggers.push(format!(
             "CREATE TRIGGER {TRIGGER}_{name} {when} ON {table} FOR EACH ROW \
              EXECUTE FUNCTION {{schema}}.{function}();\n"
         ));
     }
     for leaf in &shape.leaves {
-        triggers.push_str(&format!(
+        triggers.push(format!(
             "CREATE TRIGGER {TRIGGER}_truncate BEFORE TRUNCATE ON {leaf} FOR EACH STATEMENT \
              EXECUTE FUNCTION {{schema}}.guard_truncate();\n"
         ));
@@ -139,15 +168,13 @@ async fn make(tx: &mut Transaction<'_>, shape: &Shape, layout: &Layout, schema: 
     }
     for on in tables {
         for name in ["insert", "note", "change"] {
-            triggers
-                .push_str(&format!("ALTER TABLE {on} ENABLE ALWAYS TRIGGER {TRIGGER}_{name};\n"));
+            triggers.push(format!("ALTER TABLE {on} ENABLE ALWAYS TRIGGER {TRIGGER}_{name};\n"));
         }
     }
     for leaf in &shape.leaves {
-        triggers
-            .push_str(&format!("ALTER TABLE {leaf} ENABLE ALWAYS TRIGGER {TRIGGER}_truncate;\n"));
+        triggers.push(format!("ALTER TABLE {leaf} ENABLE ALWAYS TRIGGER {TRIGGER}_truncate;\n"));
     }
-    tx.batch(&triggers).await.map_err(|error| {
+    tx.batch(&triggers.concat()).await.map_err(|error| {
         if error.is_locked() {
             return not_set_up(format!(
                 "somebody holds {table} for longer than {TABLE_LOCK_MS} ms, and writers would stand in line; \
@@ -262,15 +289,15 @@ pub(super) async fn release(
     schema::lock(&mut tx, schema).await?;
     tx.batch(&format!("SET LOCAL lock_timeout = {TABLE_LOCK_MS}")).await?;
     let table = shape.quoted();
-    let mut sql = String::new();
+    let mut sql = Vec::new();
     for name in ["insert", "note", "change"] {
-        sql.push_str(&format!("DROP TRIGGER IF EXISTS {TRIGGER}_{name} ON {table};\n"));
+        sql.push(format!("DROP TRIGGER IF EXISTS {TRIGGER}_{name} ON {table};\n"));
     }
     for leaf in &shape.leaves {
-        sql.push_str(&format!("DROP TRIGGER IF EXISTS {TRIGGER}_truncate ON {leaf};\n"));
+        sql.push(format!("DROP TRIGGER IF EXISTS {TRIGGER}_truncate ON {leaf};\n"));
     }
-    sql.push_str("DROP SCHEMA {schema} CASCADE;");
-    tx.batch(&sql).await.map_err(|error| {
+    sql.push("DROP SCHEMA {schema} CASCADE;".to_owned());
+    tx.batch(&sql.concat()).await.map_err(|error| {
         if error.is_locked() {
             return not_set_up(format!(
                 "somebody holds {table} for longer than {TABLE_LOCK_MS} ms; nothing was taken out; try again \

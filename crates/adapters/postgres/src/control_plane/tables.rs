@@ -25,11 +25,14 @@ const TRIES: usize = 64;
 
 type Done<T> = Result<T, ServerError>;
 
-fn first<T>(rows: &[Row], read: impl FnOnce(&mut Columns<'_>) -> Done<T>) -> Done<Option<T>> {
+pub(super) fn first<T>(
+    rows: &[Row],
+    read: impl FnOnce(&mut Columns<'_>) -> Done<T>,
+) -> Done<Option<T>> {
     rows.first().map(|row| read(&mut Columns::of(row))).transpose()
 }
 
-fn all<T>(rows: &[Row], read: impl Fn(&mut Columns<'_>) -> Done<T>) -> Done<Vec<T>> {
+pub(super) fn all<T>(rows: &[Row], read: impl Fn(&mut Columns<'_>) -> Done<T>) -> Done<Vec<T>> {
     rows.iter().map(|row| read(&mut Columns::of(row))).collect()
 }
 

@@ -67,6 +67,7 @@ impl Kind {
                 include_str!("control/tables.sql"),
                 include_str!("control/functions.sql"),
                 include_str!("control/memos.sql"),
+                include_str!("control/access.sql"),
             ],
             // Made of the table's own names, by crate::adopted.
             Self::Guard => &[],
@@ -76,8 +77,7 @@ impl Kind {
     /// The format that this code writes, and the newest that it reads.
     const fn format(self) -> i32 {
         match self {
-            Self::Store => 5,
-            Self::ControlPlane => 4,
+            Self::Store | Self::ControlPlane => 5,
             Self::Guard => 1,
         }
     }
@@ -87,8 +87,8 @@ impl Kind {
     const fn oldest(self) -> i32 {
         match self {
             Self::Store => 2,
-            // A control plane can hold facts and states that older ones do not know.
-            Self::ControlPlane => 4,
+            // Older ones know no tokens of a control plane, nor that its gate is closed.
+            Self::ControlPlane => 5,
             Self::Guard => 1,
         }
     }
@@ -117,10 +117,15 @@ impl Kind {
                 include_str!("store/append_one.sql"),
                 include_str!("store/tail.sql"),
             ],
-            (Self::ControlPlane, 1) => {
-                &[include_str!("control/memos.sql"), include_str!("control/functions.sql")]
+            (Self::ControlPlane, 1) => &[
+                include_str!("control/memos.sql"),
+                include_str!("control/functions.sql"),
+                include_str!("control/access.sql"),
+            ],
+            (Self::ControlPlane, 2 | 3) => {
+                &[include_str!("control/functions.sql"), include_str!("control/access.sql")]
             }
-            (Self::ControlPlane, 2 | 3) => &[include_str!("control/functions.sql")],
+            (Self::ControlPlane, 4) => &[include_str!("control/access.sql")],
             _ => &[],
         }
     }

@@ -26,7 +26,7 @@ async fn a_history_is_numbered_and_chained_and_new_rows_follow() {
     for n in 1..=7 {
         place
             .app
-            .batch_execute(&insert(1 + n % 3, i32::try_from((n + 2) / 3).unwrap()))
+            .batch_execute(&insert(1 + n % 3, i32::try_from(n.div_ceil(3)).unwrap()))
             .await
             .unwrap();
     }

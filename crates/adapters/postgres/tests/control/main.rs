@@ -11,8 +11,9 @@ use rehome_domain::event::Timestamp;
 use rehome_domain::ledger::Head;
 use rehome_domain::migration::Fact;
 use rehome_domain::verification::{Coverage, Finding, Level, Side};
+use rehome_ports::contract::access_registry::token;
 use rehome_ports::memory::ManualClock;
-use rehome_ports::{Change, ControlPlane, Memo};
+use rehome_ports::{AccessContents, AccessRegistry, Change, ControlPlane, Memo};
 
 async fn control(clock: Arc<ManualClock>) -> (Arc<dyn ControlPlane>, Database) {
     let database = kit::database();
@@ -20,7 +21,42 @@ async fn control(clock: Arc<ManualClock>) -> (Arc<dyn ControlPlane>, Database) {
     (Arc::new(control), database)
 }
 
+async fn registry(clock: Arc<ManualClock>) -> (Arc<dyn AccessRegistry>, Database) {
+    let database = kit::database();
+    let control = kit::open(&database.url()).await.by_clock(clock);
+    (Arc::new(control), database)
+}
+
+rehome_ports::access_registry_contract!(registry);
 rehome_ports::control_plane_contract!(control);
+
+/// What came with format 5.
+const ACCESS_GONE: &str = "DROP TABLE rehome.access, rehome.tokens, rehome.sessions; ";
+
+#[tokio::test]
+async fn a_control_plane_of_format_4_is_upgraded_and_gets_a_gate_that_is_open() {
+    let database = kit::database();
+    let old = kit::open(&database.url()).await;
+    let route = kit::started(&old, 1).await;
+    let client = kit::client(&database.url()).await;
+    let format = "UPDATE rehome.meta SET format = 4, oldest_reader = 4, oldest_writer = 4";
+    client.batch_execute(&format!("{ACCESS_GONE}{format}")).await.unwrap();
+    // Two at once: one upgrades, the other finds it done.
+    let url = database.url();
+    let (new, other) = tokio::join!(kit::open(&url), kit::open(&url));
+    assert_eq!(new.route(kit::tenant(1)).await.unwrap(), Some(route));
+    assert_eq!(new.access(None).await.unwrap().contents, Some(AccessContents::default()));
+    new.add_token(&token(1), None).await.unwrap();
+    let seen = other.access(None).await.unwrap().contents.unwrap();
+    assert!(seen.gate.closed);
+    assert_eq!(seen.tokens, [token(1)]);
+    let formats = client
+        .query_one("SELECT format, oldest_reader, oldest_writer FROM rehome.meta", &[])
+        .await
+        .unwrap();
+    let formats = [0, 1, 2].map(|column| formats.get::<_, i32>(column));
+    assert_eq!(formats, [5; 3], "an older one would let anybody in");
+}
 
 /// What `record` did before format 4: a migration's epoch stayed what it was.
 #[tokio::test]
@@ -35,8 +71,8 @@ async fn a_control_plane_of_format_3_is_upgraded_with_what_it_holds() {
     assert!(record.contains("m = its_m, "), "{record}");
     let before = record.replace("m = its_m, ", "");
     client.batch_execute(&before).await.unwrap();
-    let sql = "UPDATE rehome.meta SET format = 3, oldest_reader = 2, oldest_writer = 2";
-    client.batch_execute(sql).await.unwrap();
+    let format = "UPDATE rehome.meta SET format = 3, oldest_reader = 2, oldest_writer = 2";
+    client.batch_execute(&format!("{ACCESS_GONE}{format}")).await.unwrap();
     let new = kit::open(&database.url()).await;
     assert_eq!(new.route(kit::tenant(1)).await.unwrap(), Some(route.clone()));
 
@@ -72,7 +108,7 @@ async fn a_control_plane_of_format_1_is_upgraded_with_what_it_holds() {
     let client = kit::client(&database.url()).await;
     client
         .batch_execute(
-            "DROP TABLE rehome.memos; \
+            "DROP TABLE rehome.memos, rehome.access, rehome.tokens, rehome.sessions; \
              UPDATE rehome.meta SET format = 1, oldest_reader = 1, oldest_writer = 1",
         )
         .await
@@ -88,5 +124,5 @@ async fn a_control_plane_of_format_1_is_upgraded_with_what_it_holds() {
         .query_one("SELECT format, oldest_reader, oldest_writer FROM rehome.meta", &[])
         .await
         .unwrap();
-    assert_eq!([0, 1, 2].map(|column| formats.get::<_, i32>(column)), [4, 4, 4]);
+    assert_eq!([0, 1, 2].map(|column| formats.get::<_, i32>(column)), [5, 5, 5]);
 }

@@ -24,7 +24,7 @@ fn one<T>(
     found.next()?.map(read).transpose()
 }
 
-fn all<T>(
+pub(super) fn all<T>(
     tx: &Transaction<'_>,
     sql: &str,
     params: impl Params,

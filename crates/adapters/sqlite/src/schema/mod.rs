@@ -50,6 +50,7 @@ impl Kind {
                 include_str!("control.sql"),
                 include_str!("control_2.sql"),
                 include_str!("control_3.sql"),
+                include_str!("control_4.sql"),
             ],
         }
     }
@@ -58,7 +59,7 @@ impl Kind {
     const fn format(self) -> u32 {
         match self {
             Self::Store => 1,
-            Self::ControlPlane => 3,
+            Self::ControlPlane => 4,
         }
     }
 
@@ -66,8 +67,8 @@ impl Kind {
     const fn oldest(self) -> u32 {
         match self {
             Self::Store => 1,
-            // It can hold facts that older formats do not know.
-            Self::ControlPlane => 3,
+            // Older ones know no tokens of a control plane, nor that its gate is closed.
+            Self::ControlPlane => 4,
         }
     }
 

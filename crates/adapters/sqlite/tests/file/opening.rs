@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use rehome_domain::ids::Epoch;
-use rehome_ports::{ControlPlane, FaultKind, LedgerStore};
+use rehome_ports::contract::access_registry::token;
+use rehome_ports::{AccessContents, AccessRegistry as _, ControlPlane, FaultKind, LedgerStore};
 
 use crate::child::{Other, command};
 use crate::kit::{
@@ -169,7 +170,9 @@ async fn a_control_plane_of_format_1_is_upgraded_with_what_it_holds() {
     let route = old.create_route(tenant(1), &"shared".parse().unwrap()).await.unwrap();
     outsider(&path)
         .execute_batch(
-            "DROP TABLE memos; ALTER TABLE leases DROP COLUMN length_ms; UPDATE meta SET format = 1, oldest_reader = 1, oldest_writer = 1",
+            "DROP TABLE access; DROP TABLE tokens; DROP TABLE sessions; DROP TABLE memos; \
+             ALTER TABLE leases DROP COLUMN length_ms; \
+             UPDATE meta SET format = 1, oldest_reader = 1, oldest_writer = 1",
         )
         .unwrap();
     let new = open_control(&path, false).await.unwrap();
@@ -177,7 +180,7 @@ async fn a_control_plane_of_format_1_is_upgraded_with_what_it_holds() {
     let formats = |row: &rusqlite::Row<'_>| Ok([row.get(0)?, row.get(1)?, row.get(2)?]);
     let sql = "SELECT format, oldest_reader, oldest_writer FROM meta";
     let formats: [u32; 3] = outsider(&path).query_row(sql, [], formats).unwrap();
-    assert_eq!(formats, [3, 3, 3]);
+    assert_eq!(formats, [4, 4, 4]);
     // One that was opened before goes on in the tables that it knows.
     assert!(old.route(tenant(1)).await.unwrap().is_some());
     let sql = "SELECT count(*) FROM memos";
@@ -191,7 +194,10 @@ async fn a_control_plane_of_format_2_is_upgraded_and_its_leases_have_no_length()
     let path = folder.path().join("control.db");
     open_control(&path, true).await.unwrap().close().await;
     outsider(&path)
-        .execute_batch("ALTER TABLE leases DROP COLUMN length_ms; UPDATE meta SET format = 2")
+        .execute_batch(
+            "DROP TABLE access; DROP TABLE tokens; DROP TABLE sessions; \
+             ALTER TABLE leases DROP COLUMN length_ms; UPDATE meta SET format = 2",
+        )
         .unwrap();
     open_control(&path, false).await.unwrap().close().await;
     let lease = "INSERT OR REPLACE INTO leases (migration, holder, expires_at) \
@@ -200,7 +206,35 @@ async fn a_control_plane_of_format_2_is_upgraded_and_its_leases_have_no_length()
     let sql = "SELECT format, length_ms IS NULL FROM meta, leases";
     let found: (u32, bool) =
         outsider(&path).query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
-    assert_eq!(found, (3, true));
+    assert_eq!(found, (4, true));
+}
+
+#[tokio::test]
+async fn a_control_plane_of_format_3_is_upgraded_and_gets_a_gate_that_is_open() {
+    let folder = folder();
+    let path = folder.path().join("control.db");
+    let old = open_control(&path, true).await.unwrap();
+    let route = old.create_route(tenant(1), &"shared".parse().unwrap()).await.unwrap();
+    old.close().await;
+    outsider(&path)
+        .execute_batch(
+            "DROP TABLE access; DROP TABLE tokens; DROP TABLE sessions; \
+             UPDATE meta SET format = 3, oldest_reader = 3, oldest_writer = 3",
+        )
+        .unwrap();
+    // Two at once: one upgrades, the other finds it done.
+    let (new, other) = tokio::join!(open_control(&path, false), open_control(&path, false));
+    let (new, other) = (new.unwrap(), other.unwrap());
+    assert_eq!(new.route(tenant(1)).await.unwrap(), Some(route));
+    assert_eq!(new.access(None).await.unwrap().contents, Some(AccessContents::default()));
+    new.add_token(&token(1), None).await.unwrap();
+    let seen = other.access(None).await.unwrap().contents.unwrap();
+    assert!(seen.gate.closed);
+    assert_eq!(seen.tokens, [token(1)]);
+    let formats = |row: &rusqlite::Row<'_>| Ok([row.get(0)?, row.get(1)?, row.get(2)?]);
+    let sql = "SELECT format, oldest_reader, oldest_writer FROM meta";
+    let formats: [u32; 3] = outsider(&path).query_row(sql, [], formats).unwrap();
+    assert_eq!(formats, [4; 3], "an older one would let anybody in");
 }
 
 #[tokio::test]
