@@ -110,7 +110,25 @@ impl Plan {
         if let Some(steps) = mutant.favourite() {
             plan.favourite.steps = steps;
         }
-        if mutant == Mutant::RevisionIgnored { plan.switched_late() } else { plan }
+        match mutant {
+            Mutant::RevisionIgnored => plan.switched_late(),
+            Mutant::AdoptedAtAnyEpoch => plan.adopted_late(),
+            _ => plan,
+        }
+    }
+
+    /// The run of this seed with one migration whose driver dies while its `adopt` is on its way. It
+    /// arrives late: at a target that another driver has adopted, and perhaps activated.
+    fn adopted_late(self) -> Self {
+        let mut dice = Dice::new(self.seed).of("adopted late");
+        let call = CallId { process: 1, place: Place::B, op: "adopt", nth: 1 };
+        let late = Fate::Late(dice.between(500, 5_000));
+        let start = (20, Action::Start { by: 1, options: Options::default() });
+        Self {
+            actions: vec![start, (200, Action::Kill(1)), (5_500, Action::Resume(2))],
+            faults: Faults::Only([(call, late)].into()),
+            ..self
+        }
     }
 
     /// The run of this seed with one migration whose first switch comes late, and the fence of its

@@ -88,7 +88,6 @@ impl Mutant {
     pub const fn favourite(self) -> Option<[&'static str; 2]> {
         match self {
             Self::ActivatedAtAnyEpoch => Some(["activate", "mark_created"]),
-            Self::AdoptedAtAnyEpoch => Some(["adopt", "copy_started"]),
             Self::DroppedAtAnyEpoch => Some(["drop_replica", "replica_dropped"]),
             Self::PurgedAtAnyEpoch => Some(["purge", "purged"]),
             Self::HeadUnchecked => Some(["extend", "copy_completed"]),
