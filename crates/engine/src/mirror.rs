@@ -70,6 +70,9 @@ struct Shared {
     moved: Notify,
     waiting: std::sync::atomic::AtomicU32,
     status: watch::Sender<MirrorStatus>,
+    /// The same, for the auditor. Of several who wait on one channel the channel draws who goes first, and
+    /// nothing here may be drawn: each has its own.
+    audited: watch::Sender<MirrorStatus>,
     options: Mutex<Options>,
 }
 
@@ -116,6 +119,7 @@ impl Shared {
     /// Changes the status and tells everybody, if `change` says that it did.
     fn change(&self, change: impl FnOnce(&mut MirrorStatus) -> bool) {
         if self.status.send_if_modified(change) {
+            self.audited.send_replace(self.status.borrow().clone());
             self.moved.notify_waiters();
         }
     }
@@ -164,15 +168,17 @@ impl Mirror {
     ) -> Self {
         let (registry, options) = (engine.router.mirrors(), migration.options);
         let tenant = replica.tenant;
+        let status = MirrorStatus {
+            source_seq: replica.head.seq,
+            target_seq: replica.head.seq,
+            ..MirrorStatus::default()
+        };
         let shared = Arc::new(Shared {
             wake: Notify::new(),
             moved: Notify::new(),
             waiting: std::sync::atomic::AtomicU32::new(0),
-            status: watch::Sender::new(MirrorStatus {
-                source_seq: replica.head.seq,
-                target_seq: replica.head.seq,
-                ..MirrorStatus::default()
-            }),
+            audited: watch::Sender::new(status.clone()),
+            status: watch::Sender::new(status),
             options: Mutex::new(options),
         });
         registry.lock().insert(tenant, Arc::clone(&shared));
@@ -207,9 +213,14 @@ impl Mirror {
         status
     }
 
-    /// Tells of every change of what the mirror knows.
+    /// Tells the driver of every change of what the mirror knows.
     pub(crate) fn subscribe(&self) -> watch::Receiver<MirrorStatus> {
         self.shared.status.subscribe()
+    }
+
+    /// Tells the auditor.
+    pub(crate) fn subscribe_auditor(&self) -> watch::Receiver<MirrorStatus> {
+        self.shared.audited.subscribe()
     }
 
     /// Ends the mirror and waits until its last `extend` is over.

@@ -65,7 +65,7 @@ impl DualWrite {
             context: context.clone(),
             read_back,
             verify_from,
-            mirrored: mirror.subscribe(),
+            mirrored: mirror.subscribe_auditor(),
             options: tuned,
             marked: Instant::now(),
             marks,
