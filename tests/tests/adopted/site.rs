@@ -157,17 +157,17 @@ lease_ttl_ms = 1000
 
     /// The last migration.
     pub(crate) fn last(&self) -> Result<Value> {
+        self.last_if_any()?.context("there is no migration")
+    }
+
+    fn last_if_any(&self) -> Result<Option<Value>> {
         let list = self.json(&["migration", "list"])?;
-        let items = list["migrations"].as_array().or_else(|| list.as_array());
-        items.and_then(|items| items.first()).cloned().context("there is no migration")
+        Ok(list.as_array().context("a list")?.first().cloned())
     }
 
     /// Waits until the last migration is in this state.
     pub(crate) fn comes_to(&self, state: &str) -> Result<Value> {
-        wait_for(state, || {
-            let last = self.last()?;
-            Ok((last["state"] == state).then_some(last))
-        })
+        wait_for(state, || Ok(self.last_if_any()?.filter(|last| last["state"] == state)))
     }
 
     // The programs with the real library.
