@@ -15,7 +15,7 @@
 //! layout = "orders.layout.toml"      # events in a table of another library (docs/layouts.md); relative
 //!                                    # to this file, or the name of a layout that comes with rehome
 //!
-//! [[publish]]                        # who is told that a tenant was switched (docs/publishing.md)
+//! [[publish]]                        # who is told that a tenant was switched (docs/adopting.md)
 //! kind = "eventsource-py"            # or "sql", "http", "command"
 //! url = "postgres://rehome@db/routing"
 //!

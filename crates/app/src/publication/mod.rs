@@ -3,6 +3,8 @@
 //! Every entry is told of every switch, by whichever driver lives, until all have acknowledged. A switch
 //! may be told twice, and late; the epoch says which of two is true.
 
+#[cfg(test)]
+mod tests;
 mod way;
 
 use std::collections::HashMap;
