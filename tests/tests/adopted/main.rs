@@ -4,4 +4,5 @@
 
 mod kills;
 mod moves;
+mod odd;
 mod site;

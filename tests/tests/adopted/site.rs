@@ -104,6 +104,11 @@ lease_ttl_ms = 1000
         if store == SHARED { &self.shared } else { &self.dedicated }
     }
 
+    /// Runs `statements` in the database of a store as the server's administrator.
+    pub(crate) fn sql(&self, store: &str, statements: &str) -> Result<String> {
+        self.cluster.sql(self.database(store).name(), statements)
+    }
+
     /// Where the library's router sends the tenant.
     pub(crate) fn routed_to(&self) -> Result<String> {
         let ask = format!("SELECT store_id FROM tenant_routing WHERE tenant_id = '{TENANT}'");
@@ -132,6 +137,13 @@ lease_ttl_ms = 1000
     /// The command, which has to succeed.
     pub(crate) fn run(&self, args: &[&str]) -> Result<String> {
         said(&self.command("", args).output()?).with_context(|| args.join(" "))
+    }
+
+    /// The command, which has to fail; what it complains of.
+    pub(crate) fn fails(&self, args: &[&str]) -> Result<String> {
+        let output = self.command("", args).output()?;
+        ensure!(!output.status.success(), "{} succeeded", args.join(" "));
+        Ok(String::from_utf8_lossy(&output.stderr).into_owned())
     }
 
     /// The command's document.
@@ -172,7 +184,7 @@ lease_ttl_ms = 1000
 
     // The programs with the real library.
 
-    fn program(&self, name: &str, args: &[&str]) -> Result<Command> {
+    pub(crate) fn program(&self, name: &str, args: &[&str]) -> Result<Command> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("adopted");
         let mut command = Command::new(python()?);
         command.current_dir(self.path()).arg(folder.join(name)).args(args);
@@ -188,7 +200,12 @@ lease_ttl_ms = 1000
 
     /// One process of eight writers that know the library and its router.
     pub(crate) fn writers(&self, number: usize) -> Result<Process> {
-        let journal = self.journal(number);
+        self.writers_with(number, &[])
+    }
+
+    /// The same with more arguments.
+    pub(crate) fn writers_with(&self, number: usize, more: &[&str]) -> Result<Process> {
+        let journal = self.journal(&number.to_string());
         let seed = number.to_string();
         let (shared, dedicated) = (self.shared.url(), self.dedicated.url());
         let (shared, dedicated) = (format!("shared={shared}"), format!("dedicated={dedicated}"));
@@ -209,7 +226,7 @@ lease_ttl_ms = 1000
             "--journal",
             &journal,
         ];
-        let program = self.program("writers.py", &args)?;
+        let program = self.program("writers.py", &[&args, more].concat())?;
         let mut writers = Process::start(program, self.path(), &self.name("writers"))?;
         wait_for("writers that are ready", || {
             if let Some(status) = writers.ended()? {
@@ -225,8 +242,8 @@ lease_ttl_ms = 1000
         (1..=WRITERS).map(|number| self.writers(number)).collect()
     }
 
-    fn journal(&self, number: usize) -> String {
-        self.path().join(format!("journal-{number}")).display().to_string()
+    pub(crate) fn journal(&self, name: &str) -> String {
+        self.path().join(format!("journal-{name}")).display().to_string()
     }
 
     fn journals(&self) -> Result<Vec<PathBuf>> {
