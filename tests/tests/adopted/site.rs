@@ -24,7 +24,8 @@ const WRITERS: usize = 2;
 /// A deployment whose stores are adopted.
 pub(crate) struct Site {
     folder: TempDir,
-    cluster: Cluster,
+    /// The one server, or that of the source, of the target, and of the rest.
+    clusters: Vec<Cluster>,
     shared: Database,
     dedicated: Database,
     routing: Database,
@@ -34,7 +35,15 @@ pub(crate) struct Site {
 
 /// Plays `scenario` on a site of its own, which is kept if it fails.
 pub(crate) fn on_a_site(scenario: impl FnOnce(&Site) -> Result<()>) -> Result<()> {
-    let site = Site::new()?;
+    play(Site::new(1)?, scenario)
+}
+
+/// The same with a server for each store, and one for the control plane and the routing.
+pub(crate) fn on_servers_apart(scenario: impl FnOnce(&Site) -> Result<()>) -> Result<()> {
+    play(Site::new(3)?, scenario)
+}
+
+fn play(site: Site, scenario: impl FnOnce(&Site) -> Result<()>) -> Result<()> {
     let played = scenario(&site);
     played.map_err(|error| {
         let kept = site.folder.keep();
@@ -43,16 +52,18 @@ pub(crate) fn on_a_site(scenario: impl FnOnce(&Site) -> Result<()>) -> Result<()
 }
 
 impl Site {
-    /// On a server of its own: the library's feed ends at the oldest transaction of the whole server.
-    fn new() -> Result<Self> {
+    /// On servers of its own: the library's feed ends at the oldest transaction of the whole server.
+    fn new(servers: usize) -> Result<Self> {
         let options = Options::default().in_memory().set("max_prepared_transactions", "20");
-        let cluster = Cluster::start(&options.set("max_connections", "200"))?;
-        let database = || cluster.database();
-        let (shared, dedicated) = (database()?, database()?);
-        let (routing, control) = (database()?, database()?);
+        let options = options.set("max_connections", "200");
+        let clusters = (0..servers).map(|_| Cluster::start(&options));
+        let clusters = clusters.collect::<Result<Vec<_>>>()?;
+        let on = |number: usize| clusters[number % servers].database();
+        let (shared, dedicated) = (on(0)?, on(1)?);
+        let (routing, control) = (on(2)?, on(2)?);
         let folder = tempfile::Builder::new().prefix("rehome-adopted-").tempdir()?;
-        let site =
-            Self { folder, cluster, shared, dedicated, routing, control, processes: Cell::new(0) };
+        let processes = Cell::new(0);
+        let site = Self { folder, clusters, shared, dedicated, routing, control, processes };
         for store in [&site.shared, &site.dedicated] {
             site.python("schema.py", &[&store.url()])?;
         }
@@ -100,19 +111,29 @@ lease_ttl_ms = 1000
         self.folder.path()
     }
 
+    /// The server of a store.
+    pub(crate) fn cluster_of(&self, store: &str) -> &Cluster {
+        &self.clusters[usize::from(store != SHARED) % self.clusters.len()]
+    }
+
+    /// The server of the control plane and of the routing.
+    pub(crate) fn middle(&self) -> &Cluster {
+        &self.clusters[self.clusters.len() - 1]
+    }
+
     pub(crate) fn database(&self, store: &str) -> &Database {
         if store == SHARED { &self.shared } else { &self.dedicated }
     }
 
     /// Runs `statements` in the database of a store as the server's administrator.
     pub(crate) fn sql(&self, store: &str, statements: &str) -> Result<String> {
-        self.cluster.sql(self.database(store).name(), statements)
+        self.cluster_of(store).sql(self.database(store).name(), statements)
     }
 
     /// Where the library's router sends the tenant.
     pub(crate) fn routed_to(&self) -> Result<String> {
         let ask = format!("SELECT store_id FROM tenant_routing WHERE tenant_id = '{TENANT}'");
-        self.cluster.sql(self.routing.name(), &ask)
+        self.middle().sql(self.routing.name(), &ask)
     }
 
     fn name(&self, what: &str) -> String {
