@@ -144,9 +144,7 @@ lease_ttl_ms = 1000
     // What a user types.
 
     fn command(&self, failpoints: &str, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_rehome-failpoints"));
-        command.current_dir(self.path()).args(args).env("REHOME_FAILPOINT", failpoints);
-        command
+        command(self.path(), failpoints, args)
     }
 
     /// The command in the background, to die or to stop at these failpoints.
@@ -157,7 +155,7 @@ lease_ttl_ms = 1000
 
     /// The command, which has to succeed.
     pub(crate) fn run(&self, args: &[&str]) -> Result<String> {
-        said(&self.command("", args).output()?).with_context(|| args.join(" "))
+        run(self.path(), args)
     }
 
     /// The command, which has to fail; what it complains of.
@@ -318,6 +316,17 @@ lease_ttl_ms = 1000
         let digest = folded["digest"].as_str().context("a digest")?.to_owned();
         Ok((folded["feed_events"].as_u64().context("a number")?, digest))
     }
+}
+
+fn command(folder: &Path, failpoints: &str, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rehome-failpoints"));
+    command.current_dir(folder).args(args).env("REHOME_FAILPOINT", failpoints);
+    command
+}
+
+/// The command in a folder with a rehome.toml, which has to succeed.
+pub(crate) fn run(folder: &Path, args: &[&str]) -> Result<String> {
+    said(&command(folder, "", args).output()?).with_context(|| args.join(" "))
 }
 
 /// Ends writers, and waits until they have.
