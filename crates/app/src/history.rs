@@ -72,9 +72,9 @@ struct Track {
     samples: VecDeque<Sample>,
     appends: Option<Snapshot>,
     failures: u64,
-    /// The phase that was last handed to the metrics, if this process exports the migration as it sees it
-    /// from outside.
-    exported: Option<Phase>,
+    /// The state that was last handed to the metrics, if this process exports the migration as it sees it
+    /// from outside: its phase, and whether somebody still has to act in it.
+    exported: Option<(Phase, bool)>,
 }
 
 /// What is kept from one look to the next.
@@ -262,7 +262,9 @@ impl Deployment {
         }
         let phase = migration.state.phase();
         let exported = self.history().lock().get(&id).and_then(|track| track.exported);
-        let changed = exported != Some(phase);
+        // A switch becomes known to everybody in the same phase.
+        let state = (phase, matches!(migration.state, State::Migrated { activated: false, .. }));
+        let changed = exported != Some(state);
         if migration.completed_at.is_some() && !changed {
             return Ok(());
         }
@@ -282,7 +284,7 @@ impl Deployment {
         }
         let (log, held) = (log.as_deref(), lease.is_some());
         self.metrics().sighted(&Sighting { migration, log, held, reached });
-        self.history().lock().entry(id).or_default().exported = Some(phase);
+        self.history().lock().entry(id).or_default().exported = Some(state);
         Ok(())
     }
 }

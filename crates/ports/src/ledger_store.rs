@@ -235,6 +235,12 @@ pub trait LedgerStore: Send + Sync {
         Ok(0)
     }
 
+    /// Whether a fence still keeps everybody out who writes past the ledger: asked last before the switch. In a
+    /// store of our own nobody can.
+    async fn fence_holds(&self, _tenant: TenantId) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// Tells the store that the tenant has gone to `to`, which takes appends at `epoch`, and that this is
     /// published: writers that wait here for a switch under an earlier epoch are refused at once. Where
     /// writers bring the epoch with them, nobody waits in the store.

@@ -236,6 +236,10 @@ impl LedgerStore for LazyStore {
         self.reach().await?.unguarded(tenant).await
     }
 
+    async fn fence_holds(&self, tenant: TenantId) -> Result<(), StoreError> {
+        self.reach().await?.fence_holds(tenant).await
+    }
+
     async fn settle(&self, tenant: TenantId, epoch: Epoch, to: &StoreId) -> Result<(), StoreError> {
         self.reach().await?.settle(tenant, epoch, to).await
     }

@@ -107,8 +107,11 @@ async fn worth_a_look(control: &dyn ControlPlane) -> Result<Vec<Migration>, Cont
         let newest = Migrations { phase: Some(phase), limit: PAGE, ..Migrations::default() };
         let over = control.migrations(newest).await?;
         found.extend(over.into_iter().filter(|one| {
-            matches!(one.state, State::Migrated { old_source: OldSource::Window { .. }, .. })
-                || one.violations.open.is_some()
+            matches!(
+                one.state,
+                State::Migrated { old_source: OldSource::Window { .. }, .. }
+                    | State::Migrated { activated: false, .. }
+            ) || one.violations.open.is_some()
         }));
     }
     Ok(found)
@@ -169,8 +172,13 @@ async fn look(
         },
         State::Migrated { .. } | State::RolledBack(_) => Standing::InWindow,
     };
-    let works =
-        matches!(migration.state, State::Pending | State::Working(_) | State::CutoverPaused);
+    let works = matches!(
+        migration.state,
+        State::Pending
+            | State::Working(_)
+            | State::CutoverPaused
+            | State::Migrated { activated: false, .. }
+    );
     let lease = control.lease_holder(id).await?;
     let unattended = works && lease.is_none();
     let waiting = if works && lease.is_some() { Waiting::of(control, id).await? } else { None };

@@ -36,6 +36,9 @@ pub(crate) fn details(
     if let Some(lag) = migration.sync_lag_events {
         row("lag", format!("{} events", count(lag)));
     }
+    if let Some(why) = &migration.waiting {
+        row("waits for", why.clone());
+    }
     if let Some(rate) = migration.rate_events_per_s.filter(|rate| *rate > 0.0) {
         row("rate", format!("{rate} events/s"));
     }

@@ -158,6 +158,8 @@ pub(super) async fn fence(
             return Ok(Ledger::ABSENT);
         };
         if found.ledger.fence(from, to)? == found.ledger {
+            // Whoever fenced it may have died with its lock: what came in since has no number.
+            hold(store, tenant).await?;
             return Ok(found.ledger);
         }
         if found.numbered <= LEFT_TO_FENCE {
@@ -199,17 +201,26 @@ pub(super) async fn fence(
     }
 }
 
-/// Keeps triggers and columns as they are, by a lock that a writer takes too, and looks whether they are as
-/// they were installed.
-async fn hold(store: &PgAdopted, tenant: TenantId) -> Read<()> {
+/// Keeps triggers and columns as they are, by a lock that a writer takes too, and looks under it whether they
+/// are as they were installed (rule R15). Held already: only looks whether it still is.
+pub(super) async fn hold(store: &PgAdopted, tenant: TenantId) -> Read<()> {
+    let mut held = store.held.lock().await;
+    if let Some(client) = held.get_mut(&tenant) {
+        // A transaction that was lost, with its lock, does not answer.
+        if client.read("SELECT 1", &[]).await.is_ok() {
+            return Ok(());
+        }
+        held.remove(&tenant);
+    }
     let mut client = store.server.client().await?;
-    let changes = install::changes(&mut client, &store.layout).await?;
+    let lock = format!("LOCK TABLE {} IN ROW EXCLUSIVE MODE", shape::qualified(&store.layout));
+    client.hold(&lock).await?;
+    let mut looking = store.server.client().await?;
+    let changes = install::changes(&mut looking, &store.layout).await?;
     if let Some(change) = changes.into_iter().next() {
         return Err(shape::not_set_up(change));
     }
-    let lock = format!("LOCK TABLE {} IN ROW EXCLUSIVE MODE", shape::qualified(&store.layout));
-    client.hold(&lock).await?;
-    store.held.lock().await.insert(tenant, client);
+    held.insert(tenant, client);
     Ok(())
 }
 

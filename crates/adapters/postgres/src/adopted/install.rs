@@ -136,6 +136,10 @@ pub(super) async fn adopt(
     tx.commit().await
 }
 
+/// Whose the table is.
+const OWNER: &str = "SELECT r.rolname::text FROM pg_class AS c JOIN pg_roles AS r ON r.oid = c.relowner \
+    WHERE c.oid = to_regclass($1)";
+
 async fn make(tx: &mut Transaction<'_>, shape: &Shape, layout: &Layout, schema: &str) -> Read<()> {
     let names = Names::new(shape, layout, schema, class(schema))?;
     tx.batch(&names.render(TABLES)).await?;
@@ -143,6 +147,14 @@ async fn make(tx: &mut Transaction<'_>, shape: &Shape, layout: &Layout, schema: 
         tx.batch(&names.render(functions)).await?;
     }
     tx.batch("REVOKE ALL ON ALL FUNCTIONS IN SCHEMA {schema} FROM PUBLIC").await?;
+    // Whoever owns the table may make a partition, which takes the row triggers over. Nobody else may have a
+    // trigger of ours on a table of theirs.
+    let owner = tx.query(OWNER, &[(&shape.quoted(), Type::TEXT)]).await?;
+    let owner: &str = get(owner.first().ok_or_else(|| ServerError::corrupt("no owner"))?, 0)?;
+    for function in ["guard_insert", "guard_note", "guard_change"] {
+        let owner = quoted(owner);
+        tx.batch(&format!("GRANT EXECUTE ON FUNCTION {{schema}}.{function}() TO {owner}")).await?;
+    }
     tx.batch(&format!("SET LOCAL lock_timeout = {TABLE_LOCK_MS}")).await?;
     let table = shape.quoted();
     let mut triggers = Vec::new();
@@ -275,7 +287,12 @@ pub(super) async fn release(
     no_writers_left: bool,
 ) -> Read<Vec<String>> {
     let shape = Shape::of(client, layout).await?;
-    let kept = client.read(KEPT, &[]).await?;
+    let mut tx = client.begin().await?;
+    schema::lock(&mut tx, schema).await?;
+    tx.batch(&format!("SET LOCAL lock_timeout = {TABLE_LOCK_MS}")).await?;
+    // From here on no tenant is guarded, fenced or moved back.
+    tx.batch("LOCK TABLE {schema}.tenants, {schema}.ledger IN EXCLUSIVE MODE").await?;
+    let kept = tx.query(KEPT, &[]).await?;
     if !kept.is_empty() && !no_writers_left {
         let named = |row| Ok(format!("{} ({})", get::<&str>(row, 0)?, get::<&str>(row, 1)?));
         let names = kept.iter().map(named).collect::<Read<Vec<_>>>()?;
@@ -285,9 +302,6 @@ pub(super) async fn release(
             names.join(", ")
         )));
     }
-    let mut tx = client.begin().await?;
-    schema::lock(&mut tx, schema).await?;
-    tx.batch(&format!("SET LOCAL lock_timeout = {TABLE_LOCK_MS}")).await?;
     let table = shape.quoted();
     let mut sql = Vec::new();
     for name in ["insert", "note", "change"] {

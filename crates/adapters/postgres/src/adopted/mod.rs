@@ -286,6 +286,10 @@ impl LedgerStore for PgAdopted {
         self.say(read::unguarded(self, tenant).await)
     }
 
+    async fn fence_holds(&self, tenant: TenantId) -> Result<(), StoreError> {
+        self.say(change::hold(self, tenant).await.map_err(Into::into))
+    }
+
     async fn settle(&self, tenant: TenantId, epoch: Epoch, to: &StoreId) -> Result<(), StoreError> {
         self.say(change::settle(self, tenant, epoch, to).await)
     }

@@ -104,7 +104,9 @@ impl Client {
     pub(crate) async fn hold(&mut self, lock: &str) -> Result<(), ServerError> {
         let begin = if self.has_our_settings() { BEGIN.to_owned() } else { self.begin_ours() };
         self.busy = true;
-        self.batch(&format!("{begin}; {lock}")).await
+        self.batch(&format!("{begin}; {lock}")).await?;
+        self.in_transaction = true;
+        Ok(())
     }
 
     /// Begins a transaction with the settings that a session of ours has.

@@ -99,15 +99,16 @@ pub(crate) const LOCK_MS: i32 = 5_000;
 const SEARCH_PATH: &str = "pg_catalog, pg_temp";
 
 /// What our transactions rest on, whatever the server, the database or the role have as theirs; that
-/// what is looked up by an index stays so while a table is small and grows; and that the server gives a
-/// statement up before we do, so that its end is known.
+/// what is looked up by an index stays so while a table is small and grows; that no plan is compiled, which
+/// such plans' costs would have done for each row; and that the server gives a statement up before we do, so
+/// that its end is known.
 fn session_settings(options: PostgresOptions) -> String {
     let statement = options.answer_within.saturating_sub(Duration::from_secs(1));
     let (statement, idle) = (statement.as_millis(), options.answer_within.as_millis());
     let path = SEARCH_PATH.replace(' ', "\\ ");
     format!(
         "-c default_transaction_isolation=read\\ committed -c search_path={path} \
-         -c enable_seqscan=off -c lock_timeout={LOCK_MS} -c statement_timeout={statement} \
+         -c enable_seqscan=off -c jit=off -c lock_timeout={LOCK_MS} -c statement_timeout={statement} \
          -c idle_in_transaction_session_timeout={idle}"
     )
 }
@@ -118,7 +119,7 @@ pub(super) fn local_settings(answer_within: Duration) -> String {
     let idle = answer_within.as_millis();
     format!(
         "SET LOCAL search_path = {SEARCH_PATH}; SET LOCAL enable_seqscan = off; \
-         SET LOCAL lock_timeout = {LOCK_MS}; SET LOCAL statement_timeout = {statement}; \
+         SET LOCAL jit = off; SET LOCAL lock_timeout = {LOCK_MS}; SET LOCAL statement_timeout = {statement}; \
          SET LOCAL idle_in_transaction_session_timeout = {idle}"
     )
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rehome_cluster::Database;
+use rehome_cluster::{Cluster, Database};
 use rehome_domain::ids::{Epoch, TenantId};
 use rehome_domain::layout::Layout;
 use rehome_domain::ledger::{Activation, Head};
@@ -49,12 +49,34 @@ impl Place {
 
     pub(crate) async fn with(id: &str, schema: &str, layout: Layout, names: &TenantNames) -> Self {
         let database = rehome_cluster::shared().database().expect("a new database");
+        Self::over(database, id, schema, layout, names).await
+    }
+
+    async fn over(
+        database: Database,
+        id: &str,
+        schema: &str,
+        layout: Layout,
+        names: &TenantNames,
+    ) -> Self {
         let app = session(&database).await;
         app.batch_execute(schema).await.expect("the table");
         let adoption = adoption(&database, id, layout, names);
         adoption.adopt().await.expect("it is adopted");
         let store = Arc::new(PgAdopted::open(adoption).await.expect("an adopted store"));
         Self { database, store, app }
+    }
+
+    /// On another server.
+    pub(crate) async fn at(cluster: &Cluster, id: &str) -> Self {
+        let database = cluster.database().expect("a new database");
+        Self::over(database, id, EVENTS, layout(), &TenantNames::default()).await
+    }
+
+    /// As another process opens the store, after this one has died with its connections.
+    pub(crate) async fn reopen(&mut self) {
+        let adoption = adoption(&self.database, "shared", layout(), &TenantNames::default());
+        self.store = Arc::new(PgAdopted::open(adoption).await.expect("an adopted store"));
     }
 
     /// Another session of the application.

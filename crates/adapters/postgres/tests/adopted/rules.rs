@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rehome_cluster::{Cluster, Options};
 use rehome_domain::ids::Epoch;
 use rehome_domain::ledger::{Activation, Head};
 use rehome_ports::LedgerStore;
@@ -61,6 +62,29 @@ async fn r1_a_prepared_transaction_is_waited_for_by_name() {
     assert_eq!(place.store.activate(TENANT, FIRST).await.unwrap().head.seq, 1);
 }
 
+/// A server that begins again gives a prepared transaction another virtual id; it may have asked before the
+/// guard all the same.
+#[tokio::test]
+async fn r1_a_prepared_transaction_is_waited_for_after_the_server_was_killed() {
+    let options = Options::default().in_memory().set("max_prepared_transactions", "5");
+    let cluster = Cluster::start(&options).expect("a server");
+    let mut place = Place::at(&cluster, "shared").await;
+    let prepare = format!("BEGIN; {}; PREPARE TRANSACTION 'an order'", insert(1, 1));
+    place.app.batch_execute(&prepare).await.unwrap();
+    for killed in [false, true] {
+        if killed {
+            cluster.kill().expect("killed");
+            cluster.begin().expect("begun again");
+            place.reopen().await;
+        }
+        let refused = place.store.activate(TENANT, FIRST).await.expect_err("it is not over");
+        assert!(refused.to_string().contains("the prepared transaction 'an order'"), "{refused}");
+    }
+    let session = place.session().await;
+    session.batch_execute("COMMIT PREPARED 'an order'").await.unwrap();
+    assert_eq!(place.store.activate(TENANT, FIRST).await.unwrap().head.seq, 1);
+}
+
 #[tokio::test]
 async fn r2_a_snapshot_from_before_the_guard_is_sent_back() {
     let place = Place::new("shared").await;
@@ -77,6 +101,19 @@ async fn r2_a_snapshot_from_before_the_guard_is_sent_back() {
     old.batch_execute(&insert(1, 1)).await.unwrap();
     old.batch_execute("COMMIT").await.unwrap();
     assert_eq!(place.head().await.seq, 1);
+}
+
+#[tokio::test]
+async fn r2_an_old_snapshot_changes_nothing_either() {
+    for change in ["TRUNCATE events", "DELETE FROM events", "UPDATE events SET version = 9"] {
+        let place = Place::new("shared").await;
+        place.app.batch_execute(&insert(1, 1)).await.unwrap();
+        let old = place.session().await;
+        let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class";
+        old.batch_execute(begin).await.unwrap();
+        place.store.activate(TENANT, FIRST).await.unwrap();
+        assert_eq!(refusal(&old, change).await.0, "40001", "{change}");
+    }
 }
 
 #[tokio::test]
@@ -241,6 +278,51 @@ async fn r15_a_guard_that_was_switched_off_and_on_does_not_fence() {
     );
     // The tenant goes on.
     place.app.batch_execute(&insert(1, 2)).await.unwrap();
+}
+
+/// Whoever fenced it dies, and with it the lock that keeps the triggers as they are; rows come in around them
+/// before another driver goes on.
+#[tokio::test]
+async fn r15_a_fence_whose_holder_died_is_looked_at_again() {
+    let mut place = Place::new("shared").await;
+    place.store.activate(TENANT, FIRST).await.unwrap();
+    place.app.batch_execute(&insert(1, 1)).await.unwrap();
+    place.store.fence(TENANT, Epoch(1), Epoch(2)).await.unwrap();
+    place.store.fence_holds(TENANT).await.expect("it holds");
+    place.reopen().await;
+    let names = ["insert", "note", "change", "truncate"];
+    let triggers = |how: &str| -> String {
+        let each =
+            names.map(|name| format!("ALTER TABLE events {how} TRIGGER zzzz_rehome_{name};"));
+        each.concat()
+    };
+    place.app.batch_execute(&triggers("DISABLE")).await.expect("nobody holds the table");
+    place.app.batch_execute(&insert(1, 2)).await.expect("nobody looks");
+    place.app.batch_execute(&triggers("ENABLE ALWAYS")).await.unwrap();
+    let refused =
+        place.store.fence(TENANT, Epoch(1), Epoch(2)).await.expect_err("a row is missing");
+    assert!(refused.to_string().contains("not as they were installed"), "{refused}");
+    place.store.fence_holds(TENANT).await.expect_err("not for the switch either");
+}
+
+/// The lock is lost in the pause: the last look before the switch takes it again.
+#[tokio::test]
+async fn r15_a_lock_that_was_lost_is_taken_again_before_the_switch() {
+    let place = Place::new("shared").await;
+    place.store.activate(TENANT, FIRST).await.unwrap();
+    place.store.fence(TENANT, Epoch(1), Epoch(2)).await.unwrap();
+    let holders = "SELECT count(pg_terminate_backend(pid)) FROM pg_locks \
+        WHERE relation = 'events'::regclass AND mode = 'RowExclusiveLock'";
+    assert_eq!(place.count(holders).await, 1);
+    until(
+        &place.app,
+        "SELECT count(*) = 0 FROM pg_locks WHERE relation = 'events'::regclass \
+            AND mode = 'RowExclusiveLock'",
+    )
+    .await;
+    place.store.fence_holds(TENANT).await.expect("taken again, and nothing was changed");
+    let alter = "SET lock_timeout = '100ms'; ALTER TABLE events DISABLE TRIGGER zzzz_rehome_insert";
+    assert_eq!(refusal(&place.app, alter).await.0, "55P03");
 }
 
 #[tokio::test]

@@ -171,6 +171,7 @@ impl Context {
         failpoint::hit("cutover.fenced");
 
         self.timed(CutoverPart::Verify, self.prove(fenced, &mut read_back)).await?; // 4, 5
+        self.source.fence_holds(tenant).await?;
         failpoint::hit("cutover.compared");
         let switched = self.record(route.rev, Fact::Switched { head: fenced });
         self.timed(CutoverPart::Switch, async { Ok(switched.await?) }).await?; // 6

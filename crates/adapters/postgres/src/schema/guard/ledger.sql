@@ -37,7 +37,9 @@ END
 {body};
 
 -- Whom the guarding of a tenant still waits for (rule R1): transactions that could write the table when the
--- guard came, and may have asked before it. Remembered, so that who comes later is not waited for.
+-- guard came, and may have asked before it. Remembered, so that who comes later is not waited for. A server
+-- that begins again forgets the virtual ids of prepared transactions and makes ids that begin with -1: all of
+-- those are waited for.
 CREATE FUNCTION {schema}.drain(p_tenant uuid) RETURNS TABLE (o_who text)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS {body}
 DECLARE
@@ -70,7 +72,11 @@ BEGIN
                     nullif(a.application_name, ''), 'since ' || date_trunc('second', a.xact_start)::text) || ')'
                     FROM pg_stat_activity AS a WHERE a.pid = k.pid), '') END
         FROM pg_locks AS k
-        WHERE k.virtualtransaction = ANY (v_drain) AND k.locktype = 'relation';
+        WHERE k.locktype = 'relation' AND (k.virtualtransaction = ANY (v_drain)
+            OR k.virtualtransaction LIKE '-1/%' AND k.mode NOT IN ('AccessShareLock', 'RowShareLock')
+                AND k.database = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database())
+                AND (k.relation = {table_in_text}::regclass OR k.relation IN
+                     (SELECT p.relid FROM pg_partition_tree({table_in_text}::regclass) AS p)));
     IF NOT FOUND THEN
         UPDATE {schema}.tenants AS t SET phase = 'drained', drain = '{}' WHERE t.no = v_no;
     END IF;
@@ -119,7 +125,8 @@ BEGIN
     PERFORM set_config('lock_timeout', p_wait_ms::text, true);
     SELECT t.no INTO v_no FROM {schema}.tenants AS t WHERE t.tenant = p_tenant;
     PERFORM FROM {schema}.heads AS h WHERE h.no = v_no FOR UPDATE;
-    UPDATE {schema}.ledger AS l SET role = p_new_role, epoch = p_new_epoch, waits_until = NULL, gone_to = NULL
+    UPDATE {schema}.ledger AS l SET role = p_new_role, epoch = p_new_epoch, waits_until = NULL,
+            gone_to = CASE WHEN p_new_role IN ('fenced', 'absent') THEN l.gone_to END
         FROM {schema}.heads AS h
         WHERE l.no = v_no AND h.no = v_no AND l.role = p_role AND l.epoch = p_epoch
             AND (p_seq IS NULL OR (h.seq = p_seq AND h.digest = p_digest))

@@ -1,5 +1,19 @@
 -- What runs in the transactions of other people's writers, as our role.
 
+-- An old snapshot does not show the guard (rule R2): the transaction is sent back.
+CREATE FUNCTION {schema}.see_the_guard() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS {body}
+BEGIN
+    IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted')
+        AND NOT pg_visible_in_snapshot(
+            (SELECT g.last_value FROM {schema}.guarding AS g)::text::xid8, pg_current_snapshot())
+    THEN
+        RAISE EXCEPTION 'rehome: a tenant of this table was guarded after the transaction began'
+            USING ERRCODE = 'serialization_failure', HINT = 'Repeat the transaction.';
+    END IF;
+END
+{body};
+
 -- BEFORE INSERT: may the row come in?
 CREATE FUNCTION {schema}.guard_insert() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS {body}
@@ -18,15 +32,10 @@ BEGIN
         RETURN NEW;
     END IF;
     SELECT t.no INTO v_no FROM {schema}.tenants AS t WHERE t.key = v_key AND t.guarded;
-    v_patient := current_setting('transaction_isolation') = 'read committed';
+    -- READ UNCOMMITTED is another name of it here.
+    v_patient := current_setting('transaction_isolation') IN ('read committed', 'read uncommitted');
     IF v_no IS NULL THEN
-        -- An old snapshot does not show the guard (rule R2).
-        IF NOT v_patient AND NOT pg_visible_in_snapshot(
-            (SELECT g.last_value FROM {schema}.guarding AS g)::text::xid8, pg_current_snapshot())
-        THEN
-            RAISE EXCEPTION 'rehome: a tenant of this table was guarded after the transaction began'
-                USING ERRCODE = 'serialization_failure', HINT = 'Repeat the transaction.';
-        END IF;
+        PERFORM {schema}.see_the_guard();
         RETURN NEW;
     END IF;
     -- Before any wait: who reads up to the oldest running transaction would skip the row (rule R5).
@@ -85,14 +94,11 @@ BEGIN
     SELECT t.key INTO v_key FROM {schema}.tenants AS t JOIN {schema}.ledger AS l ON l.no = t.no
         WHERE t.guarded AND (t.key = {tenant_of_old} OR (TG_OP = 'UPDATE' AND t.key = {tenant_of_new}))
             AND l.copying IS DISTINCT FROM pg_current_xact_id_if_assigned()
+            -- What came in before a target was guarded is in no history, and can only be deleted (rule R12).
+            AND (TG_OP = 'UPDATE' OR l.role <> 'absent')
         LIMIT 1;
     IF v_key IS NULL THEN
-        IF current_setting('transaction_isolation') <> 'read committed' AND NOT pg_visible_in_snapshot(
-            (SELECT g.last_value FROM {schema}.guarding AS g)::text::xid8, pg_current_snapshot())
-        THEN
-            RAISE EXCEPTION 'rehome: a tenant of this table was guarded after the transaction began'
-                USING ERRCODE = 'serialization_failure', HINT = 'Repeat the transaction.';
-        END IF;
+        PERFORM {schema}.see_the_guard();
         RETURN CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END;
     END IF;
     RAISE EXCEPTION 'rehome: rows of tenant % are not changed or deleted while rehome guards it', v_key
@@ -109,6 +115,7 @@ BEGIN
         RAISE EXCEPTION 'rehome: the table is not truncated while rehome guards tenants in it'
             USING ERRCODE = 'RH002', HINT = 'Do it when no migration is under way.';
     END IF;
+    PERFORM {schema}.see_the_guard();
     RETURN NULL;
 END
 {body};
