@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures_util::{StreamExt as _, stream};
 use rehome_domain::event::Timestamp;
 use rehome_domain::ids::MigrationId;
-use rehome_domain::migration::{Fact, Migration, Phase};
+use rehome_domain::migration::{Fact, Migration, Phase, State};
 use rehome_engine::appends::Outcome;
 use rehome_engine::metrics::{Reached, Sighting};
 use rehome_engine::{Observer, Signal, Snapshot};
