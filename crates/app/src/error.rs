@@ -234,6 +234,7 @@ const fn fault_code(kind: &FaultKind) -> &'static str {
         FaultKind::ReadOnly => "read_only",
         FaultKind::Missing(_) => "missing",
         FaultKind::NotSetUp(_) => "not_set_up",
+        FaultKind::NotWritten(_) => "not_written_here",
         FaultKind::Foreign(_) => "foreign_file",
         FaultKind::NewerFormat { .. } => "newer_format",
         FaultKind::OtherDeployment { .. } => "other_deployment",

@@ -83,7 +83,7 @@ impl Outcome {
         match result {
             Ok(_) => Self::Ok,
             Err(AppendError::Conflict(_)) => Self::Conflict,
-            Err(AppendError::Invalid { .. }) => Self::Invalid,
+            Err(AppendError::Invalid { .. } | AppendError::NotWritten { .. }) => Self::Invalid,
             Err(AppendError::WritesPaused { .. }) => Self::Paused,
             Err(AppendError::OutcomeUnknown { .. }) => Self::Unknown,
             Err(AppendError::Busy) => Self::Busy,

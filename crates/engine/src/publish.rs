@@ -26,6 +26,7 @@ pub trait Publisher: Send + Sync {
     /// by any process. The error says who has not, and why.
     async fn publish(&self, moved: &Moved) -> Result<(), String>;
 
-    /// Whether everybody could be told now. Asked by the plan, and before a cutover begins.
-    async fn ready(&self) -> Result<(), String>;
+    /// Whether everybody could be told of a switch of the tenant now. Asked by the plan, and before a cutover
+    /// begins.
+    async fn ready(&self, tenant: TenantId) -> Result<(), String>;
 }

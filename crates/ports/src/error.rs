@@ -62,6 +62,9 @@ pub enum FaultKind {
     /// What an administrator has to do first was not done yet.
     #[error("is not set up: {0}")]
     NotSetUp(String),
+    /// It takes no appends, ever; who writes there.
+    #[error("takes no appends: {0}")]
+    NotWritten(String),
     /// Something else is at that place.
     #[error("is not rehome's: {0}")]
     Foreign(String),
@@ -115,6 +118,7 @@ impl Fault {
             FaultKind::ReadOnly
             | FaultKind::Missing(_)
             | FaultKind::NotSetUp(_)
+            | FaultKind::NotWritten(_)
             | FaultKind::Foreign(_)
             | FaultKind::NewerFormat { .. }
             | FaultKind::OtherDeployment { .. }

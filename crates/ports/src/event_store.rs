@@ -39,6 +39,14 @@ pub enum AppendError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The tenant's events are written by somebody else, in the place where they are.
+    #[error("tenant {tenant}: {why}")]
+    NotWritten {
+        /// Whose.
+        tenant: TenantId,
+        /// Who writes them.
+        why: String,
+    },
     /// The process has more appends waiting than it takes. Nothing was sent.
     #[error("too many appends are waiting; try again")]
     Busy,

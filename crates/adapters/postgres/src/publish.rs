@@ -85,14 +85,25 @@ impl PgPublisher {
         Ok(Self { lender, wording })
     }
 
-    /// Makes what is needed beside the application's tables, and sees that the statements are understood.
-    pub async fn prepare(&self) -> Result<(), Fault> {
-        self.try_prepare().await.map_err(|error| error.fault(WHAT))
+    /// Makes what is needed beside the application's tables, and sees that the statements are understood, and
+    /// that nobody else moves the tenant.
+    pub async fn prepare(&self, tenant: TenantId) -> Result<(), Fault> {
+        self.try_prepare(tenant).await.map_err(|error| error.fault(WHAT))
     }
 
-    async fn try_prepare(&self) -> Result<(), ServerError> {
+    async fn try_prepare(&self, tenant: TenantId) -> Result<(), ServerError> {
         let mut client = self.ready().await?;
         let mut transaction = client.begin().await?;
+        if let Wording::EventsourcePy { schema } = &self.wording {
+            let schema = names::quoted(schema);
+            let look = format!(
+                "SELECT 1 FROM {schema}.tenant_routing AS r WHERE r.tenant_id = $1 AND NOT {MAY_BE_CHANGED}"
+            );
+            let moving = transaction.foreign(&look, &[(&tenant.uuid(), Type::UUID)]).await?;
+            if !moving.is_empty() {
+                return Err(moved_by_the_library(tenant));
+            }
+        }
         let nobody = Switch {
             tenant: TenantId::new(Uuid::nil()),
             name: String::new(),
@@ -139,11 +150,7 @@ impl PgPublisher {
         for statement in self.statements() {
             let rows = transaction.foreign(&statement, &params(&values)).await?;
             if matches!(self.wording, Wording::EventsourcePy { .. }) && rows.is_empty() {
-                return Err(ServerError::new(FaultKind::NotSetUp(format!(
-                    "the library's own migration of tenant {} is under way, by its row in tenant_routing; \
-                     finish or abort that one first",
-                    values.tenant
-                ))));
+                return Err(moved_by_the_library(switch.tenant));
             }
         }
         transaction.commit().await?;
@@ -175,6 +182,16 @@ impl PgPublisher {
 
 const WHAT: &str = "the database where switches are published";
 
+/// The library does not move the tenant by itself, by its row in `tenant_routing`.
+const MAY_BE_CHANGED: &str = "r.migration_state IN ('normal', 'migrated')";
+
+fn moved_by_the_library(tenant: TenantId) -> ServerError {
+    ServerError::new(FaultKind::NotSetUp(format!(
+        "the library's own migration of tenant {tenant} is under way, by its row in tenant_routing; finish or \
+         abort that one first"
+    )))
+}
+
 /// Its router sends a tenant in the state `normal` to the store of its row.
 fn eventsource_py(schema: &str) -> String {
     format!(
@@ -182,7 +199,7 @@ fn eventsource_py(schema: &str) -> String {
          VALUES ($1, $2, 'normal', NULL) \
          ON CONFLICT (tenant_id) DO UPDATE SET store_id = excluded.store_id, \
              migration_state = 'normal', active_migration_id = NULL, updated_at = now() \
-         WHERE r.migration_state IN ('normal', 'migrated') \
+         WHERE {MAY_BE_CHANGED} \
          RETURNING 1",
         names::quoted(schema)
     )

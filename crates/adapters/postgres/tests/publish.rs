@@ -53,7 +53,7 @@ const ROUTED: &str = "SELECT store_id, migration_state FROM tenant_routing";
 async fn the_librarys_row_follows_and_a_late_switch_changes_nothing() {
     let database = database(ROUTING);
     let publisher = publisher(&database, library());
-    publisher.prepare().await.unwrap();
+    publisher.prepare(TenantId::new(Uuid::from_u128(7))).await.unwrap();
     assert_eq!(as_owner(&database, ROUTED), "", "looking tells nothing");
     assert_eq!(publisher.publish(&switch(3, "b")).await.unwrap(), Published::Done);
     assert_eq!(publisher.publish(&switch(5, "a")).await.unwrap(), Published::Done);
@@ -69,7 +69,7 @@ async fn the_librarys_row_follows_and_a_late_switch_changes_nothing() {
 async fn of_two_at_once_the_later_switch_stays() {
     let database = database(ROUTING);
     let (one, other) = (publisher(&database, library()), publisher(&database, library()));
-    one.prepare().await.unwrap();
+    one.prepare(TenantId::new(Uuid::from_u128(7))).await.unwrap();
     for round in 0..20 {
         let (old, new) = (switch(2 * round + 2, "old"), switch(2 * round + 3, "new"));
         let (first, second) = tokio::join!(one.publish(&old), other.publish(&new));
@@ -86,6 +86,8 @@ async fn a_migration_of_the_librarys_own_is_left_alone() {
         ('00000000-0000-0000-0000-000000000007', 'x', 'dual_write')";
     as_owner(&database, under_way);
     let publisher = publisher(&database, library());
+    let before = publisher.prepare(switch(3, "b").tenant).await.unwrap_err();
+    assert!(before.to_string().contains("the library's own migration"), "{before}");
     let fault = publisher.publish(&switch(3, "b")).await.unwrap_err();
     assert!(fault.to_string().contains("the library's own migration"), "{fault}");
     assert_eq!(as_owner(&database, ROUTED), "x|dual_write");
@@ -105,7 +107,7 @@ async fn statements_of_the_operators_get_values_bound_and_run_together_or_not_at
         "INSERT INTO public.told VALUES (100 - $4::int, 'second')".to_owned(),
     ]);
     let both = publisher(&database, both);
-    both.prepare().await.unwrap();
+    both.prepare(TenantId::new(Uuid::from_u128(7))).await.unwrap();
     let hostile = Switch { name: "'; DROP TABLE told; --".to_owned(), ..switch(3, "b") };
     assert_eq!(both.publish(&hostile).await.unwrap(), Published::Done);
     let told = as_owner(&database, "SELECT what FROM told ORDER BY n");
@@ -123,7 +125,11 @@ async fn what_would_fail_is_known_before() {
     let database = database("CREATE TABLE told (n int)");
     let problem = async |statement: &str| {
         let wording = Wording::Statements(vec![statement.to_owned()]);
-        publisher(&database, wording).prepare().await.unwrap_err().to_string()
+        publisher(&database, wording)
+            .prepare(TenantId::new(Uuid::from_u128(7)))
+            .await
+            .unwrap_err()
+            .to_string()
     };
     let said = problem("UPDATE public.nothing SET n = 1").await;
     assert!(said.contains("public.nothing"), "{said}");
@@ -133,7 +139,10 @@ async fn what_would_fail_is_known_before() {
     let said = problem("DELETE FROM public.told; DROP TABLE public.told").await;
     assert!(said.contains("multiple commands"), "{said}");
     assert_eq!(as_owner(&database, "SELECT count(*) FROM told"), "0");
-    let missing = publisher(&database, library()).prepare().await.unwrap_err();
+    let missing = publisher(&database, library())
+        .prepare(TenantId::new(Uuid::from_u128(7)))
+        .await
+        .unwrap_err();
     assert!(missing.to_string().contains("tenant_routing"), "{missing}");
 }
 

@@ -140,7 +140,9 @@ impl Writer {
                 Err(error) => error,
             };
             match error {
-                AppendError::Conflict(_) | AppendError::Invalid { .. } => return Some(Err(error)),
+                AppendError::Conflict(_)
+                | AppendError::Invalid { .. }
+                | AppendError::NotWritten { .. } => return Some(Err(error)),
                 AppendError::WritesPaused { .. }
                 | AppendError::OutcomeUnknown { .. }
                 | AppendError::Unavailable { .. }

@@ -85,11 +85,11 @@ impl Publisher for Publications {
         all(join_all(self.entries.iter().map(|entry| entry.publish(moved, &name))).await)
     }
 
-    async fn ready(&self) -> Result<(), String> {
+    async fn ready(&self, tenant: TenantId) -> Result<(), String> {
         let each = self
             .entries
             .iter()
-            .map(async |entry| entry.way.ready().await.map_err(|why| entry.told_by(&why)));
+            .map(async |entry| entry.way.ready(tenant).await.map_err(|why| entry.told_by(&why)));
         all(join_all(each).await)
     }
 }

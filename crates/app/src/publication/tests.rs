@@ -51,7 +51,7 @@ async fn a_request_is_signed_and_told_until_it_is_acknowledged() {
         fake.url()
     );
     let told = publications(folder.path(), &entry);
-    told.ready().await.unwrap();
+    told.ready(moved(1).tenant).await.unwrap();
     let why = told.publish(&moved(3)).await.unwrap_err();
     assert!(why.contains("[[publish]] http") && why.contains("status 503"), "{why}");
     // 409: the receiver knows of a later switch.
@@ -89,7 +89,7 @@ async fn one_that_fails_keeps_no_other_from_being_told() {
         told.display()
     );
     let both = publications(folder.path(), &entries);
-    assert!(both.ready().await.unwrap_err().contains("http://127.0.0.1:1"));
+    assert!(both.ready(moved(1).tenant).await.unwrap_err().contains("http://127.0.0.1:1"));
     for _ in 0..2 {
         let why = both.publish(&moved(3)).await.unwrap_err();
         assert!(why.starts_with("[[publish]] http: http://127.0.0.1:1"), "{why}");

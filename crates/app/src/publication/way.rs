@@ -4,6 +4,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use bytes::Bytes;
+use rehome_domain::ids::TenantId;
 use rehome_domain::text;
 use rehome_engine::Moved;
 use rehome_postgres::{PgPublisher, Switch, Wording};
@@ -58,10 +59,10 @@ impl Way {
     }
 
     /// Whether it could be told now, as far as that can be known without telling anything.
-    pub(super) async fn ready(&self) -> Result<(), String> {
+    pub(super) async fn ready(&self, tenant: TenantId) -> Result<(), String> {
         match self {
             Self::Database { publisher, .. } => {
-                publisher.prepare().await.map_err(|fault| fault.to_string())
+                publisher.prepare(tenant).await.map_err(|fault| fault.to_string())
             }
             Self::Http { endpoint, .. } => endpoint.listens().await,
             // Whether a program is there is known when it is started.

@@ -149,6 +149,7 @@ impl Operations {
         if seen.route.phase().is_none_or(Phase::is_terminal) {
             // An unfinished creation or switch is finished first.
             self.engine.router.help(&seen).await?;
+            self.guard_again(&seen.route).await?;
         }
         let plan = self.engine.plan(&PlanRequest { tenant, target: target.clone() }).await?;
         if !plan.is_possible() {
@@ -161,6 +162,16 @@ impl Operations {
         let started = self.decide(tenant, id, fact).await?.migration;
         crate::failpoint::hit("start.recorded");
         Ok(started)
+    }
+
+    /// A store that was released and adopted again has the tenant's rows, and guards them again.
+    async fn guard_again(&self, route: &Route) -> Result<(), OperationError> {
+        let store = self.engine.stores.get(&route.store)?;
+        let Some(activation) = route.activation() else { return Ok(()) };
+        if store.unguarded(route.tenant).await? > 0 {
+            store.activate(route.tenant, activation).await?;
+        }
+        Ok(())
     }
 
     /// A tenant that its own library writes gets a route to the store that has its rows, if a move to

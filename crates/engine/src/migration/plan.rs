@@ -119,10 +119,12 @@ impl Engine {
             },
         );
         let source_ledger = source.ledger(tenant).await?;
-        let total = source_ledger.head.seq;
+        // A store that was released and adopted again has its rows, and nobody guards them yet.
+        let unguarded = source.unguarded(tenant).await?;
+        let total = source_ledger.head.seq.max(unguarded);
         add(
             "source holds the history",
-            total >= route.base && source_ledger.role != Role::Absent,
+            total >= route.base && (source_ledger.role != Role::Absent || unguarded > 0),
             format!("{total} events"),
         );
         let mut events = total;
@@ -131,17 +133,28 @@ impl Engine {
                 Err(error) => add("target is reachable", false, error.to_string()),
                 Ok(ledger) => {
                     add("target is reachable", true, format!("store {} answers", request.target));
-                    let clear = ledger.role != Role::Active
+                    let strangers = target.unguarded(tenant).await?;
+                    let clear = strangers == 0
+                        && ledger.role != Role::Active
                         && is_prefix(ledger.head, &**source, tenant).await?;
                     if clear {
                         events -= ledger.head.seq.min(events);
                     }
-                    add("target is clear", clear, clear_detail(clear, ledger.head.seq));
+                    let held = ledger.head.seq;
+                    let detail = if strangers > 0 {
+                        format!(
+                            "its table has {strangers} events of the tenant that no migration copied; \
+                             delete them"
+                        )
+                    } else {
+                        clear_detail(clear, held)
+                    };
+                    add("target is clear", clear, detail);
                 }
             }
         }
         self.tables(tenant, &**source, &**target, &mut findings).await?;
-        self.publication(&mut findings).await;
+        self.publication(tenant, &mut findings).await;
         let read_rate = sample(&**source, tenant).await?;
         let estimate = read_rate.and_then(|rate| {
             let inputs = estimate::Inputs {
@@ -193,15 +206,15 @@ impl Engine {
         let detail = format!("from {id} to {}", request.target);
         findings.push(Finding { check: "target is another store", ok: elsewhere, detail });
         self.tables(tenant, &**source, &**target, &mut findings).await?;
-        self.publication(&mut findings).await;
+        self.publication(tenant, &mut findings).await;
         let target = request.target.clone();
         Ok(Plan { source: id, target, events, findings, read_rate: None, estimate: None })
     }
 
     /// Whether applications that route for themselves can be told of the switch, if any are configured.
-    async fn publication(&self, findings: &mut Vec<Finding>) {
+    async fn publication(&self, tenant: TenantId, findings: &mut Vec<Finding>) {
         let Some(publisher) = &self.publisher else { return };
-        let (ok, detail) = match publisher.ready().await {
+        let (ok, detail) = match publisher.ready(tenant).await {
             Ok(()) => (true, "all of [[publish]] answer".to_owned()),
             Err(why) => (false, why),
         };

@@ -498,10 +498,25 @@ impl Group<'_> {
                 AppendError::OutcomeUnknown { tenant, source: Box::new(Arc::clone(doubt)) }
             }
             (None, Waiting::Paused) => AppendError::WritesPaused { tenant },
-            (None, Waiting::Failing(error)) => {
-                AppendError::Unavailable { tenant, source: Box::new(Arc::clone(error)) }
-            }
+            (None, Waiting::Failing(error)) => match not_written(&**error) {
+                Some(why) => AppendError::NotWritten { tenant, why },
+                None => AppendError::Unavailable { tenant, source: Box::new(Arc::clone(error)) },
+            },
         }
+    }
+}
+
+/// Who writes the tenant's events, if the store takes none from us.
+fn not_written(error: &(dyn std::error::Error + Send + Sync + 'static)) -> Option<String> {
+    let store = match error.downcast_ref::<RouteError>() {
+        Some(RouteError::Store(error)) => Some(error),
+        _ => error.downcast_ref::<StoreError>(),
+    };
+    match store {
+        Some(StoreError::Fault(Fault { kind: FaultKind::NotWritten(why), .. })) => {
+            Some(why.clone())
+        }
+        _ => None,
     }
 }
 

@@ -136,9 +136,10 @@ fn status(kind: Kind, code: &str) -> StatusCode {
         (Kind::Usage, _) => StatusCode::BAD_REQUEST,
         (Kind::NotFound, _) => StatusCode::NOT_FOUND,
         (Kind::Refused | Kind::Violated, _) => StatusCode::CONFLICT,
-        (Kind::Failed, "unreachable" | "locked" | "disk_full" | "read_only" | "failing") => {
-            StatusCode::SERVICE_UNAVAILABLE
-        }
+        (
+            Kind::Failed,
+            "unreachable" | "locked" | "waits_for_others" | "disk_full" | "read_only" | "failing",
+        ) => StatusCode::SERVICE_UNAVAILABLE,
         (Kind::Failed, _) => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }

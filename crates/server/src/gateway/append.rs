@@ -190,6 +190,9 @@ fn problem(state: &Shared, tenant: TenantId, error: AppendError) -> Problem {
         AppendError::Busy if state.is_stopping() => Problem::stopping(),
         AppendError::Busy => Problem::new(StatusCode::TOO_MANY_REQUESTS, "too_many_appends", text)
             .header(header::RETRY_AFTER, HeaderValue::from(1_u16)),
+        AppendError::NotWritten { .. } => {
+            Problem::new(StatusCode::CONFLICT, "not_written_here", text)
+        }
         AppendError::Unavailable { .. } => {
             let why = cause(&error);
             state.refused.note("unavailable", tenant, |left_out| {

@@ -174,7 +174,7 @@ impl PgAdopted {
             "its events are in a table of another library (layout {}), which writes them; append there",
             self.layout.name
         );
-        Fault::new(self.server.what(), FaultKind::NotSetUp(why)).into()
+        Fault::new(self.server.what(), FaultKind::NotWritten(why)).into()
     }
 }
 

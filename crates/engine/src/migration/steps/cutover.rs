@@ -71,7 +71,7 @@ impl Context {
             self.read_again(&mut read_back).await?;
             // Whoever cannot be told of the switch now could not be told in the pause either.
             if let Some(publisher) = &self.engine.publisher {
-                publisher.ready().await.map_err(|why| {
+                publisher.ready(self.tenant()).await.map_err(|why| {
                     StepError::Unpublished(format!("a switch could not be published now: {why}"))
                 })?;
             }
