@@ -36,7 +36,7 @@ pub use plan::{Estimate, Finding, Plan, Probe, RateRange};
 pub use problem::Problem;
 pub use store::{
     CheckpointBeyondEnd, Recovery, StoreAdoption, StoreCheck, StoreCheckReport, Tenant,
-    TenantInStore, TenantPurge,
+    TenantInStore, TenantPurge, TranslatedPosition,
 };
 pub use time::Time;
 pub use transfer::{ExportReport, ImportReport};

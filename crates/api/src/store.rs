@@ -31,6 +31,23 @@ pub struct StoreAdoption {
     pub steps: Vec<String>,
 }
 
+/// A position of one table, as another table with the tenant's events has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TranslatedPosition {
+    /// Whose events.
+    pub tenant_id: Uuid,
+    /// Where the position was taken.
+    pub from: String,
+    /// The position there, up to which everything was read.
+    pub position: i64,
+    /// Where the reader goes on.
+    pub to: String,
+    /// The position there from which it goes on. Nothing is skipped; some may be read again.
+    pub translated: i64,
+    /// How many of the tenant's events the reader is taken to have read.
+    pub events: u64,
+}
+
 /// What a store says about itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct StoreCheck {

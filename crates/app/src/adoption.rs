@@ -1,7 +1,7 @@
 //! Adopting a store whose events are in a table of another library, and releasing it.
 
 use rehome_api as api;
-use rehome_domain::ids::StoreId;
+use rehome_domain::ids::{StoreId, TenantId};
 use rehome_domain::migration::Migration;
 use rehome_ports::Migrations;
 use rehome_postgres::Adoption;
@@ -84,6 +84,48 @@ impl Deployment {
             installed: false,
             changed: true,
             steps,
+        })
+    }
+
+    /// A position of one store's table, as another store's table has it: what was read up to the one was
+    /// read up to the other.
+    pub async fn translate_position(
+        config: &Config,
+        tenant: TenantId,
+        position: i64,
+        from: &StoreId,
+        to: &StoreId,
+    ) -> Result<api::TranslatedPosition, AppError> {
+        let deployment = Self::open(config, Access::Existing).await?;
+        let translated = deployment.translated(tenant, position, from, to).await;
+        deployment.close().await;
+        translated
+    }
+
+    async fn translated(
+        &self,
+        tenant: TenantId,
+        position: i64,
+        from: &StoreId,
+        to: &StoreId,
+    ) -> Result<api::TranslatedPosition, AppError> {
+        let without = |id: &StoreId| {
+            AppError::refused(format!(
+                "store \"{id}\" has no positions of another library's table; its events are known by their \
+                 numbers"
+            ))
+        };
+        let read = self.store(from)?.number_of_position(tenant, position).await?;
+        let events = read.ok_or_else(|| without(from))?;
+        // The copy may not have got so far; what it lacks is not skipped when it comes.
+        let there = self.store(to)?.position_of_number(tenant, events).await?;
+        Ok(api::TranslatedPosition {
+            tenant_id: tenant.uuid(),
+            from: from.to_string(),
+            position,
+            to: to.to_string(),
+            translated: there.ok_or_else(|| without(to))?,
+            events,
         })
     }
 

@@ -1,8 +1,10 @@
 //! Moves under the library's own writers.
 
-use anyhow::{Result, ensure};
+use std::collections::BTreeSet;
 
-use crate::site::{DEDICATED, SHARED, TENANT, end, on_a_site};
+use anyhow::{Context as _, Result, ensure};
+
+use crate::site::{DEDICATED, SHARED, Site, TENANT, end, on_a_site};
 
 /// There and back, twice, and there: nothing acknowledged is lost, doubled, reordered or changed, and the
 /// library reads at the target what was written at the source.
@@ -25,8 +27,33 @@ fn a_tenant_moves_there_and_back_twice_under_the_writers_of_its_own_library() ->
         println!("{report}");
         let (events, _) = site.fold(DEDICATED)?;
         ensure!(report["rows"] == events, "the library reads {events}: {report}");
+        for nth in [1, 50, 99] {
+            goes_on(site, nth)?;
+        }
         Ok(())
     })
+}
+
+/// A reader that has read up to the `nth` row of the first store skips nothing of the last.
+fn goes_on(site: &Site, nth: usize) -> Result<()> {
+    let of_tenant = format!("FROM events WHERE tenant_id = '{TENANT}'");
+    let at = format!("SELECT global_position {of_tenant} ORDER BY 1 OFFSET {nth} LIMIT 1");
+    let position = site.sql(SHARED, &at)?;
+    let to = ["--position", &position, "--from", SHARED, "--to", DEDICATED];
+    let found = site.json(&[&["tenant", "position", TENANT], &to[..]].concat())?;
+    let translated = found["translated"].as_i64().context("a position")?;
+    let events = |store: &str, which: &str| -> Result<BTreeSet<String>> {
+        let said = site.sql(store, &format!("SELECT event_id {of_tenant} AND {which}"))?;
+        Ok(said.lines().map(str::to_owned).collect())
+    };
+    let read = events(SHARED, &format!("global_position <= {position}"))?;
+    let mut given = events(DEDICATED, &format!("global_position > {translated}"))?;
+    let all = events(DEDICATED, "true")?;
+    given.extend(read.iter().cloned());
+    ensure!(given.is_superset(&all), "of {} events some were skipped: {found}", all.len());
+    // Not by giving everything again.
+    ensure!(nth == 1 || translated > 0, "{found}");
+    Ok(())
 }
 
 /// The library's conformance suites of its ports pass for a guarded tenant: before a move, while the copy

@@ -529,6 +529,27 @@ pub(crate) enum TenantCommand {
         #[command(flatten)]
         why: Reason,
     },
+    /// What a reader's position in one store's table is in another's.
+    ///
+    /// For checkpoints of your own projections, after a move between tables of another library. A reader
+    /// that goes on from there skips no event; it may be given some again.
+    Position {
+        /// Whose events.
+        #[arg(value_name = "TENANT", value_parser = tenant, required_unless_present = "tenant")]
+        id: Option<TenantId>,
+        /// The same, as the other commands have it.
+        #[arg(long, value_name = "TENANT", value_parser = tenant, conflicts_with = "id")]
+        tenant: Option<TenantId>,
+        /// The position up to which the reader has read everything.
+        #[arg(long, value_name = "N", allow_hyphen_values = true)]
+        position: i64,
+        /// In which store's table.
+        #[arg(long, value_name = "STORE")]
+        from: StoreId,
+        /// In which store's table it goes on.
+        #[arg(long, value_name = "STORE")]
+        to: StoreId,
+    },
 }
 
 fn checklist(text: &str) -> Result<ChecklistPhase, String> {

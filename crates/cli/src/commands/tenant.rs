@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use rehome_api::Tenant;
-use rehome_app::{AppError, Kind};
+use rehome_app::{AppError, Deployment, Kind};
 use rehome_domain::ids::TenantId;
 
 use crate::args::TenantCommand;
@@ -28,6 +28,13 @@ pub(super) async fn run(out: Out, reach: &Reach, command: TenantCommand) -> Resu
                 let events = count(purged.events_purged);
                 format!("{events} events removed from store \"{}\"", purged.store)
             })
+        }
+        TenantCommand::Position { id, tenant, position, from, to } => {
+            let tenant = one(id, tenant)?;
+            let config = reach.stores("tenant position", "it reads the stores' tables")?;
+            let found =
+                Deployment::translate_position(config, tenant, position, &from, &to).await?;
+            out.show(&found, |found| found.translated.to_string())
         }
     }
 }
