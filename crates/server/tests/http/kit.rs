@@ -79,6 +79,15 @@ impl Site {
         self.ask(Request::new("POST", path).json(body)).await
     }
 
+    /// Begins a session with this token; answers its cookie.
+    pub async fn login(&self, token: &str) -> String {
+        let form = Request::new("POST", "/console/login")
+            .body("application/x-www-form-urlencoded", format!("token={token}"));
+        let reply = self.ask(form).await;
+        let cookie = reply.header("set-cookie").unwrap_or_else(|| panic!("{reply:?}"));
+        cookie.split(';').next().unwrap().to_owned()
+    }
+
     /// Appends events `numbers` to the stream `order/o-1`, each by itself.
     pub async fn fill(&self, tenant: Uuid, numbers: impl IntoIterator<Item = u64>) {
         for n in numbers {
