@@ -49,7 +49,7 @@ pub(super) async fn run(out: Out, reach: &Reach, command: TokenCommand) -> Resul
             let document =
                 deployment.rotate_token(&name, hash, (keep_old_for, expires), why.why()).await?;
             deployment.close().await;
-            show(out, Kept { token, document })
+            show(out, &Kept { token, document })
         }
         TokenCommand::Revoke { name, why } => {
             let deployment = reach.open(out).await?;
@@ -121,11 +121,11 @@ async fn create(out: Out, reach: &Reach, wanted: &CreateToken) -> Result<(), App
     let deployment = reach.make(out).await?;
     let document = deployment.create_token(&new, wanted.why.why()).await?;
     deployment.close().await;
-    show(out, Kept { token, document })
+    show(out, &Kept { token, document })
 }
 
-fn show(out: Out, kept: Kept) -> Result<(), AppError> {
-    out.show(&kept, |kept| {
+fn show(out: Out, kept: &Kept) -> Result<(), AppError> {
+    out.show(kept, |kept| {
         let Document { name, role, expires_at, .. } = &kept.document;
         let end = expires_at.map_or(String::new(), |end| format!(" until {end}"));
         let token = &kept.token;

@@ -9,6 +9,8 @@ mod identity;
 mod known;
 mod origin;
 mod roll;
+#[cfg(test)]
+mod tests;
 mod tokens;
 
 pub(crate) use access_log::AccessLog;

@@ -171,7 +171,7 @@ impl Roll {
         let turn = tokio::time::timeout(WITHIN, self.looked.lock());
         let mut looked = turn.await.map_err(|_| NotTold)?;
         if let Some(last) = *looked {
-            if last.began >= came {
+            if last.began > came {
                 return last.told;
             }
             tokio::time::sleep_until(last.began + PAUSE).await;
