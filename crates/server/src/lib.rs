@@ -87,7 +87,8 @@ impl Server {
         }
         let acceptor = tls::acceptor(config.tls.as_ref())?;
         let registry = Arc::clone(deployment.access_registry());
-        let roll = Roll::open(registry, &deployment.config().tokens).await?;
+        let may_open = is_loopback(config.bind.ip()) || config.without_tokens;
+        let roll = Roll::open(registry, &deployment.config().tokens, may_open).await?;
         let state = Arc::new(State::new(deployment.serving(), roll));
         Ok(Self { listener, address, state, tls: watch::Sender::new(acceptor), config })
     }

@@ -28,9 +28,12 @@ pub(crate) struct AccessLog(Mutex<Lately>);
 
 #[derive(Default)]
 struct Lately {
-    used: HashMap<(Arc<str>, IpAddr), Instant>,
+    used: HashMap<Use, Instant>,
     refused: HashMap<IpAddr, Refusals>,
 }
+
+/// The name of a token, the address, and, of what an operator appends, the tenant.
+type Use = (Arc<str>, IpAddr, Option<Uuid>);
 
 struct Refusals {
     since: Instant,
@@ -39,9 +42,9 @@ struct Refusals {
 }
 
 impl Lately {
-    fn is_first_use(&mut self, name: &Arc<str>, address: IpAddr) -> bool {
+    fn is_first(&mut self, name: &Arc<str>, address: IpAddr, appended_to: Option<Uuid>) -> bool {
         let now = Instant::now();
-        let key = (Arc::clone(name), prefix(address));
+        let key = (Arc::clone(name), prefix(address), appended_to);
         if self.used.get(&key).is_some_and(|at| now.duration_since(*at) < TOLD_FOR) {
             return false;
         }
@@ -144,7 +147,6 @@ impl Entry<'_> {
             return Some(("Access refused", lately.refusal(self.address)?));
         }
         let caller = self.caller.as_ref()?;
-        let first = lately.is_first_use(&caller.name, self.address);
         let looks = matches!(self.method, Method::GET | Method::HEAD);
         let is_read = looks || route.is_some_and(|route| route.ends_with("/read"));
         let what = match route {
@@ -153,8 +155,13 @@ impl Entry<'_> {
             _ if caller.is_operator() && self.is_of_events && is_read => {
                 "Events read by an operator"
             }
+            _ if caller.is_operator() && self.is_of_events => {
+                // An application may do it, and often.
+                let is_first = lately.is_first(&caller.name, self.address, self.tenant);
+                is_first.then_some("Events changed by an operator")?
+            }
             _ if caller.is_operator() && !looks => "Change asked for",
-            _ if first => "Token used",
+            _ if lately.is_first(&caller.name, self.address, None) => "Token used",
             _ => return None,
         };
         Some((what, 0))
@@ -203,8 +210,8 @@ mod tests {
         assert_eq!((lately.refusal(one), lately.refusal(one)), (Some(1), Some(0)));
 
         let name: Arc<str> = "ops".into();
-        assert!(lately.is_first_use(&name, one) && lately.is_first_use(&name, two));
-        assert!(!lately.is_first_use(&name, one));
+        assert!(lately.is_first(&name, one, None) && lately.is_first(&name, two, None));
+        assert!(!lately.is_first(&name, one, None));
     }
 
     #[test]
@@ -213,7 +220,7 @@ mod tests {
         let name: Arc<str> = "ops".into();
         for n in 0..u32::try_from(REMEMBERED_MAX).unwrap() + 10 {
             let address = std::net::Ipv4Addr::from(n).into();
-            lately.is_first_use(&name, address);
+            lately.is_first(&name, address, None);
             lately.refusal(address);
         }
         assert!(lately.used.len() <= REMEMBERED_MAX && lately.refused.len() <= REMEMBERED_MAX);

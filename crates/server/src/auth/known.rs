@@ -36,8 +36,9 @@ pub(super) enum NoEntry {
 }
 
 /// Who may enter.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Known {
+    may_open: bool,
     pub(super) configured: Arc<Tokens>,
     pub(super) rev: Option<u64>,
     closed: bool,
@@ -46,9 +47,22 @@ pub(crate) struct Known {
 }
 
 impl Known {
+    /// Nobody. `may_open`: whether the server may answer callers without a token, if the deployment is open.
+    pub(super) fn new(may_open: bool) -> Self {
+        Self {
+            may_open,
+            configured: Arc::default(),
+            rev: None,
+            closed: true,
+            kept: Arc::default(),
+            sessions: Arc::default(),
+        }
+    }
+
     /// The same with other tokens in the configuration.
     pub(super) fn configured(&self, tokens: &[Token]) -> Self {
         Self {
+            may_open: self.may_open,
             configured: Arc::new(Tokens::new(tokens)),
             rev: self.rev,
             closed: self.closed,
@@ -70,6 +84,7 @@ impl Known {
             (token.hash, kept)
         });
         Self {
+            may_open: self.may_open,
             configured: Arc::clone(&self.configured),
             rev: Some(rev),
             closed: contents.gate.closed,
@@ -78,9 +93,9 @@ impl Known {
         }
     }
 
-    /// Whether anybody may enter without a token: there are none, and there never were.
+    /// Whether anybody may enter without a token: there are none, and the gate is open.
     pub(crate) fn is_open(&self) -> bool {
-        self.configured.is_empty() && !self.closed
+        self.may_open && self.configured.is_empty() && !self.closed
     }
 
     /// The bearer of a token of the configuration.

@@ -99,15 +99,17 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Roll {
-    /// Asks the control plane for the first time.
+    /// Asks the control plane for the first time. `may_open`: whether the server may answer callers without a
+    /// token, if the deployment is open.
     pub(crate) async fn open(
         registry: Arc<dyn AccessRegistry>,
         configured: &[Token],
+        may_open: bool,
     ) -> Result<Self, AppError> {
         let asked = Instant::now();
         let access = registry.access(None).await?;
         let told = Told { asked, now: access.now };
-        let known = Known::default().configured(configured);
+        let known = Known::new(may_open).configured(configured);
         let known = known.told(access.rev, &access.contents.unwrap_or_default());
         Ok(Self {
             registry,
@@ -157,8 +159,7 @@ impl Roll {
                 self.note_uses().await;
             }
         }
-        // What was used last is worth a moment, and no more.
-        let _ = tokio::time::timeout(WITHIN, self.note_uses()).await;
+        self.note_uses().await;
     }
 
     /// Asks the control plane, once for all who wait for it.
@@ -311,8 +312,15 @@ impl Roll {
         }
     }
 
-    /// Tells the control plane what was used. What it does not take is told again with the next use.
+    /// Tells the control plane what was used. That is worth a moment, and no more: what it does not take is
+    /// told again with a later use.
     async fn note_uses(&self) {
+        if tokio::time::timeout(WITHIN, self.tell_uses()).await.is_err() {
+            tracing::debug!("the use of tokens and sessions was not noted in time");
+        }
+    }
+
+    async fn tell_uses(&self) {
         let (tokens, sessions) = {
             let mut uses = lock(&self.uses);
             let tokens: Vec<_> = uses.tokens.drain().collect();

@@ -80,6 +80,11 @@ const CONFIGURED: &str = "rehome_configured";
 impl Scene {
     /// With a token in the configuration, or none.
     async fn new(configured: bool) -> Self {
+        Self::reached(configured, true).await
+    }
+
+    /// The same at a server that others reach.
+    async fn reached(configured: bool, may_open: bool) -> Self {
         let clock = Arc::new(ManualClock::default());
         let inner = MemoryControlPlane::new(Arc::clone(&clock) as _);
         let registry =
@@ -87,7 +92,7 @@ impl Scene {
         let hash = TokenHash::of(CONFIGURED);
         let token = Token::new("configured".to_owned(), Role::Operator, hash).unwrap();
         let tokens = if configured { vec![token] } else { Vec::new() };
-        let roll = Roll::open(Arc::clone(&registry) as _, &tokens).await.unwrap();
+        let roll = Roll::open(Arc::clone(&registry) as _, &tokens, may_open).await.unwrap();
         Self { registry, clock, roll }
     }
 
@@ -174,6 +179,17 @@ async fn an_open_deployment_stays_open_where_the_control_plane_is_silent_and_a_c
     let problem = closed.find("/v1/migrations", &nobody).await.bearer.unwrap_err();
     assert_eq!(problem.document().status, 401, "who shows nothing is asked for a token");
     assert_eq!(closed.status("a").await, 503);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_others_reach_is_never_open_unless_its_configuration_says_so() {
+    let nobody = HeaderMap::new();
+    for may_open in [false, true] {
+        let scene = Scene::reached(false, may_open).await;
+        let found = scene.find("/v1/migrations", &nobody).await;
+        assert_eq!(found.bearer.is_ok(), may_open);
+        assert_eq!(found.session().unwrap().is_some(), may_open);
+    }
 }
 
 #[tokio::test(start_paused = true)]
