@@ -228,6 +228,7 @@ const fn fault_code(kind: &FaultKind) -> &'static str {
     match kind {
         FaultKind::Unreachable(_) => "unreachable",
         FaultKind::Locked => "locked",
+        FaultKind::Waits(_) => "waits_for_others",
         FaultKind::Full => "disk_full",
         FaultKind::Failing(_) => "failing",
         FaultKind::ReadOnly => "read_only",

@@ -25,4 +25,7 @@ pub trait Publisher: Send + Sync {
     /// Publishes, and comes back when everybody has acknowledged. May be called again for the same switch,
     /// by any process. The error says who has not, and why.
     async fn publish(&self, moved: &Moved) -> Result<(), String>;
+
+    /// Whether everybody could be told now. Asked by the plan, and before a cutover begins.
+    async fn ready(&self) -> Result<(), String>;
 }

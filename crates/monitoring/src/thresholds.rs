@@ -110,6 +110,8 @@ thresholds! {
     pending_for: Duration(Span) = Span::minutes(15),
     /// A migration may be without a process that works on it this long.
     unattended_for: Duration(Span) = Span::minutes(2),
+    /// A switch may be unknown to those who route for themselves this long.
+    unpublished_for: Duration(Span) = Span::seconds(30),
     /// This many changes of the process that works on a migration, within `told_for`, are too many.
     takeovers: Count(u64) = 3,
     /// This many starts of a process, within `told_for`, are too many.

@@ -43,6 +43,9 @@ pub enum FaultKind {
     /// Another process holds it for too long.
     #[error("is locked by another process")]
     Locked,
+    /// It waits for what others have begun; who they are, and what to do.
+    #[error("waits for others: {0}")]
+    Waits(String),
     /// There is no room left.
     #[error("has no disk space left; free some and it goes on by itself")]
     Full,
@@ -106,6 +109,7 @@ impl Fault {
         match self.kind {
             FaultKind::Unreachable(_)
             | FaultKind::Locked
+            | FaultKind::Waits(_)
             | FaultKind::Full
             | FaultKind::Failing(_) => Class::Retry,
             FaultKind::ReadOnly

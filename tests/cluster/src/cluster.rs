@@ -161,6 +161,13 @@ impl Cluster {
         run(dump.arg("--file").arg(file)).map(drop)
     }
 
+    /// Writes the schema of `database` to `file`, without data.
+    pub fn dump_schema(&self, database: &str, file: &Path) -> Result<()> {
+        let mut dump = Command::new(self.programs.join("pg_dump"));
+        dump.args(["--schema-only", "--dbname", &self.administrator_url(database)]);
+        run(dump.arg("--file").arg(file)).map(drop)
+    }
+
     /// Makes `database` again what it was when it was dumped.
     pub fn restore(&self, database: &str, file: &Path) -> Result<()> {
         let mut psql = Command::new(self.programs.join("psql"));

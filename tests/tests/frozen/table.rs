@@ -85,6 +85,7 @@ pub(crate) const OF_MIGRATIONS: &[(Series, OfTenant)] = &[
         }
     }),
     (("migration_unattended", By::Migration, no_more), |_| exactly(0)),
+    (("migration_unpublished", By::Migration, no_more), |_| exactly(0)),
     (("migration_rollback_window_lag_events", By::Migration, no_more), |case| match case.phase {
         Phase::Window => Number(case.lag()),
         _ => Absent,

@@ -183,8 +183,14 @@ impl Play<'_> {
     pub(crate) fn cuts_over(&self, moving: &Moving) -> Result<()> {
         self.site.append(moving.tenant, 1)?;
         self.operations(moving, 1)?;
+        // Somebody who routes for himself does not acknowledge, and then does.
+        self.site.hold_publication()?;
         self.site.request_cutover(moving)?;
         self.sees(&moving.of("migration_state", ""), 4)?;
+        self.sees(&moving.of("migration_unpublished", ""), 1)?;
+        self.fires("MigrationUnpublished")?;
+        self.site.release_publication()?;
+        self.sees(&moving.of("migration_unpublished", ""), 0)?;
         self.attempts(moving, [2, 1, 0, 1, 0])?;
         self.sees(&moving.of("cutover_timeout_total", ""), 1)?;
         self.sees(&moving.of("cutover_pause_duration_seconds_count", ""), 2)?;

@@ -44,6 +44,7 @@ const CUTOVERS: Alerts = Alerts {
         "MigrationCutoverSlow",
         "MigrationCutoverTimeout",
         "MigrationMetricsLost",
+        "MigrationUnpublished",
         "MigrationWritersBlocked",
         "RehomeDown",
         "RehomeMetricsAbsent",

@@ -92,7 +92,7 @@ impl Site {
             "sqlite:control.db".to_owned()
         };
         let write = |name: &str, port, database: Option<&Database>| {
-            fs::write(folder.path().join(name), config(&control, database, port))
+            fs::write(folder.path().join(name), config(folder.path(), &control, database, port))
         };
         write(CONFIGS[0], ports[0], Some(&database))?;
         write(CONFIGS[1], ports[1], Some(&database))?;
@@ -243,6 +243,16 @@ impl Site {
         Ok(())
     }
 
+    /// Who is told of switches does not acknowledge from here on.
+    pub(crate) fn hold_publication(&self) -> Result<()> {
+        Ok(fs::write(self.folder.path().join(SILENT), "")?)
+    }
+
+    /// And does.
+    pub(crate) fn release_publication(&self) -> Result<()> {
+        Ok(fs::remove_file(self.folder.path().join(SILENT))?)
+    }
+
     pub(crate) fn request_cutover(&self, moving: &Moving) -> Result<()> {
         self.runtime.block_on(self.operator.request_cutover(moving.id))?;
         Ok(())
@@ -378,7 +388,11 @@ fn append(port: u16, tenant: Uuid) -> Result<()> {
 const CONFIGS: [&str; 2] = ["rehome.toml", "second.toml"];
 const LACKING: &str = "lacking.toml";
 
-fn config(control: &str, database: Option<&Database>, port: u16) -> String {
+/// While this file is there, who is told of switches does not acknowledge.
+const SILENT: &str = "silent";
+
+fn config(folder: &Path, control: &str, database: Option<&Database>, port: u16) -> String {
+    let silent = folder.join(SILENT).display().to_string();
     let remote = database.map_or_else(String::new, |database| {
         format!("[[stores]]\nid = \"{REMOTE}\"\nurl = \"{}\"\n", database.url())
     });
@@ -387,6 +401,7 @@ fn config(control: &str, database: Option<&Database>, port: u16) -> String {
          [[stores]]\nid = \"{SHARED}\"\nurl = \"sqlite:{SHARED}.db\"\ndefault = true\n\
          [[stores]]\nid = \"{DEDICATED}\"\nurl = \"sqlite:{DEDICATED}.db\"\n\
          {remote}\
+         [[publish]]\nkind = \"command\"\ncommand = [\"test\", \"!\", \"-e\", \"{silent}\"]\n\
          [server]\nbind = \"127.0.0.1:{port}\"\n\
          [migration]\nlease_ttl_ms = 1000\nbatch_events = 20\ncutover = \"manual\"\nlag_events_max = {LAG_MAX}\n\
          [telemetry]\nmetrics_retention = \"{RETENTION}\"\nlog = \"json\"\n"

@@ -4,6 +4,7 @@
 //! ledger_store, control_plane   the ports
 //!        notices                news of routes, by LISTEN and NOTIFY
 //!        rows                   row <-> domain
+//!        publish                telling an application's own tables of a switch
 //!        catalog                tables that are not ours, and what stands in the way of adopting one
 //!        server                 one server: URL, TLS, a pool of connections, transactions
 //!        schema                 tables, functions, formats, and the checks before they are touched
@@ -21,6 +22,7 @@ mod control_plane;
 mod error;
 mod ledger_store;
 mod notices;
+mod publish;
 mod rows;
 mod schema;
 mod server;
@@ -28,4 +30,5 @@ mod server;
 pub use adopted::{Adoption, PgAdopted, TenantNames};
 pub use control_plane::PgControlPlane;
 pub use ledger_store::{PgStore, PgStoreOptions};
+pub use publish::{PgPublisher, Published, Switch, Wording};
 pub use server::{InvalidUrl, PostgresOptions, PostgresUrl};

@@ -13,9 +13,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::follow;
-use super::key::Key;
 use crate::deployment::Deployment;
 use crate::error::AppError;
+use crate::key::Key;
 
 /// Migrations read at once; while following, the newest so many are always looked at.
 const PAGE: usize = 200;
@@ -51,7 +51,8 @@ impl Deployment {
         stop: &CancellationToken,
         mut write: impl FnMut(&AuditLine) -> Result<(), AppError>,
     ) -> Result<Exported, AppError> {
-        let key = self.config().audit_key.as_deref().map(Key::read).transpose()?;
+        let key = self.config().audit_key.as_deref();
+        let key = key.map(|file| Key::read("audit.key_file", file)).transpose()?;
         let control = self.engine().control();
         let mut exporter = Exporter { what, key, at: HashMap::new(), told: Exported::default() };
         let mut all_seen: Option<Instant> = None;
@@ -123,7 +124,10 @@ impl Exporter {
         entry: &LogEntry,
         broken: Option<&BrokenChain>,
     ) -> AuditLine {
-        let sign = |key: &Key| key.sign(migration.id, entry.index, &entry.hash);
+        let sign = |key: &Key| {
+            let (id, index) = (migration.id, entry.index.to_be_bytes());
+            key.sign(&[id.as_bytes(), &index, entry.hash.as_bytes()])
+        };
         AuditLine {
             migration_id: migration.id.uuid(),
             tenant_id: migration.tenant.uuid(),

@@ -12,7 +12,6 @@
 //! end of a log: for that, another system has to have had them (see [`export`]).
 
 pub mod export;
-mod key;
 mod pass;
 mod verify;
 

@@ -7,6 +7,7 @@ use rehome_domain::layout::Layout;
 use rehome_engine::metrics::RETENTION;
 use rehome_postgres::PostgresUrl;
 
+use super::publish;
 use super::{Config, ConfigError, Draft, Place, Set, StoreConfig, StoreDraft, Url};
 use crate::layouts::LayoutSource;
 
@@ -53,6 +54,7 @@ pub(super) fn whole(draft: Draft, place: &Place) -> Result<Config, ConfigError> 
         tokens: draft.tokens,
         alerts: draft.alerts,
         audit_key: draft.audit_key,
+        publish: publish::whole(draft.publish, &names)?,
         secret: draft.secret,
     })
 }

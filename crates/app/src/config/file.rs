@@ -9,7 +9,7 @@ use super::server::{self, ServerDraft};
 use super::table::{Source, Table};
 use super::telemetry::TelemetryDraft;
 use super::{ConfigError, Draft, MigrationDefaults, MonitoringConfig, Place, Set, StoreDraft, Url};
-use super::{alerts, audit};
+use super::{alerts, audit, publish};
 use crate::layouts::LayoutSource;
 
 pub(super) fn read(path: &Path, text: &str) -> Result<Draft, ConfigError> {
@@ -47,6 +47,9 @@ pub(super) fn read(path: &Path, text: &str) -> Result<Draft, ConfigError> {
     }
     if let Some(table) = root.table("audit")? {
         draft.audit_key = audit::read(table, folder)?;
+    }
+    for (place, table) in root.tables("publish")? {
+        draft.publish.push(publish::read(&place, table, folder)?);
     }
     if let Some(table) = root.table("auth")? {
         draft.tokens = server::tokens(table)?;

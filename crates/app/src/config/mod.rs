@@ -15,6 +15,10 @@
 //! layout = "orders.layout.toml"      # events in a table of another library (docs/layouts.md); relative
 //!                                    # to this file, or the name of a layout that comes with rehome
 //!
+//! [[publish]]                        # who is told that a tenant was switched (docs/adopting.md)
+//! kind = "eventsource-py"            # or "sql", "http", "command"
+//! url = "postgres://rehome@db/routing"
+//!
 //! [migration]                        # what a migration runs with unless it is told otherwise
 //! copy_rate_max = 5000
 //! rollback_window = "1h"
@@ -56,6 +60,7 @@ mod migration;
 mod monitoring;
 mod network;
 mod private;
+mod publish;
 mod server;
 pub(crate) mod table;
 mod telemetry;
@@ -80,6 +85,7 @@ pub use client::{ClientConfig, ServerUrl, TokenText};
 pub use migration::MigrationDefaults;
 pub use monitoring::MonitoringConfig;
 pub use network::{Network, first_bits};
+pub use publish::{PublishConfig, PublishWay};
 pub use server::{CallerLimits, DEFAULT_PORT, ServerConfig, ServerLimits, TlsFiles};
 pub use telemetry::{OtlpProtocol, TracesConfig};
 pub use url::Url;
@@ -114,6 +120,8 @@ pub struct Config {
     pub alerts: rehome_monitoring::Settings,
     /// The key by which exported logs are signed.
     pub audit_key: Option<PathBuf>,
+    /// Who is told of a switch.
+    pub publish: Vec<PublishConfig>,
     /// The file itself, if there is a password in it.
     pub(crate) secret: Option<PathBuf>,
 }
@@ -226,6 +234,7 @@ pub(crate) struct Draft {
     pub(crate) monitoring: MonitoringConfig,
     pub(crate) alerts: rehome_monitoring::Settings,
     pub(crate) audit_key: Option<PathBuf>,
+    publish: Vec<PublishConfig>,
     pub(crate) secret: Option<PathBuf>,
 }
 
@@ -234,7 +243,9 @@ impl Draft {
     fn holds_secret(&self) -> bool {
         let stores = self.stores.iter().filter_map(|store| store.url.as_ref());
         let mut urls = stores.chain(&self.control_plane);
-        urls.any(|url| url.value.has_password()) || self.monitoring.tools.hold_secret()
+        urls.any(|url| url.value.has_password())
+            || self.monitoring.tools.hold_secret()
+            || self.publish.iter().any(PublishConfig::holds_secret)
     }
 }
 
@@ -284,6 +295,7 @@ impl Config {
             monitoring: MonitoringConfig::default(),
             alerts: rehome_monitoring::Settings::default(),
             audit_key: None,
+            publish: Vec::new(),
             secret: None,
         })
     }

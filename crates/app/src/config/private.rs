@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rehome_ports::private::wider;
 
-use super::Config;
+use super::{Config, PublishWay};
 
 /// A log line for each of these files that others may read or write.
 pub(super) fn warn_of_wide<'a>(files: impl IntoIterator<Item = &'a Path>) {
@@ -21,7 +21,11 @@ impl Config {
         let data: Vec<_> =
             urls.filter_map(|url| url.file()).flat_map(rehome_sqlite::files).collect();
         let key = self.server.tls.as_ref().map(|files| files.key.as_path());
-        let secrets = self.secret.as_deref().into_iter().chain(key);
+        let signing = self.publish.iter().filter_map(|entry| match &entry.way {
+            PublishWay::Http { key_file, .. } => key_file.as_deref(),
+            PublishWay::Database { .. } | PublishWay::Command { .. } => None,
+        });
+        let secrets = self.secret.as_deref().into_iter().chain(key).chain(signing);
         warn_of_wide(data.iter().map(PathBuf::as_path).chain(secrets));
     }
 }

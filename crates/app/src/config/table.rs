@@ -182,6 +182,20 @@ impl<'a> Table<'a> {
         }
     }
 
+    /// All keys, each with a string.
+    pub(crate) fn all_texts(self) -> Result<Vec<(String, Set<String>)>, ConfigError> {
+        let mut texts = Vec::new();
+        for (key, value) in &self.entries {
+            let place = self.source.at(value.span().start);
+            let key = key.get_ref();
+            let Some(text) = value.get_ref().as_str() else {
+                return Err(self.refuse(&place, key, &must_be("a string", value.get_ref())));
+            };
+            texts.push((key.to_string(), Set { value: text.to_owned(), place }));
+        }
+        Ok(texts)
+    }
+
     /// Refuses what was not taken.
     pub(crate) fn end(self) -> Result<(), ConfigError> {
         let Some((key, _)) = self.entries.iter().min_by_key(|(key, _)| key.span().start) else {

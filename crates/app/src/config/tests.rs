@@ -494,3 +494,37 @@ fn what_a_platform_sets_and_what_is_empty_is_not_ours() {
         assert!(ours(name, value), "{name}");
     }
 }
+
+#[test]
+fn who_is_told_of_a_switch_is_read_and_mistakes_are_refused_with_their_line() {
+    let refused = |entry: &str| refused(&format!("{GOOD}[[publish]]\n{entry}\n"));
+    let both = "kind = \"sql\"\nurl = \"postgres://u:hunter2@h/d\"\nstatements = []";
+    for (entry, problem) in [
+        ("url = \"http://h\"", "publish.kind is missing"),
+        (
+            "kind = \"smoke\"",
+            "publish.kind must be \"eventsource-py\", \"sql\", \"http\" or \"command\"",
+        ),
+        ("kind = \"eventsource-py\"", "publish.url is missing"),
+        ("kind = \"eventsource-py\"\nurl = \"sqlite:x.db\"", "publish.url must be a url like"),
+        (both, "publish.statements must not be empty"),
+        ("kind = \"http\"\nurl = \"ftp://h\"", "publish.url must be a url like"),
+        ("kind = \"command\"\ncommand = \"\"", "publish.command must not be empty"),
+        (
+            "kind = \"command\"\ncommand = \"x\"\nwithin = \"soon\"",
+            "publish.within must be a duration",
+        ),
+        (
+            "kind = \"http\"\nurl = \"http://h\"\nstatements = \"x\"",
+            "unknown key publish.statements",
+        ),
+        (
+            "kind = \"http\"\nurl = \"http://h\"\nstores = { nowhere = \"x\" }",
+            "publish.stores names \"nowhere\", which is not the id of a store",
+        ),
+    ] {
+        let said = refused(entry);
+        assert!(said.contains(problem) && said.starts_with("/rehome.toml:"), "{said}");
+        assert!(!said.contains("hunter2"), "{said}");
+    }
+}

@@ -34,6 +34,7 @@ use crate::health::Health;
 use crate::history::History;
 use crate::measured::Measured;
 use crate::monitoring::{Firing, LastFiring};
+use crate::publication::Publications;
 use crate::scrape::Reachable;
 use crate::store_watch::StoreWatch;
 use crate::telemetry::Traces;
@@ -96,12 +97,14 @@ impl Deployment {
             _ => fault.into(),
         })?;
 
+        let names = TenantNames::default();
+        let publications = Publications::new(&config.publish, &control.deployment(), &names)?;
         let common = Common {
             deployment: control.deployment(),
             file: file_options(&engine_config(config)),
             clock: &clock,
             identities: &Identities::default(),
-            names: &TenantNames::default(),
+            names: &names,
         };
         let mut stores = BTreeMap::new();
         let mut made = Vec::new();
@@ -140,6 +143,10 @@ impl Deployment {
         let observers = Observers::new(observers);
         let of_engine = Arc::clone(&clock);
         let engine = Engine::watched(control, by_id, of_engine, engine_config(config), observers);
+        let engine = match publications {
+            Some(publications) => engine.publishing(Arc::new(publications)),
+            None => engine,
+        };
         Ok(Self {
             config: Arc::new(config.clone()),
             engine,

@@ -31,6 +31,12 @@ impl Fake {
                         _ => break,
                     }
                 }
+                let head = String::from_utf8(request.clone()).unwrap().to_ascii_lowercase();
+                let length = head.split("content-length: ").nth(1);
+                let length = length.and_then(|rest| rest.split("\r\n").next()?.parse().ok());
+                let mut body = vec![0; length.unwrap_or(0)];
+                stream.read_exact(&mut body).await.unwrap();
+                request.append(&mut body);
                 let request = String::from_utf8(request).unwrap();
                 let path = request.split(' ').nth(1).unwrap_or("/").to_owned();
                 log.lock().unwrap().push(request);

@@ -1,4 +1,5 @@
-//! Asking the tools that watch the deployment: one GET, bounded in time and size.
+//! Talking to others over HTTP: the tools that watch the deployment, and applications that are told of a
+//! switch. One request, bounded in time and size.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -6,8 +7,9 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Empty, Limited};
-use hyper::header::{ACCEPT, AUTHORIZATION, HOST};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST};
+use hyper::http::request::Builder;
 use hyper::{Request, Uri};
 use hyper_util::rt::TokioIo;
 use percent_encoding::percent_decode_str;
@@ -72,45 +74,86 @@ impl Endpoint {
     /// Asks for a document; `path` begins with a slash and is percent-encoded. What is said about a
     /// failure names the endpoint.
     pub(super) async fn get(&self, path: &str) -> Result<Reply, String> {
-        let answer = tokio::time::timeout(WITHIN, self.exchange(path)).await;
-        let answer =
-            answer.unwrap_or_else(|_| Err(format!("no answer within {} s", WITHIN.as_secs())));
+        let request = Request::get(format!("{}{path}", self.prefix));
+        self.exchange(request, Bytes::new()).await
+    }
+
+    /// Hands over a JSON document with these headers, and answers the status.
+    pub(crate) async fn post(
+        &self,
+        headers: &[(&'static str, String)],
+        document: Bytes,
+    ) -> Result<u16, String> {
+        let path = if self.prefix.is_empty() { "/" } else { &self.prefix };
+        let mut request = Request::post(path).header(CONTENT_TYPE, "application/json");
+        for (name, value) in headers {
+            request = request.header(*name, value);
+        }
+        self.exchange(request, document).await.map(|reply| reply.status)
+    }
+
+    /// Whether somebody listens there.
+    pub(crate) async fn listens(&self) -> Result<(), String> {
+        let connected = tokio::time::timeout(WITHIN, TcpStream::connect(self.place())).await;
+        match connected {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(format!("{self}: {error}")),
+            Err(_) => Err(format!("{self}: {}", no_answer())),
+        }
+    }
+
+    /// An IPv6 address is in brackets in a url and nowhere else.
+    fn place(&self) -> (&str, u16) {
+        (self.host.trim_start_matches('[').trim_end_matches(']'), self.port)
+    }
+
+    async fn exchange(&self, request: Builder, body: Bytes) -> Result<Reply, String> {
+        let answer = tokio::time::timeout(WITHIN, self.connect_and_send(request, body)).await;
+        let answer = answer.unwrap_or_else(|_| Err(no_answer()));
         answer.map_err(|why| format!("{self}: {why}"))
     }
 
-    async fn exchange(&self, path: &str) -> Result<Reply, String> {
-        // An IPv6 address is in brackets in a url and nowhere else.
-        let host = self.host.trim_start_matches('[').trim_end_matches(']');
-        let stream = TcpStream::connect((host, self.port)).await.map_err(|e| e.to_string())?;
+    async fn connect_and_send(&self, request: Builder, body: Bytes) -> Result<Reply, String> {
+        let (host, port) = self.place();
+        let stream = TcpStream::connect((host, port)).await.map_err(|e| e.to_string())?;
         if !self.secure {
-            return self.send(TokioIo::new(stream), path).await;
+            return self.send(TokioIo::new(stream), request, body).await;
         }
         let name = ServerName::try_from(host.to_owned()).map_err(|e| e.to_string())?;
         let connector = TlsConnector::from(trusting_the_system()?);
         let stream = connector.connect(name, stream).await.map_err(|e| e.to_string())?;
-        self.send(TokioIo::new(stream), path).await
+        self.send(TokioIo::new(stream), request, body).await
     }
 
-    async fn send<C>(&self, connection: C, path: &str) -> Result<Reply, String>
+    async fn send<C>(
+        &self,
+        connection: C,
+        mut request: Builder,
+        body: Bytes,
+    ) -> Result<Reply, String>
     where
         C: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
     {
         let opened = hyper::client::conn::http1::handshake(connection).await;
         let (mut sender, connection) = opened.map_err(|e| e.to_string())?;
         let _connection = AbortOnDropHandle::new(tokio::spawn(connection));
-        let mut request = Request::get(format!("{}{path}", self.prefix))
+        request = request
             .header(HOST, format!("{}:{}", self.host, self.port))
             .header(ACCEPT, "application/json");
         if let Some(authorization) = &self.authorization {
             request = request.header(AUTHORIZATION, authorization);
         }
-        let request = request.body(Empty::<Bytes>::new()).map_err(|e| e.to_string())?;
+        let request = request.body(Full::new(body)).map_err(|e| e.to_string())?;
         let response = sender.send_request(request).await.map_err(|e| e.to_string())?;
         let status = response.status().as_u16();
         let body = Limited::new(response.into_body(), ANSWER_MAX).collect().await;
         let body = body.map_err(|error| error.to_string())?.to_bytes();
         Ok(Reply { from: self.to_string(), status, body })
     }
+}
+
+fn no_answer() -> String {
+    format!("no answer within {} s", WITHIN.as_secs())
 }
 
 impl fmt::Display for Endpoint {

@@ -1,5 +1,6 @@
 //! `rehome migration ...`
 
+use super::tenant::tenant;
 use clap::{Args, Subcommand};
 use rehome_api::duration::Millis;
 use rehome_domain::ids::{MigrationId, StoreId, TenantId};
@@ -28,7 +29,7 @@ Examples:
         #[arg(long, value_name = "STATE", value_parser = phase)]
         state: Option<Phase>,
         /// Only those of this tenant.
-        #[arg(long, value_name = "UUID")]
+        #[arg(long, value_name = "TENANT", value_parser = tenant)]
         tenant: Option<TenantId>,
         /// At most so many.
         #[arg(long, value_name = "N", default_value_t = 50)]
@@ -127,7 +128,7 @@ Example:
 #[derive(Debug, Args)]
 pub(crate) struct Start {
     /// Whose history.
-    #[arg(long, value_name = "UUID")]
+    #[arg(long, value_name = "TENANT", value_parser = tenant)]
     pub(crate) tenant: TenantId,
     /// To which store.
     #[arg(long, value_name = "STORE")]

@@ -2,6 +2,7 @@
 
 mod migration;
 mod options;
+mod tenant;
 mod token;
 
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use rehome_app::telemetry::LineLevel;
 use rehome_domain::ids::{MigrationId, StoreId, TenantId};
 use rehome_domain::verification::Level;
 use rehome_monitoring::Settings;
+use tenant::tenant;
 
 use crate::commands::QuickstartArgs;
 pub(crate) use migration::{
@@ -142,7 +144,7 @@ Examples:
         #[arg(long, value_name = "ID")]
         store: Option<StoreId>,
         /// Whose history.
-        #[arg(long, value_name = "UUID")]
+        #[arg(long, value_name = "TENANT", value_parser = tenant)]
         tenant: TenantId,
         /// The file; - for stdout.
         #[arg(value_name = "FILE|-", default_value = "-")]
@@ -172,7 +174,7 @@ Example:
 Exits with 3 when something stands in the way.")]
     Plan {
         /// Whose history.
-        #[arg(long, value_name = "UUID")]
+        #[arg(long, value_name = "TENANT", value_parser = tenant)]
         tenant: TenantId,
         /// To which store.
         #[arg(long, value_name = "STORE")]
@@ -210,7 +212,7 @@ Examples:
     /// was found and nothing was changed.
     Recover {
         /// Only this tenant.
-        #[arg(long, value_name = "UUID")]
+        #[arg(long, value_name = "TENANT", value_parser = tenant)]
         tenant: Option<TenantId>,
         /// The store that has the authority, where the stores do not say it clearly.
         #[arg(long, value_name = "ID")]
@@ -243,7 +245,7 @@ Examples:
 #[derive(Debug, clap::Args)]
 pub(crate) struct Estimate {
     /// Probe this tenant.
-    #[arg(long, value_name = "UUID", requires = "to", requires = "probe")]
+    #[arg(long, value_name = "TENANT", value_parser = tenant, requires = "to", requires = "probe")]
     pub(crate) tenant: Option<TenantId>,
     /// To which store it would go.
     #[arg(long, value_name = "STORE", requires = "tenant")]
@@ -457,7 +459,7 @@ pub(crate) struct VerifyStore {
     #[arg(value_name = "ID")]
     pub(crate) id: StoreId,
     /// Only this tenant.
-    #[arg(long, value_name = "UUID")]
+    #[arg(long, value_name = "TENANT", value_parser = tenant)]
     pub(crate) tenant: Option<TenantId>,
     /// count: rows of each stream against ledger and versions. hash: every row, its digest recomputed,
     /// up to the ledger's. full: both, and each stream once more by its index.
@@ -477,10 +479,10 @@ pub(crate) enum TenantCommand {
     /// Where a tenant is, and what every store holds of it.
     Show {
         /// Which.
-        #[arg(value_name = "UUID", required_unless_present = "tenant")]
+        #[arg(value_name = "TENANT", value_parser = tenant, required_unless_present = "tenant")]
         id: Option<TenantId>,
         /// The same, as the other commands have it.
-        #[arg(long, value_name = "UUID", conflicts_with = "id")]
+        #[arg(long, value_name = "TENANT", value_parser = tenant, conflicts_with = "id")]
         tenant: Option<TenantId>,
     },
     /// Remove the copy that a tenant left behind in a store.
@@ -489,10 +491,10 @@ pub(crate) enum TenantCommand {
     /// rollback window may need.
     Purge {
         /// Whose copy.
-        #[arg(value_name = "UUID", required_unless_present = "tenant")]
+        #[arg(value_name = "TENANT", value_parser = tenant, required_unless_present = "tenant")]
         id: Option<TenantId>,
         /// The same, as the other commands have it.
-        #[arg(long, value_name = "UUID", conflicts_with = "id")]
+        #[arg(long, value_name = "TENANT", value_parser = tenant, conflicts_with = "id")]
         tenant: Option<TenantId>,
         /// From which store.
         #[arg(long, value_name = "ID")]

@@ -5,6 +5,7 @@ use rehome_api::duration::Millis;
 use rehome_domain::ids::{StoreId, TenantId};
 
 use super::Reason;
+use super::tenant::tenant;
 
 /// `rehome token ...`
 #[derive(Debug, Subcommand)]
@@ -72,7 +73,7 @@ pub(crate) struct CreateToken {
     )]
     pub(crate) role: String,
     /// Whose events, for tenant and reader; operator and viewer: bound to it. May be said more than once.
-    #[arg(long = "tenant", value_name = "UUID")]
+    #[arg(long = "tenant", value_name = "TENANT", value_parser = tenant)]
     pub(crate) tenants: Vec<TenantId>,
     /// Operator and viewer: bound to this store. May be said more than once; a migration is within the
     /// bounds when both its stores are.

@@ -192,6 +192,11 @@ impl Entry {
         self.told == Told::ByAnyone && works
     }
 
+    /// The switch is done; the target's activation, or its publication, is not.
+    pub(super) fn is_unpublished(&self) -> bool {
+        matches!(self.migration.state, State::Migrated { activated: false, .. })
+    }
+
     /// When the state was entered that it is in.
     pub(super) fn since(&self) -> Timestamp {
         self.stays.last().map_or(self.migration.created_at, |stay| stay.from)

@@ -156,6 +156,8 @@ impl Scene {
         out.write(f::LEASE_LOST, counted(|e| e.lost))?;
         let unattended = |entry: &Entry| f64::from(u8::from(entry.is_unattended()));
         out.write(f::UNATTENDED, self.told().map(|(n, e)| (n.both(), unattended(e))))?;
+        let unpublished = |entry: &Entry| f64::from(u8::from(entry.is_unpublished()));
+        out.write(f::UNPUBLISHED, self.told().map(|(n, e)| (n.both(), unpublished(e))))?;
         out.write(f::RETRIES, counted(|e| e.retries))?;
         let windows: Vec<_> = self
             .book

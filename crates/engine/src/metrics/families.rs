@@ -199,6 +199,13 @@ pub(super) const UNATTENDED: Family = Family::new(
     EachProcess,
     "1 while there is work to do and this process sees nobody do it",
 );
+pub(super) const UNPUBLISHED: Family = Family::new(
+    "migration_unpublished",
+    Gauge,
+    BOTH,
+    Server,
+    "1 while the switch is done and not everybody who routes for themselves was told of it",
+);
 pub(super) const RETRIES: Family = Family::new(
     "migration_retries",
     Counter,
@@ -440,6 +447,7 @@ pub const FAMILIES: &[Family] = &[
     TAKEOVERS,
     LEASE_LOST,
     UNATTENDED,
+    UNPUBLISHED,
     RETRIES,
     WINDOW_LAG,
     OPERATIONS,

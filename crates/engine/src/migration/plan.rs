@@ -141,6 +141,7 @@ impl Engine {
             }
         }
         self.tables(tenant, &**source, &**target, &mut findings).await?;
+        self.publication(&mut findings).await;
         let read_rate = sample(&**source, tenant).await?;
         let estimate = read_rate.and_then(|rate| {
             let inputs = estimate::Inputs {
@@ -192,8 +193,19 @@ impl Engine {
         let detail = format!("from {id} to {}", request.target);
         findings.push(Finding { check: "target is another store", ok: elsewhere, detail });
         self.tables(tenant, &**source, &**target, &mut findings).await?;
+        self.publication(&mut findings).await;
         let target = request.target.clone();
         Ok(Plan { source: id, target, events, findings, read_rate: None, estimate: None })
+    }
+
+    /// Whether applications that route for themselves can be told of the switch, if any are configured.
+    async fn publication(&self, findings: &mut Vec<Finding>) {
+        let Some(publisher) = &self.publisher else { return };
+        let (ok, detail) = match publisher.ready().await {
+            Ok(()) => (true, "all of [[publish]] answer".to_owned()),
+            Err(why) => (false, why),
+        };
+        findings.push(Finding { check: "the switch can be published", ok, detail });
     }
 
     /// What stands in the way where the events are in tables of other libraries.

@@ -31,6 +31,7 @@ fn now() -> Vec<Panel> {
     let states = states();
     let largest = |series: String| format!("max by ({M}) ({series})");
     let unattended = largest(of_mt("migration_unattended"));
+    let unpublished = largest(of_mt("migration_unpublished"));
     let open = largest(of_m("verification_open_violations"));
     let alerts = of("ALERTS", "alertname=~\"(Migration|Tenant|Rehome).*\",alertstate=\"firing\"");
     let stores = "deployment, migration_id, tenant_id, source_store, target_store";
@@ -52,6 +53,13 @@ fn now() -> Vec<Panel> {
             .query(per_deployment(&format!("sum by (deployment) ({unattended})")), "{{deployment}}")
             .limit(1.0)
             .alert("MigrationUnattended"),
+        Panel::stat(
+            "Unpublished Switches",
+            "Switched, and not everybody who routes for themselves was told of it.",
+        )
+        .query(per_deployment(&format!("sum by (deployment) ({unpublished})")), "{{deployment}}")
+        .limit(1.0)
+        .alert("MigrationUnpublished"),
         Panel::stat("Open Violations", "What the last look at the targets found.")
             .query(per_deployment(&format!("sum by (deployment) ({open})")), "{{deployment}}")
             .limit(1.0)

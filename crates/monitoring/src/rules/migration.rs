@@ -14,7 +14,7 @@ pub(super) fn alerts(thresholds: &Thresholds) -> Vec<Alert> {
     alerts
 }
 
-fn cutover(thresholds: &Thresholds) -> [Alert; 2] {
+fn cutover(thresholds: &Thresholds) -> [Alert; 3] {
     [
         Alert {
             name: "MigrationCutoverTimeout",
@@ -36,6 +36,18 @@ fn cutover(thresholds: &Thresholds) -> [Alert; 2] {
                 "{{{{ $value }}}} appends wait for the cutover; some have done so at every scrape \
                  for {}",
                 thresholds.writers_blocked_for.words()
+            ),
+        },
+        Alert {
+            name: "MigrationUnpublished",
+            expr: format!("{} == 1", now("migration_unpublished", MT, thresholds.silent_for)),
+            held: Some(thresholds.unpublished_for),
+            severity: Severity::Critical,
+            summary: "Migration {{ $labels.migration_id }} is switched and not published",
+            description: format!(
+                "For more than {} applications that route for themselves have not been told where \
+                 the tenant is; the old store refuses their appends",
+                thresholds.unpublished_for.words()
             ),
         },
     ]

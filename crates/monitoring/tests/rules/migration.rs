@@ -120,6 +120,24 @@ fn a_migration_that_nobody_works_on_is_told_of_after_two_minutes() {
 }
 
 #[test]
+fn a_switch_that_is_not_published_is_told_of_after_half_a_minute() {
+    let unpublished = "migration_unpublished{migration_id=\"m\",tenant_id=\"t\",instance=\"a\"}";
+    let alert = "MigrationUnpublished";
+    Scene::every("10s")
+        .series(unpublished, "0+0x5 1+0x30 0+0x10")
+        .silent("1m10s", alert)
+        .fires("2m", alert, PAGES_BOTH)
+        .silent("7m", alert)
+        .check();
+    // As long as it takes when all goes well.
+    Scene::every("10s")
+        .series(unpublished, "0+0x5 1+0x1 0+0x30")
+        .silent("80s", alert)
+        .silent("3m", alert)
+        .check();
+}
+
+#[test]
 fn a_lost_lease_is_told_of() {
     let lost = "migration_lease_lost_total{migration_id=\"m\",instance=\"a\"}";
     let alert = "MigrationLeaseLost";

@@ -20,6 +20,7 @@ const SHOWN: &[(&str, &str, Shown)] = &[
     (OVERVIEW, "Active Migrations", &[("d1", 3.0)]),
     (OVERVIEW, "Failed Migrations", &[("d1", 1.0)]),
     (OVERVIEW, "Unattended Migrations", &[("d1", 1.0)]),
+    (OVERVIEW, "Unpublished Switches", &[("d1", 1.0)]),
     (OVERVIEW, "Open Violations", &[("d1", 2.0)]),
     (OVERVIEW, "Blocked Writers", &[("d1", 7.0)]),
     (OVERVIEW, "Alerts Firing", &[("d1", 1.0)]),
@@ -128,6 +129,11 @@ fn busy(deployment: &'static str) -> History {
                     instance,
                     &format!("migration_unattended{{{both}}}"),
                     if number == 5 { 1.0 } else { 0.0 },
+                )
+                .flat(
+                    instance,
+                    &format!("migration_unpublished{{{both}}}"),
+                    if number == 4 { 1.0 } else { 0.0 },
                 );
         }
     }

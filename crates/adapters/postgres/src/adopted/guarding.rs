@@ -133,11 +133,11 @@ impl PgAdopted {
             }
             if began.elapsed() > DRAIN_FOR {
                 let who = waits.iter().map(|row| get::<&str>(row, 0)).collect::<Read<Vec<_>>>()?;
-                return Err(ServerError::unreachable(format!(
-                    "transactions that write the table are older than the guard of tenant {tenant}: {}; the \
-                     history is numbered when they have ended",
+                return Err(ServerError::new(FaultKind::Waits(format!(
+                    "transactions that may write the table are older than the guard of tenant {tenant}: {}; \
+                     let them end, or end them, and try again: the history is numbered after them",
                     who.join(", ")
-                )));
+                ))));
             }
             tokio::time::sleep(LOOK_AGAIN).await;
         }

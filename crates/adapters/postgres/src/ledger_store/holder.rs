@@ -7,6 +7,7 @@
 //! nothing since the look before, is ended after [`STILL_FOR`]. A live copy that was ended by mistake
 //! has lost one batch, which it sends again.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use rehome_domain::ids::TenantId;
@@ -39,8 +40,8 @@ pub(crate) struct Wait {
     /// Who holds it.
     holder: &'static str,
     began: Instant,
-    /// The holder that was seen still, and since when.
-    still: Option<(String, Instant)>,
+    /// The holders that were seen still, and since when.
+    still: HashMap<String, Instant>,
 }
 
 impl Wait {
@@ -50,7 +51,7 @@ impl Wait {
 
     /// The same, of a row whose holder another query finds.
     pub(crate) fn held_by(tenant: TenantId, holder: &'static str) -> Self {
-        Self { tenant, holder, began: Instant::now(), still: None }
+        Self { tenant, holder, began: Instant::now(), still: HashMap::new() }
     }
 
     /// After an attempt that ended with `locked`: looks at who holds the row, and ends it if it has
@@ -68,23 +69,22 @@ impl Wait {
         let found = client
             .read(&format!("SELECT done FROM ({}) AS h", self.holder), &[(&tenant, Type::UUID)])
             .await?;
-        let Some(row) = found.first() else {
-            self.still = None;
-            return Ok(());
-        };
-        let done: String = crate::rows::get(row, 0)?;
-        match &self.still {
-            Some((before, since)) if *before == done => {
-                if since.elapsed() >= STILL_FOR {
-                    let end = format!(
-                        "SELECT pg_catalog.pg_terminate_backend(pid) FROM ({}) AS h WHERE done = $2",
-                        self.holder
-                    );
-                    client.read(&end, &[(&tenant, Type::UUID), (&done, Type::TEXT)]).await?;
-                    self.still = None;
-                }
-            }
-            _ => self.still = Some((done, Instant::now())),
+        let now = Instant::now();
+        let seen = found.iter().map(|row| {
+            let done: String = crate::rows::get(row, 0)?;
+            let since = self.still.get(&done).copied().unwrap_or(now);
+            Ok((done, since))
+        });
+        self.still = seen.collect::<Result<_, ServerError>>()?;
+        // Several may have stopped: a writer's whole process with all its connections.
+        let stopped = self.still.extract_if(|_, since| now - *since >= STILL_FOR);
+        let stopped: Vec<String> = stopped.map(|(done, _)| done).collect();
+        if !stopped.is_empty() {
+            let end = format!(
+                "SELECT pg_catalog.pg_terminate_backend(pid) FROM ({}) AS h WHERE done = ANY ($2)",
+                self.holder
+            );
+            client.read(&end, &[(&tenant, Type::UUID), (&stopped, Type::TEXT_ARRAY)]).await?;
         }
         Ok(())
     }

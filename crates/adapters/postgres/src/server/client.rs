@@ -264,6 +264,16 @@ impl Transaction<'_> {
         self.0.run(template, params).await
     }
 
+    /// One statement that somebody else wrote, as it is; what looks like a placeholder of ours in it stays.
+    pub(crate) async fn foreign(
+        &mut self,
+        sql: &str,
+        params: &[Param<'_>],
+    ) -> Result<Vec<Row>, ServerError> {
+        let (connection, asked) = self.0.ask();
+        within(asked, connection.query_typed(sql, params)).await
+    }
+
     /// Begins a COPY of rows of these types into the server.
     pub(crate) async fn copy_in(
         &mut self,

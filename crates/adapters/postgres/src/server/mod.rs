@@ -142,6 +142,31 @@ impl Server {
     }
 }
 
+/// Connections to a server that has no tables of ours but those that the caller sees to.
+pub(crate) struct Lender {
+    url: PostgresUrl,
+    options: PostgresOptions,
+    pool: Pool,
+}
+
+impl Lender {
+    /// Connects when it is first asked.
+    pub(crate) fn new(url: PostgresUrl, options: PostgresOptions) -> Result<Self, ServerError> {
+        let pool = pool::pool(&url, options)?;
+        Ok(Self { url, options, pool })
+    }
+
+    /// The schema's name as it is.
+    pub(crate) fn schema(&self) -> &str {
+        self.url.schema()
+    }
+
+    /// A connection.
+    pub(crate) async fn client(&self) -> Result<Client, ServerError> {
+        connected(&self.pool, &self.url, self.options).await
+    }
+}
+
 async fn connected(
     pool: &Pool,
     url: &PostgresUrl,

@@ -76,6 +76,8 @@ impl fmt::Display for Place {
 
 /// The schema of a guard, which is beside somebody else's tables.
 const GUARD_SCHEMA: &str = "rehome_guard";
+/// The schema of what is kept where switches are published.
+const PUBLICATION_SCHEMA: &str = "rehome_published";
 
 /// Where a database is and how it is talked to.
 #[derive(Clone)]
@@ -110,6 +112,15 @@ impl PostgresUrl {
     pub(crate) fn for_guard(mut self) -> Self {
         if self.schema == parse::SCHEMA {
             GUARD_SCHEMA.clone_into(&mut self.schema);
+        }
+        self
+    }
+
+    /// The same for a database where switches are published.
+    #[must_use]
+    pub(crate) fn for_publication(mut self) -> Self {
+        if self.schema == parse::SCHEMA {
+            PUBLICATION_SCHEMA.clone_into(&mut self.schema);
         }
         self
     }

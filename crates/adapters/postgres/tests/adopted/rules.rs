@@ -9,6 +9,11 @@ use rehome_ports::LedgerStore;
 
 use crate::kit::{FIRST, Place, TENANT, copy, insert, refusal, until, until_somebody_waits};
 
+/// A transaction of this database holds a tenant's lock, or waits inside of it.
+const SOMEBODY_IS_INSIDE: &str = "SELECT count(*) > 0 FROM pg_locks WHERE locktype = 'advisory' \
+    AND mode = 'ShareLock' \
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+
 /// Waits until the guarding of the tenant has come to this phase.
 async fn until_phase(place: &Place, phase: &str) {
     until(
@@ -145,16 +150,26 @@ async fn r13_the_fence_numbers_what_committed_while_it_waited() {
     assert_eq!(fencing.await.unwrap().unwrap().seq, 1);
 }
 
+/// A process that is stopped stands still on all its connections. In another database of the server, who holds
+/// the lock of the same number is left alone.
 #[tokio::test]
-async fn r8_a_writer_that_stands_still_inside_is_freed_by_name() {
-    let place = Place::new("shared").await;
-    place.store.activate(TENANT, FIRST).await.unwrap();
-    let mut stopped = place.session().await;
-    let writer = stopped.transaction().await.unwrap();
-    writer.batch_execute(&insert(1, 1)).await.unwrap();
+async fn r8_writers_that_stand_still_inside_are_freed_by_name_and_nobody_else() {
+    let (place, other) = (Place::new("shared").await, Place::new("dedicated").await);
+    let mut sessions = Vec::new();
+    for at in [&place, &place, &place, &other] {
+        at.store.activate(TENANT, FIRST).await.unwrap();
+        let session = at.session().await;
+        session.batch_execute("BEGIN").await.unwrap();
+        session.batch_execute(&insert(sessions.len() as u128 + 1, 1)).await.unwrap();
+        sessions.push(session);
+    }
     let head = place.store.fence(TENANT, Epoch(1), Epoch(2)).await.expect("in bounded time");
     assert_eq!(head.seq, 0, "nobody was told that it committed");
-    writer.commit().await.expect_err("its session is gone");
+    let elsewhere = sessions.pop().unwrap();
+    for stopped in sessions {
+        stopped.batch_execute("COMMIT").await.expect_err("its session is gone");
+    }
+    elsewhere.batch_execute("COMMIT").await.expect("it holds up nobody");
 }
 
 #[tokio::test]
@@ -164,11 +179,7 @@ async fn r10_who_waits_for_a_switch_goes_on_when_it_is_rolled_back() {
     place.store.fence(TENANT, Epoch(1), Epoch(2)).await.unwrap();
     let waiting = place.session().await;
     let waiter = tokio::spawn(async move { waiting.batch_execute(&insert(1, 1)).await });
-    until(
-        &place.app,
-        "SELECT count(*) > 0 FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ShareLock'",
-    )
-    .await;
+    until(&place.app, SOMEBODY_IS_INSIDE).await;
     let route = Activation { epoch: Epoch(3), base: 0, created: true };
     place.store.activate(TENANT, route).await.unwrap();
     tokio::time::timeout(Duration::from_secs(5), waiter).await.unwrap().unwrap().expect("it is in");
@@ -182,11 +193,7 @@ async fn who_waits_for_a_switch_is_sent_away_when_it_is_over() {
     place.store.fence(TENANT, Epoch(1), Epoch(2)).await.unwrap();
     let waiting = place.session().await;
     let waiter = tokio::spawn(async move { refusal(&waiting, &insert(1, 1)).await });
-    until(
-        &place.app,
-        "SELECT count(*) > 0 FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ShareLock'",
-    )
-    .await;
+    until(&place.app, SOMEBODY_IS_INSIDE).await;
     place.store.settle(TENANT, Epoch(2), &"dedicated".parse().unwrap()).await.unwrap();
     let (code, text) = tokio::time::timeout(Duration::from_secs(2), waiter).await.unwrap().unwrap();
     assert_eq!(code, "RH001", "{text}");

@@ -69,6 +69,12 @@ impl Context {
                 return Ok(CutoverEnd::NotReady);
             }
             self.read_again(&mut read_back).await?;
+            // Whoever cannot be told of the switch now could not be told in the pause either.
+            if let Some(publisher) = &self.engine.publisher {
+                publisher.ready().await.map_err(|why| {
+                    StepError::Unpublished(format!("a switch could not be published now: {why}"))
+                })?;
+            }
             self.catch_up_early(&mut read_back).await?;
             failpoint::hit("cutover.ready");
             let deadline_ms = u64::from(self.migration.options.cutover_timeout_ms);
@@ -249,7 +255,9 @@ impl Context {
             return Ok(());
         }
         if let Some(publisher) = &self.engine.publisher {
-            publisher.publish(&moved).await.map_err(StepError::Unpublished)?;
+            publisher.publish(&moved).await.map_err(|why| {
+                StepError::Unpublished(format!("the switch is not published yet: {why}"))
+            })?;
             failpoint::hit("cutover.published");
         }
         Ok(self.source.settle(moved.tenant, moved.epoch, &moved.to).await?)

@@ -38,8 +38,9 @@ pub(crate) enum StepError {
     /// The target cannot become, or is no longer, a prefix of the source.
     #[error("{0}")]
     Violated(String),
-    /// The switch is done, and an application that routes for itself does not know it yet.
-    #[error("the switch is not published yet: {0}")]
+    /// An application that routes for itself cannot be told of a switch: of one that is done, or of one
+    /// that does not begin for that.
+    #[error("{0}")]
     Unpublished(String),
     /// A violation was found, and is on record: there is no cutover, whatever becomes of the migration.
     #[error("{0}")]

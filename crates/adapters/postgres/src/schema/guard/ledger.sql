@@ -274,6 +274,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS {body}
         SELECT k.pid FROM pg_locks AS k JOIN {schema}.tenants AS t ON k.objid = t.no::oid
             WHERE t.tenant = p_tenant AND k.granted AND k.locktype = 'advisory'
                 AND k.classid = {class}::oid AND k.objsubid = 2
+                AND k.database = (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database())
         UNION
         SELECT k.pid FROM {schema}.tenants AS t JOIN {schema}.heads AS h ON h.no = t.no
             JOIN pg_locks AS k ON k.locktype = 'transactionid' AND k.transactionid = h.xmax

@@ -1,11 +1,10 @@
-//! The key by which exported lines are signed.
+//! A key in a file, by which exported lines and messages to applications are signed.
 
 use std::fmt;
 use std::path::Path;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use rehome_domain::digest::Digest;
-use rehome_domain::ids::MigrationId;
 use rehome_ports::private::wider;
 use sha2::Sha256;
 
@@ -17,7 +16,8 @@ const BYTES_MIN: usize = 32;
 const BYTES_MAX: usize = 4_096;
 
 /// The key. Never shown.
-pub(super) struct Key(Hmac<Sha256>);
+#[derive(Clone)]
+pub(crate) struct Key(Hmac<Sha256>);
 
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -26,10 +26,10 @@ impl fmt::Debug for Key {
 }
 
 impl Key {
-    /// Reads the file, all of it but a line end.
-    pub(super) fn read(path: &Path) -> Result<Self, AppError> {
+    /// Reads the file that this setting names, all of it but a line end.
+    pub(crate) fn read(setting: &str, path: &Path) -> Result<Self, AppError> {
         let refuse = |why: String| {
-            let message = format!("audit.key_file: {} {why}", path.display());
+            let message = format!("{setting}: {} {why}", path.display());
             AppError::new(Kind::Usage, "bad_key", message)
         };
         let bytes =
@@ -48,12 +48,13 @@ impl Key {
         Ok(Self(mac))
     }
 
-    /// The signature of a chain's head, in hexadecimal digits.
-    pub(super) fn sign(&self, id: MigrationId, index: u64, hash: &Digest) -> String {
+    /// The signature of these bytes, one after the other: HMAC with SHA-256 (RFC 2104), in hexadecimal
+    /// digits.
+    pub(crate) fn sign(&self, parts: &[&[u8]]) -> String {
         let mut mac = self.0.clone();
-        mac.update(id.as_bytes());
-        mac.update(&index.to_be_bytes());
-        mac.update(hash.as_bytes());
+        for part in parts {
+            mac.update(part);
+        }
         Digest::new(mac.finalize().into_bytes().into()).to_string()
     }
 }
