@@ -305,10 +305,10 @@ impl Roll {
     }
 
     fn note_token(&self, id: TokenId) {
-        let now = self.now();
+        let minute = self.now().micros() / MINUTE;
         let mut uses = lock(&self.uses);
-        if uses.noted.get(&id) != Some(&(now.micros() / MINUTE)) {
-            uses.tokens.insert(id, now);
+        if uses.noted.get(&id) != Some(&minute) {
+            uses.tokens.insert(id, Timestamp::from_micros(minute * MINUTE));
         }
     }
 

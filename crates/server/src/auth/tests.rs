@@ -230,6 +230,7 @@ async fn a_use_is_noted_once_a_minute() {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         let first = used().await;
+        assert_eq!(first.unwrap().micros() % 60_000_000, 0, "to the minute");
         assert_eq!(scene.status("a").await, 200);
         tokio::time::sleep(Duration::from_secs(2)).await;
         assert_eq!(used().await, first, "once is enough");
