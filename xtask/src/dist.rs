@@ -15,7 +15,8 @@ use crate::sbom;
 use crate::step::{cargo, root, run as run_command};
 
 /// What is packed beside the binary, from the root.
-const WITH: [&str; 5] = ["LICENSE", "README.md", "CHANGELOG.md", "docs", "packaging"];
+const WITH: [&str; 6] =
+    ["LICENSE", "README.md", "CHANGELOG.md", "SECURITY.md", "docs", "packaging"];
 
 pub(crate) fn run() -> Result<()> {
     let target = target()?;

@@ -22,6 +22,7 @@ pub mod plan;
 pub mod problem;
 pub mod store;
 pub mod time;
+pub mod token;
 pub mod transfer;
 pub mod verification;
 
@@ -39,5 +40,6 @@ pub use store::{
     TenantInStore, TenantPurge, TranslatedPosition,
 };
 pub use time::Time;
+pub use token::{Token, TokenCreate, TokenRotate, Tokens};
 pub use transfer::{ExportReport, ImportReport};
 pub use verification::{DamagedTenant, StoreVerification, Verification, Violation};

@@ -1,6 +1,6 @@
 //! Server-sent events: answers that go on.
 //!
-//! A stream ends when the server stops, when its token is revoked, when its source says so, and when
+//! A stream ends when the server stops, when its token or session is over, when its source says so, and when
 //! its client does not read. Whoever follows comes back with `Last-Event-ID`.
 
 use std::pin::pin;
@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::answer::{Problem, as_made};
-use crate::auth::{Caller, Tokens};
+use crate::auth::{Caller, Known};
 use crate::rooms::{Counted, Held, Requester};
 use crate::state::State;
 
@@ -83,10 +83,11 @@ pub(crate) fn answer(
     place.requester.connection.follows();
     let following = Following {
         state: Arc::clone(state),
-        tokens: state.tokens.subscribe(),
+        known: state.roll.subscribe(),
         caller,
         source,
         last_said: None,
+        let_in: Instant::now(),
         place,
     };
     let headers = [
@@ -99,11 +100,13 @@ pub(crate) fn answer(
 
 struct Following<S> {
     state: Arc<State>,
-    tokens: watch::Receiver<Arc<Tokens>>,
+    known: watch::Receiver<Arc<Known>>,
     caller: Caller,
     source: S,
     /// When something was sent last.
     last_said: Option<Instant>,
+    /// When it was looked last whether the caller may go on.
+    let_in: Instant,
     place: Place,
 }
 
@@ -134,16 +137,22 @@ impl<S: Source> Following<S> {
     }
 
     async fn piece(&mut self) -> Option<Piece> {
-        let Self { state, tokens, caller, source, last_said, .. } = self;
+        let Self { state, known, caller, source, last_said, let_in, .. } = self;
         let quiet_until = last_said.unwrap_or_else(Instant::now) + KEEP_ALIVE;
         let mut next = pin!(source.next());
         loop {
+            // A token runs out without anybody saying so.
+            if let_in.elapsed() >= LOOK {
+                if !state.roll.still_lets_in(caller).await {
+                    return None;
+                }
+                *let_in = Instant::now();
+            }
             tokio::select! {
                 biased;
                 () = state.stopping.cancelled() => return None,
-                changed = tokens.changed() => {
-                    let tokens = Arc::clone(&tokens.borrow());
-                    if changed.is_err() || !caller.is_known(&tokens) {
+                changed = known.changed() => {
+                    if changed.is_err() || !state.roll.still_lets_in(caller).await {
                         return None;
                     }
                 }

@@ -40,7 +40,7 @@ use rehome_app::{AppError, CancellationToken, Deployment, Kind};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use auth::Tokens;
+use auth::Roll;
 use state::State;
 
 /// A server that is bound to its address and does not answer yet.
@@ -64,24 +64,32 @@ impl Server {
     /// are configured or the configuration says that it does without.
     pub async fn bind(deployment: Deployment) -> Result<Self, AppError> {
         let config = deployment.config().server.clone();
-        admit(&config, !deployment.config().tokens.is_empty())?;
+        let closed = deployment.close_gate_if_configured().await?;
+        admit(&config, closed)?;
         let listener = TcpListener::bind(config.bind).await.map_err(|error| {
             let message = format!("cannot listen on {}: {error}", config.bind);
             AppError::failed("cannot_listen", message)
         })?;
-        Self::on(deployment, listener)
+        Self::on(deployment, listener).await
     }
 
     /// Takes a listener that is bound already, wherever the configuration would bind one. Refuses
     /// an address as [`Server::bind`] does.
-    pub fn on(deployment: Deployment, listener: TcpListener) -> Result<Self, AppError> {
+    pub async fn on(deployment: Deployment, listener: TcpListener) -> Result<Self, AppError> {
         let address = listener.local_addr().map_err(|error| {
             AppError::failed("cannot_listen", format!("the listener has no address: {error}"))
         })?;
         let config = ServerConfig { bind: address, ..deployment.config().server.clone() };
-        admit(&config, !deployment.config().tokens.is_empty())?;
+        let closed = deployment.close_gate_if_configured().await?;
+        admit(&config, closed)?;
+        if closed && deployment.config().tokens.is_empty() {
+            tracing::info!("nobody enters without a token that the control plane keeps");
+        }
         let acceptor = tls::acceptor(config.tls.as_ref())?;
-        let state = Arc::new(State::new(deployment.serving()));
+        let registry = Arc::clone(deployment.access_registry());
+        let may_open = is_loopback(config.bind.ip()) || config.without_tokens;
+        let roll = Roll::open(registry, &deployment.config().tokens, may_open).await?;
+        let state = Arc::new(State::new(deployment.serving(), roll));
         Ok(Self { listener, address, state, tls: watch::Sender::new(acceptor), config })
     }
 
@@ -121,9 +129,16 @@ impl Server {
             },
             too_slow: Arc::clone(&state.too_slow),
         };
+        // Also what is answered last is asked who it is.
+        let served = CancellationToken::new();
+        let serving = async {
+            listen::serve(listener, connections, stop).await;
+            served.cancel();
+        };
         tokio::join!(
             closing,
-            listen::serve(listener, connections, stop),
+            serving,
+            state.roll.keep(&served),
             state.deployment.work_on_all(stop),
             state.deployment.watch_reachable(stop),
             state.deployment.watch_migrations(stop),
@@ -135,18 +150,23 @@ impl Server {
 
 impl Handle {
     /// Takes over the tokens and the certificate of a configuration that was read again. What is
-    /// not good is refused, and all stays as it was.
-    pub fn reload(&self, config: &Config) -> Result<(), AppError> {
-        admit(&config.server, !config.tokens.is_empty())?;
+    /// not good is refused, and all stays as it was. A deployment that has, or had, tokens stays closed
+    /// also when the last one is gone.
+    pub async fn reload(&self, config: &Config) -> Result<(), AppError> {
         let acceptor = tls::acceptor(config.server.tls.as_ref())?;
-        let (was_tls, is_tls) = (self.tls.borrow().is_some(), acceptor.is_some());
-        let (had, has) = (!self.state.tokens.borrow().is_empty(), !config.tokens.is_empty());
-        if (was_tls, had) != (is_tls, has) {
-            let message = "to begin or to end using tokens or TLS, start the server again";
+        if self.tls.borrow().is_some() != acceptor.is_some() {
+            let message = "to begin or to end using TLS, start the server again";
             return Err(AppError::refused(message));
         }
+        let deployment = &self.state.deployment;
+        let closed = if config.tokens.is_empty() {
+            deployment.close_gate_if_configured().await?
+        } else {
+            deployment.set_gate(true).await?.closed
+        };
+        admit(&config.server, closed)?;
         self.tls.send_replace(acceptor);
-        self.state.tokens.send_replace(Arc::new(Tokens::new(&config.tokens)));
+        self.state.roll.configure(&config.tokens);
         Ok(())
     }
 }

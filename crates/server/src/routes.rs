@@ -71,6 +71,9 @@ fn described() -> OpenApiRouter<Arc<State>> {
         .routes(routes!(admin::probe))
         .routes(routes!(admin::purge))
         .routes(routes!(admin::recover))
+        .routes(routes!(admin::tokens, admin::create_token))
+        .routes(routes!(admin::rotate_token))
+        .routes(routes!(admin::revoke_token))
 }
 
 /// The OpenAPI document.
@@ -85,14 +88,14 @@ pub(crate) fn document() -> utoipa::openapi::OpenApi {
 /// All that the server answers.
 pub(crate) fn router(state: &Arc<State>) -> Router {
     let config = &state.deployment.config().server;
-    let origins = Origins::new(config, !state.tokens.borrow().is_empty());
+    let origins = Origins::new(config);
     let (router, _) = described().split_for_parts();
     router
         .merge(console::routes())
         .fallback(not_found)
         .method_not_allowed_fallback(not_allowed)
         .layer(middleware::from_fn_with_state(Parameters::new(&document()), query::check))
-        .layer(middleware::from_fn_with_state(origins, check_origin))
+        .layer(middleware::from_fn_with_state((origins, Arc::clone(state)), check_origin))
         .layer(cors(&config.cors))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn_with_state(Arc::clone(state), admit))

@@ -4,20 +4,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use axum::extract::Request;
+use axum::http::HeaderMap;
 use rehome_api::{Baseline, Verification};
 use rehome_app::config::ServerLimits;
 use rehome_app::migrations::VerifyRequest;
 use rehome_app::{CancellationToken, Deployment};
 use rehome_engine::metrics::Front;
-use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::admin::{Tasks, WatchLooks};
-use crate::auth::Tokens;
+use crate::auth::{AccessLog, Roll};
 use crate::console::Shown;
 use crate::gateway::Refused;
 use crate::health::Readiness;
-use crate::listen::Places;
+use crate::listen::{Connection, Places};
 use crate::rooms::{Proxies, Rooms};
 
 /// Longest that a request may take, unless appends may wait longer for a cutover.
@@ -26,7 +27,9 @@ const REQUEST_WITHIN: Duration = Duration::from_secs(30);
 /// What all requests share.
 pub(crate) struct State {
     pub(crate) deployment: Deployment,
-    pub(crate) tokens: watch::Sender<Arc<Tokens>>,
+    /// Who may enter, and who did.
+    pub(crate) roll: Roll,
+    pub(crate) access_log: AccessLog,
     pub(crate) limits: ServerLimits,
     /// The secret of the console's forms, where there are no tokens.
     pub(crate) forms: Uuid,
@@ -56,15 +59,15 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new(deployment: Deployment) -> Self {
+    pub(crate) fn new(deployment: Deployment, roll: Roll) -> Self {
         let config = deployment.config();
         let limits = config.server.limits;
         let pause = config.migration.write_pause_timeout_ms.unwrap_or(0);
         // Let in, sent, and found out about: each may take the pause's time.
         let patience = Duration::from_millis(u64::from(pause) * 3) + Duration::from_secs(5);
-        let tokens = Tokens::new(&config.tokens);
         Self {
-            tokens: watch::Sender::new(Arc::new(tokens)),
+            roll,
+            access_log: AccessLog::default(),
             limits,
             forms: crate::console::secret(),
             request_within: patience.max(REQUEST_WITHIN),
@@ -95,8 +98,23 @@ impl State {
         }
     }
 
+    /// Whether the client's connection is encrypted: with the server's own TLS, or with that of a proxy which is
+    /// believed and says so.
+    pub(crate) fn is_encrypted(&self, request: &Request) -> bool {
+        let peer = request.extensions().get::<Arc<Connection>>().map(|one| one.peer());
+        let is_believed = peer.is_some_and(|peer| self.proxies.has(peer));
+        self.deployment.config().server.tls.is_some()
+            || is_believed && says_https(request.headers())
+    }
+
     /// Whether the server is about to end.
     pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.is_cancelled()
     }
+}
+
+/// Whether whoever sent the request on says that it came with TLS.
+pub(crate) fn says_https(headers: &HeaderMap) -> bool {
+    let says = headers.get("x-forwarded-proto");
+    says.is_some_and(|says| says.as_bytes().eq_ignore_ascii_case(b"https"))
 }

@@ -5,12 +5,14 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rehome_domain::ids::TenantId;
+use rehome_api::Time;
+use rehome_domain::event::Timestamp;
+use rehome_domain::ids::{StoreId, TenantId};
 
 use super::network::Network;
 use super::table::Table;
 use super::{ConfigError, Place, Set};
-use crate::tokens::{Role, Token, TokenHash};
+use crate::tokens::{Grant, Role, Token, TokenHash};
 
 /// The port that the server listens on unless another is configured.
 pub const DEFAULT_PORT: u16 = 7411;
@@ -290,20 +292,36 @@ fn token(place: &Place, table: &mut Table<'_>) -> Result<Token, ConfigError> {
     let name = table.text("name")?.ok_or_else(|| missing("name"))?;
     let role = table.text("role")?.ok_or_else(|| missing("role"))?;
     let hash = table.text("sha256")?.ok_or_else(|| missing("sha256"))?;
-    let tenant = table.text("tenant")?;
-    let tenant = match tenant {
+    let mut tenants: Vec<TenantId> = Vec::new();
+    for key in ["tenant", "tenants"] {
+        let Some(set) = table.texts(key)? else { continue };
+        for text in &set.value {
+            let problem = || set.place.refuse(format!("auth.tokens.{key} must be a UUID"));
+            tenants.push(text.parse().map_err(|_| problem())?);
+        }
+    }
+    let mut stores: Vec<StoreId> = Vec::new();
+    if let Some(set) = table.texts("stores")? {
+        for text in &set.value {
+            let problem = |error| set.place.refuse(format!("auth.tokens.stores: {error}"));
+            stores.push(text.parse().map_err(problem)?);
+        }
+    }
+    let expires_at = match table.text("expires_at")? {
         Some(set) => Some(
             set.value
-                .parse::<TenantId>()
-                .map_err(|_| set.place.refuse("auth.tokens.tenant must be a UUID"))?,
+                .parse::<Time>()
+                .map_err(|error| set.place.refuse(format!("auth.tokens.expires_at is {error}")))?,
         ),
         None => None,
     };
-    let role = Role::parse(&role.value, tenant)
+    let grant = Role::parse(&role.value)
+        .and_then(|role| Grant::new(role, tenants, stores))
         .map_err(|problem| role.place.refuse(format!("auth.tokens.role: {problem}")))?;
     let problem = "auth.tokens.sha256 must be the 64 hexadecimal digits of a hash";
     let hash_of: Option<TokenHash> = hash.value.parse().ok();
     let hash = hash_of.ok_or_else(|| hash.place.refuse(problem))?;
-    Token::new(name.value, role, hash)
-        .map_err(|problem| name.place.refuse(format!("auth.tokens.name: {problem}")))
+    let token = Token::new(name.value, grant, hash)
+        .map_err(|problem| name.place.refuse(format!("auth.tokens.name: {problem}")))?;
+    Ok(Token { expires_at: expires_at.map(|end| Timestamp::from_micros(end.0)), ..token })
 }

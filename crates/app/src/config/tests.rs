@@ -292,6 +292,14 @@ name = "shop"
 role = "tenant"
 tenant = "824a8fcf-0c14-513f-bd3a-4c35d1078706"
 sha256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b856"
+
+[[auth.tokens]]
+name = "bound"
+role = "viewer"
+tenants = ["824a8fcf-0c14-513f-bd3a-4c35d1078706"]
+stores = ["shared", "dedicated"]
+expires_at = "2026-01-01T00:00:00Z"
+sha256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b857"
 "#;
 
 #[test]
@@ -309,8 +317,15 @@ fn the_server_and_its_tokens_are_read() {
     let of = config.server.limits.per_caller;
     assert_eq!((of.followers_max, of.connections_max), (Some(7), None));
     assert_eq!(config.server.limits.client_bytes_per_second_min, 2_048);
-    let roles: Vec<_> = config.tokens.iter().map(|token| token.role.as_str()).collect();
-    assert_eq!(roles, ["operator", "tenant"]);
+    let roles: Vec<_> = config.tokens.iter().map(|token| token.grant.role().as_str()).collect();
+    assert_eq!(roles, ["operator", "tenant", "viewer"]);
+    let bound = &config.tokens[2];
+    assert_eq!((bound.grant.tenants().len(), bound.grant.stores().len()), (1, 2));
+    assert_eq!(bound.expires_at.unwrap().micros(), 1_767_225_600_000_000);
+    // What is printed for the configuration is read as what it was.
+    let lines: String = config.tokens.iter().map(|token| token.lines() + "\n").collect();
+    let again = load_with(&format!("{GOOD}\n{lines}"), &[]).unwrap();
+    assert_eq!(again.tokens, config.tokens);
     assert_eq!(load_with(GOOD, &[]).unwrap().server, ServerConfig::default());
     let bound = load_with(GOOD, &[("REHOME_SERVER_BIND", "127.0.0.1:9")]).unwrap();
     assert_eq!(bound.server.bind.port(), 9);
@@ -329,12 +344,19 @@ fn bad_keys_of_the_server_are_refused_with_key_file_and_line() {
         ("= 7", "= 0", ":33: server.followers_per_caller_max must be 1 to"),
         ("1_048_576", "1", ":29: server.body_bytes_max must be 1024 to"),
         ("\"operator\"", "\"root\"", ":38: auth.tokens.role: the roles are"),
-        ("\"operator\"", "\"tenant\"", ":38: auth.tokens.role: the role tenant needs a tenant"),
+        (
+            "\"operator\"",
+            "\"tenant\"",
+            ":38: auth.tokens.role: the roles tenant and reader need a tenant",
+        ),
         ("name = \"shop\"", "name = \"ops\"", ":41: auth.tokens.name \"ops\" is there twice"),
         ("b856", "b855", ":41: auth.tokens.sha256 is that of \"ops\" too"),
         ("name = \"shop\"", "name = \"a b\"", ":42: auth.tokens.name: a name is"),
         ("e3b0c4", "", ":39: auth.tokens.sha256 must be the 64"),
         ("824a", "x", ":44: auth.tokens.tenant must be a UUID"),
+        ("[\"824a", "[\"x", ":50: auth.tokens.tenants must be a UUID"),
+        ("[\"shared", "[\"a b", ":51: auth.tokens.stores: "),
+        ("2026-01-01T", "2026-01-01 ", ":52: auth.tokens.expires_at is not a time"),
     ] {
         assert!(SERVER.contains(from), "{from}");
         let found = refused(&format!("{GOOD}{}", SERVER.replacen(from, to, 1)));

@@ -20,7 +20,8 @@ use rehome_engine::telemetry::Logs;
 use rehome_engine::{Engine, EngineConfig, Observer, Observers, Stores, UnknownStore};
 use rehome_ports::clock::{Clock, SystemClock};
 use rehome_ports::{
-    ControlError, ControlPlane, Fault, FaultKind, LedgerStore, Migrations, StoreError,
+    AccessRegistry, ControlError, ControlPlane, Fault, FaultKind, LedgerStore, Migrations,
+    StoreError,
 };
 use rehome_postgres::{Adoption, PgControlPlane, PgStore, PostgresOptions, TenantNames};
 use rehome_sqlite::{FileOptions, SqliteControlPlane};
@@ -61,6 +62,7 @@ pub enum Access {
 pub struct Deployment {
     config: Arc<Config>,
     engine: Engine,
+    registry: Arc<dyn AccessRegistry>,
     stores: Arc<BTreeMap<StoreId, Arc<LazyStore>>>,
     metrics: Metrics,
     reachable: Arc<Reachable>,
@@ -84,8 +86,8 @@ impl Deployment {
         config.warn_of_wide_files();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let create = access == Access::Create;
-        let control = open_control_plane(&config.control_plane, create, &clock).await;
-        let control = control.map_err(|fault| match fault.kind {
+        let opened = open_control_plane(&config.control_plane, create, &clock).await;
+        let (control, registry) = opened.map_err(|fault| match fault.kind {
             FaultKind::Missing(_) => AppError::failed(
                 "missing",
                 format!(
@@ -148,6 +150,7 @@ impl Deployment {
         Ok(Self {
             config: Arc::new(config.clone()),
             engine,
+            registry,
             stores: Arc::new(stores),
             metrics,
             reachable: Arc::default(),
@@ -200,6 +203,11 @@ impl Deployment {
     /// Router, stores, control plane.
     pub fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// Who may enter, by the control plane.
+    pub fn access_registry(&self) -> &Arc<dyn AccessRegistry> {
+        &self.registry
     }
 
     /// Which of our alerts fire, by the tools of `[monitoring]`; some seconds old at most.
@@ -389,20 +397,27 @@ pub(crate) fn unknown_store(config: &Config, id: &StoreId) -> AppError {
     )
 }
 
+/// What a control plane is for: routes and logs, and who may enter.
+type Opened = (Arc<dyn ControlPlane>, Arc<dyn AccessRegistry>);
+
 async fn open_control_plane(
     url: &Url,
     create: bool,
     clock: &Arc<dyn Clock>,
-) -> Result<Arc<dyn ControlPlane>, Fault> {
+) -> Result<Opened, Fault> {
     Ok(match url {
         Url::Sqlite(path) => {
-            Arc::new(SqliteControlPlane::open(path.clone(), create, Arc::clone(clock)).await?)
+            both(Arc::new(SqliteControlPlane::open(path.clone(), create, Arc::clone(clock)).await?))
         }
         Url::Postgres(url) => {
             let url = (**url).clone();
-            Arc::new(PgControlPlane::open(url, create, PostgresOptions::default()).await?)
+            both(Arc::new(PgControlPlane::open(url, create, PostgresOptions::default()).await?))
         }
     })
+}
+
+fn both<T: ControlPlane + AccessRegistry + 'static>(opened: Arc<T>) -> Opened {
+    (Arc::clone(&opened) as Arc<dyn ControlPlane>, opened)
 }
 
 fn is_file(path: &Path) -> bool {

@@ -3,6 +3,7 @@
 mod migration;
 mod options;
 mod tenant;
+mod token;
 
 use std::path::PathBuf;
 
@@ -19,6 +20,7 @@ use crate::commands::QuickstartArgs;
 pub(crate) use migration::{
     Changing, Goal, Look, MigrationCommand, OneMigration, Reason, Start, Verify,
 };
+pub(crate) use token::{CreateToken, TokenCommand};
 
 /// Zero-downtime live migration of a tenant between event stores.
 #[derive(Debug, Parser)]
@@ -158,7 +160,7 @@ Examples:
   rehome serve --config rehome.toml
   REHOME_SERVER_BIND=127.0.0.1:0 rehome serve --json")]
     Serve(Serve),
-    /// Make a token for a server; shown once.
+    /// Make, list, rotate and revoke tokens: who may do what through servers.
     #[command(subcommand)]
     Token(TokenCommand),
     /// Look at stores, or make one.
@@ -282,31 +284,6 @@ pub(crate) struct Serve {
     /// address reads and moves every tenant.
     #[arg(long)]
     pub(crate) without_tokens: bool,
-}
-
-/// `rehome token ...`
-#[derive(Debug, Subcommand)]
-pub(crate) enum TokenCommand {
-    /// Make a token and show it, once, with the lines that let it in.
-    ///
-    /// Changes nothing: the server knows the token once the lines are in its configuration and it was
-    /// started again or sent SIGHUP. Without the lines a token is revoked.
-    #[command(after_help = "\
-Examples:
-  rehome token create --role operator --name alice
-  rehome token create --role tenant --tenant 824a8fcf-0c14-513f-bd3a-4c35d1078706")]
-    Create {
-        /// viewer: looks at migrations and stores. operator: runs migrations too. admin: everything.
-        /// tenant: the events of one tenant, and nothing else.
-        #[arg(long, value_name = "ROLE", value_parser = ["viewer", "operator", "admin", "tenant"])]
-        role: String,
-        /// Whose events, for the role tenant.
-        #[arg(long, value_name = "TENANT", value_parser = tenant)]
-        tenant: Option<TenantId>,
-        /// Who, in the logs of migrations [default: the role].
-        #[arg(long, value_name = "NAME")]
-        name: Option<String>,
-    },
 }
 
 /// `rehome monitoring ...`

@@ -22,7 +22,7 @@ use rehome_app::telemetry::begin_lines;
 use rehome_app::{AppError, Config};
 use rehome_domain::ids::{StoreId, TenantId};
 
-use crate::args::{Args, Command, LogForm, StoreCommand};
+use crate::args::{Args, Command, LogForm, StoreCommand, TokenCommand};
 use crate::operate::{Reach, not_by_a_server};
 use crate::output::{Out, table};
 pub(crate) use quickstart::QuickstartArgs;
@@ -40,7 +40,9 @@ pub(crate) async fn run(args: Args, out: &Out) -> Result<(), AppError> {
     let begin = |configured| begin_lines(log_level, log_format(log, out, configured));
     match command {
         Command::Estimate(asked) if asked.events.is_some() => estimate::from_numbers(out, &asked),
-        Command::Token(command) => token::run(out, command),
+        Command::Token(TokenCommand::Create(wanted)) if wanted.for_configuration => {
+            token::for_configuration(out, &wanted)
+        }
         Command::Monitoring(command) => monitoring::run(out, file.as_deref(), command),
         Command::Store(StoreCommand::Layout(command)) => {
             begin(LogFormat::Pretty);
@@ -72,7 +74,9 @@ pub(crate) async fn run(args: Args, out: &Out) -> Result<(), AppError> {
 /// What never acts through a server, and why; a server that is configured is in nobody's way there.
 fn alone(command: &Command) -> Option<(&'static str, &'static str)> {
     Some(match command {
-        Command::Token(_) => ("token create", "a token is made here and shown once"),
+        Command::Token(TokenCommand::Create(wanted)) if wanted.for_configuration => {
+            ("token create --for-configuration", "a token is made here and shown once")
+        }
         Command::Monitoring(_) => ("monitoring export", "it writes files here"),
         Command::Quickstart(_) => ("quickstart", "it makes stores of its own here"),
         Command::Serve(_) => ("serve", "it is the server"),
@@ -109,14 +113,13 @@ async fn through(out: Out, reach: &Reach, command: Command) -> Result<(), AppErr
         Command::Estimate(asked) => estimate::by_probe(out, reach, &asked).await,
         Command::Health => health::run(out, reach).await,
         Command::Migration(command) => migration::run(out, reach, command).await,
+        Command::Token(command) => token::run(out, reach, command).await,
         Command::Tenant(command) => tenant::run(out, reach, command).await,
         Command::Recover { tenant, store, yes, why } => {
             recover::run(out, reach, tenant, store, yes, why.why()).await
         }
         // Done already.
-        Command::Monitoring(_) | Command::Quickstart(_) | Command::Token(_) | Command::Serve(_) => {
-            Ok(())
-        }
+        Command::Monitoring(_) | Command::Quickstart(_) | Command::Serve(_) => Ok(()),
     }
 }
 

@@ -69,7 +69,10 @@ fn reload_on_signal(
     async move {
         let Ok(mut hangups) = hangups else { return };
         while hangups.recv().await.is_some() {
-            let done = load().map_err(AppError::from).and_then(|config| handle.reload(&config));
+            let done = match load() {
+                Ok(config) => handle.reload(&config).await,
+                Err(error) => Err(error.into()),
+            };
             match done {
                 Ok(()) => {
                     tracing::info!("tokens and certificate were read again");

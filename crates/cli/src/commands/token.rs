@@ -1,14 +1,16 @@
 //! `rehome token ...`
 
-use rehome_app::tokens::{Role, Token};
+use rehome_api::{Token as Document, Tokens};
+use rehome_app::tokens::{Grant, NewToken, PREFIX, Role, Token, TokenHash, secret};
 use rehome_app::{AppError, Kind};
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::args::TokenCommand;
-use crate::output::Out;
+use crate::args::{CreateToken, TokenCommand};
+use crate::operate::Reach;
+use crate::output::{Out, table};
 
-/// A token that was made.
+/// A token that was made for the configuration.
 #[derive(Serialize)]
 struct Made {
     /// Its text; nothing keeps it.
@@ -22,17 +24,76 @@ struct Made {
     configuration: String,
 }
 
-pub(super) fn run(out: Out, command: TokenCommand) -> Result<(), AppError> {
-    let TokenCommand::Create { role, tenant, name } = command;
-    let role = Role::parse(&role, tenant)
-        .map_err(|problem| AppError::new(Kind::Usage, "bad_usage", problem))?;
-    let name = name.unwrap_or_else(|| role.as_str().to_owned());
-    let (token, text) = Token::create(name, role)?;
+/// A token that the control plane keeps, and its secret.
+#[derive(Serialize)]
+struct Kept {
+    /// Its text; nothing keeps it.
+    token: String,
+    #[serde(flatten)]
+    document: Document,
+}
+
+pub(super) async fn run(out: Out, reach: &Reach, command: TokenCommand) -> Result<(), AppError> {
+    match command {
+        TokenCommand::Create(wanted) => create(out, reach, &wanted).await,
+        TokenCommand::List => {
+            let deployment = reach.open(out).await?;
+            let tokens = deployment.tokens().await?;
+            deployment.close().await;
+            out.show(&tokens, words)
+        }
+        TokenCommand::Rotate { name, keep_old_for, expires, why } => {
+            let deployment = reach.open(out).await?;
+            let token = secret(PREFIX)?;
+            let hash = TokenHash::of(&token);
+            let document =
+                deployment.rotate_token(&name, hash, (keep_old_for, expires), why.why()).await?;
+            deployment.close().await;
+            show(out, &Kept { token, document })
+        }
+        TokenCommand::Revoke { name, why } => {
+            let deployment = reach.open(out).await?;
+            let revoked = deployment.revoke_token(&name, why.why()).await?;
+            deployment.close().await;
+            out.show(&revoked, |_| format!("the token \"{name}\" is revoked"))
+        }
+        TokenCommand::Open { reason } => {
+            let deployment = crate::operate::open(reach.stores("token open", OPENS)?).await?;
+            let tokens = deployment.because(Some(&reason))?.set_gate(false).await?;
+            deployment.close().await;
+            out.show(&tokens, |tokens| {
+                let state = if tokens.closed { CLOSED } else { OPEN };
+                state.to_owned()
+            })
+        }
+    }
+}
+
+const OPENS: &str = "whoever lets everybody in has the control plane itself";
+const OPEN: &str = "open: whoever reaches a server without tokens in its configuration may do all";
+const CLOSED: &str = "closed: nobody enters without a token";
+
+fn grant(wanted: &CreateToken) -> Result<Grant, AppError> {
+    let (tenants, stores) = (wanted.tenants.clone(), wanted.stores.clone());
+    Role::parse(&wanted.role)
+        .and_then(|role| Grant::new(role, tenants, stores))
+        .map_err(|problem| AppError::new(Kind::Usage, "bad_usage", problem))
+}
+
+fn name(wanted: &CreateToken, grant: &Grant) -> String {
+    wanted.name.clone().unwrap_or_else(|| grant.role().as_str().to_owned())
+}
+
+/// Makes a token that nothing keeps.
+pub(super) fn for_configuration(out: Out, wanted: &CreateToken) -> Result<(), AppError> {
+    let grant = grant(wanted)?;
+    let (token, text) = Token::create(name(wanted, &grant), grant.clone())?;
+    let token = token.expiring_in(wanted.expires);
     let made = Made {
         token: text,
-        role: role.as_str(),
-        tenant_id: match role {
-            Role::Tenant(tenant) => Some(tenant.uuid()),
+        role: grant.role().as_str(),
+        tenant_id: match grant.tenants() {
+            [tenant] => Some(tenant.uuid()),
             _ => None,
         },
         sha256: token.hash.to_string(),
@@ -46,4 +107,55 @@ pub(super) fn run(out: Out, command: TokenCommand) -> Result<(), AppError> {
             made.token, made.configuration
         )
     })
+}
+
+async fn create(out: Out, reach: &Reach, wanted: &CreateToken) -> Result<(), AppError> {
+    let grant = grant(wanted)?;
+    let token = secret(PREFIX)?;
+    let new = NewToken {
+        name: name(wanted, &grant),
+        grant,
+        hash: TokenHash::of(&token),
+        expires_in: wanted.expires,
+    };
+    let deployment = reach.make(out).await?;
+    let document = deployment.create_token(&new, wanted.why.why()).await?;
+    deployment.close().await;
+    show(out, &Kept { token, document })
+}
+
+fn show(out: Out, kept: &Kept) -> Result<(), AppError> {
+    out.show(kept, |kept| {
+        let Document { name, role, expires_at, .. } = &kept.document;
+        let end = expires_at.map_or(String::new(), |end| format!(" until {end}"));
+        let token = &kept.token;
+        format!(
+            "token  {token}\n\nIt is not shown again. It is \"{name}\", {role}{end}, at every server of the \
+             deployment."
+        )
+    })
+}
+
+fn words(tokens: &Tokens) -> String {
+    let time = |at: Option<rehome_api::Time>| at.map_or_else(String::new, |at| at.to_string());
+    let rows = tokens.tokens.iter().map(|token| {
+        let tenants = token.tenants.iter().map(Uuid::to_string);
+        let bounds: Vec<_> = tenants.chain(token.stores.iter().cloned()).collect();
+        let used = match &*token.kept_in {
+            "configuration" => "(configuration)".to_owned(),
+            _ => time(token.last_used_at),
+        };
+        [
+            token.name.clone(),
+            token.role.clone(),
+            token.state.clone(),
+            bounds.join(" "),
+            time(token.created_at),
+            time(token.expires_at),
+            used,
+        ]
+    });
+    let head = ["NAME", "ROLE", "STATE", "BOUND TO", "MADE", "EXPIRES", "LAST USED"];
+    let state = if tokens.closed { CLOSED } else { OPEN };
+    format!("{}\n\n{state}", table(head, &[], rows))
 }

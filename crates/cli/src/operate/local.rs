@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use rehome_api::duration::Millis;
 use rehome_api::{
     Baseline, Checklist, ChecklistPhase, HealthReport, LogEntry, Migration, Options, OptionsPatch,
-    Plan, Probe, Recovery, StoreCheckReport, Tenant, TenantPurge, Verification,
+    Plan, Probe, Recovery, StoreCheckReport, Tenant, TenantPurge, Token, Tokens, Verification,
 };
 use rehome_app::migrations::{EstimateRequest, Goal, Resumed, StartRequest, VerifyRequest, Worked};
+use rehome_app::tokens::{NewToken, TokenHash};
 use rehome_app::{
     Access, AppError, CancellationToken, Config, Deployment, RecoverRequest, baseline_missing,
 };
@@ -215,6 +217,28 @@ impl Operate for Local {
         why: Why<'_>,
     ) -> Result<Vec<Recovery>, AppError> {
         self.because(why)?.recover(request).await
+    }
+
+    async fn tokens(&self) -> Result<Tokens, AppError> {
+        self.deployment.tokens().await
+    }
+
+    async fn create_token(&self, new: &NewToken, why: Why<'_>) -> Result<Token, AppError> {
+        self.because(why)?.create_token(new).await
+    }
+
+    async fn rotate_token(
+        &self,
+        name: &str,
+        hash: TokenHash,
+        (keep_old_for, expires_in): (Option<Millis>, Option<Millis>),
+        why: Why<'_>,
+    ) -> Result<Token, AppError> {
+        self.because(why)?.rotate_token(name, hash, keep_old_for, expires_in).await
+    }
+
+    async fn revoke_token(&self, name: &str, why: Why<'_>) -> Result<Vec<Token>, AppError> {
+        self.because(why)?.revoke_token(name).await
     }
 
     async fn close(self: Box<Self>) {

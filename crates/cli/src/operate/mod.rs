@@ -14,13 +14,15 @@ mod remote;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use rehome_api::duration::Millis;
 use rehome_api::{
     Baseline, Checklist, ChecklistPhase, HealthReport, LogEntry, Migration, Options, OptionsPatch,
-    Plan, Probe, Recovery, StoreCheckReport, Tenant, TenantPurge, Verification,
+    Plan, Probe, Recovery, StoreCheckReport, Tenant, TenantPurge, Token, Tokens, Verification,
 };
 use rehome_app::config::ClientConfig;
 use rehome_app::migrations::{EstimateRequest, Goal, Resumed, StartRequest, VerifyRequest};
-use rehome_app::{AppError, Config, Kind, RecoverRequest};
+use rehome_app::tokens::{NewToken, TokenHash};
+use rehome_app::{Access, AppError, Config, Deployment, Kind, RecoverRequest};
 use rehome_domain::ids::{MigrationId, StoreId, TenantId};
 use rehome_domain::migration::Phase;
 
@@ -48,6 +50,17 @@ impl Reach {
             Self::Stores(config) => Box::new(local::Local::new(out, open(config).await?)),
             Self::Server(config) => Box::new(remote::Remote::new(out, config)?),
         })
+    }
+
+    /// The same, and makes a control plane that is not there.
+    pub(crate) async fn make(&self, out: Out) -> Result<Box<dyn Operate>, AppError> {
+        match self {
+            Self::Stores(config) => {
+                let deployment = Deployment::open(config, Access::Create).await?;
+                Ok(Box::new(local::Local::new(out, deployment)))
+            }
+            Self::Server(_) => self.open(out).await,
+        }
     }
 
     /// The configuration of the stores, for what no server does; `why` not.
@@ -183,6 +196,24 @@ pub(crate) trait Operate: Send + Sync {
         request: &RecoverRequest,
         why: Why<'_>,
     ) -> Result<Vec<Recovery>, AppError>;
+
+    /// All tokens.
+    async fn tokens(&self) -> Result<Tokens, AppError>;
+
+    /// Keeps a new token; asked again, it is the one that is there.
+    async fn create_token(&self, new: &NewToken, why: Why<'_>) -> Result<Token, AppError>;
+
+    /// Keeps one in the place of that name; `lengths`: of the old one's grace, and of the new one's life.
+    async fn rotate_token(
+        &self,
+        name: &str,
+        hash: TokenHash,
+        lengths: (Option<Millis>, Option<Millis>),
+        why: Why<'_>,
+    ) -> Result<Token, AppError>;
+
+    /// Ends all of that name.
+    async fn revoke_token(&self, name: &str, why: Why<'_>) -> Result<Vec<Token>, AppError>;
 
     /// Finishes what was accepted.
     async fn close(self: Box<Self>);

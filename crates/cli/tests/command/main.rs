@@ -26,6 +26,7 @@ mod serve;
 mod serving;
 mod store_verify;
 mod terminals;
+mod tokens;
 mod transfer;
 mod usage;
 mod violations;

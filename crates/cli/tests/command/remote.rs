@@ -324,7 +324,7 @@ fn some_commands_work_without_a_server_only_and_say_so() {
         &["export", "--tenant", &tenant],
         &["store", "create", "dedicated"],
         &["migration", "drive"],
-        &["token", "create", "--role", "admin"],
+        &["token", "create", "--for-configuration", "--role", "admin"],
         &["monitoring", "export", "rules"],
         &["serve"],
         &["quickstart"],
@@ -341,7 +341,7 @@ fn some_commands_work_without_a_server_only_and_say_so() {
     let exported = place.rehome(["export", "--tenant", &tenant, "--local"]).succeeds();
     assert_eq!(exported.lines().count(), 5);
     place.rehome(["tenant", "show", &tenant, "--local"]).succeeds();
-    place.rehome(["token", "create", "--role", "admin"]).succeeds();
+    place.rehome(["token", "create", "--for-configuration", "--role", "admin"]).succeeds();
     Serving::start(&place).stop();
 }
 

@@ -28,7 +28,7 @@ fn ended(command: Command) -> Ended {
 /// A deployment with tokens; each by its role, which is its name too.
 fn guarded(place: &Place) -> [String; 3] {
     let made = ["viewer", "operator", "admin"].map(|role| {
-        let made = place.json(["token", "create", "--role", role]);
+        let made = place.json(["token", "create", "--for-configuration", "--role", role]);
         let text = |key: &str| made[key].as_str().unwrap().to_owned();
         (text("token"), text("configuration"))
     });

@@ -93,7 +93,15 @@ fn a_token_lets_in_until_its_lines_are_gone() {
     let place = Place::new();
     let config = String::from_utf8(place.read("rehome.toml")).unwrap();
     let made = |name: &str| {
-        let made = place.json(["token", "create", "--role", "viewer", "--name", name]);
+        let made = place.json([
+            "token",
+            "create",
+            "--for-configuration",
+            "--role",
+            "viewer",
+            "--name",
+            name,
+        ]);
         let text = |key: &str| made[key].as_str().unwrap().to_owned();
         (text("token"), text("configuration"))
     };
@@ -119,10 +127,22 @@ fn a_token_lets_in_until_its_lines_are_gone() {
 fn a_token_of_a_tenant_names_it() {
     let place = Place::new();
     let tenant = Uuid::new_v4().to_string();
-    let made = place.json(["token", "create", "--role", "tenant", "--tenant", &tenant]);
+    let made = place.json([
+        "token",
+        "create",
+        "--for-configuration",
+        "--role",
+        "tenant",
+        "--tenant",
+        &tenant,
+    ]);
     assert_eq!(made["tenant_id"], tenant);
     assert!(made["configuration"].as_str().unwrap().contains(&tenant));
     for args in [&["--role", "tenant"][..], &["--role", "admin", "--tenant", &tenant]] {
-        place.rehome(["token", "create"].into_iter().chain(args.iter().copied())).fails(2);
+        place
+            .rehome(
+                ["token", "create", "--for-configuration"].into_iter().chain(args.iter().copied()),
+            )
+            .fails(2);
     }
 }

@@ -10,7 +10,7 @@ use rehome_app::{AppError, Deployment};
 use rehome_domain::ids::MigrationId;
 use uuid::Uuid;
 
-use super::{acting, refused, seen, shown};
+use super::{acting, may_operate, may_view, refused, seen, shown};
 use crate::answer::{Answer, Problem, Problems, json};
 use crate::auth::Caller;
 use crate::state::State as Shared;
@@ -60,7 +60,7 @@ macro_rules! action {
             headers: HeaderMap,
             body: JsonBody,
         ) -> Answer {
-            let permit = caller.may_operate()?;
+            let permit = may_operate(&state, &caller, id).await?;
             let $said: $body = body.document_or_default(permit).await?;
             let $asked = Asked::new(&state, &caller, id, &headers, $said.reason.as_deref())?;
             let done = $done.await;
@@ -127,7 +127,7 @@ pub(crate) async fn options(
     caller: Caller,
     InPath(id): InPath<Uuid>,
 ) -> Answer {
-    caller.may_view()?;
+    may_view(&state, &caller, id).await?;
     let options = state.deployment.migration_options(MigrationId::new(id)).await?;
     json(StatusCode::OK, &options)
 }
@@ -149,7 +149,7 @@ pub(crate) async fn tune(
     headers: HeaderMap,
     body: JsonBody,
 ) -> Answer {
-    let permit = caller.may_operate()?;
+    let permit = may_operate(&state, &caller, id).await?;
     let Tuning { options, reason } = body.document(permit).await?;
     let asked = Asked::new(&state, &caller, id, &headers, reason.as_deref())?;
     if options.is_empty() {

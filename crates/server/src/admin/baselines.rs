@@ -11,8 +11,8 @@ use rehome_app::baseline_missing;
 use rehome_domain::ids::MigrationId;
 use uuid::Uuid;
 
-use super::acting;
 use super::start::key_text;
+use super::{acting, may_operate, may_view};
 use crate::answer::{Answer, Problem, Problems, json};
 use crate::auth::Caller;
 use crate::state::State as Shared;
@@ -32,7 +32,7 @@ pub(crate) async fn baseline(
     caller: Caller,
     InPath(id): InPath<Uuid>,
 ) -> Answer {
-    caller.may_view()?;
+    may_view(&state, &caller, id).await?;
     let id = MigrationId::new(id);
     state.deployment.migration_options(id).await?;
     let kept = state.deployment.baseline(id).await?.ok_or_else(|| baseline_missing(id))?;
@@ -60,7 +60,7 @@ pub(crate) async fn take_baseline(
     headers: HeaderMap,
     body: JsonBody,
 ) -> Answer {
-    let permit = caller.may_operate()?;
+    let permit = may_operate(&state, &caller, id).await?;
     let said: BaselineRequest = body.document_or_default(permit).await?;
     let window = said.window.map_or(WINDOW, |window| Duration::from_millis(window.0));
     let id = MigrationId::new(id);

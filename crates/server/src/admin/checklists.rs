@@ -8,6 +8,7 @@ use rehome_api::{Checklist, ChecklistPhase};
 use rehome_domain::ids::MigrationId;
 use uuid::Uuid;
 
+use super::may_view;
 use crate::answer::{Answer, Problem, Problems, json};
 use crate::auth::Caller;
 use crate::state::State as Shared;
@@ -27,7 +28,7 @@ pub(crate) async fn checklist(
     caller: Caller,
     InPath((id, phase)): InPath<(Uuid, String)>,
 ) -> Answer {
-    caller.may_view()?;
+    may_view(&state, &caller, id).await?;
     evaluated(&state, &phase, Some(MigrationId::new(id))).await
 }
 

@@ -9,7 +9,7 @@ use rehome_api::{Estimate, Plan, Probe};
 use rehome_app::migrations;
 use rehome_domain::ids::TenantId;
 
-use super::store_id;
+use super::{store_id, within};
 use crate::answer::{Answer, Problems, json};
 use crate::auth::Caller;
 use crate::state::State as Shared;
@@ -25,10 +25,11 @@ pub(crate) async fn plan(
     caller: Caller,
     body: JsonBody,
 ) -> Answer {
-    let permit = caller.may_view()?;
+    let permit = caller.may_view_some()?;
     let PlanRequest { tenant_id, target_store } = body.document(permit).await?;
-    let target = store_id(&target_store)?;
-    json(StatusCode::OK, &state.deployment.plan(TenantId::new(tenant_id), &target).await?)
+    let (tenant, target) = (TenantId::new(tenant_id), store_id(&target_store)?);
+    within(&state, &caller, tenant, &target).await?;
+    json(StatusCode::OK, &state.deployment.plan(tenant, &target).await?)
 }
 
 /// How long a migration would take
@@ -37,7 +38,7 @@ pub(crate) async fn plan(
 #[utoipa::path(post, path = "/v1/estimates", tag = "migrations", request_body = EstimateRequest,
     responses((status = 200, description = "So long.", body = Estimate), Problems))]
 pub(crate) async fn estimate(caller: Caller, body: JsonBody) -> Answer {
-    let permit = caller.may_view()?;
+    let permit = caller.may_view_some()?;
     let said: EstimateRequest = body.document(permit).await?;
     let request = migrations::EstimateRequest {
         events: said.total_events,
@@ -61,9 +62,10 @@ pub(crate) async fn probe(
     caller: Caller,
     body: JsonBody,
 ) -> Answer {
-    let permit = caller.may_view()?;
+    let permit = caller.may_view_some()?;
     let said: ProbeRequest = body.document(permit).await?;
-    let target = store_id(&said.target_store)?;
+    let (tenant, target) = (TenantId::new(said.tenant_id), store_id(&said.target_store)?);
+    within(&state, &caller, tenant, &target).await?;
     let request = migrations::EstimateRequest {
         events: 0,
         copy_rate: said.copy_rate_per_second,
@@ -72,6 +74,5 @@ pub(crate) async fn probe(
         pause_seconds: said.cutover_pause_seconds,
         buffer_factor: said.buffer_factor,
     };
-    let tenant = TenantId::new(said.tenant_id);
     json(StatusCode::OK, &state.deployment.probe(tenant, &target, &request).await?)
 }

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 use uuid::Uuid;
 
-use super::shown;
+use super::{may_view, shown};
 use crate::answer::{Answer, Problem, Problems, json};
 use crate::auth::Caller;
 use crate::state::State as Shared;
@@ -50,7 +50,7 @@ pub(crate) async fn list(
     caller: Caller,
     InQuery(which): InQuery<Which>,
 ) -> Answer {
-    caller.may_view()?;
+    caller.may_view_some()?;
     let phase = which.state.as_deref().map(phase).transpose()?;
     let limit = which.limit.unwrap_or(LIMIT_DEFAULT);
     if !(1..=LIMIT_MAX).contains(&limit) {
@@ -64,7 +64,15 @@ pub(crate) async fn list(
     let more = migrations.len() > limit;
     migrations.truncate(limit);
     let next_cursor = migrations.last().map(|last| last.id).filter(|_| more);
+    migrations.retain(|migration| is_seen(&caller, migration));
     json(StatusCode::OK, &MigrationPage { migrations, next_cursor })
+}
+
+/// Whether it is within the caller's bounds.
+fn is_seen(caller: &Caller, migration: &rehome_api::Migration) -> bool {
+    let stores = [&migration.source_store, &migration.target_store].map(|id| id.parse());
+    let [Ok(source), Ok(target)] = stores else { return !caller.is_bound() };
+    caller.covers(TenantId::new(migration.tenant_id), [&source, &target])
 }
 
 fn phase(text: &str) -> Result<Phase, Problem> {
@@ -86,7 +94,7 @@ pub(crate) async fn show(
     caller: Caller,
     InPath(id): InPath<Uuid>,
 ) -> Answer {
-    caller.may_view()?;
+    may_view(&state, &caller, id).await?;
     shown(&state.deployment, MigrationId::new(id), StatusCode::OK).await
 }
 
@@ -110,7 +118,7 @@ pub(crate) async fn log(
     InPath(id): InPath<Uuid>,
     InQuery(part): InQuery<After>,
 ) -> Answer {
-    caller.may_view()?;
+    may_view(&state, &caller, id).await?;
     // No log is longer, and not every control plane can count further.
     let after = part.after.unwrap_or(0).min(i64::MAX as u64);
     let entries = state.deployment.log(MigrationId::new(id), after).await?;
@@ -129,7 +137,7 @@ pub(crate) async fn worker(
     caller: Caller,
     InPath(id): InPath<Uuid>,
 ) -> Answer {
-    caller.may_view()?;
+    may_view(&state, &caller, id).await?;
     let id = MigrationId::new(id);
     // Who is not known is told so; of nobody's lease nothing is known either.
     state.deployment.migration_options(id).await?;

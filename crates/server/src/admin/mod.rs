@@ -9,6 +9,7 @@ mod start;
 mod stores;
 mod tasks;
 mod tenants;
+mod tokens;
 mod verify;
 mod watch;
 
@@ -16,10 +17,11 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use rehome_app::Deployment;
 use rehome_app::deployment::{REASON_CHARS_MAX, check_reason};
-use rehome_domain::ids::{MigrationId, StoreId};
+use rehome_domain::ids::{MigrationId, StoreId, TenantId};
+use uuid::Uuid;
 
 use crate::answer::{Answer, Problem, json};
-use crate::auth::Caller;
+use crate::auth::{Caller, Permit};
 use crate::state::State;
 use crate::take;
 
@@ -39,6 +41,10 @@ pub(crate) use start::{__path_start, __path_start_return, start, start_return};
 pub(crate) use stores::{__path_store, __path_stores, store, stores};
 pub(crate) use tasks::Tasks;
 pub(crate) use tenants::{__path_purge, __path_recover, purge, recover};
+pub(crate) use tokens::{
+    __path_create_token, __path_revoke_token, __path_rotate_token, __path_tokens, create_token,
+    revoke_token, rotate_token, tokens,
+};
 pub(crate) use verify::{__path_verify, verify};
 pub(crate) use watch::{__path_watch, WatchLooks, watch};
 
@@ -46,6 +52,55 @@ pub(crate) use watch::{__path_watch, WatchLooks, watch};
 fn acting(state: &State, caller: &Caller, reason: Option<&str>) -> Result<Deployment, Problem> {
     check_reason(reason).map_err(|error| Problem::from(error).limit(REASON_CHARS_MAX as u64))?;
     Ok(state.deployment.acting_as(caller.name(), reason))
+}
+
+/// The caller may look at this migration.
+async fn may_view(state: &State, caller: &Caller, id: Uuid) -> Result<Permit, Problem> {
+    let permit = caller.may_view_some()?;
+    within_migration(state, caller, id).await?;
+    Ok(permit)
+}
+
+/// The caller may run this migration.
+async fn may_operate(state: &State, caller: &Caller, id: Uuid) -> Result<Permit, Problem> {
+    let permit = caller.may_operate_some()?;
+    within_migration(state, caller, id).await?;
+    Ok(permit)
+}
+
+async fn within_migration(state: &State, caller: &Caller, id: Uuid) -> Result<(), Problem> {
+    if !caller.is_bound() {
+        return Ok(());
+    }
+    let migration = state.deployment.engine().control().migration(MigrationId::new(id)).await;
+    let migration = migration.map_err(rehome_app::AppError::from)?;
+    caller.within(migration.tenant, [&migration.source, &migration.target])
+}
+
+/// The caller's bounds have this tenant, the store that it is in, and the one that it is to go to.
+async fn within(
+    state: &State,
+    caller: &Caller,
+    tenant: TenantId,
+    target: &StoreId,
+) -> Result<(), Problem> {
+    caller.within(tenant, [target])?;
+    may_view_tenant(state, caller, tenant).await
+}
+
+/// The caller may look at this tenant.
+pub(crate) async fn may_view_tenant(
+    state: &State,
+    caller: &Caller,
+    tenant: TenantId,
+) -> Result<(), Problem> {
+    caller.may_view_some()?;
+    if !caller.is_bound() {
+        return Ok(());
+    }
+    let route = state.deployment.engine().control().route(tenant).await;
+    let route = route.map_err(rehome_app::AppError::from)?;
+    caller.within(tenant, route.iter().map(|route| &route.store))
 }
 
 /// The revision that the caller has seen, if `If-Match` says so.
@@ -79,7 +134,7 @@ fn refused(error: rehome_app::AppError, seen: Option<u64>) -> Problem {
 /// A migration as it is now, with its revision.
 async fn shown(deployment: &Deployment, id: MigrationId, status: StatusCode) -> Answer {
     let migration = deployment.migration(id).await?;
-    let tenant = rehome_domain::ids::TenantId::new(migration.tenant_id);
+    let tenant = TenantId::new(migration.tenant_id);
     let rev = deployment.revision(tenant).await?;
     tagged(json(status, &migration)?, rev)
 }

@@ -10,7 +10,7 @@ use rehome_app::migrations::{IdempotencyKey, StartRequest};
 use rehome_domain::ids::{MigrationId, TenantId};
 use uuid::Uuid;
 
-use super::{acting, refused, seen, shown, store_id};
+use super::{acting, may_operate, refused, seen, shown, store_id, within};
 use crate::answer::{Answer, Problem, Problems};
 use crate::auth::Caller;
 use crate::state::State as Shared;
@@ -36,11 +36,12 @@ pub(crate) async fn start(
     headers: HeaderMap,
     body: JsonBody,
 ) -> Answer {
-    let permit = caller.may_operate()?;
+    let permit = caller.may_operate_some()?;
     let key = key(&caller, &headers)?;
     let MigrationStart { tenant_id, target_store, options, reason } = body.document(permit).await?;
     let deployment = acting(&state, &caller, reason.as_deref())?;
     let (tenant, target) = (TenantId::new(tenant_id), store_id(&target_store)?);
+    within(&state, &caller, tenant, &target).await?;
     let request = StartRequest { tenant, target, options };
     let started = deployment.start(&request, key.as_ref()).await.map_err(reused)?;
     created(&deployment, started.id).await
@@ -66,7 +67,7 @@ pub(crate) async fn start_return(
     headers: HeaderMap,
     body: JsonBody,
 ) -> Answer {
-    let permit = caller.may_operate()?;
+    let permit = may_operate(&state, &caller, id).await?;
     let (key, seen) = (key(&caller, &headers)?, seen(&headers)?);
     let Return { options, reason } = body.document_or_default(permit).await?;
     let deployment = acting(&state, &caller, reason.as_deref())?.only_at(seen);

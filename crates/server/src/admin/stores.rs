@@ -32,7 +32,8 @@ pub(crate) async fn store(
     caller: Caller,
     InPath(id): InPath<String>,
 ) -> Answer {
-    caller.may_view()?;
+    caller.may_view_some()?;
     let id = store_id(&id)?;
+    caller.within_store(&id)?;
     json(StatusCode::OK, &state.deployment.check_stores(Some(&id)).await?)
 }

@@ -11,8 +11,8 @@ use rehome_domain::ids::MigrationId;
 use rehome_domain::verification::Level;
 use uuid::Uuid;
 
-use super::acting;
 use super::start::key_text;
+use super::{acting, may_operate};
 use crate::answer::{Answer, Problem, Problems, json};
 use crate::auth::Caller;
 use crate::state::State as Shared;
@@ -40,7 +40,7 @@ pub(crate) async fn verify(
     headers: HeaderMap,
     body: JsonBody,
 ) -> Answer {
-    let permit = caller.may_operate()?;
+    let permit = may_operate(&state, &caller, id).await?;
     let said: Verify = body.document_or_default(permit).await?;
     let request = request(&said)?;
     let id = MigrationId::new(id);

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
+use super::may_view;
 use crate::answer::{Answer, Problem, Problems};
 use crate::auth::Caller;
 use crate::follow::{self, Piece, Source};
@@ -74,7 +75,7 @@ pub(crate) async fn watch(
     InPath(id): InPath<Uuid>,
     InQuery(HowFar { until }): InQuery<HowFar>,
 ) -> Answer {
-    caller.may_view()?;
+    may_view(&state, &caller, id).await?;
     let id = MigrationId::new(id);
     let room = follow::room(&state, requester)?;
     // Who is not known is told so by a status, and not by a stream that ends.

@@ -20,7 +20,7 @@ const ID_BYTES_MAX: usize = 128;
 
 /// The request's id.
 #[derive(Clone, Debug)]
-struct RequestId(HeaderValue);
+pub(crate) struct RequestId(HeaderValue);
 
 impl RequestId {
     /// The client's, or a new one.
@@ -36,7 +36,8 @@ impl RequestId {
         }))
     }
 
-    fn as_str(&self) -> &str {
+    /// As it is answered.
+    pub(crate) fn as_str(&self) -> &str {
         self.0.to_str().unwrap_or_default()
     }
 }
@@ -44,11 +45,13 @@ impl RequestId {
 /// Gives the request an id, bounds its time, and writes what a problem became.
 pub(crate) async fn finish(
     State(state): State<Arc<Shared>>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
     let (id, began) = (RequestId::of(&request), Instant::now());
     let method = request.method().clone();
+    let is_encrypted = state.is_encrypted(&request);
+    request.extensions_mut().insert(id.clone());
     // The pattern and not the path: ids of streams are the customer's.
     let path = request.extensions().get::<MatchedPath>().cloned();
     let answered = tokio::time::timeout(state.request_within, next.run(request)).await;
@@ -77,7 +80,7 @@ pub(crate) async fn finish(
     );
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, id.0);
-    if state.deployment.config().server.tls.is_some() {
+    if is_encrypted {
         headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static(HSTS));
     }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

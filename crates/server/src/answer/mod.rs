@@ -8,7 +8,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use serde::Serialize;
 
-pub(crate) use finish::finish;
+pub(crate) use finish::{RequestId, finish};
 pub(crate) use pieces::{as_made, in_pieces};
 pub(crate) use problem::{Problem, Problems, panicked};
 

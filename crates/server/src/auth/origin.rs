@@ -17,23 +17,21 @@ use axum::response::{IntoResponse as _, Response};
 use rehome_app::config::ServerConfig;
 
 use crate::answer::Problem;
+use crate::state::State as Shared;
 
 /// Which origins and hosts are taken.
 #[derive(Clone, Debug)]
 pub(crate) struct Origins {
     allowed: Arc<[String]>,
     hosts: Arc<[String]>,
-    /// Whether it answers to any name.
-    any_host: bool,
     only_loopback: bool,
 }
 
 impl Origins {
-    pub(crate) fn new(config: &ServerConfig, has_tokens: bool) -> Self {
+    pub(crate) fn new(config: &ServerConfig) -> Self {
         Self {
             allowed: config.cors.as_slice().into(),
             hosts: config.hosts.as_slice().into(),
-            any_host: has_tokens && config.hosts.is_empty(),
             only_loopback: crate::is_loopback(config.bind.ip()),
         }
     }
@@ -53,11 +51,13 @@ impl Origins {
         }
     }
 
-    fn check(&self, request: &Request) -> Result<(), Problem> {
+    /// Refuses what another site's page sends; `is_open`: a token is asked of nobody.
+    fn check(&self, request: &Request, is_open: bool) -> Result<(), Problem> {
         let headers = request.headers();
         let host = request.uri().authority().map(Authority::as_str);
         let host = host.or_else(|| text(headers, header::HOST));
-        if !self.any_host && !host.is_some_and(|host| self.is_ours(host)) {
+        let any_host = !is_open && self.hosts.is_empty();
+        if !any_host && !host.is_some_and(|host| self.is_ours(host)) {
             let detail = "the server is called by an address of its machine, by localhost, or by a \
                           name in server.hosts";
             return Err(Problem::new(StatusCode::FORBIDDEN, "foreign_host", detail));
@@ -109,11 +109,11 @@ fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
 
 /// Refuses what another site's page sends.
 pub(crate) async fn check_origin(
-    State(origins): State<Origins>,
+    State((origins, state)): State<(Origins, Arc<Shared>)>,
     request: Request,
     next: Next,
 ) -> Response {
-    match origins.check(&request) {
+    match origins.check(&request, state.roll.known().is_open()) {
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
     }
@@ -125,19 +125,24 @@ mod tests {
 
     use super::*;
 
-    fn asked(origins: &Origins, method: Method, host: &str, origin: Option<&str>) -> bool {
+    fn asked(
+        (origins, has_tokens): (&Origins, bool),
+        method: Method,
+        host: &str,
+        origin: Option<&str>,
+    ) -> bool {
         let mut request = Request::builder().method(method).header(header::HOST, host);
         if let Some(origin) = origin {
             request = request.header(header::ORIGIN, origin);
         }
-        origins.check(&request.body(Body::empty()).unwrap()).is_ok()
+        origins.check(&request.body(Body::empty()).unwrap(), !has_tokens).is_ok()
     }
 
     #[test]
     fn a_page_of_another_site_may_look_and_not_act() {
         let config =
             ServerConfig { cors: vec!["https://ops.example".into()], ..ServerConfig::default() };
-        let origins = Origins::new(&config, true);
+        let origins = (&Origins::new(&config), true);
         let host = "rehome.example:7411";
         for (origin, allowed) in [
             (None, true),
@@ -147,8 +152,8 @@ mod tests {
             (Some("https://rehome.example:7411.evil.example"), false),
             (Some("null"), false),
         ] {
-            assert_eq!(asked(&origins, Method::POST, host, origin), allowed, "{origin:?}");
-            assert!(asked(&origins, Method::GET, host, origin), "{origin:?}");
+            assert_eq!(asked(origins, Method::POST, host, origin), allowed, "{origin:?}");
+            assert!(asked(origins, Method::GET, host, origin), "{origin:?}");
         }
     }
 
@@ -165,7 +170,7 @@ mod tests {
             "" => request,
             origin => request.header(header::ORIGIN, origin),
         };
-        Origins::new(&config, true).check(&request.body(Body::empty()).unwrap()).is_ok()
+        Origins::new(&config).check(&request.body(Body::empty()).unwrap(), false).is_ok()
     }
 
     #[test]
@@ -192,7 +197,7 @@ mod tests {
         let everywhere = "0.0.0.0:7411".parse().unwrap();
         let config = ServerConfig { hosts, bind: everywhere, ..ServerConfig::default() };
         for has_tokens in [false, true] {
-            let origins = Origins::new(&config, has_tokens);
+            let origins = (&Origins::new(&config), has_tokens);
             for (host, taken) in [
                 ("rehome.internal:7411", true),
                 ("Rehome.Internal", true),
@@ -203,18 +208,18 @@ mod tests {
                 ("x.rehome.internal", false),
                 ("rehome.internal.evil.example", false),
             ] {
-                assert_eq!(asked(&origins, Method::GET, host, None), taken, "{host}");
+                assert_eq!(asked(origins, Method::GET, host, None), taken, "{host}");
             }
         }
         let unnamed = ServerConfig { bind: everywhere, ..ServerConfig::default() };
-        let origins = Origins::new(&unnamed, false);
-        assert!(!asked(&origins, Method::GET, "rehome.internal", None));
-        assert!(asked(&origins, Method::GET, "192.0.2.1", None));
+        let origins = (&Origins::new(&unnamed), false);
+        assert!(!asked(origins, Method::GET, "rehome.internal", None));
+        assert!(asked(origins, Method::GET, "192.0.2.1", None));
     }
 
     #[test]
     fn without_tokens_only_names_of_this_machine_are_taken() {
-        let origins = Origins::new(&ServerConfig::default(), false);
+        let origins = (&Origins::new(&ServerConfig::default()), false);
         for (host, local) in [
             ("localhost", true),
             ("LocalHost:7411", true),
@@ -226,9 +231,9 @@ mod tests {
             ("192.0.2.1", false),
             ("", false),
         ] {
-            assert_eq!(asked(&origins, Method::GET, host, None), local, "{host}");
+            assert_eq!(asked(origins, Method::GET, host, None), local, "{host}");
         }
-        let with_tokens = Origins::new(&ServerConfig::default(), true);
-        assert!(asked(&with_tokens, Method::GET, "rehome.example", None));
+        let with_tokens = (&Origins::new(&ServerConfig::default()), true);
+        assert!(asked(with_tokens, Method::GET, "rehome.example", None));
     }
 }

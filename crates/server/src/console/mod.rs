@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State as Shared};
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse as _, Redirect, Response};
 use axum::routing::{get, post};
@@ -39,7 +39,7 @@ use pages::frame;
 use session::Session;
 
 pub(crate) use live::Shown;
-pub(crate) use session::{caller, secret};
+pub(crate) use session::secret;
 
 /// What a page may load and whom it may talk to: this server, and no script or style but our files.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
@@ -181,11 +181,24 @@ struct Login {
     token: String,
 }
 
-async fn login(Shared(state): Shared<Arc<State>>, Form(login): Form<Login>) -> Response {
-    if let Some(cookie) = session::begin(&state, login.token.trim()) {
-        return ([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response();
+async fn login(
+    Shared(state): Shared<Arc<State>>,
+    headers: HeaderMap,
+    Form(login): Form<Login>,
+) -> Response {
+    let encrypted = session::is_encrypted(&state, &headers);
+    match session::begin(&state, login.token.trim(), encrypted).await {
+        Ok(Some((cookie, caller))) => {
+            let mut response = ([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response();
+            // For the access log.
+            response.extensions_mut().insert(caller);
+            return response;
+        }
+        Ok(None) => {}
+        Err(problem) => return problem.into_response(),
     }
-    let why = "Nobody knows this token, or it is a tenant's, which sees no console.";
+    let why = "Nobody knows this token, it is over, or it is one that sees no console: a tenant's, one for \
+               metrics, or one that is bound to tenants or stores.";
     (StatusCode::UNAUTHORIZED, html(&frame::login(Some(why)))).into_response()
 }
 
@@ -198,11 +211,16 @@ struct Word {
 async fn logout(
     Shared(state): Shared<Arc<State>>,
     session: Session,
+    headers: HeaderMap,
     Form(word): Form<Word>,
 ) -> Response {
     if !session.sent(&word.csrf) {
         return Redirect::to("/").into_response();
     }
-    let cookie = session::end(&state).map(|cookie| [(header::SET_COOKIE, cookie)]);
+    let encrypted = session::is_encrypted(&state, &headers);
+    let cookie = match session::end(&state, &session, encrypted).await {
+        Ok(cookie) => cookie.map(|cookie| [(header::SET_COOKIE, cookie)]),
+        Err(problem) => return problem.into_response(),
+    };
     (cookie, Redirect::to("/console/login")).into_response()
 }

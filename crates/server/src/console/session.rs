@@ -1,23 +1,23 @@
-//! Who looks at the console. A browser carries its token in a cookie that scripts cannot read and that
-//! other sites' pages do not send; a form that acts carries a word besides, which only our own pages
-//! know (CSRF). The API takes neither: it asks for `Authorization`.
+//! Who looks at the console. A browser has the secret of a session in a cookie that scripts cannot read and
+//! that other sites' pages do not send; the token itself is not kept there. A form that acts carries a word
+//! besides, which only our own pages know (CSRF). The API takes neither: it asks for `Authorization`.
+//!
+//! Sessions are kept by the control plane, for all servers. One ends when its browser logs out, with its
+//! token, after an hour in which nobody uses it, and after twelve in any case.
 
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use rehome_app::tokens::TokenHash;
 use uuid::Uuid;
 
 use super::pages::frame::{self, Viewer};
-use crate::auth::Caller;
-use crate::state::State;
-
-const COOKIE: &str = "rehome_session";
-/// Twelve hours: a shift.
-const SECONDS: u32 = 12 * 3_600;
+use crate::answer::Problem;
+use crate::auth::{COOKIE, Caller, Identity, SESSION, cookie};
+use crate::state::{State, says_https};
 
 /// Somebody who may look.
 pub(super) struct Session {
@@ -26,22 +26,26 @@ pub(super) struct Session {
 }
 
 impl Session {
-    fn of(state: &State, headers: &HeaderMap) -> Option<Self> {
-        let tokens = Arc::clone(&state.tokens.borrow());
-        if tokens.is_empty() {
-            let csrf = word(&state.forms.to_string());
-            let viewer = Viewer { name: None, operates: true, csrf };
-            return Some(Self { caller: Caller::anyone(), viewer });
+    fn of(
+        state: &State,
+        identity: &Identity,
+        headers: &HeaderMap,
+    ) -> Result<Option<Self>, Problem> {
+        let Some(caller) = identity.session()? else { return Ok(None) };
+        if caller.may_view().is_err() {
+            return Ok(None);
         }
-        let token = cookie(headers)?;
-        let caller = Caller::known(&tokens, &token).filter(|caller| caller.may_view().is_ok())?;
-        let viewer = Viewer {
-            name: Some(caller.name().to_owned()),
-            operates: caller.may_operate().is_ok(),
-            // The same at every server that knows the token, and known to nobody without it.
-            csrf: word(&token),
+        let secret = match cookie(headers) {
+            Some(secret) if caller.has_token() => secret.to_owned(),
+            _ => state.forms.to_string(),
         };
-        Some(Self { caller, viewer })
+        let viewer = Viewer {
+            name: caller.has_token().then(|| caller.name().to_owned()),
+            operates: caller.may_operate_some().is_ok(),
+            // The same at every server, and known to nobody without the session.
+            csrf: word(&secret),
+        };
+        Ok(Some(Self { caller: caller.clone(), viewer }))
     }
 
     /// Whether a form came from one of our own pages.
@@ -75,8 +79,14 @@ impl FromRequestParts<Arc<State>> for Session {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, state: &Arc<State>) -> Result<Self, Response> {
-        Self::of(state, &parts.headers)
-            .ok_or_else(|| Redirect::to("/console/login").into_response())
+        // Every request passes the admission, which puts it there.
+        let identity = parts.extensions.get::<Identity>();
+        let identity = identity.ok_or_else(|| Problem::internal().into_response())?;
+        match Self::of(state, identity, &parts.headers) {
+            Ok(Some(session)) => Ok(session),
+            Ok(None) => Err(Redirect::to("/console/login").into_response()),
+            Err(problem) => Err(problem.into_response()),
+        }
     }
 }
 
@@ -90,33 +100,40 @@ pub(crate) fn secret() -> Uuid {
     Uuid::new_v4()
 }
 
-fn cookie(headers: &HeaderMap) -> Option<String> {
-    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let pairs =
-        cookies.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.filter(|(name, _)| *name == COOKIE).map(|(_, value)| value.to_owned()).next()
+/// A session of the bearer of this token: the cookie, and who it is; `None` if the console is not for them.
+pub(super) async fn begin(
+    state: &State,
+    token: &str,
+    encrypted: bool,
+) -> Result<Option<(HeaderValue, Caller)>, Problem> {
+    let Some(caller) = state.roll.known_bearer(token).await? else { return Ok(None) };
+    if caller.may_view().is_err() {
+        return Ok(None);
+    }
+    let Some(secret) = state.roll.begin_session(&caller).await? else { return Ok(None) };
+    let cookie = set(&secret, SESSION.as_secs(), encrypted).ok_or_else(Problem::internal)?;
+    Ok(Some((cookie, caller)))
 }
 
-/// Who has a session, if there are tokens.
-pub(crate) fn caller(state: &State, headers: &HeaderMap) -> Option<Caller> {
-    Session::of(state, headers).map(|session| session.caller)
+/// Ends it, and has the browser forget it.
+pub(super) async fn end(
+    state: &State,
+    session: &Session,
+    encrypted: bool,
+) -> Result<Option<HeaderValue>, Problem> {
+    state.roll.end_session(&session.caller).await?;
+    Ok(set("", 0, encrypted))
 }
 
-/// Keeps the token in the browser.
-pub(super) fn begin(state: &State, token: &str) -> Option<HeaderValue> {
-    let tokens = Arc::clone(&state.tokens.borrow());
-    let fits = Caller::known(&tokens, token).is_some_and(|caller| caller.may_view().is_ok());
-    fits.then(|| set(state, token, SECONDS)).flatten()
+/// `Secure` where the browser came with TLS, by whoever's word: it takes from nobody, and a cookie without it
+/// would travel in the clear.
+pub(super) fn is_encrypted(state: &State, headers: &HeaderMap) -> bool {
+    state.deployment.config().server.tls.is_some() || says_https(headers)
 }
 
-/// Has the browser forget it.
-pub(super) fn end(state: &State) -> Option<HeaderValue> {
-    set(state, "", 0)
-}
-
-fn set(state: &State, token: &str, seconds: u32) -> Option<HeaderValue> {
-    let secure = if state.deployment.config().server.tls.is_some() { "; Secure" } else { "" };
+fn set(secret: &str, seconds: u64, encrypted: bool) -> Option<HeaderValue> {
+    let secure = if encrypted { "; Secure" } else { "" };
     let cookie =
-        format!("{COOKIE}={token}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}{secure}");
+        format!("{COOKIE}={secret}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}{secure}");
     HeaderValue::from_str(&cookie).ok()
 }

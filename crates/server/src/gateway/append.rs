@@ -44,7 +44,7 @@ pub(crate) async fn append_to_path(
     body: JsonBody,
 ) -> Answer {
     let tenant = TenantId::new(tenant);
-    let permit = caller.may_use(tenant)?;
+    let permit = caller.may_append(tenant)?;
     let stream = stream(&kind, &id)?;
     let body = body.text(permit).await?;
     let parsed = parse(&state, &body, false)?;
@@ -69,7 +69,7 @@ pub(crate) async fn append_to(
     body: JsonBody,
 ) -> Answer {
     let tenant = TenantId::new(tenant);
-    let permit = caller.may_use(tenant)?;
+    let permit = caller.may_append(tenant)?;
     let body = body.text(permit).await?;
     let parsed = parse(&state, &body, true)?;
     let Some((kind, id)) = &parsed.stream else { return Err(Problem::internal()) };

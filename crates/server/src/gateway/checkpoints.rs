@@ -11,7 +11,7 @@ use rehome_ports::ReadError;
 use uuid::Uuid;
 
 use crate::answer::{Answer, Problem, Problems, json};
-use crate::auth::{Caller, Permit};
+use crate::auth::Caller;
 use crate::state::State as Shared;
 use crate::take::{InPath, JsonBody};
 
@@ -31,7 +31,9 @@ pub(crate) async fn checkpoint(
     caller: Caller,
     InPath((tenant, name)): InPath<(Uuid, String)>,
 ) -> Answer {
-    let (tenant, _) = known(&state, &caller, tenant, &name).await?;
+    let tenant = TenantId::new(tenant);
+    caller.may_read(tenant)?;
+    check(&state, tenant, &name).await?;
     let control = state.deployment.engine().control();
     let seq = control.checkpoint(tenant, &name).await.map_err(AppError::from)?;
     json(StatusCode::OK, &Checkpoint { name, seq })
@@ -55,7 +57,9 @@ pub(crate) async fn move_checkpoint(
     InPath((tenant, name)): InPath<(Uuid, String)>,
     body: JsonBody,
 ) -> Answer {
-    let (tenant, permit) = known(&state, &caller, tenant, &name).await?;
+    let tenant = TenantId::new(tenant);
+    let permit = caller.may_append(tenant)?;
+    check(&state, tenant, &name).await?;
     let CheckpointMove { seq } = body.document(permit).await?;
     if i64::try_from(seq).is_err() {
         return Err(Problem::bad_request("bad_body", "seq is beyond what can be counted"));
@@ -65,18 +69,11 @@ pub(crate) async fn move_checkpoint(
     json(StatusCode::OK, &Checkpoint { name, seq })
 }
 
-async fn known(
-    state: &Shared,
-    caller: &Caller,
-    tenant: Uuid,
-    name: &str,
-) -> Result<(TenantId, Permit), Problem> {
-    let tenant = TenantId::new(tenant);
-    let permit = caller.may_use(tenant)?;
+async fn check(state: &Shared, tenant: TenantId, name: &str) -> Result<(), Problem> {
     if name.is_empty() || name.len() > NAME_BYTES_MAX || name.contains('\0') {
         let detail = format!("a subscription's name is 1 to {NAME_BYTES_MAX} bytes without NUL");
         return Err(Problem::bad_request("bad_name", detail).limit(NAME_BYTES_MAX as u64));
     }
     let route = state.deployment.engine().control().route(tenant).await.map_err(AppError::from)?;
-    route.map(|_| (tenant, permit)).ok_or_else(|| ReadError::UnknownTenant(tenant).into())
+    route.map(drop).ok_or_else(|| ReadError::UnknownTenant(tenant).into())
 }

@@ -66,7 +66,7 @@ pub(crate) async fn feed(
     headers: HeaderMap,
 ) -> Answer {
     let tenant = TenantId::new(tenant);
-    caller.may_use(tenant)?;
+    caller.may_read(tenant)?;
     let engine = state.deployment.engine();
     let after = part.after_seq.unwrap_or(0);
     let limit = page(part.limit)?;

@@ -50,7 +50,7 @@ pub(crate) async fn read_of_path(
     InQuery(part): InQuery<Part>,
 ) -> Answer {
     let tenant = TenantId::new(tenant);
-    caller.may_use(tenant)?;
+    caller.may_read(tenant)?;
     read(&state, requester, tenant, stream(&kind, &id)?, &part).await
 }
 
@@ -69,7 +69,7 @@ pub(crate) async fn read_of(
     body: JsonBody,
 ) -> Answer {
     let tenant = TenantId::new(tenant);
-    let permit = caller.may_use(tenant)?;
+    let permit = caller.may_read(tenant)?;
     let StreamRead { stream_type, stream_id, from_version, limit } = body.document(permit).await?;
     let part = Part { from_version, limit };
     read(&state, requester, tenant, stream(&stream_type, &stream_id)?, &part).await

@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use rehome_domain::ids::TenantId;
 use uuid::Uuid;
 
+use crate::admin;
 use crate::answer::{Answer, Problems, json};
 use crate::auth::Caller;
 use crate::state::State as Shared;
@@ -26,7 +27,7 @@ pub(crate) async fn tenant(
     let tenant = TenantId::new(tenant);
     let is_own = caller.is_tenant(tenant);
     if !is_own {
-        caller.may_view()?;
+        admin::may_view_tenant(&state, &caller, tenant).await?;
     }
     let mut found = state.deployment.tenant(tenant).await?;
     if is_own {

@@ -111,7 +111,7 @@ pub(crate) async fn metrics(
     caller: Caller,
     headers: HeaderMap,
 ) -> Answer {
-    caller.may_view()?;
+    caller.may_scrape()?;
     let accept: Vec<_> =
         headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
     let format = Format::accepted(&accept.join(","));

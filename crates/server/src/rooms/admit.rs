@@ -14,11 +14,11 @@ use http_body_util::BodyExt as _;
 use hyper::body::Frame;
 
 use super::{Held, Holder, Requester, Who, prefix};
+use crate::answer;
 use crate::answer::Problem;
-use crate::auth::Caller;
+use crate::auth::{Caller, Identity};
 use crate::listen::Connection;
 use crate::state::State as Shared;
-use crate::{answer, console};
 
 /// A document of fewer bytes is not counted: the connections bound how many there are.
 const COUNTED_BYTES_MIN: u64 = 16 << 10;
@@ -37,7 +37,9 @@ pub(crate) async fn admit(
     };
     let (path, headers) = (request.uri().path(), request.headers());
     let address = state.proxies.client(connection.peer(), headers);
-    let holder = holder(&state, headers, path, Who::Address(prefix(address)));
+    let identity = Identity::find(&state.roll, path, headers).await;
+    let is_of_events = is_of_events(path);
+    let holder = holder(identity.caller(), is_of_events, Who::Address(prefix(address)));
     // A probe asks for little, and has to be answered when nothing else is.
     let is_probe = matches!(path, "/health/live" | "/health/ready");
     let place = (!is_probe).then(|| state.rooms.requests.take(&holder, 1)).transpose();
@@ -46,8 +48,12 @@ pub(crate) async fn admit(
         Err(problem) => return problem.into_response(),
     };
     let looks = matches!(*request.method(), Method::GET | Method::HEAD);
+    let entry = state.access_log.entry(&request, &identity, address, is_of_events);
     request.extensions_mut().insert(Requester { holder: holder.clone(), connection });
-    let response = next.run(request).await;
+    request.extensions_mut().insert(identity);
+    let mut response = next.run(request).await;
+    let entered = response.extensions_mut().remove::<Caller>();
+    entry.answered(response.status().as_u16(), entered);
     let response = match counted(&state, &holder, looks, response).await {
         Ok(response) => response,
         Err(problem) => problem.into_response(),
@@ -68,12 +74,11 @@ fn check_host(version: Version, headers: &HeaderMap) -> Result<(), Problem> {
     Err(Problem::bad_request("bad_host", detail))
 }
 
-fn holder(state: &Shared, headers: &HeaderMap, path: &str, address: Who) -> Holder {
-    let caller = Caller::of_headers(&state.tokens.borrow(), headers).ok();
-    let Some(caller) = caller.or_else(|| console::caller(state, headers)) else {
+fn holder(caller: Option<&Caller>, is_of_events: bool, address: Who) -> Holder {
+    let Some(caller) = caller else {
         return Holder { who: address, is_operator: false };
     };
-    let is_operator = caller.may_view().is_ok() && !is_of_events(path);
+    let is_operator = caller.is_operator() && !is_of_events;
     Holder { who: caller.who().unwrap_or(address), is_operator }
 }
 

@@ -1,7 +1,7 @@
 //! The console without a browser: who sees what, and what is refused.
 
 use rehome_app::monitoring::Endpoint;
-use rehome_app::tokens::{Role, Token, TokenHash};
+use rehome_app::tokens::{Grant, Role, Token, TokenHash};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use uuid::Uuid;
@@ -158,13 +158,13 @@ async fn a_form_from_elsewhere_is_refused() {
 #[tokio::test]
 async fn with_tokens_the_console_asks_for_one_and_a_viewer_sees_no_buttons() {
     let tenant = Uuid::new_v4();
-    let make = |name: &str, role| {
+    let make = |name: &str, grant: Grant| {
         let text = format!("rehome_{name}");
-        (text.clone(), Token::new(name.to_owned(), role, TokenHash::of(&text)).unwrap())
+        (text.clone(), Token::new(name.to_owned(), grant, TokenHash::of(&text)).unwrap())
     };
-    let (viewer, viewers) = make("looks", Role::Viewer);
-    let (operator, operators) = make("acts", Role::Operator);
-    let (own, tenants) = make("own", Role::Tenant(rehome_domain::ids::TenantId::new(tenant)));
+    let (viewer, viewers) = make("looks", Role::Viewer.into());
+    let (operator, operators) = make("acts", Role::Operator.into());
+    let (own, tenants) = make("own", Grant::of_tenant(rehome_domain::ids::TenantId::new(tenant)));
     let site = Site::with(|config| config.tokens = vec![viewers, operators, tenants]).await;
     let append = Request::new("POST", format!("/v1/tenants/{tenant}/append"))
         .header("Authorization", format!("Bearer {own}"))

@@ -1,6 +1,7 @@
 //! A server in this process, and a client that hides nothing.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rehome_app::config::Config;
@@ -23,7 +24,7 @@ pub struct Site {
     pub config: Config,
     stop: CancellationToken,
     running: JoinHandle<()>,
-    _folder: tempfile::TempDir,
+    folder: Arc<tempfile::TempDir>,
 }
 
 impl Site {
@@ -37,12 +38,28 @@ impl Site {
         let mut config = Config::embedded(folder.path(), &stores).unwrap();
         config.server.bind = "127.0.0.1:0".parse().unwrap();
         change(&mut config);
+        Self::of(config, Arc::new(folder)).await
+    }
+
+    async fn of(config: Config, folder: Arc<tempfile::TempDir>) -> Self {
         let deployment = Deployment::open(&config, Access::Create).await.unwrap();
         let server = Server::bind(deployment.clone()).await.unwrap();
         let (address, handle, stop) = (server.address(), server.handle(), CancellationToken::new());
         let until = stop.clone();
         let running = tokio::spawn(async move { server.run(&until).await });
-        Self { deployment, address, handle, config, stop, running, _folder: folder }
+        Self { deployment, address, handle, config, stop, running, folder }
+    }
+
+    /// Another server on the same files.
+    pub async fn another(&self) -> Self {
+        Self::of(self.config.clone(), Arc::clone(&self.folder)).await
+    }
+
+    /// Ends, and begins again with another configuration on the same files.
+    pub async fn starts_again(self, config: &Config) -> Self {
+        let folder = Arc::clone(&self.folder);
+        self.ends().await;
+        Self::of(config.clone(), folder).await
     }
 
     /// Tells the server to stop.
@@ -77,6 +94,15 @@ impl Site {
 
     pub async fn post(&self, path: &str, body: &Value) -> Reply {
         self.ask(Request::new("POST", path).json(body)).await
+    }
+
+    /// Begins a session with this token; answers its cookie.
+    pub async fn login(&self, token: &str) -> String {
+        let form = Request::new("POST", "/console/login")
+            .body("application/x-www-form-urlencoded", format!("token={token}"));
+        let reply = self.ask(form).await;
+        let cookie = reply.header("set-cookie").unwrap_or_else(|| panic!("{reply:?}"));
+        cookie.split(';').next().unwrap().to_owned()
     }
 
     /// Appends events `numbers` to the stream `order/o-1`, each by itself.

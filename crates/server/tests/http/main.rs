@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may end anywhere")]
 
+mod access;
 mod beyond;
 mod console;
 mod documents;

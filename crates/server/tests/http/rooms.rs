@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use rehome_app::config::{Config, ServerLimits};
-use rehome_app::tokens::{Role, Token};
+use rehome_app::tokens::{Grant, Role, Token};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -30,17 +30,17 @@ struct Town {
 impl Town {
     async fn with(change: impl FnOnce(&mut ServerLimits)) -> Self {
         let mut tokens = Vec::new();
-        let mut make = |name: &str, role| {
-            let (token, text) = Token::create(name.to_owned(), role).unwrap();
+        let mut make = |name: &str, grant: Grant| {
+            let (token, text) = Token::create(name.to_owned(), grant).unwrap();
             tokens.push(token);
             text
         };
-        let admin = make("admin", Role::Admin);
+        let admin = make("admin", Role::Admin.into());
         let mut tenant = |name: &str| {
             let id = Uuid::new_v4();
-            let role = Role::Tenant(id.to_string().parse().unwrap());
-            let token = make(name, role);
-            Tenant { id, token, other_token: make(&format!("{name}-2"), role) }
+            let grant = Grant::of_tenant(id.to_string().parse().unwrap());
+            let token = make(name, grant.clone());
+            Tenant { id, token, other_token: make(&format!("{name}-2"), grant) }
         };
         let (attacker, victim) = (tenant("attacker"), tenant("victim"));
         let site = Site::with(|config: &mut Config| {
@@ -112,7 +112,7 @@ impl Town {
         let pause = format!("/v1/migrations/{}/pause", Uuid::new_v4());
         let pause = Request::new("POST", pause).token(&self.admin).json(&json!({}));
         self.site.ask(pause).await.problem(404, "unknown_migration");
-        let cookie = format!("rehome_session={}", self.admin);
+        let cookie = self.site.login(&self.admin).await;
         let live = Request::new("GET", "/console/live").header("Cookie", cookie);
         drop(Events::open(&self.site, live).await);
     }

@@ -74,7 +74,7 @@ pub(super) async fn serve(
     stay: Stay,
     listener: TcpListener,
 ) -> Result<(), AppError> {
-    let server = Server::on(stay.deployment.clone(), listener)?;
+    let server = Server::on(stay.deployment.clone(), listener).await?;
     let stop = CancellationToken::new();
     let signals = Task(tokio::spawn(stop_on_signal(out, stop.clone(), Signals::listen())));
     let load = stay.write_slowly(options)?;

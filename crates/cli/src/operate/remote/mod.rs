@@ -20,11 +20,13 @@ use rehome_api::admin::{
 use rehome_api::duration::Millis;
 use rehome_api::{
     Baseline, Checklist, ChecklistPhase, HealthReport, LogEntry, Migration, Options, OptionsPatch,
-    Plan, Probe, Recovery, StoreCheckReport, Tenant, TenantPurge, Verification,
+    Plan, Probe, Recovery, StoreCheckReport, Tenant, TenantPurge, Token, TokenCreate, TokenRotate,
+    Tokens, Verification,
 };
 use rehome_app::config::{ClientConfig, ServerUrl};
 use rehome_app::deployment::check_reason;
 use rehome_app::migrations::{EstimateRequest, Goal, Resumed, StartRequest, VerifyRequest};
+use rehome_app::tokens::{NewToken, TokenHash, check_name};
 use rehome_app::{AppError, Kind, RecoverRequest};
 use rehome_domain::ids::{MigrationId, StoreId, TenantId};
 use rehome_domain::migration::Phase;
@@ -134,6 +136,12 @@ fn said(why: Why<'_>) -> Result<Option<String>, AppError> {
 
 fn reason(why: Why<'_>) -> Result<Reason, AppError> {
     Ok(Reason { reason: said(why)? })
+}
+
+/// The name of a token needs no escapes, or is none.
+fn in_path(name: &str) -> Result<&str, AppError> {
+    check_name(name).map_err(|problem| AppError::new(Kind::Usage, "bad_token_name", problem))?;
+    Ok(name)
 }
 
 #[async_trait]
@@ -368,6 +376,40 @@ impl Operate for Remote {
             reason: said(why)?,
         };
         self.send("/v1/recoveries".to_owned(), &body).await
+    }
+
+    async fn tokens(&self) -> Result<Tokens, AppError> {
+        self.document(Ask::get("/v1/tokens")).await
+    }
+
+    async fn create_token(&self, new: &NewToken, why: Why<'_>) -> Result<Token, AppError> {
+        let NewToken { name, grant, hash, expires_in } = new;
+        let body = TokenCreate {
+            name: name.clone(),
+            role: grant.role().as_str().to_owned(),
+            tenants: grant.tenants().iter().map(|tenant| tenant.uuid()).collect(),
+            stores: grant.stores().iter().map(StoreId::to_string).collect(),
+            expires_in: *expires_in,
+            sha256: hash.to_string(),
+            reason: said(why)?,
+        };
+        self.send("/v1/tokens".to_owned(), &body).await
+    }
+
+    async fn rotate_token(
+        &self,
+        name: &str,
+        hash: TokenHash,
+        (keep_old_for, expires_in): (Option<Millis>, Option<Millis>),
+        why: Why<'_>,
+    ) -> Result<Token, AppError> {
+        let (sha256, reason) = (hash.to_string(), said(why)?);
+        let body = TokenRotate { sha256, keep_old_for, expires_in, reason };
+        self.send(format!("/v1/tokens/{}/rotate", in_path(name)?), &body).await
+    }
+
+    async fn revoke_token(&self, name: &str, why: Why<'_>) -> Result<Vec<Token>, AppError> {
+        self.send(format!("/v1/tokens/{}/revoke", in_path(name)?), &reason(why)?).await
     }
 
     async fn close(self: Box<Self>) {}

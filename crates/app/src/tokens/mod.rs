@@ -1,13 +1,17 @@
 //! Tokens: who may do what through a server.
 //!
-//! A token is 256 random bits, shown once, when it is made. The configuration keeps its SHA-256.
-//! That is enough, and an expensive hash like argon2 would add nothing: those are for passwords,
+//! A token is 256 random bits, shown once, when it is made. The configuration, or the control plane, keeps
+//! its SHA-256. That is enough, and an expensive hash like argon2 would add nothing: those are for passwords,
 //! which can be guessed; 256 random bits cannot, whoever has the hash.
 
 use std::fmt;
 use std::str::FromStr;
 
-use rehome_domain::ids::TenantId;
+use rehome_api::Time;
+use rehome_api::duration::Millis;
+use rehome_domain::event::Timestamp;
+use rehome_ports::SecretHash;
+use rehome_ports::clock::{Clock as _, SystemClock};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
@@ -18,43 +22,11 @@ pub const PREFIX: &str = "rehome_";
 /// Most bytes of a token's name.
 const NAME_BYTES_MAX: usize = 64;
 
-/// What the bearer of a token may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// Append and read the events of one tenant, and nothing else.
-    Tenant(TenantId),
-    /// Look at migrations, stores and tenants; no events.
-    Viewer,
-    /// The same, and run migrations.
-    Operator,
-    /// Everything: events of all tenants, purges and recoveries too.
-    Admin,
-}
+mod grant;
+mod registry;
 
-impl Role {
-    /// The role of that name; `tenant` goes with the role of that name and with no other.
-    pub fn parse(name: &str, tenant: Option<TenantId>) -> Result<Self, &'static str> {
-        match (name, tenant) {
-            ("tenant", Some(tenant)) => Ok(Self::Tenant(tenant)),
-            ("tenant", None) => Err("the role tenant needs a tenant"),
-            ("viewer" | "operator" | "admin", Some(_)) => Err("only the role tenant has a tenant"),
-            ("viewer", None) => Ok(Self::Viewer),
-            ("operator", None) => Ok(Self::Operator),
-            ("admin", None) => Ok(Self::Admin),
-            _ => Err("the roles are viewer, operator, admin and tenant"),
-        }
-    }
-
-    /// Its name.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Tenant(_) => "tenant",
-            Self::Viewer => "viewer",
-            Self::Operator => "operator",
-            Self::Admin => "admin",
-        }
-    }
-}
+pub use grant::{Grant, Role};
+pub use registry::{NewToken, kept_grant};
 
 /// The SHA-256 of a token.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -69,6 +41,16 @@ impl TokenHash {
     /// Whether both are the same, in a time that does not tell how much of them is.
     pub fn matches(&self, other: &Self) -> bool {
         self.0.ct_eq(&other.0).into()
+    }
+
+    /// As the control plane keeps it.
+    pub const fn kept(&self) -> SecretHash {
+        SecretHash::new(self.0)
+    }
+
+    /// From what the control plane keeps.
+    pub const fn from_kept(kept: &SecretHash) -> Self {
+        Self(*kept.as_bytes())
     }
 }
 
@@ -103,51 +85,76 @@ fn hex(bytes: &[u8], out: &mut impl fmt::Write) -> fmt::Result {
     bytes.iter().try_for_each(|byte| write!(out, "{byte:02x}"))
 }
 
+/// A secret of 256 random bits, as a text that begins with `prefix`.
+pub fn secret(prefix: &str) -> Result<String, AppError> {
+    let mut random = [0; 32];
+    getrandom::fill(&mut random)
+        .map_err(|error| AppError::failed("no_randomness", error.to_string()))?;
+    let mut text = prefix.to_owned();
+    // Writing to a String cannot fail.
+    let _ = hex(&random, &mut text);
+    Ok(text)
+}
+
+/// Checks the name of a token: it stands in logs of migrations.
+pub fn check_name(name: &str) -> Result<(), &'static str> {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"._-@".contains(&b);
+    if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(fits) {
+        return Err("a name is 1 to 64 letters, digits and . _ - @");
+    }
+    Ok(())
+}
+
 /// A token, as the configuration keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
     /// Who, in logs.
     pub name: String,
     /// What its bearer may do.
-    pub role: Role,
+    pub grant: Grant,
     /// What tells it.
     pub hash: TokenHash,
+    /// From when on it is worth nothing.
+    pub expires_at: Option<Timestamp>,
 }
 
 impl Token {
-    /// Checks the name: it stands in logs of migrations.
-    pub fn new(name: String, role: Role, hash: TokenHash) -> Result<Self, &'static str> {
-        let fits = |b: u8| b.is_ascii_alphanumeric() || b"._-@".contains(&b);
-        if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(fits) {
-            return Err("a name is 1 to 64 letters, digits and . _ - @");
-        }
-        Ok(Self { name, role, hash })
+    /// One that does not expire.
+    pub fn new(
+        name: String,
+        grant: impl Into<Grant>,
+        hash: TokenHash,
+    ) -> Result<Self, &'static str> {
+        check_name(&name)?;
+        Ok(Self { name, grant: grant.into(), hash, expires_at: None })
     }
 
     /// Makes a new one; answers it with its text, which nothing keeps.
-    pub fn create(name: String, role: Role) -> Result<(Self, String), AppError> {
-        let mut random = [0; 32];
-        getrandom::fill(&mut random)
-            .map_err(|error| AppError::failed("no_randomness", error.to_string()))?;
-        let mut text = PREFIX.to_owned();
-        // Writing to a String cannot fail.
-        let _ = hex(&random, &mut text);
-        let token = Self::new(name, role, TokenHash::of(&text)).map_err(|problem| {
+    pub fn create(name: String, grant: impl Into<Grant>) -> Result<(Self, String), AppError> {
+        let text = secret(PREFIX)?;
+        let token = Self::new(name, grant, TokenHash::of(&text)).map_err(|problem| {
             AppError::new(crate::error::Kind::Usage, "bad_token_name", problem)
         })?;
         Ok((token, text))
     }
 
+    /// The same, worth nothing after so long.
+    #[must_use]
+    pub fn expiring_in(self, length: Option<Millis>) -> Self {
+        let expires_at = length.map(|length| registry::later(SystemClock.now(), length));
+        Self { expires_at, ..self }
+    }
+
     /// The lines of the configuration that let it in; without them it is worth nothing.
     pub fn lines(&self) -> String {
-        let tenant = match self.role {
-            Role::Tenant(tenant) => format!("tenant = \"{tenant}\"\n"),
-            _ => String::new(),
-        };
+        let expires = self
+            .expires_at
+            .map_or(String::new(), |end| format!("expires_at = \"{}\"\n", Time(end.micros())));
         format!(
-            "[[auth.tokens]]\nname = \"{}\"\nrole = \"{}\"\n{tenant}sha256 = \"{}\"\n",
+            "[[auth.tokens]]\nname = \"{}\"\nrole = \"{}\"\n{}{expires}sha256 = \"{}\"\n",
             self.name,
-            self.role.as_str(),
+            self.grant.role().as_str(),
+            self.grant.lines(),
             self.hash
         )
     }
@@ -183,14 +190,5 @@ mod tests {
         for name in ["", "a b", "a\"", "a\nb", "a: b", &"a".repeat(65)] {
             assert!(Token::create(name.to_owned(), Role::Viewer).is_err(), "{name}");
         }
-    }
-
-    #[test]
-    fn a_tenant_belongs_to_the_role_of_that_name_only() {
-        let tenant = TenantId::new(uuid::Uuid::nil());
-        assert_eq!(Role::parse("tenant", Some(tenant)), Ok(Role::Tenant(tenant)));
-        assert!(Role::parse("tenant", None).is_err());
-        assert!(Role::parse("admin", Some(tenant)).is_err());
-        assert!(Role::parse("root", None).is_err());
     }
 }

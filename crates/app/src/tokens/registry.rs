@@ -1,0 +1,269 @@
+//! Tokens that the control plane keeps: made, listed, rotated, revoked. Every server knows them.
+//!
+//! Each of these can be asked again after a lost answer: a token that is made twice with the same secret is
+//! the one that is there, and what was revoked stays so.
+
+use rehome_api::duration::Millis;
+use rehome_api::{Time, Token as Document, Tokens};
+use rehome_domain::event::Timestamp;
+use rehome_domain::ids::{StoreId, TenantId, TokenId};
+use rehome_ports::{AccessContents, AccessToken, Gate, Revocation};
+use uuid::Uuid;
+
+use super::{Grant, Token, TokenHash, check_name};
+use crate::Deployment;
+use crate::error::{AppError, Kind};
+
+/// A token to be kept.
+#[derive(Clone, Debug)]
+pub struct NewToken {
+    /// Who, in logs.
+    pub name: String,
+    /// What its bearer may do.
+    pub grant: Grant,
+    /// What tells it.
+    pub hash: TokenHash,
+    /// How long it is good; `None`: until it is revoked.
+    pub expires_in: Option<Millis>,
+}
+
+/// What a token that is kept allows; not of a role that this version does not know.
+pub fn kept_grant(token: &AccessToken) -> Option<Grant> {
+    Grant::kept(&token.role, &token.scope).ok()
+}
+
+/// All that is kept, and the control plane's time.
+struct Found {
+    contents: AccessContents,
+    now: Timestamp,
+}
+
+impl Found {
+    /// Those of that name, in the order in which they were made.
+    fn named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a AccessToken> {
+        self.contents.tokens.iter().filter(move |token| token.name == name)
+    }
+
+    fn by_hash(&self, hash: &TokenHash) -> Option<&AccessToken> {
+        self.contents.tokens.iter().find(|token| token.hash == hash.kept())
+    }
+}
+
+impl Deployment {
+    async fn kept_tokens(&self) -> Result<Found, AppError> {
+        let access = self.access_registry().access(None).await?;
+        // Without a known revision all of it is told.
+        Ok(Found { contents: access.contents.unwrap_or_default(), now: access.now })
+    }
+
+    /// All tokens: those of this process's configuration, and those that the control plane keeps.
+    pub async fn tokens(&self) -> Result<Tokens, AppError> {
+        let Found { contents, now } = self.kept_tokens().await?;
+        let configured = self.config().tokens.iter().map(|token| of_configuration(token, now));
+        let kept = contents.tokens.iter().map(|token| document(token, now));
+        let closed = contents.gate.closed || !self.config().tokens.is_empty();
+        Ok(Tokens { closed, tokens: configured.chain(kept).collect() })
+    }
+
+    /// Keeps a new token. From now on nobody enters without one.
+    pub async fn create_token(&self, new: &NewToken) -> Result<Document, AppError> {
+        check_name(&new.name)
+            .map_err(|problem| AppError::new(Kind::Usage, "bad_token_name", problem))?;
+        let found = self.kept_tokens().await?;
+        if let Some(kept) = found.by_hash(&new.hash) {
+            return same(kept, &new.name, &new.grant, found.now);
+        }
+        self.check_not_configured(&new.name)?;
+        if found.named(&new.name).any(|token| token.is_good(found.now)) {
+            let name = &new.name;
+            return Err(AppError::refused(format!(
+                "there is a token \"{name}\" already; `rehome token rotate {name}` replaces it, and another \
+                 name makes another"
+            )));
+        }
+        let token = self.made(new, found.now);
+        self.access_registry().add_token(&token, None).await?;
+        Ok(document(&token, found.now))
+    }
+
+    /// Keeps a token in the place of the one of that name, which ends after so long.
+    pub async fn rotate_token(
+        &self,
+        name: &str,
+        hash: TokenHash,
+        keep_old_for: Option<Millis>,
+        expires_in: Option<Millis>,
+    ) -> Result<Document, AppError> {
+        let found = self.kept_tokens().await?;
+        let good = found.named(name).filter(|token| token.is_good(found.now));
+        let Some(old) = good.last() else { return Err(self.no_such(name, &found)) };
+        let grant = kept_grant(old).ok_or_else(|| {
+            let message = format!("the role of the token \"{name}\" is one of a later version");
+            AppError::refused(message)
+        })?;
+        if let Some(kept) = found.by_hash(&hash) {
+            return same(kept, name, &grant, found.now);
+        }
+        let as_long = old.expires_at.map(|end| {
+            let micros = end.micros().saturating_sub(old.created_at.micros());
+            Millis(u64::try_from(micros / 1_000).unwrap_or(0))
+        });
+        let expires_in = expires_in.or(as_long);
+        let token =
+            self.made(&NewToken { name: name.to_owned(), grant, hash, expires_in }, found.now);
+        let end = later(found.now, keep_old_for.unwrap_or_default());
+        self.access_registry().add_token(&token, Some((old.id, end))).await?;
+        Ok(document(&token, found.now))
+    }
+
+    /// Ends all tokens of that name; answers them.
+    pub async fn revoke_token(&self, name: &str) -> Result<Vec<Document>, AppError> {
+        let found = self.kept_tokens().await?;
+        if found.named(name).next().is_none() {
+            return Err(self.no_such(name, &found));
+        }
+        let end = Revocation { at: found.now, by: self.actor().to_owned() };
+        for token in found.named(name).filter(|token| token.revoked.is_none()) {
+            self.access_registry().revoke_token(token.id, &end).await?;
+        }
+        let found = self.kept_tokens().await?;
+        Ok(found.named(name).map(|token| document(token, found.now)).collect())
+    }
+
+    /// Lets everybody in where no token is configured, or nobody without a token.
+    pub async fn set_gate(&self, closed: bool) -> Result<Tokens, AppError> {
+        let found = self.kept_tokens().await?;
+        if !closed && let Some(token) = found.contents.tokens.iter().find(|t| t.is_good(found.now))
+        {
+            return Err(AppError::refused(format!(
+                "the token \"{}\" is good; whoever opens a deployment to everybody revokes its tokens first",
+                token.name
+            )));
+        }
+        let change = Revocation { at: found.now, by: self.actor().to_owned() };
+        self.access_registry().set_gate(closed, &change).await?;
+        self.tokens().await
+    }
+
+    /// Sees to it that a deployment whose server has tokens in its configuration stays closed without them;
+    /// answers whether it is closed.
+    pub async fn close_gate_if_configured(&self) -> Result<bool, AppError> {
+        let Gate { closed, .. } = self.kept_tokens().await?.contents.gate;
+        if closed || self.config().tokens.is_empty() {
+            return Ok(closed);
+        }
+        self.set_gate(true).await.map(|tokens| tokens.closed)
+    }
+
+    fn made(&self, new: &NewToken, now: Timestamp) -> AccessToken {
+        AccessToken {
+            id: TokenId::new(Uuid::now_v7()),
+            name: new.name.clone(),
+            role: new.grant.role().as_str().to_owned(),
+            scope: new.grant.scope(),
+            hash: new.hash.kept(),
+            created_at: now,
+            created_by: self.actor().to_owned(),
+            expires_at: new.expires_in.map(|length| later(now, length)),
+            revoked: None,
+            last_used_at: None,
+        }
+    }
+
+    fn check_not_configured(&self, name: &str) -> Result<(), AppError> {
+        if self.config().tokens.iter().all(|token| token.name != name) {
+            return Ok(());
+        }
+        Err(AppError::refused(format!(
+            "the token \"{name}\" stands in the configuration; its lines are what is changed there, and the \
+             servers that have them are sent SIGHUP"
+        )))
+    }
+
+    fn no_such(&self, name: &str, found: &Found) -> AppError {
+        if let Err(refused) = self.check_not_configured(name) {
+            return refused;
+        }
+        let problem = if found.named(name).next().is_some() {
+            "is over: it has expired, or was revoked; `rehome token create` makes another"
+        } else {
+            "is not there; `rehome token list` shows those that are"
+        };
+        AppError::new(Kind::NotFound, "unknown_token", format!("the token \"{name}\" {problem}"))
+    }
+}
+
+/// The answer to one that is made again.
+fn same(
+    kept: &AccessToken,
+    name: &str,
+    grant: &Grant,
+    now: Timestamp,
+) -> Result<Document, AppError> {
+    if kept.name == name && kept_grant(kept).as_ref() == Some(grant) {
+        return Ok(document(kept, now));
+    }
+    Err(AppError::refused("a token of another name or role has this secret already"))
+}
+
+pub(super) fn later(now: Timestamp, length: Millis) -> Timestamp {
+    let micros = i64::try_from(length.0).unwrap_or(i64::MAX).saturating_mul(1_000);
+    // What lies beyond what is written as a time never comes.
+    Timestamp::from_micros(now.micros().saturating_add(micros).min(YEAR_9999))
+}
+
+/// The beginning of the year 9999, in microseconds since 1970.
+const YEAR_9999: i64 = 253_370_764_800_000_000;
+
+fn time(at: Timestamp) -> Time {
+    Time(at.micros())
+}
+
+fn bounds(tenants: &[TenantId], stores: &[StoreId]) -> (Vec<Uuid>, Vec<String>) {
+    let tenants = tenants.iter().map(|tenant| tenant.uuid()).collect();
+    (tenants, stores.iter().map(ToString::to_string).collect())
+}
+
+fn document(token: &AccessToken, now: Timestamp) -> Document {
+    let grant = kept_grant(token);
+    let state = match (&token.revoked, &grant) {
+        (Some(_), _) => "revoked",
+        (None, _) if !token.is_good(now) => "expired",
+        (None, None) => "unknown",
+        (None, Some(_)) => "good",
+    };
+    let (tenants, stores) = bounds(&token.scope.tenants, &token.scope.stores);
+    Document {
+        name: token.name.clone(),
+        role: grant.map_or_else(|| token.role.clone(), |grant| grant.role().as_str().to_owned()),
+        tenants,
+        stores,
+        kept_in: "control_plane".to_owned(),
+        state: state.to_owned(),
+        created_at: Some(time(token.created_at)),
+        created_by: Some(token.created_by.clone()),
+        expires_at: token.expires_at.map(time),
+        last_used_at: token.last_used_at.map(time),
+        revoked_at: token.revoked.as_ref().map(|end| time(end.at)),
+        revoked_by: token.revoked.as_ref().map(|end| end.by.clone()),
+    }
+}
+
+fn of_configuration(token: &Token, now: Timestamp) -> Document {
+    let is_good = token.expires_at.is_none_or(|end| now < end);
+    let (tenants, stores) = bounds(token.grant.tenants(), token.grant.stores());
+    Document {
+        name: token.name.clone(),
+        role: token.grant.role().as_str().to_owned(),
+        tenants,
+        stores,
+        kept_in: "configuration".to_owned(),
+        state: if is_good { "good" } else { "expired" }.to_owned(),
+        created_at: None,
+        created_by: None,
+        expires_at: token.expires_at.map(time),
+        last_used_at: None,
+        revoked_at: None,
+        revoked_by: None,
+    }
+}

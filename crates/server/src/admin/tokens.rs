@@ -1,0 +1,103 @@
+//! Tokens that the control plane keeps, for all servers.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use rehome_api::admin::Reason;
+use rehome_api::{Token, TokenCreate, TokenRotate, Tokens};
+use rehome_app::tokens::{Grant, NewToken, Role, TokenHash};
+use rehome_domain::ids::TenantId;
+
+use super::{acting, store_id};
+use crate::answer::{Answer, Problem, Problems, json};
+use crate::auth::Caller;
+use crate::state::State as Shared;
+use crate::take::{InPath, JsonBody};
+
+/// Tokens
+///
+/// Those of this server's configuration, and those that the control plane keeps for all servers, also when
+/// they are over.
+#[utoipa::path(get, path = "/v1/tokens", tag = "tokens",
+    responses((status = 200, description = "All of them.", body = Tokens), Problems))]
+pub(crate) async fn tokens(State(state): State<Arc<Shared>>, caller: Caller) -> Answer {
+    caller.may_administer()?;
+    json(StatusCode::OK, &state.deployment.tokens().await?)
+}
+
+/// Keep a new token
+///
+/// For all servers, within a second. The secret is made and kept by the caller, and is never sent: only what
+/// tells it is. The same again is answered as the first time.
+#[utoipa::path(post, path = "/v1/tokens", tag = "tokens", request_body = TokenCreate,
+    responses((status = 201, description = "Kept, now or the first time.", body = Token), Problems))]
+pub(crate) async fn create_token(
+    State(state): State<Arc<Shared>>,
+    caller: Caller,
+    body: JsonBody,
+) -> Answer {
+    let permit = caller.may_administer()?;
+    let said: TokenCreate = body.document(permit).await?;
+    let deployment = acting(&state, &caller, said.reason.as_deref())?;
+    let stores = said.stores.iter().map(|id| store_id(id)).collect::<Result<_, _>>()?;
+    let tenants = said.tenants.into_iter().map(TenantId::new).collect();
+    let grant = Role::parse(&said.role).and_then(|role| Grant::new(role, tenants, stores));
+    let grant = grant.map_err(|problem| Problem::bad_request("bad_role", problem))?;
+    let hash = hash(&said.sha256)?;
+    let new = NewToken { name: said.name, grant, hash, expires_in: said.expires_in };
+    let kept = deployment.create_token(&new).await?;
+    state.roll.look().await?;
+    json(StatusCode::CREATED, &kept)
+}
+
+/// Put a token in the place of another
+///
+/// The new one has the name, the role and the bounds of the old one, which ends, at once or after
+/// `keep_old_for`.
+#[utoipa::path(post, path = "/v1/tokens/{name}/rotate", tag = "tokens",
+    params(("name" = String, Path, description = "Which.")),
+    request_body = TokenRotate,
+    responses((status = 201, description = "The new one.", body = Token), Problems))]
+pub(crate) async fn rotate_token(
+    State(state): State<Arc<Shared>>,
+    caller: Caller,
+    InPath(name): InPath<String>,
+    body: JsonBody,
+) -> Answer {
+    let permit = caller.may_administer()?;
+    let said: TokenRotate = body.document(permit).await?;
+    let deployment = acting(&state, &caller, said.reason.as_deref())?;
+    let hash = hash(&said.sha256)?;
+    let kept = deployment.rotate_token(&name, hash, said.keep_old_for, said.expires_in).await?;
+    state.roll.look().await?;
+    json(StatusCode::CREATED, &kept)
+}
+
+/// Revoke a token
+///
+/// All of that name, with the sessions that began with them; every server knows it within a second. What they
+/// follow ends.
+#[utoipa::path(post, path = "/v1/tokens/{name}/revoke", tag = "tokens",
+    params(("name" = String, Path, description = "Which.")),
+    request_body(content = Option<Reason>),
+    responses((status = 200, description = "As they are then.", body = Vec<Token>), Problems))]
+pub(crate) async fn revoke_token(
+    State(state): State<Arc<Shared>>,
+    caller: Caller,
+    InPath(name): InPath<String>,
+    body: JsonBody,
+) -> Answer {
+    let permit = caller.may_administer()?;
+    let said: Reason = body.document_or_default(permit).await?;
+    let deployment = acting(&state, &caller, said.reason.as_deref())?;
+    let revoked = deployment.revoke_token(&name).await?;
+    state.roll.look().await?;
+    json(StatusCode::OK, &revoked)
+}
+
+fn hash(text: &str) -> Result<TokenHash, Problem> {
+    text.parse().map_err(|()| {
+        Problem::bad_request("bad_body", "sha256 must be the 64 hexadecimal digits of a hash")
+    })
+}
