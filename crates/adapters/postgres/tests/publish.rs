@@ -13,7 +13,7 @@ const ROUTING: &str = "\
         created_at timestamptz NOT NULL DEFAULT now(), updated_at timestamptz NOT NULL DEFAULT now())";
 
 fn database(tables: &str) -> Database {
-    let database = rehome_cluster::shared().database().unwrap();
+    let database = rehome_cluster::shared().database().expect("a new database");
     as_owner(&database, tables);
     database
 }
@@ -24,12 +24,13 @@ fn as_owner(database: &Database, statements: &str) -> String {
     let statements = format!("SET ROLE {name}; SET search_path = public; {statements}");
     rehome_cluster::shared()
         .sql(name, &format!("GRANT CREATE ON SCHEMA public TO {name}"))
-        .unwrap();
-    rehome_cluster::shared().sql(name, &statements).unwrap()
+        .expect("granted");
+    rehome_cluster::shared().sql(name, &statements).expect(statements.as_str())
 }
 
 fn publisher(database: &Database, wording: Wording) -> PgPublisher {
-    PgPublisher::new(database.url().parse().unwrap(), wording).unwrap()
+    let url = database.url().parse().expect("a url");
+    PgPublisher::new(url, wording).expect("a publisher")
 }
 
 fn library() -> Wording {

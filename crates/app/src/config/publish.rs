@@ -162,7 +162,7 @@ fn names(table: Table<'_>) -> Result<BTreeMap<StoreId, String>, ConfigError> {
 fn database(table: &mut Table<'_>, folder: &Path) -> Result<Option<Box<PostgresUrl>>, ConfigError> {
     let Some(set) = table.text("url")? else { return Ok(None) };
     let refuse = |problem: &str| set.place.refuse(format!("publish.url {problem}"));
-    match Url::parse(&set.value, folder).map_err(|problem| refuse(&problem.to_string()))? {
+    match Url::parse(&set.value, folder).map_err(|problem| refuse(&problem))? {
         Url::Postgres(url) => Ok(Some(url)),
         Url::Sqlite(_) => Err(refuse("must be a url like \"postgres://USER@HOST/DATABASE\"")),
     }

@@ -98,7 +98,7 @@ impl Deployment {
         })?;
 
         let names = TenantNames::default();
-        let publications = Publications::new(&config.publish, &control.deployment(), &names)?;
+        let publications = Publications::new(&config.publish, control.deployment(), &names)?;
         let common = Common {
             deployment: control.deployment(),
             file: file_options(&engine_config(config)),

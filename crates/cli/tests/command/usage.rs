@@ -10,7 +10,7 @@ fn bad_arguments_are_bad_usage() {
         &["nonsense"][..],
         &[],
         &["import"],
-        &["export", "--tenant", "nobody"],
+        &["export", "--tenant", "0190a5de-6f6b-7c3d-8a55-00000000000"],
         &["migration", "start", "--to", "dedicated"],
         &["migration", "show", "not-an-id"],
         &["migration", "verify", "824a8fcf-0c14-513f-bd3a-4c35d1078706", "--sample", "2"],
@@ -35,7 +35,9 @@ fn bad_arguments_are_bad_usage() {
 
 #[test]
 fn bad_usage_is_a_document_too() {
-    let error = Place::new().rehome(["export", "--tenant", "nobody", "--json"]).error(2);
+    let error = Place::new()
+        .rehome(["export", "--tenant", "0190a5de-6f6b-7c3d-8a55-00000000000", "--json"])
+        .error(2);
     assert_eq!(error["type"], "bad_usage");
     assert!(error["message"].as_str().unwrap().contains("--tenant"), "{error}");
 }
