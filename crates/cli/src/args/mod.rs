@@ -380,9 +380,9 @@ pub(crate) enum StoreCommand {
         /// No process is left that writes a tenant here which lives elsewhere.
         #[arg(long, requires = "reason")]
         no_writers_left: bool,
-        /// Why.
-        #[command(flatten)]
-        why: Reason,
+        /// Why, in one line; it stands in the log line about the release.
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
     },
     /// Check what a store holds: each tenant's rows against their chain and its ledger.
     ///

@@ -210,13 +210,14 @@ pub(super) async fn fence(
 /// Keeps triggers and columns as they are, by a lock that a writer takes too, and looks under it whether they
 /// are as they were installed (rule R15). Held already: only looks whether it still is.
 pub(super) async fn hold(store: &PgAdopted, tenant: TenantId) -> Read<()> {
-    let mut held = store.held.lock().await;
-    if let Some(client) = held.get_mut(&tenant) {
+    // Taken out meanwhile: other tenants' switches do not wait for this lock.
+    let held = store.held.lock().await.remove(&tenant);
+    if let Some(mut client) = held {
         // A transaction that was lost, with its lock, does not answer.
         if client.read("SELECT 1", &[]).await.is_ok() {
+            store.held.lock().await.insert(tenant, client);
             return Ok(());
         }
-        held.remove(&tenant);
     }
     let mut client = store.server.client().await?;
     let lock = format!("LOCK TABLE {} IN ROW EXCLUSIVE MODE", shape::qualified(&store.layout));
@@ -226,7 +227,7 @@ pub(super) async fn hold(store: &PgAdopted, tenant: TenantId) -> Read<()> {
     if let Some(change) = changes.into_iter().next() {
         return Err(shape::not_set_up(change));
     }
-    held.insert(tenant, client);
+    store.held.lock().await.insert(tenant, client);
     Ok(())
 }
 
