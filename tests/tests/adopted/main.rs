@@ -2,6 +2,7 @@
 //! databases while that library, unmodified, writes, routes and reads. The programs are in
 //! `tests/adopted`; what is right is what the writers were told and what their own SQL finds.
 
+mod feeds;
 mod house;
 mod kills;
 mod moves;

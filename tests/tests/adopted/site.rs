@@ -153,6 +153,13 @@ lease_ttl_ms = 1000
         Process::start(self.command(failpoints, args), self.path(), &name)
     }
 
+    /// The command in the background with these variables.
+    pub(crate) fn spawn_with(&self, set: &[(&str, &str)], args: &[&str]) -> Result<Process> {
+        let mut command = self.command("", args);
+        command.envs(set.iter().copied());
+        Process::start(command, self.path(), &self.name(args[0]))
+    }
+
     /// The command, which has to succeed.
     pub(crate) fn run(&self, args: &[&str]) -> Result<String> {
         run(self.path(), args)

@@ -44,7 +44,8 @@ pub(super) async fn run(out: Out, reach: &Reach, command: StoreCommand) -> Resul
         StoreCommand::Release { id, no_writers_left, reason } => {
             let why_here = "it takes the guard out of the store's database";
             let config = reach.stores("store release", why_here)?;
-            let released = Deployment::release_store(config, &id, no_writers_left, reason.as_deref()).await;
+            let released =
+                Deployment::release_store(config, &id, no_writers_left, reason.as_deref()).await;
             out.show(&released?, |adoption| {
                 format!("{}\nstore \"{id}\" is released", steps(adoption))
             })
