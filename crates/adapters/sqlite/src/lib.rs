@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! ledger_store, control_plane   the ports; each operation is one short transaction
+//! adopted                       the port over another program's table, with a guard beside it
 //!        rows                   row <-> domain
 //!        file                   one file: a writer thread, readers, a checkpointer
 //!        schema                 tables, formats, and the checks before a file is touched
@@ -18,6 +19,7 @@
 //! goes on or dies. Nothing but SQLite may open the file in a process that uses it: closing any
 //! descriptor of it drops the process's locks.
 
+mod adopted;
 mod control_plane;
 mod error;
 mod file;
@@ -25,6 +27,7 @@ mod ledger_store;
 mod rows;
 mod schema;
 
+pub use adopted::{Adoption, SqliteAdopted};
 pub use control_plane::SqliteControlPlane;
 pub use file::{FileOptions, files};
 pub use ledger_store::{SqliteStore, SqliteStoreOptions};

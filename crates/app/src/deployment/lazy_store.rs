@@ -14,9 +14,9 @@ use rehome_domain::stream::StreamName;
 use rehome_ports::clock::Clock;
 use rehome_ports::{
     AppendOutcome, BatchLimit, Fault, FaultKind, Feed, LedgerStore, StoreError, StoreReport,
-    StreamSlice, StreamVersion, TenantLedger,
+    StreamSlice, StreamVersion, TenantLedger, TenantNames,
 };
-use rehome_postgres::{Adoption, PgAdopted, PgStore, PgStoreOptions, TenantNames};
+use rehome_postgres::{Adoption, PgAdopted, PgStore, PgStoreOptions};
 use rehome_sqlite::{FileOptions, SqliteStore, SqliteStoreOptions};
 use tokio::sync::OnceCell;
 

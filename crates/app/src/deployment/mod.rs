@@ -20,9 +20,9 @@ use rehome_engine::telemetry::Logs;
 use rehome_engine::{Engine, EngineConfig, Observer, Observers, Stores, UnknownStore};
 use rehome_ports::clock::{Clock, SystemClock};
 use rehome_ports::{
-    ControlError, ControlPlane, Fault, FaultKind, LedgerStore, Migrations, StoreError,
+    ControlError, ControlPlane, Fault, FaultKind, LedgerStore, Migrations, StoreError, TenantNames,
 };
-use rehome_postgres::{Adoption, PgControlPlane, PgStore, PostgresOptions, TenantNames};
+use rehome_postgres::{Adoption, PgControlPlane, PgStore, PostgresOptions};
 use rehome_sqlite::{FileOptions, SqliteControlPlane};
 use uuid::Uuid;
 
