@@ -1,6 +1,7 @@
 //! Role and epoch of a tenant, and the fence.
 
 use rehome_domain::ids::{Epoch, TenantId};
+use rehome_domain::layout::Layout;
 use rehome_domain::ledger::{Activation, Head, Ledger, Refused, Role};
 use rusqlite::Transaction;
 
@@ -240,26 +241,36 @@ pub(super) async fn fence(
     let counted = store.read(move |tx, table| Ok(count_known(tx, table, tenant)?)).await?;
     let layout = store.layout.clone();
     store
-        .write(move |tx, table, _| {
-            let Some(before) = Guarded::find(tx, tenant)? else {
-                return Ok(Ledger::ABSENT.fence(from, to)?);
-            };
-            if before.ledger.fence(from, to)? == before.ledger {
-                return Ok(before.ledger);
-            }
-            if let Some(change) = install::changes(tx, &layout)?.into_iter().next() {
-                return Err(not_set_up(change).into());
-            }
-            while number_some(tx, table, tenant, NUMBERED_IN_ONE, None)? > 0 {}
-            let mut guarded = Guarded::find(tx, tenant)?.unwrap_or(before);
-            let rows = Guarded::count_rows(tx, table, &guarded.key, counted)?.0;
-            guarded::refuse_strays(rows, guarded.count_numbers(tx, counted)?, tenant)?;
-            guarded.ledger = guarded.ledger.fence(from, to)?;
-            guarded.settled = false;
-            guarded.save(tx)?;
-            Ok(guarded.ledger)
-        })
+        .write(move |tx, table, _| fence_held(tx, table, &layout, tenant, (from, to), counted))
         .await
+}
+
+/// The fence, under the write lock. Rows up to position `counted` are known to have numbers, or to get them.
+fn fence_held(
+    tx: &Transaction<'_>,
+    table: &Table,
+    layout: &Layout,
+    tenant: TenantId,
+    (from, to): (Epoch, Epoch),
+    counted: i64,
+) -> Answer<Ledger> {
+    let Some(before) = Guarded::find(tx, tenant)? else {
+        return Ok(Ledger::ABSENT.fence(from, to)?);
+    };
+    if before.ledger.fence(from, to)? == before.ledger {
+        return Ok(before.ledger);
+    }
+    if let Some(change) = install::changes(tx, layout)?.into_iter().next() {
+        return Err(not_set_up(change).into());
+    }
+    while number_some(tx, table, tenant, NUMBERED_IN_ONE, None)? > 0 {}
+    let mut guarded = Guarded::find(tx, tenant)?.unwrap_or(before);
+    let rows = Guarded::count_rows(tx, table, &guarded.key, counted)?.0;
+    guarded::refuse_strays(rows, guarded.count_numbers(tx, counted)?, tenant)?;
+    guarded.ledger = guarded.ledger.fence(from, to)?;
+    guarded.settled = false;
+    guarded.save(tx)?;
+    Ok(guarded.ledger)
 }
 
 /// Looks whether the guard knows of every row of the tenant; answers the last one's position.
@@ -288,4 +299,55 @@ pub(super) async fn settle(store: &SqliteAdopted, tenant: TenantId, epoch: Epoch
             Ok(())
         })
         .await
+}
+
+#[cfg(test)]
+mod tests {
+    use rehome_domain::event::Timestamp;
+    use rusqlite::Connection;
+    use rusqlite::config::DbConfig;
+
+    use super::*;
+
+    const TENANT: TenantId = TenantId::new(uuid::Uuid::from_u128(7));
+
+    fn insert(conn: &Connection, version: i64) {
+        conn.execute(
+            "INSERT INTO events (event_id, aggregate_id, aggregate_type, event_type, tenant_id, version, timestamp, \
+             payload) VALUES (?1, 'a', 'b', 'c', ?2, ?1, '', '')",
+            (version, TENANT.uuid().to_string()),
+        )
+        .unwrap();
+    }
+
+    /// A row that comes around the triggers after all rows were counted, and before the file is the fence's alone.
+    #[test]
+    fn a_row_that_comes_around_the_triggers_just_before_the_fence_is_found() {
+        let layout = Layout::built_in("eventsource-py").unwrap();
+        let mut conn = Connection::open_in_memory().unwrap();
+        conn.execute_batch(
+            "CREATE TABLE events (global_position INTEGER PRIMARY KEY AUTOINCREMENT, event_id TEXT NOT NULL UNIQUE, \
+             aggregate_id TEXT NOT NULL, aggregate_type TEXT NOT NULL, event_type TEXT NOT NULL, tenant_id TEXT, \
+             version INTEGER NOT NULL, timestamp TEXT NOT NULL, payload TEXT NOT NULL, \
+             created_at TEXT NOT NULL DEFAULT '', UNIQUE (aggregate_id, aggregate_type, version))",
+        )
+        .unwrap();
+        install::adopt(&mut conn, &layout, "test", Timestamp::from_micros(0)).unwrap();
+        let table = install::open(&conn, &layout).unwrap();
+        let tx = conn.transaction().unwrap();
+        let active = Ledger { role: Role::Active, epoch: Epoch(1), head: Head::EMPTY };
+        let key = TENANT.uuid().to_string();
+        Guarded::add(&tx, TENANT, &key, active, Phase::Noted, 0).unwrap();
+        insert(&tx, 1);
+        let counted = count_known(&tx, &table, TENANT).unwrap();
+        insert(&tx, 2);
+        tx.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false).unwrap();
+        insert(&tx, 3);
+        let fence = || fence_held(&tx, &table, &layout, TENANT, (Epoch(1), Epoch(2)), counted);
+        let Err(crate::error::Failure::File(refused)) = fence() else { panic!("it is not found") };
+        let refused = refused.fault("it").to_string();
+        assert!(refused.contains("2 rows") && refused.contains("knows of 1"), "{refused}");
+        tx.execute("DELETE FROM events WHERE version = 3", []).unwrap();
+        assert_eq!(fence().unwrap().head.seq, 2);
+    }
 }

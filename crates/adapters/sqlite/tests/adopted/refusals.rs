@@ -127,6 +127,42 @@ async fn a_purge_is_no_replacement() {
     place.app.execute_batch(&insert_of(OTHER, 99, 2)).unwrap();
 }
 
+/// An old writer that is told of a conflict would read, and try again for ever.
+#[tokio::test]
+async fn a_writer_at_the_old_file_is_told_so_and_not_of_a_conflict() {
+    let place = guarded().await;
+    place.store.fence(TENANT, Epoch(1), Epoch(2)).await.unwrap();
+    for settled in [false, true] {
+        if settled {
+            place.store.settle(TENANT, Epoch(2), &"dedicated".parse().unwrap()).await.unwrap();
+        }
+        for verb in
+            ["INSERT", "INSERT OR IGNORE", "INSERT OR FAIL", "INSERT OR ROLLBACK", "REPLACE"]
+        {
+            let refused = refusal(&place.app, &insert(1, 1).replacen("INSERT", verb, 1));
+            let code = if settled { "RH001" } else { "RH003" };
+            assert!(refused.starts_with(code), "{verb}: {refused}");
+        }
+    }
+}
+
+/// REPLACE puts the default where there is NULL, after all that is looked at before.
+#[tokio::test]
+async fn a_tenant_that_comes_by_default_is_guarded_too() {
+    let default = format!("tenant_id TEXT NOT NULL DEFAULT '{}'", TENANT.uuid());
+    let schema = EVENTS.replacen("tenant_id TEXT", &default, 1);
+    let place = Place::with("shared", &schema, layout(), &TenantNames::default()).await;
+    place.store.activate(TENANT, FIRST).await.unwrap();
+    let own = format!("'{}'", TENANT.uuid());
+    let by_default =
+        |version| insert(1, version).replacen(&own, "NULL", 1).replacen("INSERT", "REPLACE", 1);
+    place.app.execute_batch(&by_default(1)).unwrap();
+    assert_eq!(place.head().await.seq, 1);
+    place.store.fence(TENANT, Epoch(1), Epoch(2)).await.unwrap();
+    let refused = refusal(&place.app, &by_default(2));
+    assert!(refused.starts_with("RH003"), "{refused}");
+}
+
 /// What the library takes for a conflict of versions, and would answer by trying again.
 #[tokio::test]
 async fn no_refusal_reads_like_a_conflict() {

@@ -106,6 +106,38 @@ async fn r7_versions_that_contradict_positions_keep_their_order() {
 }
 
 #[tokio::test]
+async fn r7_what_comes_while_a_long_history_is_numbered_is_numbered_after_it() {
+    let place = Place::new("shared").await;
+    let history = format!(
+        "WITH RECURSIVE n (n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM n WHERE n < 20100) \
+         INSERT INTO events (event_id, aggregate_id, aggregate_type, event_type, tenant_id, version, timestamp, \
+         payload) SELECT 'e' || n, 'a', 'Order', 'Changed', '{}', n, '', '{{}}' FROM n",
+        TENANT.uuid()
+    );
+    place.app.execute_batch(&history).unwrap();
+    let ledger = place.store.activate(TENANT, FIRST).await.unwrap();
+    assert!(ledger.head.seq < 20_100, "one look numbers no more than it may");
+    // Neither into the history nor before it.
+    for position in [-5, 20_099] {
+        let early = insert(9, 1).replacen("(event_id,", "(global_position, event_id,", 1).replacen(
+            "VALUES (",
+            &format!("VALUES ({position}, "),
+            1,
+        );
+        place.app.execute_batch(&early).expect_err("it is refused");
+    }
+    place.app.execute_batch(&insert(9, 1)).unwrap();
+    for _ in 0..3 {
+        place.head().await;
+    }
+    assert_eq!(place.head().await.seq, 20_101);
+    let last = place.store.read_feed(TENANT, 20_099, ALL).await.unwrap().events;
+    let versions: Vec<_> = last.iter().map(|event| event.version).collect();
+    assert_eq!(versions, [20_100, 1]);
+    assert_eq!(place.store.fence(TENANT, Epoch(1), Epoch(2)).await.unwrap().seq, 20_101);
+}
+
+#[tokio::test]
 async fn r6_a_checkpoint_does_not_pass_a_row_that_came_in_and_has_no_number() {
     let place = Place::new("shared").await;
     place.store.activate(TENANT, FIRST).await.unwrap();
