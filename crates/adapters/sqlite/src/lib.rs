@@ -7,6 +7,7 @@
 //!        file                   one file: a writer thread, readers, a checkpointer
 //!        schema                 tables, formats, and the checks before a file is touched
 //!        error                  what SQLite says -> what an operator reads
+//! plain                          another program, for demonstrations
 //! ```
 //!
 //! The rules are not here. An operation reads the row under the write lock, asks
@@ -24,6 +25,7 @@ mod control_plane;
 mod error;
 mod file;
 mod ledger_store;
+pub mod plain;
 mod rows;
 mod schema;
 

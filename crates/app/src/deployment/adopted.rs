@@ -9,14 +9,14 @@ use rehome_sqlite::SqliteAdopted;
 #[derive(Clone)]
 pub(crate) enum Adoption {
     /// In a PostgreSQL database.
-    Postgres(rehome_postgres::Adoption),
+    Postgres(Box<rehome_postgres::Adoption>),
     /// In another program's file.
-    Sqlite(rehome_sqlite::Adoption),
+    Sqlite(Box<rehome_sqlite::Adoption>),
 }
 
 impl Adoption {
     /// Which column is what.
-    pub(crate) const fn layout(&self) -> &Layout {
+    pub(crate) fn layout(&self) -> &Layout {
         match self {
             Self::Postgres(adoption) => &adoption.layout,
             Self::Sqlite(adoption) => &adoption.layout,
@@ -58,8 +58,8 @@ impl Adoption {
     /// The store, opened.
     pub(super) async fn open(&self) -> Result<Box<dyn LedgerStore>, Fault> {
         Ok(match self.clone() {
-            Self::Postgres(adoption) => Box::new(PgAdopted::open(adoption).await?),
-            Self::Sqlite(adoption) => Box::new(SqliteAdopted::open(adoption).await?),
+            Self::Postgres(adoption) => Box::new(PgAdopted::open(*adoption).await?),
+            Self::Sqlite(adoption) => Box::new(SqliteAdopted::open(*adoption).await?),
         })
     }
 }

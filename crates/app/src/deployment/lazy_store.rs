@@ -38,7 +38,7 @@ pub(super) struct LazyStore {
 enum Place {
     Sqlite(SqliteStoreOptions, FileOptions),
     Postgres(Box<PgStoreOptions>),
-    Adopted(Box<Adoption>),
+    Adopted(Adoption),
 }
 
 /// What all stores of a deployment have in common.
@@ -61,14 +61,14 @@ impl LazyStore {
                 let names = common.names.clone();
                 let adoption =
                     rehome_postgres::Adoption { id, url, layout, deployment, clock, names };
-                Place::Adopted(Box::new(Adoption::Postgres(adoption)))
+                Place::Adopted(Adoption::Postgres(Box::new(adoption)))
             }
             (Url::Sqlite(path), Some(layout)) => {
                 let (path, layout) = (path.clone(), layout.clone());
                 let (names, file) = (common.names.clone(), common.file);
                 let adoption =
                     rehome_sqlite::Adoption { id, path, layout, deployment, clock, names, file };
-                Place::Adopted(Box::new(Adoption::Sqlite(adoption)))
+                Place::Adopted(Adoption::Sqlite(Box::new(adoption)))
             }
             (Url::Sqlite(path), None) => {
                 let path = path.clone();
@@ -120,7 +120,7 @@ impl LazyStore {
         let in_a_file = match &self.place {
             Place::Sqlite(..) => true,
             Place::Postgres(_) => false,
-            Place::Adopted(adoption) => matches!(**adoption, Adoption::Sqlite(_)),
+            Place::Adopted(adoption) => matches!(adoption, Adoption::Sqlite(_)),
         };
         let why = if in_a_file {
             format!("a copy of store \"{owner}\"; every store needs a file of its own")

@@ -13,7 +13,7 @@ use rehome_domain::ids::{MigrationId, StoreId, TenantId};
 use rehome_domain::verification::Level;
 use rehome_monitoring::Settings;
 
-use crate::commands::QuickstartArgs;
+use crate::commands::{PlainWriterArgs, QuickstartArgs};
 pub(crate) use migration::{
     Changing, Goal, Look, MigrationCommand, OneMigration, Reason, Start, Verify,
 };
@@ -107,6 +107,9 @@ pub(crate) enum LogLevel {
 pub(crate) enum Command {
     /// See a tenant move while it is written to, on stores in a folder.
     Quickstart(QuickstartArgs),
+    /// Write events with plain SQL, as a process that knows nothing of rehome.
+    #[command(hide = true)]
+    PlainWriter(PlainWriterArgs),
     /// Bring events into a store, from NDJSON, packed with gzip or not.
     ///
     /// Importing again is no change. Nothing is reordered: a tenant's history ends before its first

@@ -268,7 +268,6 @@ fn fence_held(
     let rows = Guarded::count_rows(tx, table, &guarded.key, counted)?.0;
     guarded::refuse_strays(rows, guarded.count_numbers(tx, counted)?, tenant)?;
     guarded.ledger = guarded.ledger.fence(from, to)?;
-    guarded.settled = false;
     guarded.save(tx)?;
     Ok(guarded.ledger)
 }

@@ -91,6 +91,8 @@ async fn a_tenant_moves_there_and_back_row_for_row() {
     source.store.activate(TENANT, route).await.unwrap();
     source.app.execute_batch(&insert(50, 3)).unwrap();
     assert_eq!(source.head().await.seq, 303);
+    source.store.fence(TENANT, Epoch(7), Epoch(8)).await.unwrap();
+    assert!(refusal(&source.app, &insert(50, 4)).starts_with("RH003"), "it is a switch again");
 
     // The copy that is left is purged in chunks, and stays shut.
     let mut ledger = target.store.ledger(TENANT).await.unwrap();

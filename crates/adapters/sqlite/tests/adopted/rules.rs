@@ -50,6 +50,15 @@ async fn r2_a_snapshot_from_before_the_guard_does_not_write() {
     assert_eq!(place.head().await.seq, 1);
 }
 
+/// The same insert with a position that the writer gives.
+fn placed(sql: &str, position: i64) -> String {
+    sql.replacen("(event_id,", "(global_position, event_id,", 1).replacen(
+        "VALUES (",
+        &format!("VALUES ({position}, "),
+        1,
+    )
+}
+
 #[tokio::test]
 async fn r4_a_writer_behind_the_floor_is_refused() {
     let (source, target) = (Place::new("shared").await, Place::new("dedicated").await);
@@ -72,8 +81,7 @@ async fn r4_a_writer_behind_the_floor_is_refused() {
     assert!(refused.starts_with("RH007"), "{refused}");
     target.app.execute_batch(&insert(2, 1)).unwrap();
     // The same where the tenant is at home: numbers and positions have one order.
-    let late = late.replacen("VALUES (2, ", "VALUES (-1, ", 1);
-    let refused = refusal(&source.app, &late);
+    let refused = refusal(&source.app, &placed(&insert(2, 1), -1));
     assert!(refused.starts_with("RH007"), "{refused}");
 }
 
@@ -108,48 +116,35 @@ async fn r7_versions_that_contradict_positions_keep_their_order() {
 #[tokio::test]
 async fn r7_what_comes_while_a_long_history_is_numbered_is_numbered_after_it() {
     let place = Place::new("shared").await;
-    let history = format!(
-        "WITH RECURSIVE n (n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM n WHERE n < 20100) \
-         INSERT INTO events (event_id, aggregate_id, aggregate_type, event_type, tenant_id, version, timestamp, \
-         payload) SELECT 'e' || n, 'a', 'Order', 'Changed', '{}', n, '', '{{}}' FROM n",
-        TENANT.uuid()
-    );
-    place.app.execute_batch(&history).unwrap();
+    // One position is free.
+    place.app.execute_batch(&many("n + (n = 30000)")).unwrap();
     let ledger = place.store.activate(TENANT, FIRST).await.unwrap();
-    assert!(ledger.head.seq < 20_100, "one look numbers no more than it may");
+    assert!(ledger.head.seq < 30_000, "one look numbers no more than it may");
     // Neither into the history nor before it.
-    for position in [-5, 20_099] {
-        let early = insert(9, 1).replacen("(event_id,", "(global_position, event_id,", 1).replacen(
-            "VALUES (",
-            &format!("VALUES ({position}, "),
-            1,
-        );
-        place.app.execute_batch(&early).expect_err("it is refused");
+    for position in [-5, 30_000] {
+        let refused = refusal(&place.app, &placed(&insert(9, 1), position));
+        assert!(refused.starts_with("RH007"), "{refused}");
     }
     place.app.execute_batch(&insert(9, 1)).unwrap();
     for _ in 0..3 {
         place.head().await;
     }
-    assert_eq!(place.head().await.seq, 20_101);
-    let last = place.store.read_feed(TENANT, 20_099, ALL).await.unwrap().events;
+    assert_eq!(place.head().await.seq, 30_001);
+    let last = place.store.read_feed(TENANT, 29_999, ALL).await.unwrap().events;
     let versions: Vec<_> = last.iter().map(|event| event.version).collect();
-    assert_eq!(versions, [20_100, 1]);
-    assert_eq!(place.store.fence(TENANT, Epoch(1), Epoch(2)).await.unwrap().seq, 20_101);
+    assert_eq!(versions, [30_000, 1]);
+    assert_eq!(place.store.fence(TENANT, Epoch(1), Epoch(2)).await.unwrap().seq, 30_001);
 }
 
 #[tokio::test]
 async fn r6_a_checkpoint_does_not_pass_a_row_that_came_in_and_has_no_number() {
     let place = Place::new("shared").await;
     place.store.activate(TENANT, FIRST).await.unwrap();
-    let at = |position: i64, version: i64| {
-        insert(1, version).replacen("(event_id,", "(global_position, event_id,", 1).replacen(
-            "VALUES (",
-            &format!("VALUES ({position}, "),
-            1,
-        )
-    };
+    let at = |position: i64, version: i64| placed(&insert(1, version), position);
     place.app.execute_batch(&at(100, 1)).unwrap();
     place.head().await;
+    let refused = refusal(&place.app, &at(50, 2));
+    assert!(refused.starts_with("RH007"), "{refused}");
     place.app.execute_batch(&at(101, 2)).unwrap();
     assert_eq!(place.store.position_of_number(TENANT, 1).await.unwrap(), Some(100));
     // Two came, the later at the lower position.
@@ -160,6 +155,22 @@ async fn r6_a_checkpoint_does_not_pass_a_row_that_came_in_and_has_no_number() {
     place.head().await;
     assert_eq!(place.store.position_of_number(TENANT, 1).await.unwrap(), Some(89));
     assert_eq!(place.store.number_of_position(TENANT, 95).await.unwrap(), Some(0));
+    // Many came, each before the last, and one look does not number them all.
+    let place = Place::new("shared").await;
+    place.store.activate(TENANT, FIRST).await.unwrap();
+    place.app.execute_batch(&many("30001 - n")).unwrap();
+    assert!(place.head().await.seq < 30_000);
+    assert_eq!(place.store.position_of_number(TENANT, 1).await.unwrap(), Some(0));
+}
+
+/// 30,000 rows of one stream, each at the position that an expression over its version gives.
+fn many(position: &str) -> String {
+    format!(
+        "WITH RECURSIVE n (n) AS (VALUES (1) UNION ALL SELECT n + 1 FROM n WHERE n < 30000) \
+         INSERT INTO events (global_position, event_id, aggregate_id, aggregate_type, event_type, tenant_id, version, \
+         timestamp, payload) SELECT {position}, 'e' || n, 'a', 'Order', 'Changed', '{}', n, '', '{{}}' FROM n",
+        TENANT.uuid()
+    )
 }
 
 #[tokio::test]
@@ -189,6 +200,9 @@ async fn a_roll_back_lets_writers_in_again() {
     place.store.fence(TENANT, Epoch(1), Epoch(2)).await.expect_err("it is stale");
     place.store.settle(TENANT, Epoch(2), &"dedicated".parse().unwrap()).await.unwrap();
     place.app.execute_batch(&insert(1, 2)).unwrap();
+    place.store.fence(TENANT, Epoch(3), Epoch(4)).await.unwrap();
+    place.store.settle(TENANT, Epoch(2), &"dedicated".parse().unwrap()).await.unwrap();
+    assert!(refusal(&place.app, &insert(1, 3)).starts_with("RH003"));
 }
 
 #[tokio::test]
