@@ -69,16 +69,16 @@ async fn r4_a_writer_behind_the_floor_is_refused() {
     }
     target.app.execute_batch("DELETE FROM events WHERE global_position = 2").unwrap();
     target.store.adopt(TENANT, Epoch(2), Head::EMPTY).await.unwrap();
+    let beside = placed(&insert_of(Uuid::from_u128(5), 99, 4), 50);
+    target.app.execute_batch(&beside).unwrap();
     let head = copy(&source.store, &target.store, Epoch(2)).await;
     let route = Activation { epoch: Epoch(3), base: head.seq, created: true };
     target.store.activate(TENANT, route).await.unwrap();
-    let late = insert(2, 1).replacen("(event_id,", "(global_position, event_id,", 1).replacen(
-        "VALUES (",
-        "VALUES (2, ",
-        1,
-    );
-    let refused = refusal(&target.app, &late);
-    assert!(refused.starts_with("RH007"), "{refused}");
+    // Before what was there, and before what the copy wrote.
+    for position in [2, 10] {
+        let refused = refusal(&target.app, &placed(&insert(2, 1), position));
+        assert!(refused.starts_with("RH007"), "{refused}");
+    }
     target.app.execute_batch(&insert(2, 1)).unwrap();
     // The same where the tenant is at home: numbers and positions have one order.
     let refused = refusal(&source.app, &placed(&insert(2, 1), -1));
