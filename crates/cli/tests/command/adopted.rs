@@ -135,6 +135,9 @@ fn a_tenant_of_another_program_moves_there_and_back_under_its_writers() {
         );
     }
     place.rehome(["store", "check", "shared"]).succeeds();
+    let url = ["store", "layout", "check", "eventsource-py", "--url", "sqlite:shared.db"];
+    let told = place.rehome(url);
+    assert!(told.code == 2 && told.stderr.contains("store adopt ID --dry-run"), "{}", told.stderr);
     let planned = place.rehome(["plan", "--tenant", TENANT, "--to", "dedicated"]).succeeds();
     assert!(planned.contains("500 events, which its own library writes"), "{planned}");
     let other = place.rehome(["plan", "--tenant", TENANT, "--to", "own"]);

@@ -54,6 +54,12 @@ impl Installed {
 
 /// The table as it is now.
 fn table(conn: &Connection, layout: &Layout) -> Done<(Shape, Table)> {
+    let shape = shape(conn, layout)?;
+    let table = made(&shape, layout)?;
+    Ok((shape, table))
+}
+
+fn shape(conn: &Connection, layout: &Layout) -> Done<Shape> {
     let shape = Shape::of(conn, layout)?.ok_or_else(|| {
         not_set_up(format!(
             "it has no table \"{}\", which layout {} names",
@@ -68,12 +74,17 @@ fn table(conn: &Connection, layout: &Layout) -> Done<(Shape, Table)> {
             refused.join("; ")
         )));
     }
-    let rows = RowReader::new(&shape, layout)?;
-    let sql = Sql::new(&shape, layout, &rows)?;
-    Ok((shape, Table { sql, rows }))
+    Ok(shape)
 }
 
-/// The table of a store that was adopted; refuses another layout than that of then.
+fn made(shape: &Shape, layout: &Layout) -> Done<Table> {
+    let rows = RowReader::new(shape, layout)?;
+    let sql = Sql::new(shape, layout, &rows)?;
+    Ok(Table { sql, rows })
+}
+
+/// The table of a store that was adopted; refuses another layout than that of then. A column that came later is in
+/// no digest, so it is not read.
 pub(super) fn open(conn: &Connection, layout: &Layout) -> Done<Table> {
     let installed = Installed::read(conn)?;
     if installed.layout != format!("{layout:?}") {
@@ -83,7 +94,16 @@ pub(super) fn open(conn: &Connection, layout: &Layout) -> Done<Table> {
             layout.name
         ))));
     }
-    Ok(table(conn, layout)?.1)
+    let mut shape = shape(conn, layout)?;
+    let then: Vec<&str> = installed.columns.lines().collect();
+    let later: Vec<String> = shape
+        .row_columns(layout)
+        .into_iter()
+        .map(|column| column.name.clone())
+        .filter(|name| !then.contains(&name.as_str()))
+        .collect();
+    shape.columns.retain(|column| !later.contains(&column.name));
+    made(&shape, layout)
 }
 
 /// What an installation does, a sentence each, in order.

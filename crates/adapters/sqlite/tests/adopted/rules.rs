@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rehome_domain::ids::Epoch;
 use rehome_domain::layout::{Layout, TenantPart, tenant_of};
-use rehome_domain::ledger::{Activation, Head};
+use rehome_domain::ledger::{Activation, Head, follow_chain};
 use rehome_ports::{LedgerStore, TenantNames};
 use rehome_sqlite::{Adoption, FileOptions, SqliteAdopted};
 use rusqlite::config::DbConfig;
@@ -273,6 +273,22 @@ async fn r15_a_guard_that_is_not_as_it_was_installed_does_not_fence() {
         assert!(problems.contains(why), "{change}: {problems}");
         assert_eq!(place.store.obstacles(TENANT).await.unwrap().join("; "), problems);
     }
+}
+
+/// The library's own upgrade may add a column meanwhile.
+#[tokio::test]
+async fn a_column_that_came_later_is_in_nobodys_way_until_a_switch() {
+    let place = Place::new("shared").await;
+    place.app.execute_batch(&insert(1, 1)).unwrap();
+    place.store.activate(TENANT, FIRST).await.unwrap();
+    let head = place.head().await;
+    place.app.execute_batch("ALTER TABLE events ADD COLUMN a_first TEXT DEFAULT 'x'").unwrap();
+    let again = SqliteAdopted::open(place.adoption.clone()).await.unwrap();
+    place.app.execute_batch(&insert(1, 2)).unwrap();
+    let feed = again.read_feed(TENANT, 0, ALL).await.unwrap();
+    assert_eq!(follow_chain(head, &feed.events[1..]).unwrap(), feed.ledger.head);
+    assert_eq!(follow_chain(Head::EMPTY, &feed.events).unwrap(), feed.ledger.head);
+    again.fence(TENANT, Epoch(1), Epoch(2)).await.expect_err("the column would be lost");
 }
 
 /// The library's file may have a rollback journal; it keeps it.
