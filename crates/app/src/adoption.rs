@@ -4,10 +4,9 @@ use rehome_api as api;
 use rehome_domain::ids::{StoreId, TenantId};
 use rehome_domain::migration::Migration;
 use rehome_ports::Migrations;
-use rehome_postgres::Adoption;
 
 use crate::config::Config;
-use crate::deployment::{Access, Deployment, unknown_store};
+use crate::deployment::{Access, Adoption, Deployment, unknown_store};
 use crate::error::AppError;
 
 /// Migrations that are looked at in one page.
@@ -32,7 +31,7 @@ impl Deployment {
         deployment.close().await;
         Ok(api::StoreAdoption {
             store: id.to_string(),
-            layout: adoption.layout.name.clone(),
+            layout: adoption.layout().name.clone(),
             installed: was_there || !dry_run,
             changed: !dry_run && !was_there,
             steps,
@@ -77,7 +76,7 @@ impl Deployment {
             reason,
             "Store released"
         );
-        let layout = adoption.layout.name.clone();
+        let layout = adoption.layout().name.clone();
         Ok(api::StoreAdoption {
             store: id.to_string(),
             layout,

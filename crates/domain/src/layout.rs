@@ -179,6 +179,32 @@ impl ForeignRow {
         Self(text.into())
     }
 
+    /// Writes the texts of columns as a record, as PostgreSQL does; `None` is NULL.
+    pub fn of<'a>(columns: impl IntoIterator<Item = Option<&'a str>>) -> Self {
+        let mut record = String::from("(");
+        for (n, column) in columns.into_iter().enumerate() {
+            if n > 0 {
+                record.push(',');
+            }
+            let Some(text) = column else { continue };
+            let special = |c: char| matches!(c, '"' | '\\' | '(' | ')' | ',' | ' ' | '\t'..='\r');
+            if !text.is_empty() && !text.contains(special) {
+                record.push_str(text);
+                continue;
+            }
+            record.push('"');
+            for c in text.chars() {
+                if matches!(c, '"' | '\\') {
+                    record.push(c);
+                }
+                record.push(c);
+            }
+            record.push('"');
+        }
+        record.push(')');
+        Self(record.into())
+    }
+
     /// The text of the record.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -249,6 +275,10 @@ mod tests {
         let written = "(\"say \"\"hi\"\"\",\"a\\\\b\",\"x,y\",\"(z)\",\"l\n\")";
         let expected = [Some("say \"hi\""), Some("a\\b"), Some("x,y"), Some("(z)"), Some("l\n")];
         assert_eq!(columns(written), texts(&expected));
+        assert_eq!(ForeignRow::of(expected).as_str(), written);
+        let plain = [Some("a"), None, Some(""), Some("é\0"), Some("b c"), Some("\t\u{b}\r")];
+        assert_eq!(ForeignRow::of(plain).as_str(), "(a,,\"\",é\0,\"b c\",\"\t\u{b}\r\")");
+        assert_eq!(ForeignRow::of(plain).columns(), texts(&plain));
         assert_eq!(columns("()"), texts(&[None]));
         for bad in ["", "a", "(\"a)", "(a\\)", "(a"] {
             assert_eq!(columns(bad), Err(InvalidRow), "{bad}");

@@ -23,6 +23,7 @@ pub mod memory;
 pub mod private;
 pub mod record;
 mod route_news;
+mod tenant_names;
 
 pub use access::{
     Access, AccessContents, AccessRegistry, AccessScope, AccessSession, AccessToken, BadScope,
@@ -40,3 +41,4 @@ pub use ledger_store::{
     TenantLedger,
 };
 pub use route_news::{RouteListener, RouteNews, RouteTeller};
+pub use tenant_names::TenantNames;

@@ -27,7 +27,7 @@ mod rows;
 mod schema;
 mod server;
 
-pub use adopted::{Adoption, PgAdopted, TenantNames};
+pub use adopted::{Adoption, PgAdopted};
 pub use control_plane::PgControlPlane;
 pub use ledger_store::{PgStore, PgStoreOptions};
 pub use publish::{PgPublisher, Published, Switch, Wording};

@@ -247,7 +247,7 @@ impl LedgerStore for SqliteStore {
     async fn check(&self) -> Result<StoreReport, StoreError> {
         let of_file = |failure: Failure<Refused>| failure.store_error(self.file.what());
         let (durability, durable) = self.file.durability().await.map_err(of_file)?;
-        let meta = self.read(|tx| Ok(crate::schema::read_meta(tx)?)).await?;
+        let meta = self.read(|tx| Ok(crate::schema::read_meta(tx, Kind::Store)?)).await?;
         Ok(StoreReport {
             engine: format!("SQLite {}", rusqlite::version()),
             format: meta.format,

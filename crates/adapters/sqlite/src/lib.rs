@@ -2,10 +2,12 @@
 //!
 //! ```text
 //! ledger_store, control_plane   the ports; each operation is one short transaction
+//! adopted                       the port over another program's table, with a guard beside it
 //!        rows                   row <-> domain
 //!        file                   one file: a writer thread, readers, a checkpointer
 //!        schema                 tables, formats, and the checks before a file is touched
 //!        error                  what SQLite says -> what an operator reads
+//! plain                          another program, for demonstrations
 //! ```
 //!
 //! The rules are not here. An operation reads the row under the write lock, asks
@@ -18,13 +20,16 @@
 //! goes on or dies. Nothing but SQLite may open the file in a process that uses it: closing any
 //! descriptor of it drops the process's locks.
 
+mod adopted;
 mod control_plane;
 mod error;
 mod file;
 mod ledger_store;
+pub mod plain;
 mod rows;
 mod schema;
 
+pub use adopted::{Adoption, SqliteAdopted};
 pub use control_plane::SqliteControlPlane;
 pub use file::{FileOptions, files};
 pub use ledger_store::{SqliteStore, SqliteStoreOptions};

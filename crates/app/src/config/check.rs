@@ -3,13 +3,11 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use rehome_domain::layout::Layout;
 use rehome_engine::metrics::RETENTION;
 use rehome_postgres::PostgresUrl;
 
 use super::publish;
 use super::{Config, ConfigError, Draft, Place, Set, StoreConfig, StoreDraft, Url};
-use crate::layouts::LayoutSource;
 
 pub(super) fn whole(draft: Draft, place: &Place) -> Result<Config, ConfigError> {
     let control_plane =
@@ -38,7 +36,7 @@ pub(super) fn whole(draft: Draft, place: &Place) -> Result<Config, ConfigError> 
             let why = format!("stores.url: {what} and {other} are the same {thing}");
             return Err(place.refuse(why));
         }
-        let layout = layout.map(|layout| adopted(&what, &url, &layout)).transpose()?;
+        let layout = layout.map(|Set { value, place }| value.layout(&place)).transpose()?;
         stores.push(StoreConfig { id: id.value, url, layout });
     }
     Ok(Config {
@@ -57,17 +55,6 @@ pub(super) fn whole(draft: Draft, place: &Place) -> Result<Config, ConfigError> 
         publish: publish::whole(draft.publish, &names)?,
         secret: draft.secret,
     })
-}
-
-/// The layout of a store that is adopted.
-fn adopted(what: &str, url: &Url, layout: &Set<LayoutSource>) -> Result<Layout, ConfigError> {
-    if url.file().is_some() {
-        return Err(layout.place.refuse(format!(
-            "stores.layout: {what} is in SQLite, and this version adopts tables in PostgreSQL only; give it a \
-             url like \"postgres://USER@HOST/DATABASE\", or leave layout out"
-        )));
-    }
-    layout.value.layout(&layout.place)
 }
 
 fn default(

@@ -15,9 +15,11 @@ pub(super) fn warn_of_wide<'a>(files: impl IntoIterator<Item = &'a Path>) {
 }
 
 impl Config {
-    /// Warns where others may read stores, the control plane, keys, or a configuration with a password.
+    /// Warns where others may read stores, the control plane, keys, or a configuration with a password. A file
+    /// that is adopted is another program's, and who may read it is that program's business.
     pub(crate) fn warn_of_wide_files(&self) {
-        let urls = self.stores.iter().map(|store| &store.url).chain([&self.control_plane]);
+        let ours = self.stores.iter().filter(|store| store.layout.is_none());
+        let urls = ours.map(|store| &store.url).chain([&self.control_plane]);
         let data: Vec<_> =
             urls.filter_map(|url| url.file()).flat_map(rehome_sqlite::files).collect();
         let key = self.server.tls.as_ref().map(|files| files.key.as_path());

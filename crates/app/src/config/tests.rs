@@ -228,13 +228,10 @@ fn a_store_has_the_layout_that_is_named_and_a_file_is_relative_to_the_configurat
 }
 
 #[test]
-fn a_store_in_a_file_has_no_layout() {
+fn a_store_in_a_file_may_have_a_layout() {
     let text = changed("default = true", "layout = \"eventsource-py\"\ndefault = true");
-    let error = refused(&text);
-    assert!(
-        error.starts_with("/rehome.toml:8: stores.layout: store \"shared\" is in SQLite"),
-        "{error}"
-    );
+    let config = load_with(&text, &[]).unwrap();
+    assert_eq!(config.stores[0].layout, Layout::built_in("eventsource-py"));
 }
 
 #[test]

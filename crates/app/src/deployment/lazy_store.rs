@@ -14,12 +14,13 @@ use rehome_domain::stream::StreamName;
 use rehome_ports::clock::Clock;
 use rehome_ports::{
     AppendOutcome, BatchLimit, Fault, FaultKind, Feed, LedgerStore, StoreError, StoreReport,
-    StreamSlice, StreamVersion, TenantLedger,
+    StreamSlice, StreamVersion, TenantLedger, TenantNames,
 };
-use rehome_postgres::{Adoption, PgAdopted, PgStore, PgStoreOptions, TenantNames};
+use rehome_postgres::{PgStore, PgStoreOptions};
 use rehome_sqlite::{FileOptions, SqliteStore, SqliteStoreOptions};
 use tokio::sync::OnceCell;
 
+use super::adopted::Adoption;
 use crate::config::{StoreConfig, Url};
 
 /// Which store has which identity: a copy of a store is found by it.
@@ -37,7 +38,7 @@ pub(super) struct LazyStore {
 enum Place {
     Sqlite(SqliteStoreOptions, FileOptions),
     Postgres(Box<PgStoreOptions>),
-    Adopted(Box<Adoption>),
+    Adopted(Adoption),
 }
 
 /// What all stores of a deployment have in common.
@@ -58,9 +59,18 @@ impl LazyStore {
             (Url::Postgres(url), Some(layout)) => {
                 let (url, layout) = ((**url).clone(), layout.clone());
                 let names = common.names.clone();
-                Place::Adopted(Box::new(Adoption { id, url, layout, deployment, clock, names }))
+                let adoption =
+                    rehome_postgres::Adoption { id, url, layout, deployment, clock, names };
+                Place::Adopted(Adoption::Postgres(Box::new(adoption)))
             }
-            (Url::Sqlite(path), _) => {
+            (Url::Sqlite(path), Some(layout)) => {
+                let (path, layout) = (path.clone(), layout.clone());
+                let (names, file) = (common.names.clone(), common.file);
+                let adoption =
+                    rehome_sqlite::Adoption { id, path, layout, deployment, clock, names, file };
+                Place::Adopted(Adoption::Sqlite(Box::new(adoption)))
+            }
+            (Url::Sqlite(path), None) => {
                 let path = path.clone();
                 let options = SqliteStoreOptions { id, path, deployment, create, clock };
                 Place::Sqlite(options, common.file)
@@ -98,7 +108,7 @@ impl LazyStore {
                 Box::new(SqliteStore::open_with(options.clone(), *file).await?)
             }
             Place::Postgres(options) => Box::new(PgStore::open((**options).clone()).await?),
-            Place::Adopted(adoption) => Box::new(PgAdopted::open((**adoption).clone()).await?),
+            Place::Adopted(adoption) => adoption.open().await?,
         };
         let identity = store.check().await?.identity;
         let mut identities = self.identities.lock().unwrap_or_else(PoisonError::into_inner);
@@ -107,13 +117,15 @@ impl LazyStore {
             return Ok(store);
         }
         let what = format!("store \"{}\"", self.id);
-        let why = match self.place {
-            Place::Sqlite(..) => {
-                format!("a copy of store \"{owner}\"; every store needs a file of its own")
-            }
-            Place::Postgres(_) | Place::Adopted(_) => {
-                format!("store \"{owner}\", or a copy of it; every store needs a schema of its own")
-            }
+        let in_a_file = match &self.place {
+            Place::Sqlite(..) => true,
+            Place::Postgres(_) => false,
+            Place::Adopted(adoption) => matches!(adoption, Adoption::Sqlite(_)),
+        };
+        let why = if in_a_file {
+            format!("a copy of store \"{owner}\"; every store needs a file of its own")
+        } else {
+            format!("store \"{owner}\", or a copy of it; every store needs a schema of its own")
         };
         Err(Fault::new(what, FaultKind::Failing(format!("it is {why}"))).into())
     }

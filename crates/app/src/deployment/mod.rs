@@ -3,6 +3,7 @@
 //! The control plane is opened at once; a store when it is first used, so that a store that is
 //! down is in nobody's way who does not need it.
 
+mod adopted;
 mod lazy_store;
 
 use std::collections::BTreeMap;
@@ -21,9 +22,9 @@ use rehome_engine::{Engine, EngineConfig, Observer, Observers, Stores, UnknownSt
 use rehome_ports::clock::{Clock, SystemClock};
 use rehome_ports::{
     AccessRegistry, ControlError, ControlPlane, Fault, FaultKind, LedgerStore, Migrations,
-    StoreError,
+    StoreError, TenantNames,
 };
-use rehome_postgres::{Adoption, PgControlPlane, PgStore, PostgresOptions, TenantNames};
+use rehome_postgres::{PgControlPlane, PgStore, PostgresOptions};
 use rehome_sqlite::{FileOptions, SqliteControlPlane};
 use uuid::Uuid;
 
@@ -38,6 +39,7 @@ use crate::publication::Publications;
 use crate::scrape::Reachable;
 use crate::store_watch::StoreWatch;
 use crate::telemetry::Traces;
+pub(crate) use adopted::Adoption;
 use lazy_store::{Common, Identities, LazyStore};
 
 /// How the name of a process ends that serves.

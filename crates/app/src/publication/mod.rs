@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use futures_util::future::join_all;
 use rehome_domain::ids::{Epoch, TenantId};
 use rehome_engine::{Moved, Publisher};
-use rehome_postgres::TenantNames;
+use rehome_ports::TenantNames;
 
 use crate::config::PublishConfig;
 use crate::error::AppError;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use rehome_domain::ids::{Epoch, MigrationId, TenantId};
 use rehome_engine::{Moved, Publisher as _};
-use rehome_postgres::TenantNames;
+use rehome_ports::TenantNames;
 use uuid::Uuid;
 
 use super::Publications;

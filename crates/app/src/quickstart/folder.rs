@@ -16,8 +16,9 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    /// Takes an empty folder, or makes one; writes the configuration.
-    pub(super) fn prepare(named: Option<&Path>) -> Result<Self, AppError> {
+    /// Takes an empty folder, or makes one; writes the configuration. With a layout the stores are another
+    /// program's files.
+    pub(super) fn prepare(named: Option<&Path>, layout: Option<&str>) -> Result<Self, AppError> {
         let path = named.map_or_else(temporary, Path::to_owned);
         let io = |error: std::io::Error| {
             AppError::failed("folder", format!("the folder {}: {error}", path.display()))
@@ -34,7 +35,7 @@ impl Folder {
         }
         let config = path.join(crate::config::DEFAULT_FILE);
         let mut file = private::options().write(true).create_new(true).open(&config).map_err(io)?;
-        file.write_all(configuration().as_bytes()).map_err(io)?;
+        file.write_all(configuration(layout).as_bytes()).map_err(io)?;
         Ok(Self { path, config })
     }
 }
@@ -55,7 +56,8 @@ fn go_on(folder: &Path) -> String {
     }
 }
 
-fn configuration() -> String {
+fn configuration(layout: Option<&str>) -> String {
+    let layout = layout.map_or_else(String::new, |name| format!("layout = \"{name}\"\n"));
     format!(
         "# Made by `rehome quickstart`. The files are beside this one.\n\
          \n\
@@ -64,12 +66,12 @@ fn configuration() -> String {
          \n\
          [[stores]]\n\
          id = \"{SOURCE}\"\n\
-         url = \"sqlite:{SOURCE}.db\"\n\
+         url = \"sqlite:{SOURCE}.db\"\n{layout}\
          default = true\n\
          \n\
          [[stores]]\n\
          id = \"{TARGET}\"\n\
-         url = \"sqlite:{TARGET}.db\"\n"
+         url = \"sqlite:{TARGET}.db\"\n{layout}"
     )
 }
 
@@ -82,7 +84,7 @@ mod tests {
     #[test]
     fn the_configuration_is_one_and_names_both_stores() {
         let folder = tempfile::tempdir().unwrap();
-        let made = Folder::prepare(Some(&folder.path().join("a/b"))).unwrap();
+        let made = Folder::prepare(Some(&folder.path().join("a/b")), None).unwrap();
         let config = Config::load_from(Some(&made.config), []).unwrap();
         let names: Vec<_> = config.stores.iter().map(|store| store.id.as_str()).collect();
         assert_eq!(names, [SOURCE, TARGET]);
@@ -93,7 +95,7 @@ mod tests {
     fn a_folder_with_something_in_it_is_left_as_it_is() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("control.db"), "mine").unwrap();
-        let refused = Folder::prepare(Some(folder.path())).err().unwrap();
+        let refused = Folder::prepare(Some(folder.path()), None).err().unwrap();
         assert_eq!(refused.kind(), Kind::Refused);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }

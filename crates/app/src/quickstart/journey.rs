@@ -15,7 +15,6 @@ use tokio_util::task::AbortOnDropHandle;
 use super::{Seen, Step, TARGET, Tell};
 use crate::Deployment;
 use crate::error::{AppError, Kind};
-use crate::load::Load;
 
 /// How long the tenant may return: long enough to look around and try it.
 const ROLLBACK_WINDOW_MS: u64 = 24 * 3_600_000;
@@ -60,14 +59,14 @@ impl Journey {
     /// Waits until the tenant is at the target.
     pub(super) async fn until_switched(
         &mut self,
-        load: &Load,
+        seen: &(dyn Fn() -> Seen + Send + Sync),
         tell: Tell<'_>,
     ) -> Result<(), AppError> {
         loop {
             let status = self.deployment.operations().status(self.id).await?;
             let state = status.migration.state;
             let error = status.migration.error.clone();
-            tell(Step::Moving { status: Box::new(status), writers: Seen::of(load) });
+            tell(Step::Moving { status: Box::new(status), writers: seen() });
             match state {
                 State::Migrated { activated: true, .. } => return Ok(()),
                 State::Failed { .. } | State::RolledBack(_) => {

@@ -10,6 +10,7 @@
 
 mod fill;
 mod folder;
+mod foreign;
 mod journey;
 #[cfg(test)]
 mod tests;
@@ -30,6 +31,7 @@ use crate::load::{Load, LoadOptions, WRITERS_MAX};
 use crate::transfer::{Input, Rounds};
 use crate::{Access, Config, Deployment};
 use folder::Folder;
+pub use foreign::{PlainWriter, write as write_plainly};
 use journey::Journey;
 use verdict::Verdict;
 
@@ -37,6 +39,11 @@ use verdict::Verdict;
 pub const SOURCE: &str = "shared";
 /// The store to which one of them moves.
 pub const TARGET: &str = "dedicated";
+
+/// The layout of the files that another program's processes write.
+const PLAIN_LAYOUT: &str = "eventsource-py";
+/// Most of these processes.
+const PROCESSES_MAX: u16 = 64;
 
 /// Most events per second of all writers that go on after the verdict.
 pub const SLOW_RATE: f64 = 20.0;
@@ -64,6 +71,8 @@ pub struct QuickstartOptions {
     pub seed: u64,
     /// Whether the tenant then returns.
     pub there_and_back: bool,
+    /// Whether the events are in files of another program, whose processes write them.
+    pub layout: Option<String>,
     /// How long the writers are watched before the migration, and after it.
     pub watch: Duration,
 }
@@ -80,6 +89,7 @@ impl Default for QuickstartOptions {
             folder: None,
             seed: 42,
             there_and_back: false,
+            layout: None,
             watch: Duration::from_secs(2),
         }
     }
@@ -99,6 +109,15 @@ impl QuickstartOptions {
         }
         if !(self.rate.is_finite() && self.rate > 0.0) {
             return refuse("--rate must be a number of events per second above 0");
+        }
+        match self.layout.as_deref() {
+            None | Some(PLAIN_LAYOUT) => {}
+            Some(_) => {
+                return refuse("--layout is eventsource-py, the only one with a file to show");
+            }
+        }
+        if self.layout.is_some() && self.writers > PROCESSES_MAX {
+            return refuse("--writers must be 1 to 64 with --layout: each is a process");
         }
         Ok(())
     }
@@ -200,12 +219,15 @@ pub async fn run(options: &QuickstartOptions, tell: Tell<'_>) -> Result<Verdict,
 /// migration.
 pub async fn stay(options: &QuickstartOptions, tell: Tell<'_>) -> Result<Stay, AppError> {
     options.check()?;
+    if let Some(layout) = &options.layout {
+        return Box::pin(foreign::stay(options, layout, tell)).await;
+    }
     // A file that is not there or no NDJSON is found before a folder is made.
     let input = match &options.input {
         Some(path) => Some(Rounds::open(&Input::new(path.clone())).await?),
         None => None,
     };
-    let folder = Folder::prepare(options.folder.as_deref())?;
+    let folder = Folder::prepare(options.folder.as_deref(), None)?;
     // Not the environment: it may name stores that hold somebody's real events.
     let config = Config::load_from(Some(&folder.config), [])?;
     let deployment = Deployment::open(&config, Access::Create).await?;
@@ -221,7 +243,7 @@ pub async fn stay(options: &QuickstartOptions, tell: Tell<'_>) -> Result<Stay, A
     let mut journeys = Vec::new();
     let mut on_the_way = Journey::there(&deployment, moving.tenant).await?;
     loop {
-        on_the_way.until_switched(&load, tell).await?;
+        on_the_way.until_switched(&|| Seen::of(&load), tell).await?;
         watch(&load, options.watch, Stage::After, tell).await;
         if journeys.is_empty() && options.there_and_back {
             let back = on_the_way.and_back().await?;

@@ -1,11 +1,12 @@
 //! The verdict: what the writers saw and whether what they were told is true.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use rehome_domain::ids::MigrationId;
 use rehome_domain::migration::Fact;
 use rehome_engine::verifier::Report;
-use rehome_ports::LogEntry;
+use rehome_ports::{LedgerStore, LogEntry};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -185,6 +186,36 @@ pub(super) async fn judge(
     let records = std::slice::from_ref(record);
     let engine = deployment.engine();
     let routed = check::check(&Source::Router(engine.router()), moving.tenant, records).await?;
+    let home = home(deployment, journeys).await?;
+    let stored = check::check(&Source::Store(&**home), moving.tenant, records).await?;
+    let checked = worse(routed, stored);
+    tell(deployment, folder, options, moving, journeys, record, checked, verification).await
+}
+
+/// The store that the last migration moved to.
+async fn home<'a>(
+    deployment: &'a Deployment,
+    journeys: &[Journey],
+) -> Result<&'a Arc<dyn LedgerStore>, AppError> {
+    let last = journeys.last();
+    let last = last.ok_or_else(|| AppError::failed("not_migrated", "no migration was made"))?;
+    let migration = deployment.engine().control().migration(last.id).await?;
+    Ok(deployment.store(&migration.target)?)
+}
+
+/// Puts all numbers together, with what a check of the record has found.
+#[expect(clippy::too_many_arguments, reason = "each is another kind of evidence")]
+pub(super) async fn tell(
+    deployment: &Deployment,
+    folder: &Folder,
+    options: &QuickstartOptions,
+    moving: Wanted,
+    journeys: &[Journey],
+    record: &Record,
+    checked: Checked,
+    verification: Report,
+) -> Result<Verdict, AppError> {
+    let records = std::slice::from_ref(record);
     let mut legs: Vec<Leg> = Vec::new();
     let mut until = i64::MAX;
     // The last one first: each ends where the next one begins.
@@ -196,9 +227,7 @@ pub(super) async fn judge(
     let (Some(first), Some(last)) = (legs.first(), legs.last()) else {
         return Err(AppError::failed("not_migrated", "no migration was made"));
     };
-    let home = deployment.store(&last.home)?;
-    let stored = check::check(&Source::Store(&**home), moving.tenant, records).await?;
-    let checked = worse(routed, stored);
+    let home = home(deployment, journeys).await?;
     let events_now = home.ledger(moving.tenant).await?.head.seq;
     let verification = Verified::of(&verification);
     Ok(Verdict {
@@ -248,7 +277,6 @@ struct Leg {
     seen: Observed,
     copied: Copied,
     moved: Moved,
-    home: rehome_domain::ids::StoreId,
 }
 
 impl Leg {
@@ -274,7 +302,6 @@ impl Leg {
                 state: migration.state.phase().to_string(),
                 cutover_attempts: migration.cutover_attempts,
             },
-            home: migration.target,
         })
     }
 }

@@ -16,7 +16,7 @@ use rehome_domain::verification::Level;
 use rehome_monitoring::Settings;
 use tenant::tenant;
 
-use crate::commands::QuickstartArgs;
+use crate::commands::{PlainWriterArgs, QuickstartArgs};
 pub(crate) use migration::{
     Changing, Goal, Look, MigrationCommand, OneMigration, Reason, Start, Verify,
 };
@@ -111,6 +111,9 @@ pub(crate) enum LogLevel {
 pub(crate) enum Command {
     /// See a tenant move while it is written to, on stores in a folder.
     Quickstart(QuickstartArgs),
+    /// Write events with plain SQL, as a process that knows nothing of rehome.
+    #[command(hide = true)]
+    PlainWriter(PlainWriterArgs),
     /// Bring events into a store, from NDJSON, packed with gzip or not.
     ///
     /// Importing again is no change. Nothing is reordered: a tenant's history ends before its first

@@ -25,7 +25,7 @@ use rehome_domain::ids::{StoreId, TenantId};
 use crate::args::{Args, Command, LogForm, StoreCommand, TokenCommand};
 use crate::operate::{Reach, not_by_a_server};
 use crate::output::{Out, table};
-pub(crate) use quickstart::QuickstartArgs;
+pub(crate) use quickstart::{PlainWriterArgs, QuickstartArgs};
 
 /// Does what the arguments say.
 pub(crate) async fn run(args: Args, out: &Out) -> Result<(), AppError> {
@@ -52,6 +52,7 @@ pub(crate) async fn run(args: Args, out: &Out) -> Result<(), AppError> {
             begin(LogFormat::Pretty);
             quickstart::run(out, &args, file.as_deref()).await
         }
+        Command::PlainWriter(args) => quickstart::write_plainly(args),
         Command::Serve(args) => {
             let config = Config::load(file.as_deref())?;
             begin(config.log);
@@ -79,6 +80,7 @@ fn alone(command: &Command) -> Option<(&'static str, &'static str)> {
         }
         Command::Monitoring(_) => ("monitoring export", "it writes files here"),
         Command::Quickstart(_) => ("quickstart", "it makes stores of its own here"),
+        Command::PlainWriter(_) => ("plain-writer", "it writes files here"),
         Command::Serve(_) => ("serve", "it is the server"),
         Command::Store(StoreCommand::Layout(_)) => {
             ("store layout", "it reads a file here, or the database that is named")
@@ -119,7 +121,10 @@ async fn through(out: Out, reach: &Reach, command: Command) -> Result<(), AppErr
             recover::run(out, reach, tenant, store, yes, why.why()).await
         }
         // Done already.
-        Command::Monitoring(_) | Command::Quickstart(_) | Command::Serve(_) => Ok(()),
+        Command::Monitoring(_)
+        | Command::Quickstart(_)
+        | Command::PlainWriter(_)
+        | Command::Serve(_) => Ok(()),
     }
 }
 

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may end anywhere")]
 
+mod adopted;
 mod audit;
 mod checklists;
 mod engines;

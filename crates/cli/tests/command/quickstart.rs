@@ -74,3 +74,37 @@ fn a_port_and_an_end_contradict_each_other() {
     assert!(said.contains("--exit") && said.contains("--port"), "{said}");
     assert!(!place.path("stores").exists());
 }
+
+#[test]
+fn with_a_layout_another_programs_processes_write_while_the_tenant_moves_and_returns() {
+    let place = Place::new();
+    let verdict = place.json([
+        "quickstart",
+        "--layout",
+        "eventsource-py",
+        "--tenants",
+        "2",
+        "--events",
+        "2000",
+        "--writers",
+        "3",
+        "--rate",
+        "120",
+        "--return",
+        "--dir",
+        "stores",
+    ]);
+    assert_eq!(verdict["ok"], true, "{verdict}");
+    let acked = verdict["acked"].as_u64().unwrap();
+    assert!(acked > 100 && verdict["pause_ms"]["appends"].as_u64().unwrap() > 0, "{verdict}");
+    assert_eq!(verdict["return"]["migration"]["state"], "migrated");
+    // The rows are what they are, in a file of another program.
+    let tenant = verdict["tenant_id"].as_str().unwrap();
+    let sql = format!("SELECT count(*) FROM events WHERE tenant_id = '{tenant}'");
+    assert_eq!(place.count("stores/shared.db", &sql), verdict["events_now"].as_u64().unwrap());
+    assert!(place.count("stores/shared.db", &sql) >= 2_000 + acked);
+    let refused = place.rehome(["quickstart", "--layout", "message-db", "--dir", "others"]);
+    assert!(refused.code == 2 && refused.stderr.contains("eventsource-py"), "{}", refused.stderr);
+    // What the command is made of is not shown.
+    assert!(!place.rehome(["--help"]).succeeds().contains("plain-writer"));
+}

@@ -10,16 +10,17 @@ use crate::kit::{Place, gunzip, payload};
 
 const NAME: &str = "file-history.ndjson.gz";
 
-fn find() -> Option<PathBuf> {
+/// Real data that is on this machine.
+pub(crate) fn shared_data(name: &str) -> Option<PathBuf> {
     let named = std::env::var_os("REHOME_SHARED_DATA").map(PathBuf::from);
     let above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
     let beside = above.map(|folder| folder.join("shared").join("data"));
-    named.into_iter().chain(beside).map(|folder| folder.join(NAME)).find(|path| path.exists())
+    named.into_iter().chain(beside).map(|folder| folder.join(name)).find(|path| path.exists())
 }
 
 #[test]
 fn five_repositories_come_in_move_there_and_back_and_go_out_as_they_were() {
-    let Some(path) = find() else {
+    let Some(path) = shared_data(NAME) else {
         eprintln!("skipped: {NAME} is not on this machine");
         return;
     };

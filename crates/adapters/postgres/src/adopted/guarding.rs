@@ -1,7 +1,5 @@
 //! Bringing a tenant under the guard: announce it, wait for whoever may not have seen it, note its history.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rehome_domain::ids::{Epoch, TenantId};
@@ -20,22 +18,6 @@ const DRAIN_FOR: Duration = Duration::from_secs(8);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// How long the history of one tenant may take to be noted.
 const NOTE_WITHIN: Duration = Duration::from_secs(2 * 60 * 60);
-
-/// Names of tenants by their ids, of all adopted stores of a deployment: a target learns from the source.
-#[derive(Clone, Debug, Default)]
-pub struct TenantNames(Arc<Mutex<HashMap<TenantId, String>>>);
-
-impl TenantNames {
-    /// The name of a tenant, if some store has seen it.
-    pub fn of(&self, tenant: TenantId) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&tenant).cloned()
-    }
-
-    fn learn(&self, tenant: TenantId, name: &str) {
-        let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        names.entry(tenant).or_insert_with(|| name.to_owned());
-    }
-}
 
 /// A ledger as it is found, and how far its guarding has come.
 pub(super) struct Found {

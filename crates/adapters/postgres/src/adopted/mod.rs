@@ -35,11 +35,10 @@ use rehome_domain::stream::StreamName;
 use rehome_ports::clock::Clock;
 use rehome_ports::{
     AppendOutcome, BatchLimit, Fault, FaultKind, Feed, LedgerStore, StoreError, StoreReport,
-    StreamSlice, StreamVersion, TenantLedger,
+    StreamSlice, StreamVersion, TenantLedger, TenantNames,
 };
 use tokio::sync::Mutex;
 
-pub use guarding::TenantNames;
 use install::Installed;
 pub(crate) use render::TRIGGER;
 

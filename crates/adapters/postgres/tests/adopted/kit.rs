@@ -8,8 +8,8 @@ use rehome_domain::ids::{Epoch, TenantId};
 use rehome_domain::layout::Layout;
 use rehome_domain::ledger::{Activation, Head};
 use rehome_ports::clock::SystemClock;
-use rehome_ports::{BatchLimit, LedgerStore};
-use rehome_postgres::{Adoption, PgAdopted, TenantNames};
+use rehome_ports::{BatchLimit, LedgerStore, TenantNames};
+use rehome_postgres::{Adoption, PgAdopted};
 use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;
 

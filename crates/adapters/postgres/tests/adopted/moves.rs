@@ -3,8 +3,8 @@
 use rehome_domain::ids::Epoch;
 use rehome_domain::ledger::{Activation, Head, Role, follow_chain};
 use rehome_domain::stream::StreamName;
-use rehome_ports::{BatchLimit, LedgerStore};
-use rehome_postgres::{PgAdopted, TenantNames};
+use rehome_ports::{BatchLimit, LedgerStore, TenantNames};
+use rehome_postgres::PgAdopted;
 use uuid::Uuid;
 
 use crate::kit::{

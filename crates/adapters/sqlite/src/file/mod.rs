@@ -134,6 +134,11 @@ impl File {
         self.writer.run(|writing| Ok(open::durability(writing.connection())?)).await
     }
 
+    /// A connection to another program's file, for what is done once. Blocks.
+    pub(crate) fn connect_once(request: &Request) -> Result<rusqlite::Connection, FileError> {
+        open::once(request)
+    }
+
     /// Opens on a thread that may block.
     pub(crate) async fn open(request: Request) -> Result<Self, rehome_ports::Fault> {
         let what = request.what.clone();

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rehome_ports::{FaultKind, private};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use super::busy::{Contended, wait_for_locks};
@@ -19,7 +20,7 @@ use super::readers::Readers;
 use super::writer::Writer;
 use super::{File, Request};
 use crate::error::FileError;
-use crate::schema::{self, Meta};
+use crate::schema::{self, Kind, Meta};
 
 /// Page caches, in KiB: bounded, so that memory does not grow with the history.
 const WRITER_CACHE_KIB: i64 = 8 << 10;
@@ -38,6 +39,8 @@ pub(super) fn open(request: Request) -> Result<File, FileError> {
             return Err(FileError::Kind(FaultKind::Foreign("the file is empty".to_owned())));
         }
         Found::EmptyFile => {}
+        // Only its own SQLite may read another program's file without its log.
+        Found::File if request.kind == Kind::Guard => {}
         Found::File => probe(&path, &request)?,
     }
 
@@ -59,7 +62,8 @@ pub(super) fn open(request: Request) -> Result<File, FileError> {
 
     let (checkpointer, wal) = Checkpointer::start(checkpointing, &mut writer)?;
     let refusal = meta.forbids_writing();
-    let writer = Writer::start(writer, contended, place.clone(), wal.clone(), refusal)?;
+    let writer =
+        Writer::start(writer, request.kind, contended, place.clone(), wal.clone(), refusal)?;
     Ok(File {
         readers: Readers::new(readers, place),
         writer,
@@ -121,6 +125,10 @@ fn connect(
     conn.pragma_update(None, "checkpoint_fullfsync", true)?;
     conn.pragma_update(None, "foreign_keys", false)?;
     conn.pragma_update(None, "trusted_schema", false)?;
+    if request.kind == Kind::Guard {
+        // A row that is copied is no new fact: neither the table's own triggers nor ours fire for it.
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
+    }
     // Checkpoints are the checkpointer's. (`wal_autocheckpoint` also takes away a hook.)
     conn.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))?;
     conn.pragma_update_and_check(None, "journal_size_limit", WAL_KEPT_BYTES, |_| Ok(()))?;
@@ -153,7 +161,7 @@ fn probe(path: &Path, request: &Request) -> Result<(), FileError> {
         Ok(true) => {}
         Ok(false) | Err(_) => return probe_log(path, request),
     }
-    match (schema::read_meta(&conn), &request.deployment) {
+    match (schema::read_meta(&conn, request.kind), &request.deployment) {
         (Err(FileError::Kind(newer @ FaultKind::NewerFormat { .. })), _) => {
             Err(FileError::Kind(newer))
         }
@@ -201,6 +209,9 @@ fn claim(conn: &mut Connection, request: &Request) -> Result<Meta, FileError> {
     let writable = !conn.is_readonly(rusqlite::MAIN_DB)?;
     let mut meta = match schema::identify(conn, request.kind)? {
         Some(meta) => meta,
+        None if request.kind == Kind::Guard => {
+            return Err(FileError::Kind(FaultKind::NotSetUp("it is not adopted yet".to_owned())));
+        }
         None if !request.create => {
             return Err(FileError::Kind(FaultKind::Foreign("the database is empty".to_owned())));
         }
@@ -210,13 +221,13 @@ fn claim(conn: &mut Connection, request: &Request) -> Result<Meta, FileError> {
     if let Some(expected) = &request.deployment {
         meta.check_deployment(expected)?;
     }
-    if writable && meta.forbids_writing().is_none() {
+    if writable && meta.forbids_writing().is_none() && request.kind != Kind::Guard {
         write_ahead(conn, request.options.locked_after)?;
         if meta.is_old() {
             let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            schema::upgrade(&tx, &schema::read_meta(&tx)?)?;
+            schema::upgrade(&tx, &schema::read_meta(&tx, request.kind)?)?;
             tx.commit().map_err(FileError::Commit)?;
-            meta = schema::read_meta(conn)?;
+            meta = schema::read_meta(conn, request.kind)?;
         }
     }
     Ok(meta)
@@ -231,7 +242,7 @@ fn make(conn: &mut Connection, request: &Request) -> Result<Meta, FileError> {
     let new = || uuid::Uuid::new_v4().to_string();
     let deployment = request.deployment.clone().unwrap_or_else(new);
     schema::install(&tx, request.kind, &deployment, request.clock.now())?;
-    let meta = schema::read_meta(&tx)?;
+    let meta = schema::read_meta(&tx, request.kind)?;
     tx.commit().map_err(FileError::Commit)?;
     Ok(meta)
 }
@@ -257,6 +268,15 @@ fn write_ahead(conn: &Connection, bound: Duration) -> Result<(), FileError> {
     }
 }
 
+/// A connection to another program's file, for what is done once.
+pub(super) fn once(request: &Request) -> Result<Connection, FileError> {
+    let path = std::path::absolute(&request.path).map_err(|_| missing(&request.path))?;
+    if matches!(look(&path)?, Found::Nothing) {
+        return Err(missing(&path));
+    }
+    connect(&path, Use::Write { create: false }, request, &Contended::default())
+}
+
 /// What the connection says about its durability, and whether a commit survives a loss of power.
 pub(super) fn durability(conn: &Connection) -> rusqlite::Result<(String, bool)> {
     let journal: String = conn.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
@@ -265,5 +285,6 @@ pub(super) fn durability(conn: &Connection) -> rusqlite::Result<(String, bool)> 
     let word = usize::try_from(synchronous).ok().and_then(|n| word.get(n)).unwrap_or(&"unknown");
     let read_only = if conn.is_readonly(rusqlite::MAIN_DB)? { ", read-only" } else { "" };
     let text = format!("{}, synchronous={word}{read_only}", journal.to_uppercase());
-    Ok((text, journal == "wal" && synchronous >= 2))
+    let keeps = matches!(&*journal, "wal" | "delete" | "truncate" | "persist");
+    Ok((text, keeps && synchronous >= 2))
 }

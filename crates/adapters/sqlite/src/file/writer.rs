@@ -19,7 +19,7 @@ use super::checkpointer::Wal;
 use super::pace::{Pace, Turn};
 use super::place::Place;
 use crate::error::{Failure, FileError};
-use crate::schema;
+use crate::schema::{self, Kind};
 
 /// Jobs that may wait; a caller beyond them waits in line.
 const QUEUE_MAX: usize = 256;
@@ -37,6 +37,7 @@ impl Writer {
     /// Starts the thread on `conn`. `refusal`: why nothing may be written, if so.
     pub(super) fn start(
         conn: Connection,
+        kind: Kind,
         contended: Contended,
         place: Place,
         wal: Wal,
@@ -45,7 +46,7 @@ impl Writer {
         let (jobs, mut queue) = mpsc::channel::<Job>(QUEUE_MAX);
         let waiting = Arc::new(AtomicUsize::new(0));
         let pace = Pace::new(Arc::clone(&waiting), contended, data_version(&conn)?);
-        let mut writing = Writing { conn, place, refusal, wal, pace };
+        let mut writing = Writing { conn, kind, place, refusal, wal, pace };
         let queued = Arc::clone(&waiting);
         let thread = std::thread::Builder::new().name("sqlite-writer".to_owned());
         let thread = thread.spawn(move || {
@@ -94,6 +95,7 @@ impl Drop for Writer {
 /// What a job works with: the writing connection.
 pub(crate) struct Writing {
     conn: Connection,
+    kind: Kind,
     place: Place,
     refusal: Option<FaultKind>,
     wal: Wal,
@@ -116,7 +118,7 @@ impl Writing {
         }
         if others_wrote {
             // Whoever wrote may have been a newer rehome that upgraded the file.
-            self.refusal = schema::read_meta(&tx)?.forbids_writing();
+            self.refusal = schema::read_meta(&tx, self.kind)?.forbids_writing();
             if let Some(refusal) = &self.refusal {
                 return Err(FileError::Kind(refusal.clone()).into());
             }

@@ -17,14 +17,25 @@ pub(crate) enum Kind {
     Store,
     /// Routes and migrations.
     ControlPlane,
+    /// Another program's events, with our guard beside them.
+    Guard,
 }
 
 impl Kind {
-    /// SQLite's mark in the file's header: "RhSt" and "RhCp".
-    const fn application_id(self) -> i32 {
+    /// SQLite's mark in the file's header: "RhSt" and "RhCp". Another program's file keeps its own.
+    const fn application_id(self) -> Option<i32> {
         match self {
-            Self::Store => 0x5268_5374,
-            Self::ControlPlane => 0x5268_4370,
+            Self::Store => Some(0x5268_5374),
+            Self::ControlPlane => Some(0x5268_4370),
+            Self::Guard => None,
+        }
+    }
+
+    /// The table in which a file says what it is.
+    const fn meta(self) -> &'static str {
+        match self {
+            Self::Store | Self::ControlPlane => "meta",
+            Self::Guard => "rehome_guard_meta",
         }
     }
 
@@ -32,6 +43,7 @@ impl Kind {
         match self {
             Self::Store => "store",
             Self::ControlPlane => "control_plane",
+            Self::Guard => "guard",
         }
     }
 
@@ -39,6 +51,7 @@ impl Kind {
         match self {
             Self::Store => "store",
             Self::ControlPlane => "control plane",
+            Self::Guard => "guard",
         }
     }
 
@@ -46,6 +59,7 @@ impl Kind {
     const fn tables(self) -> &'static [&'static str] {
         match self {
             Self::Store => &[include_str!("store.sql")],
+            Self::Guard => &[include_str!("guard.sql")],
             Self::ControlPlane => &[
                 include_str!("control.sql"),
                 include_str!("control_2.sql"),
@@ -58,7 +72,7 @@ impl Kind {
     /// The format that this code writes, and the newest that it reads.
     const fn format(self) -> u32 {
         match self {
-            Self::Store => 1,
+            Self::Store | Self::Guard => 1,
             Self::ControlPlane => 4,
         }
     }
@@ -66,18 +80,19 @@ impl Kind {
     /// The oldest format whose code may read and write what this code writes.
     const fn oldest(self) -> u32 {
         match self {
-            Self::Store => 1,
+            Self::Store | Self::Guard => 1,
             // Older ones know no tokens of a control plane, nor that its gate is closed.
             Self::ControlPlane => 4,
         }
     }
 
     fn named(name: &str) -> Option<Self> {
-        [Self::Store, Self::ControlPlane].into_iter().find(|kind| kind.name() == name)
+        [Self::Store, Self::ControlPlane, Self::Guard].into_iter().find(|kind| kind.name() == name)
     }
 
     fn of(application_id: i32) -> Option<Self> {
-        [Self::Store, Self::ControlPlane].into_iter().find(|k| k.application_id() == application_id)
+        let mark = Some(application_id);
+        [Self::Store, Self::ControlPlane].into_iter().find(|kind| kind.application_id() == mark)
     }
 }
 
@@ -122,14 +137,20 @@ impl Meta {
 
 /// Whose the open file is. `None`: it is empty. Changes nothing.
 pub(crate) fn identify(conn: &Connection, kind: Kind) -> Result<Option<Meta>, FileError> {
-    if is_marked(conn, kind)? { read_meta(conn).map(Some) } else { Ok(None) }
+    if is_marked(conn, kind)? { read_meta(conn, kind).map(Some) } else { Ok(None) }
 }
 
 /// Whether the open file carries our mark, of this kind; not if it is empty. Refuses what carries
-/// another one or none.
+/// another one or none. Of a guard the mark is its table: the file is another program's.
 pub(crate) fn is_marked(conn: &Connection, kind: Kind) -> Result<bool, FileError> {
     let application_id: i32 =
         conn.query_row("SELECT application_id FROM pragma_application_id", [], |row| row.get(0))?;
+    if kind == Kind::Guard {
+        return match Kind::of(application_id) {
+            Some(ours) => foreign(format!("it is a {}, not another program's file", ours.noun())),
+            None => has_table(conn, kind.meta()),
+        };
+    }
     if application_id == 0 {
         let things: i64 =
             conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
@@ -146,19 +167,22 @@ fn foreign<T>(why: impl Into<String>) -> Result<T, FileError> {
     Err(FileError::Kind(FaultKind::Foreign(why.into())))
 }
 
+fn has_table(conn: &Connection, name: &str) -> Result<bool, FileError> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?1)";
+    Ok(conn.query_row(sql, [name], |row| row.get(0))?)
+}
+
 /// Reads `meta` and refuses a file that only a newer reader understands.
-pub(crate) fn read_meta(conn: &Connection) -> Result<Meta, FileError> {
-    let named: bool = conn.query_row(
-        "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'meta')",
-        [],
-        |row| row.get(0),
-    )?;
-    if !named {
-        return foreign("its meta table is missing");
+pub(crate) fn read_meta(conn: &Connection, kind: Kind) -> Result<Meta, FileError> {
+    let table = kind.meta();
+    if !has_table(conn, table)? {
+        return foreign(format!("its table {table} is missing"));
     }
-    let sql = "SELECT kind, format, oldest_reader, oldest_writer, deployment, identity FROM meta";
+    let sql = format!(
+        "SELECT kind, format, oldest_reader, oldest_writer, deployment, identity FROM {table}"
+    );
     let row = conn
-        .prepare_cached(sql)?
+        .prepare_cached(&sql)?
         .query_row([], |row| {
             let (kind, oldest_reader): (String, u32) = (row.get(0)?, row.get(2)?);
             let Some(kind) = Kind::named(&kind) else { return Ok(None) };
@@ -192,10 +216,16 @@ pub(crate) fn install(
     for script in kind.tables() {
         tx.execute_batch(script)?;
     }
-    tx.pragma_update(None, "application_id", kind.application_id())?;
-    tx.execute(
-        "INSERT INTO meta (id, kind, format, oldest_reader, oldest_writer, deployment, identity, \
+    if let Some(mark) = kind.application_id() {
+        tx.pragma_update(None, "application_id", mark)?;
+    }
+    let sql = format!(
+        "INSERT INTO {} (id, kind, format, oldest_reader, oldest_writer, deployment, identity, \
          created_at) VALUES (1, ?1, ?2, ?3, ?3, ?4, ?5, ?6)",
+        kind.meta()
+    );
+    tx.execute(
+        &sql,
         (
             kind.name(),
             kind.format(),
@@ -222,7 +252,10 @@ pub(crate) fn upgrade(tx: &Transaction<'_>, from: &Meta) -> Result<(), FileError
         tx.execute_batch(script)?;
     }
     tx.execute(
-        "UPDATE meta SET format = ?1, oldest_reader = ?2, oldest_writer = ?2",
+        &format!(
+            "UPDATE {} SET format = ?1, oldest_reader = ?2, oldest_writer = ?2",
+            from.kind.meta()
+        ),
         [from.kind.format(), from.kind.oldest()],
     )?;
     Ok(())

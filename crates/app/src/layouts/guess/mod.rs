@@ -21,6 +21,11 @@ const BESIDE_MAX: usize = 8;
 
 /// The place of a database; the message never repeats it.
 pub(super) fn database(url: &str) -> Result<PostgresUrl, AppError> {
+    if url.starts_with("sqlite:") {
+        let why = "this looks at tables in PostgreSQL; `rehome store adopt ID --dry-run` looks at the table of a \
+                   store in SQLite";
+        return Err(AppError::new(Kind::Usage, "bad_url", why));
+    }
     url.parse().map_err(|problem| {
         let why = format!("the url {problem}; write it like \"postgres://USER@HOST/DATABASE\"");
         AppError::new(Kind::Usage, "bad_url", why)

@@ -35,6 +35,8 @@ pub(super) fn place(out: Out, args: &QuickstartArgs) -> Place {
     let watched = is_attended();
     match args.port {
         Some(port) => Place::Port(port),
+        // Its writers are processes that have ended.
+        None if args.layout.is_some() => Place::Nowhere,
         None if watched && !args.exit && !out.is_json() && !out.is_quiet() => Place::Usual,
         None => Place::Nowhere,
     }

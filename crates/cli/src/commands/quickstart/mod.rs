@@ -7,7 +7,7 @@ mod words;
 use std::path::{Path, PathBuf};
 
 use rehome_app::error::{AppError, Kind};
-use rehome_app::quickstart::{self, QuickstartOptions};
+use rehome_app::quickstart::{self, PlainWriter, QuickstartOptions};
 use rehome_domain::ids::TenantId;
 
 use crate::output::Out;
@@ -45,6 +45,10 @@ pub(crate) struct QuickstartArgs {
     /// What made events are drawn from.
     #[arg(long, value_name = "N", default_value_t = 42)]
     seed: u64,
+    /// Have the events in SQLite files of another program, whose processes write them and know nothing of
+    /// rehome: eventsource-py, by its tables.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["input", "port"])]
+    layout: Option<String>,
     /// Let the tenant return afterwards, within the rollback window.
     #[arg(long = "return")]
     there_and_back: bool,
@@ -70,9 +74,40 @@ impl QuickstartArgs {
             folder: self.dir.clone(),
             seed: self.seed,
             there_and_back: self.there_and_back,
+            layout: self.layout.clone(),
             ..QuickstartOptions::default()
         }
     }
+}
+
+/// Write events with plain SQL, as a process that knows nothing of rehome; `quickstart --layout` starts it. Ends with its
+/// standard input.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct PlainWriterArgs {
+    /// The files that may have the tenant.
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+    /// Whose events.
+    #[arg(long, value_name = "NAME")]
+    tenant: String,
+    /// Which writer it is.
+    #[arg(long, value_name = "N")]
+    number: u64,
+    /// What ids are made of.
+    #[arg(long, value_name = "N")]
+    seed: u64,
+    /// Events per second.
+    #[arg(long, value_name = "N")]
+    rate: f64,
+    /// Where it keeps its record.
+    #[arg(long, value_name = "FILE")]
+    journal: PathBuf,
+}
+
+/// Writes, on this thread.
+pub(super) fn write_plainly(args: PlainWriterArgs) -> Result<(), AppError> {
+    let PlainWriterArgs { files, tenant, number, seed, rate, journal } = args;
+    quickstart::write_plainly(&PlainWriter { files, tenant, number, seed, rate, journal })
 }
 
 /// Does it, and shows the verdict; one that is not good is an error too.

@@ -1,0 +1,23 @@
+//! What tenants are called in tables of other libraries.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rehome_domain::ids::TenantId;
+
+/// Names of tenants by their ids, of all adopted stores of a deployment: a target learns from the source.
+#[derive(Clone, Debug, Default)]
+pub struct TenantNames(Arc<Mutex<HashMap<TenantId, String>>>);
+
+impl TenantNames {
+    /// The name of a tenant, if some store has seen it.
+    pub fn of(&self, tenant: TenantId) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&tenant).cloned()
+    }
+
+    /// What a store has seen.
+    pub fn learn(&self, tenant: TenantId, name: &str) {
+        let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        names.entry(tenant).or_insert_with(|| name.to_owned());
+    }
+}
