@@ -272,6 +272,23 @@ fn fence_held(
     Ok(guarded.ledger)
 }
 
+/// The last look before the switch (rule R15): whatever came around the guard since the fence lies behind the
+/// last number.
+pub(super) async fn fence_holds(store: &SqliteAdopted, tenant: TenantId) -> Answer<()> {
+    let layout = store.layout.clone();
+    store
+        .read(move |tx, table| {
+            if let Some(change) = install::changes(tx, &layout)?.into_iter().next() {
+                return Err(not_set_up(change).into());
+            }
+            let Some(guarded) = Guarded::find(tx, tenant)? else { return Ok(()) };
+            let last = guarded.last_numbered(tx)?;
+            let rows = Guarded::count_rows(tx, table, &guarded.key, last)?.0;
+            Ok(guarded::refuse_strays(rows, guarded.count_numbers(tx, last)?, tenant)?)
+        })
+        .await
+}
+
 /// Looks whether the guard knows of every row of the tenant; answers the last one's position.
 fn count_known(tx: &Transaction<'_>, table: &Table, tenant: TenantId) -> Done<i64> {
     let Some(guarded) = Guarded::find(tx, tenant)? else { return Ok(i64::MIN) };

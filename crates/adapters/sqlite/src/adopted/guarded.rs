@@ -4,7 +4,7 @@ use rehome_domain::digest::{Digest, sha256};
 use rehome_domain::ids::TenantId;
 use rehome_domain::layout::tenant_of;
 use rehome_domain::ledger::{Head, Ledger};
-use rusqlite::{Connection, Transaction};
+use rusqlite::{Connection, OptionalExtension as _, Transaction};
 
 use super::install::Table;
 use super::shape::not_set_up;
@@ -172,6 +172,14 @@ impl Guarded {
         let sql = "SELECT count(*) FROM rehome_guard_positions WHERE position > ?3 AND place > ?1 AND place <= ?2";
         let range = (self.no.position(0), self.no.last_position(), beyond);
         conn.prepare_cached(sql)?.query_row(range, |row| Ok(rows::count(row, 0)))?
+    }
+
+    /// The position of the row with the last number.
+    pub(super) fn last_numbered(&self, conn: &Connection) -> Done<i64> {
+        let sql = "SELECT position FROM rehome_guard_positions WHERE place = ?1";
+        let place = self.no.position(self.ledger.head.seq);
+        let found = conn.prepare_cached(sql)?.query_row([place], |row| row.get(0)).optional()?;
+        Ok(found.unwrap_or(i64::MIN))
     }
 
     /// Gives numbers to up to `max` rows, in the order in which they came, for as long as `turn` lasts. Answers how

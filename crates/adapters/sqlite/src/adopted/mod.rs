@@ -181,7 +181,7 @@ impl SqliteAdopted {
             "its events are in a table of another library (layout {}), which writes them; append there",
             self.layout.name
         );
-        Fault::new(self.file.what(), FaultKind::NotSetUp(why)).into()
+        Fault::new(self.file.what(), FaultKind::NotWritten(why)).into()
     }
 }
 
@@ -293,6 +293,10 @@ impl LedgerStore for SqliteAdopted {
 
     async fn unguarded(&self, tenant: TenantId) -> Result<u64, StoreError> {
         self.say(read::unguarded(self, tenant).await)
+    }
+
+    async fn fence_holds(&self, tenant: TenantId) -> Result<(), StoreError> {
+        self.say(change::fence_holds(self, tenant).await)
     }
 
     async fn settle(&self, tenant: TenantId, epoch: Epoch, _: &StoreId) -> Result<(), StoreError> {

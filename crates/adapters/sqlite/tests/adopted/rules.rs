@@ -275,6 +275,24 @@ async fn r15_a_guard_that_is_not_as_it_was_installed_does_not_fence() {
     }
 }
 
+/// Between the fence and the switch somebody goes around the guard: there is no switch.
+#[tokio::test]
+async fn r15_what_comes_around_the_guard_after_the_fence_keeps_it_from_being_switched() {
+    for around in ["", "DROP TRIGGER rehome_guard_insert"] {
+        let place = Place::new("shared").await;
+        place.app.execute_batch(&insert(1, 1)).unwrap();
+        place.store.activate(TENANT, FIRST).await.unwrap();
+        place.store.fence(TENANT, Epoch(1), Epoch(2)).await.unwrap();
+        place.store.fence_holds(TENANT).await.expect("nobody came");
+        if around.is_empty() {
+            without_triggers(&place).execute_batch(&insert(1, 2)).unwrap();
+        } else {
+            place.app.execute_batch(around).unwrap();
+        }
+        place.store.fence_holds(TENANT).await.expect_err("a row may be missing");
+    }
+}
+
 /// The library's own upgrade may add a column meanwhile.
 #[tokio::test]
 async fn a_column_that_came_later_is_in_nobodys_way_until_a_switch() {
