@@ -227,6 +227,16 @@ impl Ledger {
         Ok(active)
     }
 
+    /// What a tenant becomes of which nobody keeps a ledger, in a table of another library with so many of its
+    /// rows. Where the store was released and adopted again, its history is what the table has, and that is
+    /// no less than what was here at the last switch.
+    pub fn of_table(route: Activation, rows: u64) -> Change {
+        if route.created && rows > 0 && rows >= route.base {
+            return Ok(Self { role: Role::Active, epoch: route.epoch, ..Self::ABSENT });
+        }
+        Self::ABSENT.activate(route)
+    }
+
     /// Becomes the replica of the migration of epoch `m`. The caller has proven `head` to be a
     /// prefix of the source.
     pub fn adopt(self, m: Epoch, head: Head) -> Change {

@@ -109,14 +109,8 @@ pub(super) async fn activate(
     route: Activation,
 ) -> Answer<Ledger> {
     if store.number(tenant, 0).await?.is_none() {
-        // The guard knows nothing of a tenant whose store was released and adopted again: its history is what
-        // the table has, and that is no less than what was here at the last switch.
-        let rows = store.count_rows(tenant).await?;
-        let again = route.created && rows > 0 && rows >= route.base;
-        if !again {
-            Ledger::ABSENT.activate(route)?;
-        }
-        store.announce(tenant, Role::Active, route.epoch).await?;
+        let active = Ledger::of_table(route, store.count_rows(tenant).await?)?;
+        store.announce(tenant, active.role, active.epoch).await?;
     }
     let ledger = ledger(store, tenant).await?;
     if ledger.activate(route)? == ledger {

@@ -190,4 +190,13 @@ async fn a_released_store_is_what_it_was() {
     adoption.release(true).await.unwrap();
     assert_eq!(dump(&database), before);
     app.batch_execute(&insert(1, 2)).await.unwrap();
+
+    // Adopted again, it guards the tenant again under the route that it had: with all its rows, or not at all.
+    adoption.adopt().await.unwrap();
+    let store = PgAdopted::open(adoption).await.unwrap();
+    assert_eq!(store.unguarded(TENANT).await.unwrap(), 2);
+    let routed = |base| Activation { epoch: Epoch(7), base, created: true };
+    store.activate(TENANT, routed(3)).await.expect_err("a row is missing");
+    let ledger = store.activate(TENANT, routed(2)).await.unwrap();
+    assert_eq!((ledger.role, ledger.epoch, ledger.head.seq), (Role::Active, Epoch(7), 2));
 }

@@ -166,11 +166,15 @@ pub(super) async fn activate(
     route: Activation,
 ) -> Answer<Ledger> {
     if store.find(tenant).await?.is_none() {
-        let active = Ledger::ABSENT.activate(route)?;
+        if store.key(tenant).await?.is_none() {
+            Ledger::of_table(route, 0)?;
+        }
         let key = store.named(tenant).await?;
         store
             .write(move |tx, table, _| {
                 if Guarded::find(tx, tenant)?.is_none() {
+                    let rows = Guarded::count_rows(tx, table, &key, i64::MIN)?.0;
+                    let active = Ledger::of_table(route, rows)?;
                     let last = last_position(tx, table)?;
                     Guarded::add(tx, tenant, &key, active, Phase::Announced, last)?;
                 }

@@ -185,6 +185,15 @@ async fn a_released_store_is_what_it_was() {
     assert_eq!(sequences, ["events"]);
     app.execute_batch(&insert(1, 2)).unwrap();
     adoption.release(true).await.expect_err("it is not adopted");
+
+    // Adopted again, it guards the tenant again under the route that it had: with all its rows, or not at all.
+    adoption.adopt().await.unwrap();
+    let store = SqliteAdopted::open(adoption).await.unwrap();
+    assert_eq!(store.unguarded(TENANT).await.unwrap(), 2);
+    let routed = |base| Activation { epoch: Epoch(7), base, created: true };
+    store.activate(TENANT, routed(3)).await.expect_err("a row is missing");
+    let ledger = store.activate(TENANT, routed(2)).await.unwrap();
+    assert_eq!((ledger.role, ledger.epoch, ledger.head.seq), (Role::Active, Epoch(7), 2));
 }
 
 #[tokio::test]
