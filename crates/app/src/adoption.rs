@@ -20,20 +20,26 @@ impl Deployment {
         id: &StoreId,
         dry_run: bool,
     ) -> Result<api::StoreAdoption, AppError> {
-        let access = if dry_run { Access::Existing } else { Access::Create };
-        let deployment = Self::open(config, access).await?;
+        if dry_run {
+            // Looking needs no control plane.
+            let adoption = Self::table_alone(config, id).ok_or_else(|| no_table(config, id))?;
+            let (installed, steps) = (adoption.is_installed().await?, adoption.plan().await?);
+            let (store, layout) = (id.to_string(), adoption.layout().name.clone());
+            return Ok(api::StoreAdoption { store, layout, installed, changed: false, steps });
+        }
+        let deployment = Self::open(config, Access::Create).await?;
         let adoption = deployment.adoption(id)?.clone();
         let was_there = adoption.is_installed().await?;
         let steps = adoption.plan().await?;
-        if !dry_run && !was_there {
+        if !was_there {
             adoption.adopt().await?;
         }
         deployment.close().await;
         Ok(api::StoreAdoption {
             store: id.to_string(),
             layout: adoption.layout().name.clone(),
-            installed: was_there || !dry_run,
-            changed: !dry_run && !was_there,
+            installed: true,
+            changed: !was_there,
             steps,
         })
     }
@@ -147,14 +153,16 @@ impl Deployment {
     }
 
     fn adoption(&self, id: &StoreId) -> Result<&Adoption, AppError> {
-        if !self.config().stores.iter().any(|store| store.id == *id) {
-            return Err(unknown_store(self.config(), id));
-        }
-        self.adopted(id).ok_or_else(|| {
-            AppError::refused(format!(
-                "store \"{id}\" has tables of rehome's own; `layout` of a [[stores]] entry names the layout of \
-                 another library's table"
-            ))
-        })
+        self.adopted(id).ok_or_else(|| no_table(self.config(), id))
     }
+}
+
+fn no_table(config: &Config, id: &StoreId) -> AppError {
+    if !config.stores.iter().any(|store| store.id == *id) {
+        return unknown_store(config, id);
+    }
+    AppError::refused(format!(
+        "store \"{id}\" has tables of rehome's own; `layout` of a [[stores]] entry names the layout of another \
+         library's table"
+    ))
 }

@@ -199,6 +199,10 @@ impl Place {
             "--url",
             &self.stores[0].url(),
         ])?;
+        // It shows what it would do before there is a control plane, and does nothing.
+        let shown = self.run(&["store", "adopt", NAMES[0], "--dry-run"])?;
+        ensure!(shown.contains("nothing was installed"), "{shown}");
+        ensure!(self.dumps()? == before, "looking changed something");
         let writers = Writers::start(&self.stores, house)?;
         for store in NAMES {
             self.run(&["store", "adopt", store])?;

@@ -339,6 +339,20 @@ impl Deployment {
         self.engine.stores().get(id)
     }
 
+    /// The table that a store adopts, without a control plane: to look at it and nothing else.
+    pub(crate) fn table_alone(config: &Config, id: &StoreId) -> Option<Adoption> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let common = Common {
+            deployment: "",
+            file: file_options(&engine_config(config)),
+            clock: &clock,
+            identities: &Identities::default(),
+            names: &TenantNames::default(),
+        };
+        let store = config.stores.iter().find(|store| store.id == *id)?;
+        LazyStore::new(store, false, &common).adoption().cloned()
+    }
+
     /// The table that a store adopts, if it is one of another library.
     pub(crate) fn adopted(&self, id: &StoreId) -> Option<&Adoption> {
         self.stores.get(id)?.adoption()
