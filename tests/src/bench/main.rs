@@ -44,7 +44,7 @@ struct Args {
     dir: Option<PathBuf>,
     /// Only these parts: copy, lock, memory, pause, dual_write, watched, resources, gateway, and on
     /// PostgreSQL pg_copy, pg_append, pg_dual_write, pg_pause, pg_memory, pg_resources, pg_gateway; of adopted
-    /// stores adopted_guard, adopted_copy, adopted_pause.
+    /// stores adopted_guard, adopted_copy, adopted_pause, adopted_library.
     #[arg(long, value_name = "PART")]
     only: Vec<String>,
     /// For the program itself: a task for a process of its own.

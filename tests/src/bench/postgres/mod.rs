@@ -17,7 +17,7 @@ use super::site::{self, CONTROL, DEDICATED, SHARED};
 use super::{dual_write, gateway, memory, pause, resources};
 
 /// The parts that need PostgreSQL.
-pub(crate) const PARTS: [&str; 10] = [
+pub(crate) const PARTS: [&str; 11] = [
     "pg_copy",
     "pg_append",
     "pg_dual_write",
@@ -28,6 +28,7 @@ pub(crate) const PARTS: [&str; 10] = [
     "adopted_guard",
     "adopted_copy",
     "adopted_pause",
+    "adopted_library",
 ];
 
 /// What a pause may take, in milliseconds.
@@ -72,6 +73,7 @@ pub(crate) async fn run(part: &str, folder: &Path, sizes: &Sizes) -> Result<Vec<
         "pg_copy" => return copy::ratio(&servers, folder, sizes).await,
         "adopted_guard" => return adopted::guard::costs(&servers, sizes).await,
         "adopted_copy" => return adopted::copy::ratio(&servers, folder, sizes).await,
+        "adopted_library" => return adopted::library::beside(&servers, folder, sizes).await,
         "adopted_pause" => return adopted::pause::pauses(&servers, folder, sizes).await,
         _ => {}
     }

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::super::Servers;
 use super::super::copy::{pipe, psql};
-use super::table;
+use super::{adoption, table};
 use crate::Sizes;
 use crate::copy::engine_copy;
 use crate::report::{Line, median};
@@ -44,11 +44,17 @@ pub(in super::super) async fn ratio(
     stores.extend(names.iter().map(String::as_str).zip(&targets));
     let site = super::open(servers, folder, &stores, None).await?;
 
-    let (mut raw, mut ours, mut whole, mut reading) = (vec![], vec![], vec![], vec![]);
+    let (mut raw, mut ours, mut whole) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut reading, mut triggered) = (Vec::new(), Vec::new());
     for (tenant, name) in tenants.iter().zip(&names) {
         let plain = servers.target.database()?;
         table::make(&plain, &[], 0).await?;
         raw.push(raw_copy(servers, &source, &plain, *tenant).await?);
+        // The same with triggers that look at each row, of a tenant that they do not know.
+        let guarded = servers.target.database()?;
+        table::make(&guarded, &[], 0).await?;
+        adoption(&guarded)?.adopt().await?;
+        triggered.push(raw_copy(servers, &source, &guarded, *tenant).await?);
         let began = Instant::now();
         let copied = engine_copy(&site, TenantId::new(*tenant), name).await?;
         whole.push(began.elapsed().as_secs_f64());
@@ -59,13 +65,14 @@ pub(in super::super) async fn ratio(
     let rounds: Vec<String> =
         raw.iter().zip(&ours).map(|(raw, ours)| format!("{:.2}", raw / ours)).collect();
     let (raw, ours) = (median(&raw), median(&ours));
-    let (whole, reading) = (median(&whole), median(&reading));
+    let (whole, reading, triggered) = (median(&whole), median(&reading), median(&triggered));
     let per_second = |seconds: f64| format!("{:.0} rows/s", rows as f64 / seconds);
     let detail = format!(
-        "psql {}, rehome {}, its reading alone {}; rounds {}",
+        "psql {}, rehome {}, its reading alone {}, psql into a table with a guard {}; rounds {}",
         per_second(raw),
         per_second(ours),
         per_second(reading),
+        per_second(triggered),
         rounds.join(" ")
     );
     let name = "copy speed, of psql COPY | psql COPY";

@@ -3,24 +3,22 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Result, bail};
 use rehome_app::load::observe::Latencies;
 use rehome_cluster::Database;
 use rehome_domain::ids::{Epoch, TenantId};
 use rehome_domain::ledger::Activation;
 use rehome_ports::LedgerStore;
-use rehome_ports::clock::SystemClock;
-use rehome_postgres::{Adoption, PgAdopted, TenantNames};
+use rehome_postgres::PgAdopted;
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use super::super::Servers;
+use super::adoption;
 use super::table::{self, Inserter, Rows};
-use super::{LAYOUT, layout};
 use crate::Sizes;
 use crate::report::{Line, median};
-use crate::site::{self, SHARED};
 
 const WRITERS: usize = 8;
 /// Inserts that are explained.
@@ -77,14 +75,7 @@ pub(in super::super) async fn costs(servers: &Servers, sizes: &Sizes) -> Result<
 
 /// Adopts the table, and has the tenant guarded as a migration's start does it.
 async fn guard(database: &Database, tenant: Uuid) -> Result<Arc<PgAdopted>> {
-    let adoption = Adoption {
-        id: site::id(SHARED)?,
-        url: database.url().parse()?,
-        layout: layout().with_context(|| format!("there is no layout {LAYOUT}"))?,
-        deployment: "bench".to_owned(),
-        clock: Arc::new(SystemClock),
-        names: TenantNames::default(),
-    };
+    let adoption = adoption(database)?;
     adoption.adopt().await?;
     let store = PgAdopted::open(adoption).await?;
     let route = Activation { epoch: Epoch(1), base: 0, created: false };
@@ -166,14 +157,20 @@ impl Sides<'_> {
     /// How much of an insert the triggers are, by the server.
     async fn explained(&self, tenant: Uuid) -> Result<String> {
         let mut rows = Rows::of(tenant);
-        let (mut triggers, mut whole) = (Vec::new(), Vec::new());
+        let (mut before, mut after, mut whole) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..EXPLAINED {
-            let (of_triggers, of_all) = self.guarded[0].triggers(&rows.next()).await?;
-            triggers.push(of_triggers);
-            whole.push(of_all);
+            let (triggers, all) = self.guarded[0].triggers(&rows.next()).await?;
+            let [of_before, of_after] = triggers[..] else {
+                bail!("an insert has {} triggers, not two", triggers.len());
+            };
+            before.push(of_before);
+            after.push(of_after);
+            whole.push(all);
         }
-        let (triggers, whole) = (median(&triggers), median(&whole));
-        Ok(format!("the triggers take {triggers:.3} of {whole:.3} ms before the commit"))
+        let (before, after, whole) = (median(&before), median(&after), median(&whole));
+        Ok(format!(
+            "of {whole:.3} ms before the commit the triggers take {before:.3} and {after:.3}"
+        ))
     }
 }
 
