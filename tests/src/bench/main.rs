@@ -43,7 +43,8 @@ struct Args {
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
     /// Only these parts: copy, lock, memory, pause, dual_write, watched, resources, gateway, and on
-    /// PostgreSQL pg_copy, pg_append, pg_dual_write, pg_pause, pg_memory, pg_resources, pg_gateway.
+    /// PostgreSQL pg_copy, pg_append, pg_dual_write, pg_pause, pg_memory, pg_resources, pg_gateway; of adopted
+    /// stores adopted_guard, adopted_copy, adopted_pause, adopted_library.
     #[arg(long, value_name = "PART")]
     only: Vec<String>,
     /// For the program itself: a task for a process of its own.
@@ -166,6 +167,7 @@ async fn run_child(task: &[String]) -> Result<bool> {
             let (pairs, period) = (pairs.parse()?, Duration::from_millis(period.parse()?));
             observed::child(folder.as_ref(), events.parse()?, pairs, period).await?;
         }
+        ["adopted", folder, tenant] => postgres::write(folder.as_ref(), tenant.parse()?).await?,
         ["probe", file] => lock::probe(file.as_ref()).await?,
         ["watch", file, pid] => lock::watch(file.as_ref(), pid.parse()?).await?,
         ["load", folder, tenant, journal, writers, rate] => {

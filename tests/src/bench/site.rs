@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use rehome_app::deployment::Deployment;
 use rehome_app::load::history::{self, Wanted};
 use rehome_app::load::{Load, LoadOptions, observe::Timeline};
 use rehome_domain::ids::{MigrationId, StoreId, TenantId};
@@ -100,6 +101,17 @@ impl Site {
             metrics,
             folder: folder.to_owned(),
         })
+    }
+
+    /// Over a deployment that was opened as the command opens it.
+    pub(crate) fn of(deployment: &Deployment, folder: &Path) -> Self {
+        Self {
+            engine: deployment.engine().clone(),
+            operations: deployment.operations(),
+            supervisor: deployment.supervisor(),
+            metrics: deployment.metrics().clone(),
+            folder: folder.to_owned(),
+        }
     }
 
     /// An empty store of the same deployment, that the engine does not know.

@@ -84,13 +84,13 @@ async fn raw_copy(
     Ok(began.elapsed().as_secs_f64())
 }
 
-fn psql(cluster: &Cluster, database: &str, statement: &str) -> String {
+pub(super) fn psql(cluster: &Cluster, database: &str, statement: &str) -> String {
     let program = cluster.programs().join("psql");
     let url = cluster.administrator_url(database);
     format!("'{}' -qX -v ON_ERROR_STOP=1 -d '{url}' -c \"{statement}\"", program.display())
 }
 
-async fn pipe(from: &str, into: &str) -> Result<()> {
+pub(super) async fn pipe(from: &str, into: &str) -> Result<()> {
     let pipe = Command::new("sh").arg("-c").arg(format!("{from} | {into}")).output().await?;
     let said = String::from_utf8_lossy(&pipe.stderr);
     ensure!(pipe.status.success() && said.is_empty(), "psql did not succeed: {said}");

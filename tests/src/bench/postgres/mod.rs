@@ -1,11 +1,13 @@
 //! The same on PostgreSQL: two servers of its own, the control plane and the first store on one, the
 //! other store on the other.
 
+mod adopted;
 mod append;
 mod copy;
 
 use std::path::Path;
 
+pub(crate) use adopted::write;
 use anyhow::Result;
 use rehome_cluster::{Cluster, Database, Options};
 
@@ -15,7 +17,7 @@ use super::site::{self, CONTROL, DEDICATED, SHARED};
 use super::{dual_write, gateway, memory, pause, resources};
 
 /// The parts that need PostgreSQL.
-pub(crate) const PARTS: [&str; 7] = [
+pub(crate) const PARTS: [&str; 11] = [
     "pg_copy",
     "pg_append",
     "pg_dual_write",
@@ -23,6 +25,10 @@ pub(crate) const PARTS: [&str; 7] = [
     "pg_memory",
     "pg_resources",
     "pg_gateway",
+    "adopted_guard",
+    "adopted_copy",
+    "adopted_pause",
+    "adopted_library",
 ];
 
 /// What a pause may take, in milliseconds.
@@ -63,8 +69,13 @@ impl Servers {
 /// Measures one of [`PARTS`].
 pub(crate) async fn run(part: &str, folder: &Path, sizes: &Sizes) -> Result<Vec<Line>> {
     let servers = Servers::start()?;
-    if part == "pg_copy" {
-        return copy::ratio(&servers, folder, sizes).await;
+    match part {
+        "pg_copy" => return copy::ratio(&servers, folder, sizes).await,
+        "adopted_guard" => return adopted::guard::costs(&servers, sizes).await,
+        "adopted_copy" => return adopted::copy::ratio(&servers, folder, sizes).await,
+        "adopted_library" => return adopted::library::beside(&servers, folder, sizes).await,
+        "adopted_pause" => return adopted::pause::pauses(&servers, folder, sizes).await,
+        _ => {}
     }
     if part == "pg_memory" {
         return memory::bound(folder, sizes, MEMORY_MAX, |folder| {
