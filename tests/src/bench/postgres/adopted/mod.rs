@@ -24,8 +24,9 @@ use rehome_app::config::Config;
 use rehome_app::deployment::{Access, Deployment};
 use rehome_cluster::Database;
 use rehome_domain::layout::Layout;
+use rehome_ports::TenantNames;
 use rehome_ports::clock::SystemClock;
-use rehome_postgres::{Adoption, TenantNames};
+use rehome_postgres::Adoption;
 
 pub(crate) use pause::write;
 
