@@ -51,7 +51,8 @@ fn the_table_of_another_library_is_a_live_feed() -> Result<()> {
         );
         let there =
             format!("SELECT version FROM events WHERE event_id = '{}'", text(last, "event_id")?);
-        ensure!(site.sql(DEDICATED, &there)? == last["version"].to_string(), "{last}");
+        let version: u64 = site.sql(DEDICATED, &there)?.parse()?;
+        ensure!(last["version"] == version, "{last}");
 
         let append = json!({ "expected_version": 0, "events": [
             { "event_id": TENANT, "event_type": "Placed", "occurred_at": "2026-01-01T00:00:00Z", "data": {} }
