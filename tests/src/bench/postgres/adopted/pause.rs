@@ -43,7 +43,7 @@ pub(in super::super) async fn pauses(
     folder: &Path,
     sizes: &Sizes,
 ) -> Result<Vec<Line>> {
-    let (tenant, rows) = (Uuid::new_v4(), sizes.large / 10);
+    let (tenant, rows) = (Uuid::new_v4(), sizes.large / 30);
     let (shared, dedicated) = (servers.source.database()?, servers.target.database()?);
     let routing = servers.source.database()?;
     table::make(&shared, &[tenant, Uuid::new_v4()], rows).await?;
@@ -62,7 +62,7 @@ pub(in super::super) async fn pauses(
     }
     sleep(BETWEEN).await;
     let mut moves = Vec::new();
-    for _ in 0..sizes.returns {
+    for _ in 0..sizes.returns.div_ceil(2) {
         for target in [DEDICATED, SHARED] {
             let options = Options { rollback_window_ms: 0, ..Options::default() };
             let moving = site.start(TenantId::new(tenant), target, options, |_| false).await?;
