@@ -290,8 +290,8 @@ pub(super) async fn release(
     let mut tx = client.begin().await?;
     schema::lock(&mut tx, schema).await?;
     tx.batch(&format!("SET LOCAL lock_timeout = {TABLE_LOCK_MS}")).await?;
-    // From here on no tenant is guarded, fenced or moved back.
-    tx.batch("LOCK TABLE {schema}.tenants, {schema}.ledger IN EXCLUSIVE MODE").await?;
+    // From here on no tenant is guarded, fenced or moved back. Writers that only read the role go on.
+    tx.batch("LOCK TABLE {schema}.tenants, {schema}.ledger IN SHARE ROW EXCLUSIVE MODE").await?;
     let kept = tx.query(KEPT, &[]).await?;
     if !kept.is_empty() && !no_writers_left {
         let named = |row| Ok(format!("{} ({})", get::<&str>(row, 0)?, get::<&str>(row, 1)?));
