@@ -75,6 +75,19 @@ async fn a_cutover_right_after_a_roll_back_that_nobody_finished_works() {
     world.check(tenant, &Acked::default()).await;
 }
 
+/// In a table of another library somebody may go around the fence: the source is asked last before the switch.
+#[tokio::test(start_paused = true)]
+async fn a_fence_that_does_not_hold_is_no_switch() {
+    let world = World::new();
+    let tenant = world.tenant_with(1, 50).await;
+    let driver = world.process("p1");
+    driver.a.refuse(StoreOp::FenceHolds, 1);
+    let id = driver.start(tenant, "b", auto()).await;
+    let ended = driver.drive_to_end(id).await;
+    assert_eq!((ended.state.phase(), ended.cutover_attempts), (Phase::Migrated, 2));
+    world.check(tenant, &Acked::default()).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_switch_that_is_applied_after_the_driver_gave_up_waiting_holds() {
     let world = World::new();

@@ -33,6 +33,8 @@ pub enum StoreOp {
     Tenants,
     /// `check`
     Check,
+    /// `fence_holds`
+    FenceHolds,
 }
 
 /// The operations of a [`ControlPlane`](crate::ControlPlane).

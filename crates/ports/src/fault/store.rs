@@ -78,6 +78,10 @@ impl LedgerStore for FaultyStore {
         self.run(StoreOp::Fence, self.inner.fence(tenant, from, to)).await
     }
 
+    async fn fence_holds(&self, tenant: TenantId) -> Result<(), StoreError> {
+        self.run(StoreOp::FenceHolds, self.inner.fence_holds(tenant)).await
+    }
+
     async fn activate(&self, tenant: TenantId, route: Activation) -> Result<Ledger, StoreError> {
         self.run(StoreOp::Activate, self.inner.activate(tenant, route)).await
     }
