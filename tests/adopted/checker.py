@@ -1,4 +1,4 @@
-"""Holds what the writers were told against what the tables have. It knows the journals, and has its own SQL."""
+"""Compares the writers' journals with the tables, with its own SQL."""
 
 from __future__ import annotations
 
@@ -8,22 +8,17 @@ import json
 import os
 import sys
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 import asyncpg
 
-from common import digest, microseconds, say
+from journal import say
+from tables import TABLES, Row, Seen, Table
 
-#: The columns that a target gives anew.
-OWN = ["global_position", "txid"]
 #: What is wrong, in the order of the report.
 WRONG = ["lost", "duplicated", "reordered", "changed", "strays", "denied", "differing", "foreign", "holes"]
-
-Row = dict[str, Any]
-
 
 @dataclass
 class Operation:
@@ -87,18 +82,6 @@ class Journals:
             self.refused[str(record["sqlstate"])] += 1
 
 
-def row_digest(row: Row) -> str:
-    """`common.event_digest` of a row."""
-    return digest(
-        {
-            "event_type": row["event_type"],
-            "actor_id": row["actor_id"],
-            "at": microseconds(datetime.fromisoformat(row["timestamp"])),
-            "payload": json.loads(row["payload"]),
-        }
-    )
-
-
 class Findings:
     """Counts, and the first of each kind in words."""
 
@@ -112,33 +95,33 @@ class Findings:
             self.details.append({"kind": kind, **details})
 
 
-def by_stream(rows: list[Row]) -> dict[tuple[str, str], list[Row]]:
-    """The rows of each stream, by version."""
-    streams: dict[tuple[str, str], list[Row]] = defaultdict(list)
-    for row in rows:
-        streams[row["aggregate_id"], row["aggregate_type"]].append(row)
+def by_stream(rows: list[Seen]) -> dict[tuple[str, str], list[Seen]]:
+    """The events of each stream, by version."""
+    streams: dict[tuple[str, str], list[Seen]] = defaultdict(list)
+    for event in rows:
+        streams[event.stream, event.type].append(event)
     for stream in streams.values():
-        stream.sort(key=lambda row: (int(row["version"]), int(row["global_position"])))
+        stream.sort(key=lambda event: (event.version, event.position))
     return streams
 
 
-def check_authority(journals: Journals, rows: list[Row], findings: Findings) -> None:
+def check_authority(journals: Journals, rows: list[Seen], findings: Findings) -> None:
     """Everything acknowledged is there once, in order and unchanged; nothing else is."""
-    found: dict[str, list[Row]] = defaultdict(list)
-    for row in rows:
-        found[row["event_id"]].append(row)
+    found: dict[str, list[Seen]] = defaultdict(list)
+    for event in rows:
+        found[event.id].append(event)
     for event_id, same in found.items():
         if len(same) > 1:
-            findings.add("duplicated", event=event_id, positions=[row["global_position"] for row in same])
+            findings.add("duplicated", event=event_id, positions=[event.position for event in same])
     expected: dict[str, tuple[Operation, int, str]] = {}
     for operation in journals.operations.values():
-        for number, event in enumerate(operation.events, 1):
-            expected[event["id"]] = (operation, operation.expected + number, event["digest"])
-            if operation.acked and event["id"] not in found:
-                findings.add("lost", event=event["id"], stream=operation.stream, version=operation.expected + number)
+        for number, given in enumerate(operation.events, 1):
+            expected[given["id"]] = (operation, operation.expected + number, given["digest"])
+            if operation.acked and given["id"] not in found:
+                findings.add("lost", event=given["id"], stream=operation.stream, version=operation.expected + number)
     for event_id, same in found.items():
-        row = same[0]
-        where = {"event": event_id, "stream": row["aggregate_id"], "version": row["version"]}
+        event = same[0]
+        where = {"event": event_id, "stream": event.stream, "version": event.version}
         if event_id not in expected:
             findings.add("strays", **where)
             continue
@@ -146,28 +129,29 @@ def check_authority(journals: Journals, rows: list[Row], findings: Findings) -> 
         # An attempt without an answer may have been carried out: its writer was killed.
         if not operation.acked and not operation.unknown and operation.answered:
             findings.add("denied", **where)
-        if (row["aggregate_id"], row["aggregate_type"]) != (operation.stream, operation.type):
+        if (event.stream, event.type) != (operation.stream, operation.type):
             findings.add("changed", **where, wanted=operation.stream)
-        elif row_digest(row) != wanted:
+        elif event.digest != wanted:
             findings.add("changed", **where)
-        if int(row["version"]) != version:
+        if event.version != version:
             findings.add("reordered", **where, wanted=version)
     for (stream, _), events in by_stream(rows).items():
-        versions = [int(row["version"]) for row in events]
+        versions = [event.version for event in events]
         if versions != list(range(1, len(events) + 1)):
             findings.add("reordered", stream=stream, versions=versions[:50])
-        positions = [int(row["global_position"]) for row in events]
+        positions = [event.position for event in events]
         if positions != sorted(positions):
             findings.add("reordered", stream=stream, positions=positions[:50])
 
 
-def check_other(rows: list[Row], other: list[Row], own: list[str], prefix: bool, findings: Findings) -> int:
+def check_other(rows: list[Row], other: list[Row], table: Table, own: Sequence[str], findings: Findings) -> int:
     """Every row of the other store is the authority's, equal in every column but the store's own."""
-    found = {row["event_id"]: row for row in rows}
+    found = {table.see(row).id: row for row in rows}
     common = 0
     for row in other:
-        where = {"event": row["event_id"], "stream": row["aggregate_id"], "version": row["version"]}
-        twin = found.get(row["event_id"])
+        event = table.see(row)
+        where = {"event": event.id, "stream": event.stream, "version": event.version}
+        twin = found.get(event.id)
         if twin is None:
             findings.add("foreign", **where)
             continue
@@ -175,21 +159,32 @@ def check_other(rows: list[Row], other: list[Row], own: list[str], prefix: bool,
         unequal = [name for name in row.keys() | twin.keys() if name not in own and row.get(name) != twin.get(name)]
         if unequal:
             findings.add("differing", **where, columns=sorted(unequal))
-    if prefix:
-        for (stream, _), events in by_stream(other).items():
-            versions = [int(row["version"]) for row in events]
-            if versions != list(range(1, len(events) + 1)):
-                findings.add("holes", stream=stream, versions=versions[:50])
     return common
 
 
+def check_prefix(other: list[Seen], findings: Findings) -> None:
+    """Each stream is there from its beginning."""
+    for (stream, _), events in by_stream(other).items():
+        versions = [event.version for event in events]
+        if versions != list(range(1, len(events) + 1)):
+            findings.add("holes", stream=stream, versions=versions[:50])
+
+
 def check(
-    journals: Journals, rows: list[Row], other: list[Row] | None, own: list[str] = OWN, prefix: bool = False
+    journals: Journals,
+    rows: list[Row],
+    other: list[Row] | None,
+    table: Table = TABLES["eventsource-py"],
+    own: Sequence[str] = (),
+    prefix: bool = False,
 ) -> dict[str, Any]:
     """The report about one tenant."""
     findings = Findings()
-    check_authority(journals, rows, findings)
-    common = None if other is None else check_other(rows, other, own, prefix, findings)
+    seen = [table.see(row) for row in rows]
+    check_authority(journals, seen, findings)
+    common = None if other is None else check_other(rows, other, table, own or table.own, findings)
+    if other is not None and prefix:
+        check_prefix([table.see(row) for row in other], findings)
     operations = journals.operations.values()
     acked = [operation for operation in operations if operation.acked]
     at = sorted(operation.acked_at for operation in acked if operation.acked_at is not None)
@@ -204,7 +199,7 @@ def check(
         "rows": len(rows),
         "other_rows": None if other is None else len(other),
         "common_rows": common,
-        "streams": len(by_stream(rows)),
+        "streams": len(by_stream(seen)),
         "refused": dict(journals.refused),
         "acked_by_store": dict(journals.stores),
         "torn_lines": journals.torn,
@@ -214,25 +209,25 @@ def check(
     }
 
 
-async def rows_of(dsn: str, tenant: UUID, table: str) -> list[Row]:
+async def rows_of(dsn: str, tenant: str, table: Table) -> list[Row]:
     """The tenant's rows, each column as PostgreSQL writes it."""
     connection = await asyncpg.connect(dsn)
     try:
         await connection.execute("SET TimeZone = 'UTC'; SET DateStyle = 'ISO'; SET extra_float_digits = 3")
-        name = await connection.fetchval("SELECT $1::text::regclass::text", table)
+        name = await connection.fetchval("SELECT $1::text::regclass::text", table.name)
         columns = await connection.fetch(
             """SELECT attname AS name, quote_ident(attname) AS quoted FROM pg_attribute
                WHERE attrelid = $1::text::regclass AND attnum > 0 AND NOT attisdropped""",
-            table,
+            table.name,
         )
         texts = ", ".join(f"{column['quoted']}::text" for column in columns)
-        sql = f"SELECT {texts} FROM {name} WHERE tenant_id = $1 ORDER BY global_position"
+        sql = f"SELECT {texts} FROM {name} WHERE {table.of_tenant} ORDER BY {table.position}"
         return [dict(row) for row in await connection.fetch(sql, tenant)]
     finally:
         await connection.close()
 
 
-def read_journals(sizes: dict[str, int], tenant: UUID) -> Journals:
+def read_journals(sizes: dict[str, int], tenant: str) -> Journals:
     """The journals' lines about the tenant; `sizes` is what they had before the tables were read."""
     journals = Journals()
     for path, size in sizes.items():
@@ -240,26 +235,27 @@ def read_journals(sizes: dict[str, int], tenant: UUID) -> Journals:
             read = 0
             for line in lines:
                 read += len(line)
-                journals.read(line, str(tenant), before=read <= size)
+                journals.read(line, tenant, before=read <= size)
     return journals
 
 
 async def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--journal", action="append", required=True, metavar="FILE")
-    parser.add_argument("--tenant", type=UUID, required=True)
+    parser.add_argument("--library", choices=TABLES, default="eventsource-py")
+    parser.add_argument("--tenant", required=True)
     parser.add_argument("--authority", required=True, metavar="DSN", help="the store that has the tenant now")
     parser.add_argument("--other", metavar="DSN", help="the store that has not")
     parser.add_argument("--prefix", action="store_true", help="the other has each stream from its beginning, if at all")
-    parser.add_argument("--own", action="append", metavar="COLUMN", help=f"differs between the stores; else {OWN}")
-    parser.add_argument("--table", default="events")
+    parser.add_argument("--own", action="append", metavar="COLUMN", help="differs between the stores, instead of what does in that library")
     args = parser.parse_args()
-    # Writers may be at work: what they are told from here on is not held against the tables.
+    # Writers may be active: later acknowledgements are not compared with the tables.
     sizes = {path: os.path.getsize(path) for path in args.journal}
-    rows = await rows_of(args.authority, args.tenant, args.table)
-    other = await rows_of(args.other, args.tenant, args.table) if args.other else None
+    table = TABLES[args.library]
+    rows = await rows_of(args.authority, args.tenant, table)
+    other = await rows_of(args.other, args.tenant, table) if args.other else None
     journals = read_journals(sizes, args.tenant)
-    report = check(journals, rows, other, args.own or OWN, args.prefix)
+    report = check(journals, rows, other, table, args.own or (), args.prefix)
     say(report)
     return 0 if report["ok"] else 1
 

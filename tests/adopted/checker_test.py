@@ -8,8 +8,9 @@ import unittest
 from random import Random
 from uuid import UUID, uuid4
 
-from checker import WRONG, Journals, Row, check
+from checker import WRONG, Journals, check
 from common import CATEGORY, Order, event_digest, stream_id
+from tables import Row
 
 TENANT = UUID("11111111-1111-4111-8111-111111111111")
 

@@ -14,6 +14,7 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from eventsource import PostgreSQLEventStore
 from eventsource.adapters.postgresql.locks import PostgreSQLLockManager
@@ -23,8 +24,10 @@ from eventsource.ports.migration.models import MigrationPhase
 from sqlalchemy.ext.asyncio import async_sessionmaker
 
 from checker import check, read_journals, rows_of
-from common import now_ms, say
-from writers import Run, Stores, Writer, arguments, spread
+from eventsource_py import Stores
+from journal import now_ms, say, spread
+from tables import TABLES
+from writers import Run, Writer, arguments
 
 
 class Timed:
@@ -48,12 +51,12 @@ class Timed:
 def second_process(args: argparse.Namespace) -> list[str]:
     """The command of the other writers: the same arguments, and a seed and a journal of their own."""
     command = [sys.executable, str(Path(__file__).with_name("writers.py"))]
-    command += ["--routing", args.routing, "--tenant", str(args.tenant), "--journal", args.other_journal]
+    command += ["--routing", args.routing, "--tenant", args.tenant, "--journal", args.other_journal]
     command += ["--seed", f"{args.seed}-second", "--writers", str(args.writers)]
     for store in args.store:
         command += ["--store", store]
     for bystander in args.bystander:
-        command += ["--bystander", str(bystander)]
+        command += ["--bystander", bystander]
     for name in ("moving_share", "batch", "hot", "hot_share", "think_ms", "cache_ttl", "timeout"):
         command += [f"--{name.replace('_', '-')}", str(getattr(args, name))]
     return command
@@ -102,7 +105,7 @@ async def move(args: argparse.Namespace, stores: Stores, run: Run) -> dict[str, 
     )  # fmt: skip
     await asyncio.sleep(args.before)
     started = now_ms()
-    migration = await coordinator.start_migration(args.tenant, timed[names[1]], names[1], config)
+    migration = await coordinator.start_migration(UUID(args.tenant), timed[names[1]], names[1], config)
     phase = MigrationPhase.DUAL_WRITE
     try:
         reached = await coordinator.wait_for_phase(migration.id, phase, timeout=args.deadline, poll_interval=0.1)
@@ -157,7 +160,7 @@ async def main() -> int:
         parser.error("two stores: the source and the target")
     stores = Stores(args)
     run = Run(args, stores)
-    await stores.routing.get_or_default(args.tenant, next(iter(stores.stores)))
+    await stores.routing.get_or_default(UUID(args.tenant), next(iter(stores.stores)))
     other = None
     if not args.alone:
         other = await asyncio.create_subprocess_exec(*second_process(args), stdout=asyncio.subprocess.PIPE)
@@ -178,8 +181,8 @@ async def main() -> int:
         await stores.close()
     authority, rest = (1, 0) if document["success"] else (0, 1)
     dsns = [store.split("=", 1)[1] for store in args.store]
-    rows = await rows_of(dsns[authority], args.tenant, "events")
-    others = await rows_of(dsns[rest], args.tenant, "events")
+    rows = await rows_of(dsns[authority], args.tenant, TABLES["eventsource-py"])
+    others = await rows_of(dsns[rest], args.tenant, TABLES["eventsource-py"])
     paths = [args.journal] + ([] if args.alone else [args.other_journal])
     journals = read_journals({path: Path(path).stat().st_size for path in paths}, args.tenant)
     document |= {"first": run.summary(), "second": summary}

@@ -19,8 +19,9 @@ import asyncpg
 from eventsource.adapters.serialization import json_dumps
 from eventsource.domain.event import DomainEvent
 
-from common import CATEGORY, Journal, event_digest, new_event, say, sqlstate
-from writers import LOST, is_unsure, short
+from common import CATEGORY, event_digest, new_event
+from eventsource_py import LOST, is_unsure
+from journal import Journal, say, short, sqlstate
 
 COLUMNS = [
     "event_id", "event_type", "aggregate_type", "aggregate_id", "tenant_id",
@@ -144,7 +145,7 @@ class Odd:
         self.open, self.savepoints, self.in_transaction = [], [], False
 
     def _failed(self, operations: list[dict[str, Any]], error: Exception) -> None:
-        """Journals what an error says of the operations: refused, or nobody knows."""
+        """Journals the result of operations after an error: refused, or unknown."""
         kind = "unknown" if is_unsure(error) else "refused"
         for operation in operations:
             self.journal.write(kind, **operation, sqlstate=sqlstate(error), message=short(error))

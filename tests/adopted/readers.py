@@ -16,7 +16,8 @@ from uuid import UUID
 import pytest
 from eventsource import AggregateRepository, FeedReadOptions, Position, PostgreSQLEventStore, StreamId, collect
 
-from common import CATEGORY, Order, engine, say
+from common import CATEGORY, Order, engine
+from journal import say
 
 
 def state_digest(orders: list[Order]) -> str:

@@ -11,7 +11,7 @@ import asyncpg
 from eventsource import __version__
 from eventsource.migrations import get_schema
 
-from common import say
+from journal import say
 
 # A store has `all` and `snapshots`. (The library's `checkpoints` and `dlq` alone do not run on PostgreSQL: their
 # helpers say GET DIAGNOSTICS ... = FOUND. `all` has the same tables without those helpers.)

@@ -1,4 +1,4 @@
-"""Concurrent writers of one process, which use the library as documented and journal what they are told."""
+"""Concurrent writers of one process, which use a library as documented and journal what they are told."""
 
 from __future__ import annotations
 
@@ -9,79 +9,19 @@ import secrets
 import signal
 import sys
 from collections import Counter
-from collections.abc import Sequence
 from random import Random
 from typing import Any
-from uuid import UUID
 
-import asyncpg
-from eventsource import (
-    AggregateRepository,
-    DomainEvent,
-    DuplicateEventError,
-    ExpectedVersion,
-    OptimisticLockError,
-    PostgreSQLEventStore,
-    StreamId,
-)
-from eventsource.adapters.sql.migration import PostgreSQLTenantRoutingRepository
-from eventsource.application.migration import TenantStoreRouter
-from eventsource.application.migration.router import WritePausedError
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine
-
-from common import CATEGORY, STREAM_LENGTH, Journal, Order, engine, event_digest, now_ms, say, sqlstate, stream_id
-
-# After these the transaction may have committed all the same: the connection went, or the statement
-# that was cancelled may have been COMMIT.
-UNSURE = ("08", "57P", "57014", "58", "XX", "25P03")
-# The driver's last kind is what a statement gets while the driver still takes note that its connection ended.
-LOST = (OSError, TimeoutError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError, asyncpg.InternalClientError)
-
-
-def is_unsure(error: BaseException) -> bool:
-    """Whether an append that failed so may have committed."""
-    state = sqlstate(error)
-    if state is not None:
-        return state.startswith(UNSURE)
-    return isinstance(error, (DBAPIError, SQLAlchemyError, *LOST))
-
-
-class Stores:
-    """The library's router over its stores, each with an engine of its own."""
-
-    def __init__(self, args: argparse.Namespace) -> None:
-        self.engines: list[AsyncEngine] = []
-        self.stores: dict[str, PostgreSQLEventStore] = {}
-        for pair in args.store:
-            name, dsn = pair.split("=", 1)
-            made = self._engine(args, dsn, args.isolation)
-            self.stores[name] = PostgreSQLEventStore(made, store_id=name, outbox_enabled=args.outbox)
-        self.routing_engine = self._engine(args, args.routing, None)
-        self.routing = PostgreSQLTenantRoutingRepository(
-            self.routing_engine, enable_cache=args.cache_ttl > 0, cache_ttl_seconds=args.cache_ttl or 5.0
-        )
-        self.default = next(iter(self.stores))
-        self.router = TenantStoreRouter(
-            self.stores[self.default], self.routing, stores=dict(self.stores), default_store_id=self.default
-        )
-
-    def _engine(self, args: argparse.Namespace, dsn: str, isolation: str | None) -> AsyncEngine:
-        made = engine(dsn, isolation=isolation, pool=args.writers + 2, timeout=args.timeout)
-        self.engines.append(made)
-        return made
-
-    async def close(self) -> None:
-        for made in self.engines:
-            await made.dispose()
+from journal import Journal, now_ms, say, short, spread
+from library import LIBRARIES, Conflict, Failed, Unsure, Work, open_library
 
 
 class Run:
     """What the writers of the process share."""
 
-    def __init__(self, args: argparse.Namespace, stores: Stores) -> None:
+    def __init__(self, args: argparse.Namespace, library: Any) -> None:
         self.args = args
-        self.stores = stores
+        self.library = library
         self.journal = Journal(args.journal)
         # A process that is started again with the same seed must not repeat the name of an operation.
         self.id = secrets.token_hex(4)
@@ -90,10 +30,10 @@ class Run:
         self.counts: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
         self.by_store: Counter[str] = Counter()
-        self.waits: dict[UUID, list[float]] = {}
-        self.acks: dict[UUID, list[float]] = {}
+        self.waits: dict[str, list[float]] = {}
+        self.acks: dict[str, list[float]] = {}
 
-    def acked(self, tenant: UUID, events: int, store: str, since: float) -> None:
+    def acked(self, tenant: str, events: int, store: str, since: float) -> None:
         """Counts an append that the library acknowledged, or that was found there."""
         now = now_ms()
         self.acked_events += events
@@ -129,15 +69,6 @@ class Run:
         }
 
 
-def spread(values: Sequence[float]) -> dict[str, float]:
-    """Count, median, 99th percentile and maximum."""
-    ordered = sorted(values)
-    if not ordered:
-        return {"count": 0}
-    at = lambda part: round(ordered[min(len(ordered) - 1, int(len(ordered) * part))], 3)  # noqa: E731
-    return {"count": len(ordered), "p50": at(0.5), "p99": at(0.99), "max": round(ordered[-1], 3)}
-
-
 class Writer:
     """One writer: loads an aggregate, decides, appends, one after the other."""
 
@@ -154,15 +85,16 @@ class Writer:
         while not self.run.stop.is_set():
             try:
                 await self.operation()
-            except (SQLAlchemyError, *LOST) as error:
+            except Failed as error:
                 # Only a read ends here: the stream could not be loaded.
                 self.run.counts["reads_failed"] += 1
-                self.run.journal.write("read_failed", writer=self.name, sqlstate=sqlstate(error), message=short(error))
+                about = {"sqlstate": error.sqlstate, "message": short(error.error)}
+                self.run.journal.write("read_failed", writer=self.name, **about)
                 await self.run.rest(0.02)
             if self.run.args.think_ms:
                 await self.run.rest(self.dice.random() * self.run.args.think_ms / 500)
 
-    def choose(self) -> tuple[UUID, str]:
+    def choose(self) -> tuple[str, str]:
         """A tenant and a stream's name: the writer's own, or one of those that all processes share."""
         args = self.run.args
         tenant = args.tenant
@@ -176,60 +108,48 @@ class Writer:
         """Loads, decides and appends once."""
         tenant, name = self.choose()
         key = f"{tenant}/{name}"
-        identity = stream_id(tenant, f"{name}/{self.generation[key]}")
-        # The router's own `read_stream` knows no tenant and reads the default store.
-        store = await self.run.stores.router.get_store_for_tenant(tenant)
-        order = await AggregateRepository(store, Order).load_or_create(identity)
-        if order.version >= STREAM_LENGTH:
+        name = f"{name}/{self.generation[key]}"
+        work = await self.run.library.load(tenant, name, self.dice, self.name, self.run.args.batch)
+        if work is None:
             self.generation[key] += 1
             return
-        order.act(self.dice, tenant, f"writer {self.name}", self.dice.randrange(1, self.run.args.batch + 1))
-        events = order.uncommitted_events
         self.operations += 1
-        await self.append(tenant, identity, events, order.version - len(events))
+        await self.append(work)
 
-    async def append(self, tenant: UUID, identity: UUID, events: list[DomainEvent], expected: int) -> None:
-        """Appends through the router, again after a refusal, and finds out what became of a lost answer."""
+    async def append(self, work: Work) -> None:
+        """Appends where the tenant is, again after a refusal, and finds out what became of a lost answer."""
         run, journal = self.run, self.run.journal
-        about = {"op": f"{self.tag}-{self.operations}", "tenant": str(tenant), "stream": str(identity)}
-        ids = [{"id": str(event.event_id), "digest": event_digest(event)} for event in events]
-        stream = StreamId(identity, CATEGORY)
+        about = {"op": f"{self.tag}-{self.operations}", "tenant": work.tenant, "stream": work.stream}
+        given = {"type": work.type, "expected": work.expected, "events": work.events}
         since, tries, unsure = now_ms(), 0, False
         while True:
             tries += 1
-            journal.write("attempt", **about, type=CATEGORY, expected=expected, attempt=tries, events=ids)
+            journal.write("attempt", **about, attempt=tries, **given)
             try:
-                result = await run.stores.router.append(stream, events, ExpectedVersion.exact(expected))
-            except (OptimisticLockError, DuplicateEventError) as error:
+                found = await run.library.append(work)
+            except Conflict as error:
                 # After a lost answer this may be our own append that is in the way.
-                if unsure or isinstance(error, DuplicateEventError):
-                    if await self.settle(about, tenant, stream, events, expected, since):
-                        return
+                if (unsure or error.ours) and await self.settle(about, work, since):
+                    return
                 run.counts["conflicts"] += 1
-                journal.write("conflict", **about, message=short(error))
+                journal.write("conflict", **about, message=short(error.error))
                 return
-            except WritePausedError as error:
-                run.refused["paused by the library"] += 1
-                journal.write("refused", **about, sqlstate=None, message=short(error))
-            except (SQLAlchemyError, *LOST) as error:
-                if is_unsure(error):
-                    unsure = True
-                    run.counts["unknown"] += 1
-                    journal.write("unknown", **about, sqlstate=sqlstate(error), message=short(error))
-                    if await self.settle(about, tenant, stream, events, expected, since):
-                        return
-                else:
-                    run.refused[str(sqlstate(error))] += 1
-                    journal.write("refused", **about, sqlstate=sqlstate(error), message=short(error))
+            except Unsure as error:
+                unsure = True
+                run.counts["unknown"] += 1
+                journal.write("unknown", **about, sqlstate=error.sqlstate, message=short(error.error))
+                if await self.settle(about, work, since):
+                    return
+            except Failed as error:
+                run.refused[str(error.sqlstate)] += 1
+                journal.write("refused", **about, sqlstate=error.sqlstate, message=short(error.error))
             else:
-                position = result.position
-                assert position is not None
                 took = now_ms() - since
                 journal.write(
-                    "acked", **about, version=result.new_version, store=position.store_id,
-                    position=position.key[0], took_ms=round(took, 3), attempts=tries,
-                )
-                run.acked(tenant, len(events), position.store_id, since)
+                    "acked", **about, version=found.version, store=found.store,
+                    position=found.position, took_ms=round(took, 3), attempts=tries,
+                )  # fmt: skip
+                run.acked(work.tenant, len(work.events), found.store, since)
                 return
             if run.stop.is_set():
                 run.counts["abandoned"] += 1
@@ -237,46 +157,31 @@ class Writer:
                 return
             await run.rest(min(2 << min(tries, 5), 20) / 1000 * (0.5 + self.dice.random() / 2))
 
-    async def settle(
-        self,
-        about: dict[str, Any],
-        tenant: UUID,
-        stream: StreamId,
-        events: list[DomainEvent],
-        expected: int,
-        since: float,
-    ) -> bool:
-        """Reads the stream where the router says it is: is our append there?"""
-        ours = {event.event_id for event in events}
+    async def settle(self, about: dict[str, Any], work: Work, since: float) -> bool:
+        """Reads the stream where the tenant is: is our append there?"""
         try:
-            store = await self.run.stores.router.get_store_for_tenant(tenant)
-            found = [envelope async for envelope in store.read_stream(stream) if envelope.event.event_id in ours]
-        except (SQLAlchemyError, *LOST) as error:
-            self.run.journal.write("read_failed", **about, sqlstate=sqlstate(error), message=short(error))
+            found = await self.run.library.find(work)
+        except Failed as error:
+            said = {"sqlstate": error.sqlstate, "message": short(error.error)}
+            self.run.journal.write("read_failed", **about, **said)
             return False
-        there = len(found) == len(events)
+        there = found.events == len(work.events)
         self.run.journal.write(
-            "truth", **about, there=there, found=len(found), store=store.store_id,
-            version=max((envelope.stream_version for envelope in found), default=expected),
+            "truth", **about, there=there, found=found.events, store=found.store, version=found.version
         )
         if there:
             self.run.counts["settled"] += 1
-            self.run.acked(tenant, len(events), store.store_id, since)
+            self.run.acked(work.tenant, len(work.events), found.store, since)
         return there
-
-
-def short(error: BaseException) -> str:
-    """The first line of an error: the library adds the statement and its parameters."""
-    text = str(getattr(error, "orig", None) or error) or repr(error)
-    return text.splitlines()[0][:300]
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments that the coordinator's program has too."""
-    parser.add_argument("--routing", required=True, metavar="DSN", help="the database with tenant_routing")
+    parser.add_argument("--library", choices=LIBRARIES, default="eventsource-py")
+    parser.add_argument("--routing", required=True, metavar="DSN", help="the database that says where a tenant is")
     parser.add_argument("--store", action="append", required=True, metavar="ID=DSN", help="the first is the default")
-    parser.add_argument("--tenant", type=UUID, required=True, help="the tenant that moves")
-    parser.add_argument("--bystander", type=UUID, action="append", default=[], help="a tenant that does not")
+    parser.add_argument("--tenant", required=True, help="the tenant that moves")
+    parser.add_argument("--bystander", action="append", default=[], help="a tenant that does not")
     parser.add_argument("--moving-share", type=float, default=0.75, help="its part of the work, if there are others")
     parser.add_argument("--journal", required=True, metavar="FILE")
     parser.add_argument("--seed", default="0")
@@ -309,13 +214,13 @@ async def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     arguments(parser)
     args = parser.parse_args()
-    stores = Stores(args)
-    run = Run(args, stores)
+    library = open_library(args)
+    run = Run(args, library)
     try:
         say({"ready": True, "pid": os.getpid(), "run": run.id})
         await write(run)
     finally:
-        await stores.close()
+        await library.close()
     say(run.summary())
     return 0
 

@@ -1,4 +1,4 @@
-//! A tenant's history before anybody writes to it: lines for an import, and what must come of them.
+//! A tenant's history before the first write: lines for an import, and the expected events.
 
 use std::fmt::Write as _;
 
@@ -48,7 +48,7 @@ pub fn lines() -> Result<String> {
     Ok(lines)
 }
 
-/// What the checker has to know of it.
+/// The history as the checker's knowledge.
 pub fn known() -> Result<Known> {
     let mut known = Known::default();
     for number in 0..IMPORTED {

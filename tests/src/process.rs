@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 pub const PATIENCE: Duration = Duration::from_secs(90);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
-/// Looks until there is something to see.
+/// Repeats `look` until it returns a value.
 pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -34,7 +34,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `command`; what it says goes to files of that name.
+    /// Starts `command`; its output goes to files of that name.
     pub fn start(mut command: Command, folder: &Path, name: &str) -> Result<Self> {
         let (out, err) = (folder.join(format!("{name}.out")), folder.join(format!("{name}.err")));
         command.stdin(Stdio::piped()).stdout(File::create(&out)?).stderr(File::create(&err)?);
@@ -157,7 +157,7 @@ impl Process {
         self.signal(Signal::CONT)
     }
 
-    /// Closes its standard input, which lets writers come to their end, and waits for it.
+    /// Closes its stdin, which lets writers finish, and waits for it.
     pub fn ends_well(mut self) -> Result<()> {
         drop(self.child.stdin.take());
         self.succeeds()

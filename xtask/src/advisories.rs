@@ -1,6 +1,6 @@
-//! Known vulnerabilities of what we depend on, by the database of RustSec, where there is one.
+//! Known vulnerabilities of dependencies, by the database of RustSec, if it is available.
 //!
-//! It is fetched by `./x setup` and by whoever runs `cargo deny fetch db`; here nothing is fetched.
+//! `./x setup` and `cargo deny fetch db` fetch it; nothing is fetched here.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use anyhow::Result;
 
 use crate::step::{cargo, run};
 
-/// Checks, or says that there is no database.
+/// Checks, or reports that there is no database.
 pub(crate) fn check() -> Result<()> {
     if !folder().is_some_and(|folder| is_there(&folder)) {
         eprintln!("    not checked: there is no advisory database; `cargo deny fetch db` gets it");
@@ -18,14 +18,14 @@ pub(crate) fn check() -> Result<()> {
     run(cargo("deny check --hide-inclusion-graph --disable-fetch advisories"))
 }
 
-/// Gets the database; without a network that is said, and no failure.
+/// Fetches the database; without a network it reports that and does not fail.
 pub(crate) fn fetch() {
     if run(cargo("deny fetch db")).is_err() {
         eprintln!("the advisory database was not fetched; the checks leave advisories out");
     }
 }
 
-/// Where cargo-deny keeps databases.
+/// The folder of cargo-deny's databases.
 fn folder() -> Option<PathBuf> {
     let home = env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cargo")))?;

@@ -1,17 +1,17 @@
-//! Which crate may depend on which. ARCHITECTURE.md says why; this file makes it so.
+//! The allowed dependencies between crates, as in ARCHITECTURE.md.
 //!
 //! ```text
 //! domain ◀── ports ◀──┬── engine ◀─────┐
-//!    ▲                └── adapters/* ◀─┴── app ◀── server ◀── cli
-//!  model                            api ◀──┴────────┴─────────┘
-//!                           monitoring ◀──┴──────────────────┘
+//!    ▲                └── adapters/* ◀─┴── app ◀── observe ◀──┬── server ◀── cli
+//!  model                            api ◀──┴────────┘        └── workload ◀──┘
+//!                            dashboards ◀──┴────────┘
 //! ```
 //!
-//! Dependencies of tests are free: the engine's tests may well run on an adapter.
+//! Dependencies of tests are free: the engine's tests may run on an adapter.
 
 use crate::metadata::{Dependency, Kind, Package};
 
-/// Where a crate of ours stands.
+/// The place of a crate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Room {
     Domain,
@@ -20,11 +20,17 @@ enum Room {
     Engine,
     Api,
     /// Rules and dashboards: text from thresholds.
-    Monitoring,
+    Dashboards,
     App,
+    /// The state of a running deployment.
+    Observe,
+    /// What an application depends on: the router over stores by URL, and adapters to frameworks.
+    Library,
+    /// Load, and the quickstart.
+    Workload,
     Server,
     Cli,
-    /// The model of the protocol: built of the domain's rules, and of nobody's code that follows them.
+    /// The model of the protocol: it uses the domain's rules, and no code that follows them.
     Model,
     /// Tools and black-box tests, on which nothing that users get is built.
     Outside,
@@ -37,8 +43,11 @@ impl Room {
             "crates/ports" => Self::Ports,
             "crates/engine" => Self::Engine,
             "crates/api" => Self::Api,
-            "crates/monitoring" => Self::Monitoring,
+            "crates/dashboards" => Self::Dashboards,
             "crates/app" => Self::App,
+            "crates/observe" => Self::Observe,
+            "crates/rehome" | "crates/cqrs-es" => Self::Library,
+            "crates/workload" => Self::Workload,
             "crates/server" => Self::Server,
             "crates/cli" => Self::Cli,
             "sim/model" | "sim/guard" => Self::Model,
@@ -53,17 +62,34 @@ impl Room {
 
     /// The rooms that this one may depend on.
     const fn may_use(self) -> &'static [Self] {
-        use Room::{Adapter, Api, App, Cli, Domain, Engine, Monitoring, Ports, Server};
+        use Room::{
+            Adapter, Api, App, Cli, Dashboards, Domain, Engine, Library, Observe, Ports, Server,
+            Workload,
+        };
         match self {
-            Domain | Api | Monitoring => &[],
+            Domain | Api | Dashboards => &[],
             Ports | Self::Model => &[Domain],
             Adapter | Engine => &[Domain, Ports],
-            App => &[Domain, Ports, Engine, Adapter, Api, Monitoring],
-            Server => &[Domain, Ports, Engine, App, Api],
-            Cli => &[Domain, Ports, App, Server, Api, Monitoring],
-            Self::Outside => {
-                &[Domain, Ports, Adapter, Engine, Api, Monitoring, App, Server, Cli, Self::Outside]
-            }
+            Library => &[Domain, Ports, Engine, Adapter, Library],
+            App => &[Domain, Ports, Engine, Adapter, Api, Dashboards],
+            Observe => &[Domain, Ports, Engine, Api, Dashboards, App],
+            Server => &[Domain, Ports, Engine, Api, App, Observe],
+            Workload => &[Domain, Ports, Adapter, Engine, Api, App, Observe],
+            Cli => &[Domain, Ports, Api, Dashboards, App, Observe, Workload, Server],
+            Self::Outside => &[
+                Domain,
+                Ports,
+                Adapter,
+                Engine,
+                Api,
+                Dashboards,
+                App,
+                Observe,
+                Workload,
+                Server,
+                Cli,
+                Self::Outside,
+            ],
         }
     }
 
@@ -77,7 +103,7 @@ impl Room {
     }
 }
 
-/// One line for each dependency that is not allowed, and for each crate that stands nowhere.
+/// One line for each forbidden dependency, and for each crate without a place.
 pub(crate) fn check(packages: &[Package]) -> Vec<String> {
     packages
         .iter()
@@ -102,7 +128,7 @@ fn check_package(package: &Package, room: Room, packages: &[Package]) -> Vec<Str
 
 fn is_allowed(room: Room, dependency: &Dependency, packages: &[Package]) -> bool {
     match packages.iter().find(|package| package.name == dependency.name) {
-        // A crate of ours that stands nowhere is reported once, for itself.
+        // A crate without a place is reported once, for itself.
         Some(ours) => Room::of(&ours.folder).is_none_or(|other| room.may_use().contains(&other)),
         None => !room.never().contains(&dependency.name.as_str()),
     }
@@ -146,9 +172,20 @@ mod tests {
                 "crates/app",
                 &[("rehome-engine", None), ("rehome-sqlite", None), ("rehome-api", None)],
             ),
-            package("rehome-server", "crates/server", &[("rehome-app", None), ("axum", None)]),
-            package("rehome", "crates/cli", &[("rehome-app", None), ("rehome-api", None)]),
-            package("rehome-tests", "tests", &[("rehome-sqlite", None), ("rehome", None)]),
+            package(
+                "rehome-observe",
+                "crates/observe",
+                &[("rehome-app", None), ("rehome-engine", None)],
+            ),
+            package("rehome-workload", "crates/workload", &[("rehome-observe", None)]),
+            package(
+                "rehome-server",
+                "crates/server",
+                &[("rehome-app", None), ("rehome-observe", None), ("axum", None)],
+            ),
+            package("rehome-cli", "crates/cli", &[("rehome-app", None), ("rehome-api", None)]),
+            package("rehome-tests", "tests", &[("rehome-sqlite", None), ("rehome-cli", None)]),
+            package("rehome", "crates/rehome", &[("rehome-engine", None), ("rehome-sqlite", None)]),
         ]);
         assert_eq!(found, Vec::<String>::new());
     }
@@ -160,6 +197,23 @@ mod tests {
             package("rehome-engine", "crates/engine", &[("rehome-sqlite", None)]),
         ]);
         assert_eq!(found, ["crates/engine must not depend on rehome-sqlite"]);
+    }
+
+    #[test]
+    fn what_watches_a_deployment_is_unknown_to_it_and_a_load_to_the_server() {
+        let found = findings(&[
+            package("rehome-app", "crates/app", &[("rehome-observe", None)]),
+            package("rehome-observe", "crates/observe", &[]),
+            package("rehome-workload", "crates/workload", &[]),
+            package("rehome-server", "crates/server", &[("rehome-workload", None)]),
+        ]);
+        assert_eq!(
+            found,
+            [
+                "crates/app must not depend on rehome-observe",
+                "crates/server must not depend on rehome-workload"
+            ]
+        );
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! `bench`: the numbers that the project promises, measured on this machine.
+//! `bench`: the project's performance figures, measured on this machine.
 //!
-//! The measuring is a program of its own, built for release; what it needs is not what everybody
-//! who runs a check should have to build.
+//! The benchmark is a program of its own, built for release; other checks do not build
+//! its dependencies.
 
 use anyhow::{Result, bail};
 

@@ -1,8 +1,8 @@
 //! Dependencies that no source mentions.
 //!
-//! A name in the text stands for use, which is cheap and needs no build: a dependency that is
-//! found unused is unused, while one that is only named in passing goes unseen. Lines that are
-//! comments do not count.
+//! Any mention of the name counts as use, which is cheap and needs no build: a dependency reported
+//! as unused is unused, while one that is only mentioned is missed. Comment lines
+//! do not count.
 
 use std::fs;
 use std::path::Path;

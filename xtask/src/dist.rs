@@ -1,8 +1,8 @@
-//! `dist`: what is handed to whoever installs rehome. A stripped release binary with what belongs to
-//! it and with a list of what it is made of (SBOM, CycloneDX), packed, with checksums; in `target/dist`.
+//! `dist`: the release archive. A stripped binary with its documentation
+//! and a software bill of materials (SBOM, CycloneDX), packed, with checksums; in `target/dist`.
 //!
 //! It is linked statically where the target for musl and its C compiler are installed. Elsewhere it is
-//! linked with the C library of this machine, and the command says with what.
+//! linked with the C library of this machine, which the command prints.
 
 use std::env;
 use std::fs;
@@ -14,14 +14,14 @@ use anyhow::{Context as _, Result, ensure};
 use crate::sbom;
 use crate::step::{cargo, root, run as run_command};
 
-/// What is packed beside the binary, from the root.
+/// The files packed beside the binary, from the root.
 const WITH: [&str; 6] =
     ["LICENSE", "README.md", "CHANGELOG.md", "SECURITY.md", "docs", "packaging"];
 
 pub(crate) fn run() -> Result<()> {
     let target = target()?;
-    let mut build = cargo("build --release --locked --package rehome --target");
-    // Whoever installs the binary need not have the OpenSSL that it was built with.
+    let mut build = cargo("build --release --locked --package rehome-cli --target");
+    // The user need not have the OpenSSL that the binary was built with.
     build.arg(&target).env("OPENSSL_STATIC", "1");
     run_command(build)?;
     let built = built_in().join(&target).join("release/rehome");
@@ -36,7 +36,8 @@ pub(crate) fn run() -> Result<()> {
     let binary = folder.join("rehome");
     answer(Command::new("strip").arg("-o").arg(&binary).arg(&built))?;
     for part in WITH {
-        answer(Command::new("cp").arg("-R").arg(root().join(part)).arg(&folder))?;
+        // What a link points to is packed, and not the link: the chart has one.
+        answer(Command::new("cp").arg("-RL").arg(root().join(part)).arg(&folder))?;
     }
 
     let sbom = format!("{name}.cdx.json");
@@ -45,7 +46,7 @@ pub(crate) fn run() -> Result<()> {
     fs::write(dist.join(&sbom), &made_of)?;
 
     let archive = format!("{name}.tar.gz");
-    // The same files make the same archive, whoever packs them and when.
+    // The archive is reproducible.
     let same = ["--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--mtime=@0"];
     let mut tar = Command::new("tar");
     tar.current_dir(&dist).env("GZIP", "-n").args(same).args(["-czf", &archive, &name]);
@@ -57,7 +58,20 @@ pub(crate) fn run() -> Result<()> {
     println!("{} bytes, {}", fs::metadata(&binary)?.len(), linked(&binary)?);
     print!("{sum}");
     println!("{}", dist.join(archive).display());
+    if let Some(package) = debian_package(&binary, &dist)? {
+        println!("{package}");
+    }
     Ok(())
+}
+
+/// The package for Debian, where this machine can make one.
+fn debian_package(binary: &Path, dist: &Path) -> Result<Option<String>> {
+    if Command::new("dpkg-deb").arg("--version").output().is_err() {
+        return Ok(None);
+    }
+    let mut build = Command::new("sh");
+    build.arg(root().join("packaging/deb/build.sh")).arg(binary).arg(env!("CARGO_PKG_VERSION"));
+    answer(build.arg(dist)).map(|said| Some(said.trim().to_owned()))
 }
 
 /// The target for musl if all that it needs is there, else this machine's.
@@ -83,7 +97,7 @@ fn built_in() -> PathBuf {
 fn linked(binary: &Path) -> Result<String> {
     let output = Command::new("ldd").arg(binary).output().context("ldd cannot be started")?;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    // Of a static one it says so, one way or the other, and may fail.
+    // For a static binary `ldd` reports that in some form, and may fail.
     let is_static = said.contains("statically linked") || !output.status.success();
     Ok(if is_static {
         "linked statically".to_owned()
@@ -92,7 +106,7 @@ fn linked(binary: &Path) -> Result<String> {
     })
 }
 
-/// What a program says that must succeed.
+/// The output of a program that must succeed.
 fn answer(command: &mut Command) -> Result<String> {
     let name = command.get_program().display().to_string();
     let output = command.output().with_context(|| format!("{name} cannot be started"))?;

@@ -1,4 +1,4 @@
-//! Marks of unfinished work. What is not done yet is an issue, not a comment.
+//! Marks of unfinished work, which belongs into an issue, not into a comment.
 
 use std::fs;
 use std::path::{Path, PathBuf};

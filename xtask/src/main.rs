@@ -1,7 +1,7 @@
 //! The project's own commands. `./x` calls them; `cargo xtask` does the same.
 //!
-//! One file per command, and the checks of `tidy` that are too long for it beside it. This room
-//! knows the workspace from `cargo metadata` and the source text; it never imports a crate of ours.
+//! One file per command, and the checks of `tidy` that are too long for it beside it. This crate
+//! reads `cargo metadata` and the source text; it never imports another crate of the workspace.
 
 mod advisories;
 mod architecture;
@@ -9,9 +9,13 @@ mod bench;
 mod chaos;
 mod dependencies;
 mod dist;
+mod docs;
+mod language;
 mod leftovers;
 mod metadata;
+mod mutants;
 mod prove;
+mod publish;
 mod release;
 mod sbom;
 mod setup;
@@ -19,6 +23,7 @@ mod simulate;
 mod step;
 mod test;
 mod tidy;
+mod tools;
 
 use std::process::ExitCode;
 
@@ -35,7 +40,11 @@ use Run::{Plain, WithArgs};
 
 const COMMANDS: &[Command] = &[
     ("test", "everything in tidy, then all tests", Plain(test::run)),
-    ("tidy", "format, lints, licenses, architecture, dependencies, leftovers", Plain(tidy::run)),
+    (
+        "tidy",
+        "format, lints, licenses, architecture, dependencies, leftovers, language",
+        Plain(tidy::run),
+    ),
     ("fmt", "format the sources", Plain(tidy::format)),
     (
         "bench",
@@ -58,10 +67,21 @@ const COMMANDS: &[Command] = &[
         WithArgs(chaos::run),
     ),
     (
+        "mutants",
+        "change the source and see whether a test notices; AREA, --shard K/N, --fresh, --list",
+        WithArgs(mutants::run),
+    ),
+    (
         "dist",
         "a release binary, stripped and packed, with what it is made of (SBOM) and checksums",
         Plain(dist::run),
     ),
+    (
+        "publish-check",
+        "whether the crates for crates.io can be published, and build with the oldest Rust",
+        Plain(publish::run),
+    ),
+    ("docs", "the documentation as a site with search, in target/book", Plain(docs::run)),
     (
         "setup",
         "install the tools and fetch the dependencies; after it no network is needed",
@@ -90,6 +110,22 @@ fn main() -> ExitCode {
         Err(error) => {
             eprintln!("{error:#}");
             ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::COMMANDS;
+
+    #[test]
+    fn the_usage_of_x_lists_every_command() {
+        let x = include_str!("../../x");
+        let usage = x.split("USAGE").nth(1).unwrap_or_default();
+        for (name, ..) in COMMANDS {
+            let listed =
+                usage.lines().any(|line| line.trim_start().starts_with(&format!("{name} ")));
+            assert!(listed, "./x help does not list {name}");
         }
     }
 }

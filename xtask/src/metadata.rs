@@ -1,4 +1,4 @@
-//! The workspace as `cargo metadata` tells it, cut down to what the checks ask.
+//! The workspace by `cargo metadata`, reduced to what the checks need.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::step::cargo;
 
-/// A crate of ours.
+/// A crate of the workspace.
 #[derive(Debug)]
 pub(crate) struct Package {
     pub(crate) name: String,
@@ -38,14 +38,19 @@ pub(crate) enum Kind {
     Build,
 }
 
-/// Asks cargo. It needs no network.
+/// Runs cargo. It needs no network.
 pub(crate) fn load() -> Result<Vec<Package>> {
+    parse(&document()?)
+}
+
+/// The document itself.
+pub(crate) fn document() -> Result<Value> {
     let output = cargo("metadata --no-deps --format-version 1").output()?;
     if !output.status.success() {
         bail!("cargo metadata failed: {}", String::from_utf8_lossy(&output.stderr));
     }
     let text = String::from_utf8(output.stdout).context("cargo metadata is not UTF-8")?;
-    parse(&serde_json::from_str(&text).context("cargo metadata is not JSON")?)
+    serde_json::from_str(&text).context("cargo metadata is not JSON")
 }
 
 /// Reads the document that `cargo metadata --no-deps` prints.

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 
 use crate::step::cargo;
 
-/// Packages and their programs: the protocol, and the guard on tables that are not ours.
+/// Packages and their programs: the protocol, and the guard on other libraries' tables.
 const MODELS: [(&str, &str); 2] =
     [("rehome-model", "rehome-prove"), ("rehome-guard-model", "rehome-prove-guard")];
 

@@ -4,15 +4,15 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::step::cargo;
 
-/// Features that only tests switch on; `cargo build -p rehome` must have none of them.
+/// Features that only tests switch on; `cargo build -p rehome-cli` must have none of them.
 const TEST_FEATURES: [&str; 4] = ["failpoints", "memory", "contract", "fault"];
 
-/// Crates of ours that only tests are built on.
+/// Crates for tests only.
 const TEST_CRATES: [&str; 2] = ["rehome-cluster", "rehome-tests"];
 
 /// The test features and crates that the release binary would be built with.
 pub(crate) fn findings() -> Result<Vec<String>> {
-    let mut tree = cargo("tree --locked --package rehome --edges normal --prefix none");
+    let mut tree = cargo("tree --locked --package rehome-cli --edges normal --prefix none");
     let output = tree.args(["--format", "{p}|{f}"]).output().context("cargo tree")?;
     if !output.status.success() {
         bail!("cargo tree: {}", String::from_utf8_lossy(&output.stderr).trim());

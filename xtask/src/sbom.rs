@@ -12,7 +12,7 @@ use crate::step::{cargo, root};
 /// The document, as text. The same sources give the same text.
 pub(crate) fn make(target: &str) -> Result<String> {
     let mut tree =
-        cargo("tree --locked --package rehome --edges normal,build --prefix none --target");
+        cargo("tree --locked --package rehome-cli --edges normal,build --prefix none --target");
     let output = tree.args([target, "--format", "{p}|{l}"]).output().context("cargo tree")?;
     if !output.status.success() {
         bail!("cargo tree: {}", String::from_utf8_lossy(&output.stderr).trim());
@@ -25,7 +25,7 @@ pub(crate) fn make(target: &str) -> Result<String> {
 
 fn document(tree: &str, checksums: &BTreeMap<(String, String), String>) -> Value {
     let crates: BTreeSet<(&str, &str, &str)> = tree.lines().filter_map(read).collect();
-    let components = crates.iter().filter(|(name, ..)| *name != "rehome").map(|found| {
+    let components = crates.iter().filter(|(name, ..)| *name != "rehome-cli").map(|found| {
         let (name, version, license) = *found;
         let mut component = json!({
             "type": "library",
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     const TREE: &str = "\
-rehome v0.1.0 (/home/x/crates/cli)|Apache-2.0
+rehome-cli v0.1.0 (/home/x/crates/cli)|Apache-2.0
 serde v1.0.2 (proc-macro)|MIT OR Apache-2.0
 serde v1.0.2 (proc-macro)|MIT OR Apache-2.0 (*)
 old v0.1.9|MIT/Apache-2.0
@@ -99,7 +99,7 @@ source = \"registry\"
 checksum = \"abc\"
 
 [[package]]
-name = \"rehome\"
+name = \"rehome-cli\"
 version = \"0.1.0\"
 ";
 

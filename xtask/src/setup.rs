@@ -1,5 +1,5 @@
-//! `setup`: the Rust tools that the other commands need, and the dependencies' sources. What comes
-//! from the operating system is `./x`'s to look after.
+//! `setup`: the Rust tools that the other commands need, and the dependencies' sources. `./x` installs
+//! packages of the operating system.
 
 use std::process::{Command, Stdio};
 
@@ -10,6 +10,7 @@ use crate::step::{cargo, run as run_command};
 
 pub(crate) fn run() -> Result<()> {
     tools()?;
+    crate::tools::mdbook()?;
     advisories::fetch();
     run_command(cargo("fetch --locked"))
 }

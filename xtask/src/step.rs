@@ -1,4 +1,4 @@
-//! Running one thing, and saying what it is, how long it took and whether it worked.
+//! Running one step, and reporting its name, its duration and whether it succeeded.
 
 use std::env;
 use std::path::PathBuf;
@@ -35,7 +35,7 @@ pub(crate) fn run(mut command: Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs `work` between a line that names it and a line that tells how it went.
+/// Runs `work` between a line that names it and a line with its result.
 pub(crate) fn step(name: &str, work: impl FnOnce() -> Result<()>) -> Result<()> {
     eprintln!("==> {name}");
     let start = Instant::now();

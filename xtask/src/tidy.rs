@@ -6,17 +6,23 @@
 use anyhow::{Result, bail};
 
 use crate::step::{cargo, none, root, run as run_command, step};
-use crate::{advisories, architecture, dependencies, leftovers, metadata, release, setup};
+use crate::{
+    advisories, architecture, dependencies, docs, language, leftovers, metadata, publish, release,
+    setup,
+};
 
 type Check = fn() -> Result<()>;
 
 pub(crate) fn run() -> Result<()> {
     setup::tools()?;
-    let checks: [(&str, Check); 8] = [
+    let checks: [(&str, Check); 11] = [
         ("format", || run_command(cargo("fmt --all -- --check"))),
         ("leftovers", || none(&leftovers::find(&root())?)),
+        ("plain English", || none(&language::find(&root())?)),
+        ("pages and links of the documentation", || none(&docs::findings(&root())?)),
         ("architecture", || none(&architecture::check(&metadata::load()?))),
         ("unused dependencies", || none(&dependencies::unused(&metadata::load()?)?)),
+        ("manifests of published crates", || none(&publish::findings(&metadata::document()?)?)),
         ("nothing of tests in the release", || none(&release::findings()?)),
         ("licenses, bans, sources", || {
             run_command(cargo("deny check --hide-inclusion-graph bans licenses sources"))

@@ -1,4 +1,4 @@
-//! What operators send: each action with its reason, which stays in the migration's log.
+//! Requests of operators: each action with its reason, which the migration's log records.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -7,137 +7,137 @@ use uuid::Uuid;
 use crate::duration::Millis;
 use crate::migration::{LogEntry, Migration, OptionsPatch};
 
-/// A migration to be started.
+/// A migration to start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MigrationStart {
-    /// Whose history.
+    /// The tenant.
     pub tenant_id: Uuid,
-    /// To which store.
+    /// The target store.
     #[schema(example = "dedicated")]
     pub target_store: String,
-    /// What is not named comes from the server's configuration.
+    /// The options; missing ones come from the server's configuration.
     #[serde(default)]
     pub options: OptionsPatch,
-    /// Why, for the migration's log.
+    /// The reason, for the migration's log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(max_length = 200)]
     pub reason: Option<String>,
 }
 
-/// A part of the migrations.
+/// A page of migrations.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct MigrationPage {
-    /// Newest first.
+    /// The migrations, newest first.
     pub migrations: Vec<Migration>,
-    /// What to give as `cursor` for what comes next; `null`: that was all.
+    /// The `cursor` of the next page; `null` on the last page.
     pub next_cursor: Option<Uuid>,
 }
 
-/// A part of a migration's log.
+/// A page of a migration's log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct LogPage {
-    /// In their order.
+    /// The entries, in order.
     pub entries: Vec<LogEntry>,
-    /// What to give as `after` for what comes next.
+    /// The `after` of the next page.
     pub next_after: u64,
 }
 
-/// Why something is done.
+/// The reason for an action.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Reason {
-    /// Why, for the migration's log.
+    /// The reason, for the migration's log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(max_length = 200)]
     pub reason: Option<String>,
 }
 
-/// A migration to go on.
+/// A migration to resume.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Resume {
-    /// Of one that is migrated: keep the old source level until the rollback window ends.
+    /// For a migrated one: keep replicating to the old source until the rollback window ends.
     #[serde(default)]
     pub keep_window: bool,
-    /// Why, for the migration's log.
+    /// The reason, for the migration's log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(max_length = 200)]
     pub reason: Option<String>,
 }
 
-/// A migration to be given up.
+/// A migration to abort.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Abort {
-    /// Remove what was copied to the target.
+    /// Remove the copied events from the target.
     #[serde(default)]
     pub purge_target: bool,
-    /// Why, for the migration's log.
+    /// The reason, for the migration's log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(max_length = 200)]
     pub reason: Option<String>,
 }
 
-/// How to verify.
+/// Parameters of a verification.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Verify {
-    /// How deep: `count`, `hash` or `full`, which it is if it is not given.
+    /// The level: `count`, `hash` or `full`; default `full`.
     #[serde(default)]
     #[schema(pattern = "^(count|hash|full)$")]
     pub level: Option<String>,
-    /// The part of the history to look at, above 0 and at most 1; 1 if it is not given.
+    /// The fraction of the history to compare, above 0 and at most 1; default 1.
     #[serde(default)]
     pub sample: Option<f64>,
-    /// Begin after this position.
+    /// Start after this position.
     #[serde(default)]
     pub after_seq: u64,
-    /// Read at most so many events per second; 0: no limit.
+    /// Maximum read rate, in events per second; 0: no limit.
     #[serde(default)]
     pub rate_max: u32,
-    /// Why, for the migration's log.
+    /// The reason, for the migration's log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(max_length = 200)]
     pub reason: Option<String>,
 }
 
-/// A verification that goes on; the migration's log will say what it found.
+/// A running verification; the migration's log will have its result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Verifying {
-    /// Of which migration.
+    /// The migration.
     pub migration_id: Uuid,
     /// `running`.
     pub state: String,
 }
 
-/// A tenant to return to where it came from.
+/// A tenant to return to its previous store.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Return {
-    /// What is not named comes from the server's configuration.
+    /// The options; missing ones come from the server's configuration.
     #[serde(default)]
     pub options: OptionsPatch,
-    /// Why, for the migration's log.
+    /// The reason, for the migration's log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(max_length = 200)]
     pub reason: Option<String>,
 }
 
-/// Options to be changed, and why.
+/// Options to change, and the reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Tuning {
-    /// What is not named stays as it is.
+    /// The options; missing ones stay.
     #[serde(flatten)]
     pub options: OptionsPatch,
-    /// Why, for the migration's log.
+    /// The reason, for the migration's log.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(max_length = 200)]
     pub reason: Option<String>,
 }
 
 impl<'de> Deserialize<'de> for Tuning {
-    /// As one object, of which nothing may be unknown; what is flattened could not refuse that.
+    /// Parsed as one object without unknown keys; a flattened struct could not refuse them.
     fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         use serde::de::Error as _;
         let mut fields = serde_json::Map::deserialize(from)?;
@@ -150,121 +150,165 @@ impl<'de> Deserialize<'de> for Tuning {
     }
 }
 
-/// A migration that could be.
+/// A possible migration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PlanRequest {
-    /// Whose history.
+    /// The tenant.
     pub tenant_id: Uuid,
-    /// To which store.
+    /// The target store.
     #[schema(example = "dedicated")]
     pub target_store: String,
 }
 
-/// What to estimate from; what is not named has the monitoring guide's default.
+/// Inputs of an estimate; missing ones have the default of the monitoring contract.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EstimateRequest {
     /// Events to copy.
     pub total_events: u64,
-    /// Copied per second.
+    /// Copy rate, in events per second.
     #[serde(default)]
     pub copy_rate_per_second: Option<f64>,
-    /// Lag, in events, when mirroring begins.
+    /// Lag, in events, when mirroring starts.
     #[serde(default)]
     pub dual_write_lag_events: Option<u64>,
-    /// Seconds of pause.
+    /// Write pause, in seconds.
     #[serde(default)]
     pub cutover_pause_seconds: Option<f64>,
-    /// Factor on the sum.
+    /// Safety factor on the sum.
     #[serde(default)]
     pub buffer_factor: Option<f64>,
-    /// Written by the tenant per second meanwhile.
+    /// Write rate of the tenant, in events per second.
     #[serde(default)]
     pub write_rate_per_second: Option<f64>,
 }
 
-/// A tenant to be looked at, for how long its migration would take.
+/// A tenant to probe, for an estimate of its migration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProbeRequest {
-    /// Whose history.
+    /// The tenant.
     pub tenant_id: Uuid,
-    /// To which store.
+    /// The target store.
     #[schema(example = "dedicated")]
     pub target_store: String,
-    /// Copied per second, instead of what earlier migrations tell.
+    /// Copy rate, in events per second, instead of that of earlier migrations.
     #[serde(default)]
     pub copy_rate_per_second: Option<f64>,
-    /// Lag, in events, when mirroring begins.
+    /// Lag, in events, when mirroring starts.
     #[serde(default)]
     pub dual_write_lag_events: Option<u64>,
-    /// Seconds of pause.
+    /// Write pause, in seconds.
     #[serde(default)]
     pub cutover_pause_seconds: Option<f64>,
-    /// Factor on the sum.
+    /// Safety factor on the sum.
     #[serde(default)]
     pub buffer_factor: Option<f64>,
-    /// Written by the tenant per second, instead of what is seen.
+    /// Write rate of the tenant, in events per second, instead of the measured one.
     #[serde(default)]
     pub write_rate_per_second: Option<f64>,
 }
 
-/// A baseline to be taken.
+/// A baseline to record.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BaselineRequest {
-    /// How long to watch: 1s to 1h; 10s if it is not given.
+    /// How long to measure: 1s to 1h; default 10s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<Millis>,
 }
 
-/// A baseline that is being taken.
+/// A baseline that is being measured.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TakingBaseline {
-    /// Of which migration.
+    /// The migration.
     pub migration_id: Uuid,
     /// `running`.
     pub state: String,
 }
 
-/// Who works on a migration.
+/// The process that works on a migration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Worker {
-    /// The process, by its lease; `null`: nobody.
+    /// The process, by its lease; `null` if there is none.
     pub holder: Option<String>,
 }
 
-/// A copy to be removed that a tenant left behind.
+/// A copy to purge that a tenant left behind.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Purge {
-    /// From which store.
+    /// The store.
     #[schema(example = "shared")]
     pub store: String,
-    /// Give up the return that the rollback window holds open.
+    /// Close the rollback window: the tenant cannot return afterwards.
     #[serde(default)]
     pub close_window: bool,
-    /// Why, for the log of the tenant's last migration.
+    /// The reason, for the log of the tenant's last migration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(max_length = 200)]
     pub reason: Option<String>,
 }
 
-/// What to recover after the control plane lost time.
+/// A tenant to remove.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RemoveTenant {
+    /// The number of events that it has, as a confirmation: with any other number nothing is removed. Without it
+    /// nothing is changed, and the answer has the number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(example = 1200)]
+    pub events: Option<u64>,
+    /// The reason, for the log line about the removal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 200)]
+    pub reason: Option<String>,
+}
+
+/// Checkpoints to copy from one store to another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MoveCheckpoints {
+    /// The store to read them from.
+    #[schema(example = "shared")]
+    pub from: String,
+    /// The store to write them to.
+    #[schema(example = "dedicated")]
+    pub to: String,
+    /// The reason, for the log of the tenant's last migration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 200)]
+    pub reason: Option<String>,
+}
+
+/// A tenant whose guard to remove.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Unguard {
+    /// The reason, for the log of the tenant's last migration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 200)]
+    pub reason: Option<String>,
+}
+
+/// What to recover after the control plane was restored from a backup.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RecoverRequest {
     /// Only this tenant.
     #[serde(default)]
     pub tenant_id: Option<Uuid>,
-    /// Where the authority is, where the stores do not say it clearly.
+    /// The store with the authority, where the stores leave it open.
     #[serde(default)]
     pub store: Option<String>,
-    /// Raise the control plane to what was found; without it nothing is changed.
+    /// Update the control plane; without it nothing is changed.
     #[serde(default)]
     pub apply: bool,
-    /// Why, for the logs of the tenants' last migrations.
+    /// The tenant, whose store has lost events, continues from the named store with the events there.
+    #[serde(default)]
+    pub accept_loss: bool,
+    /// The reason, for the logs of the tenants' last migrations.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(max_length = 200)]
     pub reason: Option<String>,

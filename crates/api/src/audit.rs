@@ -1,71 +1,95 @@
-//! The logs of the control plane, as an auditor reads them.
+//! The logs of the control plane, for auditors.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::time::Time;
 
-/// What a check of all logs found.
+/// The result of verifying all logs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditReport {
     /// Whether every entry is as it was recorded.
     pub ok: bool,
-    /// Logs that were read: one for each migration.
+    /// Number of logs read: one for each migration.
     pub logs_checked: u64,
-    /// Entries that were read.
+    /// Number of entries read.
     pub entries_checked: u64,
-    /// Logs that are broken.
+    /// Entries that route rows and stores have seen, and that were compared with the logs.
+    #[serde(default)]
+    pub anchors_checked: u64,
+    /// Why stores could not be asked which entries they have seen.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub anchors_unread: Vec<String>,
+    /// Logs of drains that were read.
+    #[serde(default)]
+    pub drains_checked: u64,
+    /// The first drains whose logs are broken, newest first, each with its first bad entry.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub broken_drains: Vec<BrokenDrain>,
+    /// Number of broken logs, those of drains included.
     pub broken_total: u64,
-    /// The first of them, newest migration first, each with its first bad entry.
+    /// The first broken logs, newest migration first, each with its first bad entry.
     pub broken: Vec<BrokenLog>,
 }
 
-/// A log that is broken.
+/// A broken log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BrokenLog {
-    /// Of which migration.
+    /// The migration.
     pub migration_id: Uuid,
-    /// Of which tenant.
+    /// The tenant.
     pub tenant_id: Uuid,
+    /// The first entry that is not as it was recorded.
+    pub index: u64,
+    /// What is wrong.
+    pub detail: String,
+}
+
+/// A drain's log that is broken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BrokenDrain {
+    /// Of which drain.
+    pub drain_id: Uuid,
     /// The first entry that is not as it was recorded.
     pub index: u64,
     /// How.
     pub detail: String,
 }
 
-/// One entry of a log on its way to another system: a line of JSON.
+/// One entry of a log for export to another system: a line of JSON.
 ///
 /// `hash` is the SHA-256 of `previous_hash`, the index as a big-endian u64, `at` as a big-endian i64 of
 /// microseconds since 1970, and `actor` and `fact`, each after its length in bytes as a big-endian u32.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditLine {
-    /// Of which migration.
+    /// The migration.
     pub migration_id: Uuid,
-    /// Of which tenant.
+    /// The tenant.
     pub tenant_id: Uuid,
-    /// From.
+    /// The source store.
     pub source_store: String,
-    /// To.
+    /// The target store.
     pub target_store: String,
-    /// From 1, without gaps.
+    /// The entry's number, from 1, without gaps.
     pub index: u64,
     /// When it was recorded.
     pub at: Time,
-    /// What happened.
+    /// The name of the fact. `anchor`: not an entry, but a report that a place outside of the log has seen this entry and
+    /// that the log does not contain it any more; `actor` is the place, and `chain_broken` has the details.
     pub event: String,
-    /// Who said so, with the reason after `: `, as the hash covers it.
+    /// The actor, with the reason after `: `, as covered by the hash.
     pub actor: String,
-    /// The fact as it is kept, as the hash covers it: JSON.
+    /// The fact as stored, as covered by the hash: JSON.
     pub fact: String,
     /// The hash of the entry before; zeros before the first.
     pub previous_hash: String,
-    /// The chain up to and including this entry.
+    /// The hash up to and including this entry.
     pub hash: String,
-    /// How the entry is not as it was recorded; not there where it is.
+    /// How the entry differs from what was recorded; absent if it does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chain_broken: Option<String>,
-    /// HMAC-SHA256, by the configured key, of the migration's id (16 bytes), the index (big-endian u64) and the
-    /// hash (32 bytes); not there without a key.
+    /// HMAC-SHA256, with the configured key, of the migration's id (16 bytes), the index (big-endian u64) and the
+    /// hash (32 bytes); absent without a key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signature: Option<String>,
 }

@@ -1,28 +1,28 @@
-//! How a tenant did before it moved.
+//! The load of a tenant before its move.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::time::Time;
 
-/// What a tenant's appends looked like before its migration touched them; kept with the migration, to
-/// be compared with what they look like afterwards.
+/// A tenant's appends before its migration, for comparison afterwards; stored with the
+/// migration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Baseline {
-    /// When it was taken.
+    /// When it was recorded.
     pub taken_at: Time,
-    /// The state that the migration was in then.
+    /// The migration's state at that time.
     pub state: String,
-    /// Events appended per second, by all writers, from the ledger.
+    /// Append rate of all writers, in events per second, from the ledger.
     pub events_per_s: f64,
-    /// The stretch of time that this is of, in seconds.
+    /// The length of the measurement, in seconds.
     pub window_seconds: f64,
-    /// Half of the appends took at most this, in milliseconds; `null` where no appends were seen.
+    /// Median append latency, in milliseconds; `null` without appends.
     pub append_p50_ms: Option<f64>,
-    /// Ninety-nine of a hundred took at most this, in milliseconds.
+    /// 99th percentile of the append latency, in milliseconds.
     pub append_p99_ms: Option<f64>,
-    /// Who saw the appends: `this process`, or `prometheus`.
+    /// The source of the latency: `this process`, or `prometheus`.
     pub latency_from: Option<String>,
-    /// Why what is not known is not known.
+    /// Why a value is missing.
     pub remark: Option<String>,
 }

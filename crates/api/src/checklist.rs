@@ -1,19 +1,19 @@
-//! The monitoring guide's checklists, evaluated.
+//! The evaluated checklists of the monitoring contract.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-/// One of the four checklists, each item with what was found.
+/// One of the four checklists, each item with its result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Checklist {
-    /// Which checklist.
+    /// The checklist.
     pub phase: ChecklistPhase,
-    /// The migration it is about; `null`: none was started yet.
+    /// The migration; `null` before the start of one.
     pub migration_id: Option<Uuid>,
-    /// `fail` if an item failed, else `unknown` if one is not known, else `pass`.
+    /// `fail` if an item failed, else `unknown` if one is unknown, else `pass`.
     pub status: ItemStatus,
-    /// The items, in the guide's order.
+    /// The items, in the order of the contract.
     pub items: Vec<ChecklistItem>,
 }
 
@@ -32,10 +32,10 @@ pub enum ChecklistPhase {
 }
 
 impl ChecklistPhase {
-    /// All of them, in their order.
+    /// All checklists, in order.
     pub const ALL: [Self; 4] = [Self::Before, Self::During, Self::Cutover, Self::After];
 
-    /// The word for it.
+    /// The name of the checklist.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Before => "before",
@@ -45,7 +45,7 @@ impl ChecklistPhase {
         }
     }
 
-    /// The guide's heading.
+    /// The heading in the contract.
     pub const fn title(self) -> &'static str {
         match self {
             Self::Before => "Before Starting Migration",
@@ -55,7 +55,7 @@ impl ChecklistPhase {
         }
     }
 
-    /// The checklist of that word.
+    /// The checklist with this name.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|phase| phase.as_str() == text)
     }
@@ -64,28 +64,28 @@ impl ChecklistPhase {
 /// One item.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ChecklistItem {
-    /// The guide's words.
+    /// The text in the contract.
     pub text: String,
-    /// What was found.
+    /// The result.
     pub status: ItemStatus,
-    /// Why.
+    /// The reason.
     pub why: String,
 }
 
-/// What was found, from good to bad.
+/// The result of an item, from good to bad.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ItemStatus {
-    /// It is as it must be.
+    /// The item passes.
     Pass,
     /// There is no evidence.
     Unknown,
-    /// It is not as it must be.
+    /// The item fails.
     Fail,
 }
 
 impl ItemStatus {
-    /// The word in the document.
+    /// The value in the document.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Pass => "pass",

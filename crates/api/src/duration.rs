@@ -1,4 +1,4 @@
-//! Durations as people write them: `500ms`, `90s`, `1h`, `1h30m`, `7d`; `0` for none.
+//! Durations in human form: `500ms`, `90s`, `1h`, `1h30m`, `7d`; `0` for none.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 #[schema(value_type = String, example = "1h30m")]
 pub struct Millis(pub u64);
 
-/// The text is no duration.
+/// The text is not a duration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a duration; write it like 500ms, 90s, 30m, 1h, 1h30m or 7d, or 0 for none")]
 pub struct InvalidDuration;
@@ -36,7 +36,7 @@ impl FromStr for Millis {
             let (unit, tail) = tail.split_at(letters);
             let &(_, millis) =
                 UNITS.iter().find(|(name, _)| *name == unit).ok_or(InvalidDuration)?;
-            // Each unit once, the largest first: anything else is a slip of the pen.
+            // Each unit once, the largest first: anything else is probably a typing error.
             if millis >= above {
                 return Err(InvalidDuration);
             }

@@ -1,7 +1,7 @@
-//! What applications send and get: appends, events, checkpoints.
+//! Documents of applications: appends, events, checkpoints.
 //!
-//! The structures with a schema say how the documents look. Events are read and written by
-//! [`read_append`] and [`EventLine`], because `data` and `metadata` go through byte by byte.
+//! The structures with a schema describe the documents. [`read_append`] and [`EventLine`] read and write
+//! events, because `data` and `metadata` pass through byte by byte.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -17,51 +17,51 @@ use crate::time::Time;
 
 pub use crate::ndjson::EventLine;
 
-/// What a writer believes about the stream: its version (0: no event yet), `any` or `no_stream`.
+/// The expected state of the stream: its version (0: no event yet), `any` or `no_stream`.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 #[allow(dead_code, reason = "describes a document; read_append reads it")]
 pub enum ExpectedVersionDocument {
     /// The version of the stream's last event.
     Version(u64),
-    /// Whatever is there, or nothing.
+    /// Any state.
     Word(ExpectedWord),
 }
 
-/// The words for what a writer believes.
+/// The words for an expected state.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[allow(dead_code, reason = "describes a document; read_append reads it")]
 pub enum ExpectedWord {
-    /// Append whatever is there.
+    /// Append in any state.
     Any,
     /// The stream has no event yet.
     NoStream,
 }
 
-/// An event to be appended.
+/// An event to append.
 #[derive(ToSchema)]
 #[allow(dead_code, reason = "describes a document; read_append reads it")]
 pub struct NewEventDocument {
-    /// Unique within the tenant, made by the writer and the same on every retry: that is what makes
-    /// a retry safe. Without one the server makes one, and a retry is a new event.
+    /// Unique within the tenant, created by the writer and the same on every retry, which makes
+    /// a retry safe. Without an id the server creates one, and a retry is a new event.
     event_id: Option<Uuid>,
-    /// What happened; 1 to 256 bytes.
+    /// The event type; 1 to 256 bytes.
     #[schema(min_length = 1, max_length = 256, example = "OrderPlaced")]
     event_type: String,
-    /// When it happened; without it: when the store takes it.
+    /// When it happened; default: when the store stores it.
     occurred_at: Option<Time>,
-    /// Any JSON, kept as it is.
+    /// Any JSON, stored unchanged.
     data: serde_json::Value,
-    /// The writer's own, kept as it is; `{}` if it is not given.
+    /// The writer's metadata, stored unchanged; default `{}`.
     metadata: Option<serde_json::Map<String, serde_json::Value>>,
 }
 
-/// Events for one stream, to be appended together or not at all.
+/// Events for one stream, appended atomically.
 #[derive(ToSchema)]
 #[allow(dead_code, reason = "describes a document; read_append reads it")]
 pub struct AppendDocument {
-    /// `any` if it is not given.
+    /// Default `any`.
     expected_version: Option<ExpectedVersionDocument>,
     /// At least one.
     #[schema(min_items = 1)]
@@ -72,20 +72,20 @@ pub struct AppendDocument {
 #[derive(ToSchema)]
 #[allow(dead_code, reason = "describes a document; read_append reads it")]
 pub struct StreamAppendDocument {
-    /// The kind of thing the stream is about.
+    /// The stream type.
     #[schema(min_length = 1, max_length = 1023, example = "order")]
     stream_type: String,
-    /// Which one of that kind.
+    /// The stream id.
     #[schema(min_length = 1, max_length = 1023, example = "o-1")]
     stream_id: String,
-    /// `any` if it is not given.
+    /// Default `any`.
     expected_version: Option<ExpectedVersionDocument>,
     /// At least one.
     #[schema(min_items = 1)]
     events: Vec<NewEventDocument>,
 }
 
-/// What an append did, the same for the first time and for every retry.
+/// The result of an append, the same for the first attempt and for every retry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Appended {
     /// Version of the first event in its stream.
@@ -102,32 +102,32 @@ pub struct Appended {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StreamRead {
-    /// The kind of thing the stream is about.
+    /// The stream type.
     #[schema(min_length = 1, max_length = 1023, example = "order")]
     pub stream_type: String,
-    /// Which one of that kind.
+    /// The stream id.
     #[schema(min_length = 1, max_length = 1023, example = "o-1")]
     pub stream_id: String,
-    /// From this version; 1, the first event, if it is not given.
+    /// The first version to read; default 1.
     pub from_version: Option<u64>,
-    /// Most events; 100 if it is not given, 1000 at most.
+    /// Maximum number of events; default 100, at most 1000.
     #[schema(minimum = 1, maximum = 1000)]
     pub limit: Option<u32>,
 }
 
-/// An event as it is stored.
+/// A stored event.
 #[derive(ToSchema)]
 #[allow(dead_code, reason = "describes a document; EventLine writes it")]
 pub struct EventDocument {
-    /// Whose.
+    /// The tenant.
     tenant_id: Uuid,
-    /// The kind of thing the stream is about.
+    /// The stream type.
     stream_type: String,
-    /// Which one of that kind.
+    /// The stream id.
     stream_id: String,
     /// Unique within the tenant.
     event_id: Uuid,
-    /// What happened.
+    /// The event type.
     event_type: String,
     /// When it happened.
     occurred_at: Time,
@@ -135,7 +135,7 @@ pub struct EventDocument {
     data: serde_json::Value,
     /// The writer's metadata.
     metadata: serde_json::Map<String, serde_json::Value>,
-    /// When the first store took it.
+    /// When the first store stored it.
     recorded_at: Time,
     /// Position in the stream, from 1.
     version: u64,
@@ -143,48 +143,48 @@ pub struct EventDocument {
     seq: u64,
 }
 
-/// A part of a stream.
+/// A page of a stream.
 #[derive(ToSchema)]
 #[allow(dead_code, reason = "describes a document; the server writes it piece by piece")]
 pub struct StreamPage {
-    /// In the order of their versions.
+    /// The events, in the order of their versions.
     events: Vec<EventDocument>,
-    /// What to give as `from_version` for what comes next.
+    /// The `from_version` of the next page.
     next_from_version: u64,
 }
 
-/// A part of a tenant's history.
+/// A page of a tenant's history.
 #[derive(ToSchema)]
 #[allow(dead_code, reason = "describes a document; the server writes it piece by piece")]
 pub struct FeedPage {
-    /// In the order of `seq`, without gaps.
+    /// The events, in the order of `seq`, without gaps.
     events: Vec<EventDocument>,
-    /// What to give as `after_seq` for what comes next.
+    /// The `after_seq` of the next page.
     next_after_seq: u64,
 }
 
-/// How far a subscription is.
+/// The checkpoint of a subscription.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Checkpoint {
     /// The subscription.
     pub name: String,
-    /// The last position that it has dealt with; 0 if it is new.
+    /// The last processed position; 0 for a new subscription.
     pub seq: u64,
 }
 
-/// Where to move a checkpoint.
+/// The new checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CheckpointMove {
-    /// The last position that was dealt with.
+    /// The last processed position.
     #[schema(maximum = 9_223_372_036_854_775_807_u64)]
     pub seq: u64,
 }
 
-/// What a writer believes about the stream.
+/// The expected state of the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expected {
-    /// Append whatever is there.
+    /// Append in any state.
     Any,
     /// The stream has no event yet.
     NoStream,
@@ -192,14 +192,14 @@ pub enum Expected {
     Version(u64),
 }
 
-/// An append, as a request holds it.
+/// An append, as in a request.
 #[derive(Clone, Debug)]
 pub struct AppendBody<'a> {
-    /// Type and id of the stream, where the body has to name it.
+    /// Stream type and id, if the body contains them.
     pub stream: Option<(Cow<'a, str>, Cow<'a, str>)>,
-    /// What the writer believes.
+    /// The expected state of the stream.
     pub expected: Expected,
-    /// To be appended together.
+    /// The events.
     pub events: Vec<NewEventLine<'a>>,
 }
 
@@ -208,7 +208,7 @@ pub struct AppendBody<'a> {
 pub struct NewEventLine<'a> {
     /// See [`NewEventDocument`].
     pub event_id: Option<Uuid>,
-    /// What happened.
+    /// The event type.
     pub event_type: Cow<'a, str>,
     /// When it happened.
     pub occurred_at: Option<Time>,
@@ -218,24 +218,24 @@ pub struct NewEventLine<'a> {
     pub metadata: Option<&'a RawValue>,
 }
 
-/// Why a body is no append.
+/// Why a body is not an append.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidAppend {
-    /// The body as a whole.
+    /// A problem with the body as a whole.
     #[error(transparent)]
     Body(#[from] InvalidLine),
-    /// One of its events.
+    /// A problem with one of its events.
     #[error("events[{index}]: {reason}")]
     Event {
-        /// Which, from 0.
+        /// The index of the event, from 0.
         index: usize,
-        /// Why.
+        /// The problem.
         reason: InvalidLine,
     },
-    /// More events than are taken at once.
+    /// Too many events.
     #[error("more than {max} events; append them in parts")]
     TooMany {
-        /// How many are taken.
+        /// The maximum.
         max: usize,
     },
 }
@@ -277,8 +277,8 @@ struct EventFields<'a> {
     metadata: Option<&'a RawValue>,
 }
 
-/// Reads the body of an append of at most `events_max` events; `names_stream` when the stream is
-/// named in it.
+/// Reads the body of an append of at most `events_max` events; `names_stream` if the body contains
+/// the stream.
 pub fn read_append(
     body: &str,
     names_stream: bool,
@@ -327,7 +327,7 @@ fn event(raw: &RawValue) -> Result<NewEventLine<'_>, InvalidLine> {
     })
 }
 
-/// The elements of an array; no more of them are looked at than are taken.
+/// The elements of an array; stops after the maximum.
 fn split(raw: &RawValue, max: usize) -> Result<Vec<&RawValue>, InvalidAppend> {
     struct Elements(usize);
 
@@ -362,7 +362,7 @@ fn split(raw: &RawValue, max: usize) -> Result<Vec<&RawValue>, InvalidAppend> {
         return Err(InvalidLine::Field { field: "events", must_be: "an array" }.into());
     }
     let mut from = serde_json::Deserializer::from_str(raw.get());
-    // It is JSON, and an array: only their number can be wrong.
+    // It is a JSON array: only the number of elements can be wrong.
     Elements(max).deserialize(&mut from).map_err(|_| InvalidAppend::TooMany { max })
 }
 

@@ -1,40 +1,40 @@
-//! How the migrations of a deployment are.
+//! The health of a deployment's migrations.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// The answer of `GET /health/migration`, field by field the monitoring guide's.
+/// The document of `GET /health/migration`, with the fields of the monitoring contract.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct HealthReport {
-    /// The worst that was found.
+    /// The worst finding.
     pub status: HealthStatus,
-    /// Migrations that are not over: neither migrated nor failed nor rolled back.
+    /// Migrations that have not ended: neither migrated nor failed nor rolled back.
     pub active_migrations: u64,
     /// Those in `bulk_copy` without progress for 15 minutes.
     pub stuck_migrations: u64,
     /// Those in `dual_write` whose target is more than 1,000 events behind.
     pub high_sync_lag_count: u64,
-    /// Of the time in the last 5 minutes in which something was to be mirrored, the part in which the target
-    /// did not take it: 0 to 1; 0 without traffic.
+    /// Of the time in the last 5 minutes with something to mirror, the fraction in which the target
+    /// did not accept it: 0 to 1; 0 without traffic.
     pub target_write_failure_rate: f64,
     /// A sentence for each reason.
     pub details: Vec<String>,
 }
 
-/// How it is.
+/// The status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum HealthStatus {
-    /// Nothing has to be done.
+    /// No action is needed.
     Healthy,
-    /// Somebody should look.
+    /// Look at it soon.
     Degraded,
-    /// Somebody has to act.
+    /// Act now.
     Unhealthy,
 }
 
 impl HealthStatus {
-    /// The word in the document.
+    /// The value in the document.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Healthy => "healthy",
@@ -43,7 +43,7 @@ impl HealthStatus {
         }
     }
 
-    /// The status code of the HTTP answer: 503 asks for action, 200 does not.
+    /// The HTTP status: 503 requires action, 200 does not.
     pub const fn http_status(self) -> u16 {
         match self {
             Self::Healthy | Self::Degraded => 200,

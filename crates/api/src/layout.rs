@@ -1,11 +1,11 @@
-//! Layouts: which column of somebody else's table is what.
+//! Layouts: the mapping of columns in another library's table.
 
 use serde::{Deserialize, Serialize};
 
-/// A layout and the file that says it.
+/// A layout and its file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LayoutFile {
-    /// What it is called.
+    /// Its name.
     pub name: String,
     /// The schema of the table.
     pub schema: String,
@@ -15,28 +15,28 @@ pub struct LayoutFile {
     pub toml: String,
 }
 
-/// What a look at a layout found.
+/// The result of checking a layout.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LayoutCheck {
-    /// What it is called.
+    /// Its name.
     pub name: String,
     /// The schema of the table.
     pub schema: String,
     /// The table.
     pub table: String,
-    /// Whether nothing stands in the way of adopting it, as far as was looked.
+    /// Whether the table can be adopted, as far as it was checked.
     pub ok: bool,
-    /// Where the table was looked at, without any secret; `null`: only the file was read.
+    /// The database of the table, without any secret; `null`: only the file was checked.
     pub database: Option<String>,
-    /// The columns of the table, and what each is.
+    /// The columns of the table with their parts.
     pub columns: Vec<LayoutColumn>,
-    /// How many rows there are; `null`: they were not looked at.
+    /// The number of rows; `null`: not counted.
     pub rows: Option<u64>,
-    /// Of how many streams; `null`: they were not looked at.
+    /// The number of streams; `null`: not counted.
     pub streams: Option<u64>,
-    /// Of how many tenants; `null`: they were not looked at.
+    /// The number of tenants; `null`: not counted.
     pub tenants: Option<u64>,
-    /// What was found, what stands in the way first.
+    /// The findings, obstacles first.
     pub findings: Vec<LayoutFinding>,
 }
 
@@ -45,33 +45,33 @@ pub struct LayoutCheck {
 pub struct LayoutColumn {
     /// Its name.
     pub name: String,
-    /// Its type as SQL writes it; `null`: the table has no such column.
+    /// Its SQL type; `null`: the table has no such column.
     #[serde(rename = "type")]
     pub kind: Option<String>,
-    /// Which part of an event it is; `null`: none, it travels with the row.
+    /// The part of an event that it is; `null`: none, the column is only copied.
     pub part: Option<String>,
     /// Whether it may be NULL.
     pub nullable: bool,
 }
 
-/// What was found about a layout or its table.
+/// A finding about a layout or its table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LayoutFinding {
-    /// `refuse`: it stands in the way; `warn`: it is good to know.
+    /// `refuse`: an obstacle; `warn`: a remark.
     pub severity: String,
-    /// The column that it is about.
+    /// The column.
     pub column: Option<String>,
-    /// What it is and what to do.
+    /// The finding and the remedy.
     pub text: String,
 }
 
 /// A draft of a layout.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LayoutGuess {
-    /// The file's text, each key with why it has its value.
+    /// The file's text, each key with the reason for its value.
     pub toml: String,
-    /// Whether every key that a layout needs was guessed.
+    /// Whether every required key was guessed.
     pub complete: bool,
-    /// What was not guessed, a sentence each; the file has names that begin with `?` there.
+    /// What could not be guessed, a sentence each; the file has names that begin with `?` there.
     pub open: Vec<String>,
 }

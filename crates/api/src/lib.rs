@@ -1,13 +1,14 @@
-//! Documents that people and programs exchange with rehome: what `--json` prints, what a server
-//! answers, and the lines of NDJSON that events travel in.
+//! Documents that people and programs exchange with rehome: the output of `--json`, the responses of a
+//! server, and events as lines of NDJSON.
 //!
-//! Names of fields are contracts. Times are RFC 3339, UTC, with microseconds; what is not known is
-//! `null`. This room imports nothing of ours: conversions live in the rooms that know both sides.
+//! Field names are contracts. Times are RFC 3339, UTC, with microseconds; unknown values are
+//! `null`. This crate imports no other crate of rehome: conversions are in the crates that know both sides.
 
 pub mod admin;
 pub mod audit;
 pub mod baseline;
 pub mod checklist;
+pub mod drain;
 pub mod duration;
 pub mod error;
 mod fields;
@@ -31,15 +32,16 @@ pub use checklist::{Checklist, ChecklistItem, ChecklistPhase, ItemStatus};
 pub use error::{ErrorBody, ErrorDocument};
 pub use health::{HealthReport, HealthStatus};
 pub use layout::{LayoutCheck, LayoutColumn, LayoutFile, LayoutFinding, LayoutGuess};
-pub use migration::{LogEntry, Migration, Options, OptionsPatch};
+pub use migration::{Cutover, LogEntry, Migration, Options, OptionsPatch};
 pub use monitoring::MonitoringExport;
 pub use plan::{Estimate, Finding, Plan, Probe, RateRange};
 pub use problem::Problem;
 pub use store::{
-    CheckpointBeyondEnd, Recovery, StoreAdoption, StoreCheck, StoreCheckReport, Tenant,
-    TenantInStore, TenantPurge, TranslatedPosition,
+    CheckpointBeyondEnd, MovedCheckpoint, MovedCheckpoints, Recovery, StoreAdoption, StoreCheck,
+    StoreCheckReport, Tenant, TenantInStore, TenantPurge, TenantRemoval, TenantUnguarded,
+    TranslatedPosition,
 };
 pub use time::Time;
 pub use token::{Token, TokenCreate, TokenRotate, Tokens};
-pub use transfer::{ExportReport, ImportReport};
+pub use transfer::{ExportReport, ImportLook, ImportReport, VerifiedImport};
 pub use verification::{DamagedTenant, StoreVerification, Verification, Violation};

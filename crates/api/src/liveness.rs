@@ -3,12 +3,12 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// The answer of `/health/live` and `/health/ready`.
+/// The document of `/health/live` and `/health/ready`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Liveness {
     /// `live`, `ready` or `not_ready`.
     pub status: String,
-    /// Why not.
+    /// The reason, if not.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub detail: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! A migration, everywhere it is shown.
+//! A migration, as every interface shows it.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -8,67 +8,107 @@ use uuid::Uuid;
 use crate::duration::Millis;
 use crate::time::Time;
 
-/// A migration and how far it is.
+/// A migration and its progress.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Migration {
-    /// Which.
+    /// Its id.
     pub id: Uuid,
-    /// Whose history moves.
+    /// The tenant.
     pub tenant_id: Uuid,
-    /// From.
+    /// The source store.
     pub source_store: String,
-    /// To.
+    /// The target store.
     pub target_store: String,
     /// `pending`, `bulk_copy`, `dual_write`, `cutover_paused`, `migrated`, `failed`, `rolled_back`
     /// or `paused`.
     pub state: String,
-    /// From 0 to 100.
+    /// Progress, from 0 to 100.
     pub progress_percent: Option<f64>,
     /// Events of the history that are in the target.
     pub events_copied: Option<u64>,
-    /// Events of the history that have to be.
+    /// Events of the history that must be in the target.
     pub events_total: Option<u64>,
     /// Events that the target is behind.
     pub sync_lag_events: Option<u64>,
-    /// Copied per second, lately.
+    /// Recent copy rate, in events per second.
     pub rate_events_per_s: Option<f64>,
-    /// Seconds until all is copied at that rate.
+    /// Seconds until everything is copied, at that rate.
     pub eta_seconds: Option<f64>,
-    /// Up to where the target was read back from its disk and found to be the source's.
+    /// The position up to which the target was read back from its disk and equals the source.
     pub read_back_seq: Option<u64>,
-    /// When the source's length was read that these numbers are from; `null`: never.
+    /// When the source's length behind these numbers was read; `null`: never.
     pub source_last_seen_at: Option<Time>,
-    /// When the target's length was read that these numbers are from; `null`: never.
+    /// When the target's length behind these numbers was read; `null`: never.
     pub target_last_seen_at: Option<Time>,
-    /// Since when the source does not answer; `null`: it answers, or is not needed. Its last known length
-    /// counts meanwhile.
+    /// Since when the source has not answered; `null`: it answers, or is not needed. Its last known length
+    /// is used meanwhile.
     pub source_unanswered_since: Option<Time>,
-    /// Since when the target does not answer; `null`: it answers. Its last known length counts meanwhile: the
-    /// lag is what the source has more than that.
+    /// Since when the target has not answered; `null`: it answers. Its last known length is used meanwhile, so the
+    /// lag is relative to it.
     pub target_unanswered_since: Option<Time>,
-    /// When it was asked for.
+    /// When it was requested.
     pub created_at: Time,
-    /// When the copy began.
+    /// When the copy started.
     pub started_at: Option<Time>,
-    /// When it came to its end, good or bad.
+    /// When it ended, in success or failure.
     pub completed_at: Option<Time>,
-    /// Why it failed, or why its last cutover was rolled back.
+    /// Why it failed, or why its last cutover was rolled back, withdrawn or vetoed.
     pub error: Option<String>,
-    /// What verifications found and nothing has refuted or repaired, and what to do about it: there is
-    /// no cutover with it.
+    /// Violations that verifications found and that are neither refuted nor repaired, and what to do; they
+    /// block the cutover.
     #[serde(default)]
     pub open_violation: Option<String>,
-    /// What keeps it from getting further at the moment: a fault that is waited out and tried again.
-    /// `null` while it gets further, and where nobody works on it.
+    /// Whether a cutover is requested and has not begun: until then it can be withdrawn.
+    #[serde(default)]
+    pub cutover_requested: bool,
+    /// Hooks whose notification is outstanding, and why; it is retried. Not in lists.
+    #[serde(default)]
+    pub hooks: Option<String>,
+    /// How hard it works, in percent of what it could: less than 100 while it gives way to writers. Not in lists.
+    #[serde(default)]
+    pub throttle_percent: Option<u32>,
+    /// Why it gives way: `source_appends`, `target_appends`, `source_reads`, `read_back`, `target_writes` or
+    /// `mirror_lag`. Not in lists.
+    #[serde(default)]
+    pub throttle_reason: Option<String>,
+    /// Why it makes no progress at the moment: a fault after which the driver retries.
+    /// `null` while it makes progress, and without a driver.
     #[serde(default)]
     pub waiting: Option<String>,
-    /// Since when.
+    /// Since when it waits.
     #[serde(default)]
     pub waiting_since: Option<Time>,
+    /// Actions that its state allows: `cutover`, `withdraw`, `pause`, `resume`, `tune`, `verify`,
+    /// `repair`, `return`, `acknowledge`, `abort`.
+    #[serde(default)]
+    pub allowed_actions: Vec<String>,
+    /// The decisions of an operator that it waits for, each with the command: a manual cutover that is ready, a
+    /// pause, a failure, an open violation. Empty: none.
+    #[serde(default)]
+    pub needs: Vec<String>,
+    /// Its last cutover; `null`: none has begun.
+    #[serde(default)]
+    pub last_cutover: Option<Cutover>,
+    /// Until when the tenant can return to the source with `return`; `null`: there is no open rollback window.
+    #[serde(default)]
+    pub return_until: Option<Time>,
+}
+
+/// One attempt to switch the tenant.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Cutover {
+    /// When its intent was recorded: writers wait from here on.
+    pub started_at: Time,
+    /// `under_way`, `succeeded`, `timed_out` or `rolled_back`.
+    pub outcome: String,
+    /// The write pause in milliseconds: from its intent until a store took writes again, or until now.
+    pub pause_ms: f64,
+    /// The longest pause that was allowed, in milliseconds; after it the cutover is rolled back.
+    pub deadline_ms: u64,
 }
 
 impl Migration {
-    /// Whether it has changed since `before`: that it was merely looked at again is no change.
+    /// Whether it has changed since `before`; a newer reading alone is not a change.
     pub fn is_changed_from(&self, before: &Self) -> bool {
         let seen = Self {
             source_last_seen_at: before.source_last_seen_at,
@@ -78,7 +118,7 @@ impl Migration {
         seen != *before
     }
 
-    /// The stores that do not answer, and since when: what is shown of them is as last known.
+    /// The stores that do not answer, and since when: their values are the last known ones.
     pub fn unanswered(&self) -> Vec<(&str, Time)> {
         let stores = [
             (&self.source_store, self.source_unanswered_since),
@@ -91,55 +131,55 @@ impl Migration {
 /// One entry of a migration's log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct LogEntry {
-    /// From 1, without gaps.
+    /// Its number, from 1, without gaps.
     pub index: u64,
     /// When it was recorded.
     pub at: Time,
-    /// Who said so.
+    /// The actor.
     pub actor: String,
-    /// Why, by an operator's word.
+    /// The reason that an operator gave.
     #[serde(default)]
     pub reason: Option<String>,
-    /// What happened.
+    /// The name of the fact.
     pub event: String,
-    /// The rest of what is known about it.
+    /// The other fields of the fact.
     pub details: serde_json::Map<String, Value>,
-    /// The hash chain up to and including this entry.
+    /// The hash up to and including this entry.
     pub hash: String,
-    /// How this entry is not the one that was recorded, or what is missing before it; not there where all is
-    /// well.
+    /// How this entry differs from what was recorded, or what is missing before it; absent if nothing is
+    /// wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chain_broken: Option<String>,
 }
 
-/// What a migration runs with.
+/// The options of a migration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Options {
-    /// Most events of one copy batch.
+    /// Maximum number of events in a copy batch.
     pub batch_events: u32,
-    /// Most bytes of one copy batch, roughly.
+    /// Maximum size of a copy batch in bytes, approximately.
     pub batch_bytes: u32,
-    /// Most events copied per second; 0: no limit.
+    /// Maximum copy rate, in events per second; 0: no limit.
     pub copy_rate_max: u32,
-    /// Most bytes copied per second; 0: no limit.
+    /// Maximum copy rate, in bytes per second; 0: no limit.
     pub copy_bytes_rate_max: u32,
-    /// The lag, in events, under which a cutover may begin and over which writers are held back.
+    /// The lag, in events, below which a cutover may start and above which writers are slowed down.
     pub lag_events_max: u32,
-    /// `auto`, `manual`, or the time (RFC 3339) from which it may begin.
+    /// `auto`, `manual`, or the earliest time of the cutover (RFC 3339).
     pub cutover: String,
-    /// Longest write pause, in milliseconds, before the cutover is rolled back.
+    /// Maximum write pause, in milliseconds; a longer cutover is rolled back.
     pub cutover_timeout_ms: u32,
-    /// What a writer's answer waits for: `source` or `target`.
+    /// When an append is acknowledged: once it is in the `source`, or also in the `target`.
     pub mirror_ack: String,
-    /// Longest wait of a writer for the target, in milliseconds.
+    /// Maximum time that an append waits for the target, in milliseconds.
     pub mirror_ack_timeout_ms: u32,
-    /// How deep the history is verified before the cutover: `count`, `hash` or `full`.
+    /// The level of the verification before the cutover: `count`, `hash` or `full`.
     pub verification: String,
-    /// How long the old source is kept level after the cutover; `0`: not at all.
+    /// How long to keep replicating to the old source after the cutover; `0`: not at all.
     pub rollback_window: Millis,
 }
 
-/// Options to be changed; what is not named stays as it is.
+/// Options to change; missing ones stay.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct OptionsPatch {
@@ -168,7 +208,7 @@ pub struct OptionsPatch {
 }
 
 impl OptionsPatch {
-    /// Whether nothing is to be changed.
+    /// Whether it changes nothing.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }

@@ -1,14 +1,14 @@
-//! What was written for an operator's own tools.
+//! Files for an operator's monitoring tools.
 
 use serde::{Deserialize, Serialize};
 
-/// What `monitoring export` did.
+/// The result of `monitoring export`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MonitoringExport {
-    /// Where the files are.
+    /// The folder.
     pub folder: String,
-    /// The files that were written, below the folder.
+    /// The written files, relative to the folder.
     pub written: Vec<String>,
-    /// Examples that were there already and were left as they are.
+    /// Existing examples that were not overwritten.
     pub kept: Vec<String>,
 }

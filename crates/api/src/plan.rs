@@ -4,81 +4,81 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-/// What a migration would meet, and how long it would take.
+/// The plan of a migration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Plan {
-    /// Whose history.
+    /// The tenant.
     pub tenant_id: Uuid,
-    /// Where it is.
+    /// The source store.
     pub source_store: String,
-    /// Where it would go.
+    /// The target store.
     pub target_store: String,
-    /// Whether nothing stands in the way.
+    /// Whether the migration is possible.
     pub possible: bool,
-    /// Events to copy; what the target already holds of them is not counted.
+    /// Events to copy, without those that the target already has.
     pub events_to_copy: u64,
-    /// What was looked at.
+    /// The checks.
     pub findings: Vec<Finding>,
-    /// Events per second that the source was read with, on a sample.
+    /// Read rate of the source on a sample, in events per second.
     pub read_events_per_s: Option<f64>,
-    /// How long it would take; `null` when there was nothing to measure.
+    /// The estimated duration; `null` if there was nothing to measure.
     pub estimate: Option<Estimate>,
 }
 
-/// One thing that the preflight looked at.
+/// One check of the plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Finding {
-    /// What was looked at.
+    /// What was checked.
     pub check: String,
-    /// Whether it is as it must be.
+    /// Whether it passed.
     pub ok: bool,
-    /// What was seen, and what to do if it stands in the way.
+    /// The finding, and the remedy if it did not pass.
     pub detail: String,
 }
 
-/// How long a migration would take, by a look at the tenant and at what was measured before.
+/// An estimate of a migration, from the tenant and earlier measurements.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Probe {
-    /// Whose history.
+    /// The tenant.
     pub tenant_id: Uuid,
-    /// Where it is.
+    /// The source store.
     pub source_store: String,
-    /// Where it would go.
+    /// The target store.
     pub target_store: String,
-    /// Events to copy; what the target already holds of them is not counted.
+    /// Events to copy, without those that the target already has.
     pub events_to_copy: u64,
-    /// Events per second that the source was read with, on a sample.
+    /// Read rate of the source on a sample, in events per second.
     pub read_events_per_s: f64,
-    /// Events per second that the tenant writes.
+    /// Write rate of the tenant, in events per second.
     pub write_events_per_s: f64,
-    /// Events per second that the copy would make.
+    /// Copy rate, in events per second.
     pub copy_events_per_s: RateRange,
-    /// Where that comes from: `told`, `earlier migrations` or `reading`.
+    /// The source of the copy rate: `given`, `earlier migrations` or `reading`.
     pub copy_rate_from: String,
-    /// Whether the copy is likely to be faster than the tenant writes.
+    /// Whether the copy is likely faster than the tenant writes.
     pub converges: bool,
-    /// At the likely rate; `null` where it would never catch up.
+    /// At the likely rate; `null` if it would never catch up.
     pub estimate: Option<Estimate>,
     /// At the high rate.
     pub best: Option<Estimate>,
     /// At the low rate.
     pub worst: Option<Estimate>,
-    /// What to know about these numbers.
+    /// Remarks on these numbers.
     pub remarks: Vec<String>,
 }
 
-/// Events per second, between bounds.
+/// A range of rates, in events per second.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct RateRange {
-    /// If it goes badly.
+    /// The worst case.
     pub low: f64,
-    /// What to expect.
+    /// The likely case.
     pub likely: f64,
-    /// If it goes well.
+    /// The best case.
     pub high: f64,
 }
 
-/// How long a migration will take: four texts for people, the same as numbers for programs.
+/// How long a migration will take: four texts for people, and the same numbers for programs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Estimate {
     /// Copying, for example `2.5 minutes`.
@@ -87,7 +87,7 @@ pub struct Estimate {
     pub dual_write_estimate: String,
     /// The pause, for example `5.0 seconds`.
     pub cutover_estimate: String,
-    /// All of it with the buffer, for example `3.9 minutes`.
+    /// The total with the buffer, for example `3.9 minutes`.
     pub total_estimate: String,
     /// Copying.
     pub bulk_copy_seconds: f64,
@@ -95,7 +95,7 @@ pub struct Estimate {
     pub dual_write_seconds: f64,
     /// The pause.
     pub cutover_seconds: f64,
-    /// All of it with the buffer.
+    /// The total with the buffer.
     pub total_seconds: f64,
 }
 
@@ -115,8 +115,8 @@ impl Estimate {
     }
 }
 
-/// A number as Python's `str(float)` has it, for which the guide's text is made: as many digits as it
-/// takes, at least one after the point, and an exponent of two digits below 0.0001 and from 1e16 on.
+/// A number as Python's `str(float)` prints it, the reference for this text: as many digits as
+/// needed, at least one after the point, and an exponent of two digits below 0.0001 and from 1e16 on.
 fn as_python_prints(value: f64) -> String {
     if value == 0.0 || (1e-4..1e16).contains(&value.abs()) {
         return format!("{value:?}");
@@ -130,7 +130,7 @@ fn as_python_prints(value: f64) -> String {
             };
             format!("{digits}e{sign}{exponent:0>2}")
         }
-        // Infinite, or no number: refused before it comes here.
+        // Infinite, or not a number: refused earlier.
         None => text,
     }
 }
@@ -147,7 +147,7 @@ mod tests {
         assert_eq!(estimate.cutover_estimate, "5.0 seconds");
         assert_eq!(estimate.total_estimate, "3.9 minutes");
         assert_eq!(Estimate::new(0.0, 0.0, 0.05, 0.0).cutover_estimate, "0.05 seconds");
-        // Half a tenth goes to the even neighbour where it is exact, as in Python.
+        // Half a tenth is rounded to even where it is exact, as in Python.
         assert_eq!(Estimate::new(15.0, 0.25, 0.0, 45.0).bulk_copy_estimate, "0.2 minutes");
         assert_eq!(Estimate::new(15.0, 0.25, 0.0, 45.0).dual_write_estimate, "0.2 seconds");
         assert_eq!(Estimate::new(15.0, 0.25, 0.0, 45.0).total_estimate, "0.8 minutes");

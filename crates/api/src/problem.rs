@@ -1,50 +1,50 @@
-//! Errors of the server, as RFC 9457 has them.
+//! Errors of the server, as in RFC 9457.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-/// What every `type` begins with; behind it is a word that is stable.
+/// The prefix of every `type`; a stable word follows.
 pub const TYPE_PREFIX: &str = "urn:rehome:problem:";
 
-/// A problem document. `type` is stable and made for programs; `detail` is made for people and may
+/// A problem document. `type` is stable, for programs; `detail` is for people and may
 /// change.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
-    /// What kind of problem it is, for example `urn:rehome:problem:version_conflict`.
+    /// The kind of problem, for example `urn:rehome:problem:version_conflict`.
     #[serde(rename = "type")]
     pub kind: String,
     /// The same for people.
     pub title: String,
-    /// The status of the answer.
+    /// The HTTP status.
     pub status: u16,
     /// What happened, to which tenant, and what to do next.
     pub detail: String,
-    /// The request, as `X-Request-Id` and the server's log name it.
+    /// The request id, as in `X-Request-Id` and the server's log.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub request_id: Option<String>,
-    /// Whose history it is about.
+    /// The tenant.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub tenant_id: Option<Uuid>,
-    /// Which migration it is about.
+    /// The migration.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub migration_id: Option<Uuid>,
-    /// Where that migration stands.
+    /// The state of that migration.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub state: Option<String>,
-    /// Of a version conflict: the stream's version (0: no event).
+    /// For a version conflict: the stream's version (0: no event).
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub actual_version: Option<u64>,
-    /// Of a conflict of ids: the first that is in use.
+    /// For a conflict of ids: the first id that is in use.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub event_id: Option<Uuid>,
-    /// Of a position beyond the end of the history: the position.
+    /// For a position beyond the end of the history: the position.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub position: Option<u64>,
-    /// Of a position beyond the end of the history: the last one that there is.
+    /// For a position beyond the end of the history: the last position.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub end: Option<u64>,
-    /// Of what is too large: how much is taken.
+    /// For a request that is too large: the maximum.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub limit: Option<u64>,
 }

@@ -1,7 +1,7 @@
-//! Times as they travel: RFC 3339, read with any offset, written in UTC with microseconds.
+//! Times in documents: RFC 3339, read with any offset, written in UTC with microseconds.
 //!
-//! Finer digits than microseconds are cut off, not rounded. A leap second (`:60`) is refused: no
-//! count of microseconds since 1970 can hold it.
+//! Digits beyond microseconds are truncated, not rounded. A leap second (`:60`) is refused: no
+//! count of microseconds since 1970 can represent it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -18,19 +18,19 @@ const UNIX_EPOCH: i32 = 2_440_588;
 #[schema(value_type = String, format = DateTime, example = "2024-06-15T10:30:00.000000Z")]
 pub struct Time(pub i64);
 
-/// Why a text is no time.
+/// Why a text is not a time.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidTime {
-    /// It is not of the form that RFC 3339 gives.
+    /// It does not have the form of RFC 3339.
     #[error("not a time as RFC 3339 writes it, like 2024-06-15T10:30:00Z or ...T10:30:00.5+02:00")]
     Form,
-    /// A part is out of its range.
+    /// A part is out of range.
     #[error("no such {0}")]
     Range(&'static str),
     /// The sixty-first second of a minute.
     #[error("a leap second (:60) cannot be kept; use :59")]
     LeapSecond,
-    /// In UTC it lies outside of the years 0000 to 9999.
+    /// In UTC it is outside of the years 0000 to 9999.
     #[error("in UTC the time lies outside of the years 0000 to 9999")]
     Year,
 }
@@ -111,7 +111,7 @@ impl Rest<'_> {
         self.take().filter(|byte| allowed.contains(byte)).ok_or(InvalidTime::Form)
     }
 
-    /// Microseconds; finer digits are cut off.
+    /// Microseconds; further digits are truncated.
     fn fraction(&mut self) -> Result<u32, InvalidTime> {
         if self.0.first() != Some(&b'.') {
             return Ok(0);
@@ -149,21 +149,21 @@ impl Rest<'_> {
 
 impl Time {
     /// Date and microseconds of the day; `None` outside of the years 0000 to 9999, which RFC 3339
-    /// cannot write.
+    /// cannot represent.
     fn civil(self) -> Option<(::time::Date, i64)> {
         let days = i32::try_from(self.0.div_euclid(DAY)).ok()?;
         let date = ::time::Date::from_julian_day(days.checked_add(UNIX_EPOCH)?).ok()?;
         (0..=9999).contains(&date.year()).then_some((date, self.0.rem_euclid(DAY)))
     }
 
-    /// Whether RFC 3339 can write the time.
+    /// Whether RFC 3339 can represent the time.
     pub fn is_writable(self) -> bool {
         self.civil().is_some()
     }
 }
 
 impl fmt::Display for Time {
-    /// RFC 3339; a time that it cannot write is written as microseconds since 1970.
+    /// RFC 3339; other times are written as microseconds since 1970.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some((date, micros)) = self.civil() else {
             return write!(f, "{} microseconds since 1970", self.0);

@@ -1,4 +1,4 @@
-//! Tokens, as those who look after a deployment see them: never the secret, nor what tells it.
+//! Tokens, as administrators see them: never the secret or its hash.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -10,25 +10,25 @@ use crate::time::Time;
 /// A token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Token {
-    /// Who, in logs. One that was rotated has the name of the one that it replaced.
+    /// Its name in logs. A rotated token keeps the name.
     pub name: String,
     /// `admin`, `operator`, `viewer`, `tenant`, `reader` or `metrics`.
     pub role: String,
-    /// Only these tenants; empty: bound to none.
+    /// The tenants that it is bound to; empty: not bound.
     pub tenants: Vec<Uuid>,
-    /// Only these stores; empty: bound to none.
+    /// The stores that it is bound to; empty: not bound.
     pub stores: Vec<String>,
-    /// `control_plane`, for all servers, or `configuration`, for those that have it.
+    /// Where it is stored: `control_plane`, for all servers, or `configuration`, for the servers that have it.
     pub kept_in: String,
-    /// `good`, `expired` or `revoked`; `unknown` where its role is one of a later version.
+    /// `good`, `expired` or `revoked`; `unknown` if its role is one of a later version.
     pub state: String,
-    /// When it was made; `null` of the configuration's, which say nothing of it.
+    /// When it was created; `null` for a token of the configuration.
     pub created_at: Option<Time>,
-    /// Who made it.
+    /// Who created it.
     pub created_by: Option<String>,
-    /// From when on it is worth nothing.
+    /// When it expires.
     pub expires_at: Option<Time>,
-    /// When it was used last, to the minute.
+    /// When it was last used, to the minute.
     pub last_used_at: Option<Time>,
     /// When it was revoked.
     pub revoked_at: Option<Time>,
@@ -39,53 +39,53 @@ pub struct Token {
 /// All tokens.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Tokens {
-    /// Whether it takes a token to enter, also where no server has one in its configuration.
+    /// Whether every request needs a token, also where no server has one in its configuration.
     pub closed: bool,
-    /// Those of the configuration first, then in the order in which they were made.
+    /// The tokens, those of the configuration first, then in the order of their creation.
     pub tokens: Vec<Token>,
 }
 
-/// A token to be kept. Whoever makes it keeps the secret, and sends what tells it.
+/// A token to store. The caller creates the secret, keeps it, and sends its hash.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TokenCreate {
-    /// Who, in logs: 1 to 64 letters, digits and `. _ - @`.
+    /// Its name in logs: 1 to 64 letters, digits and `. _ - @`.
     #[schema(min_length = 1, max_length = 64)]
     pub name: String,
     /// `admin`, `operator`, `viewer`, `tenant`, `reader` or `metrics`.
     pub role: String,
-    /// Only these tenants.
+    /// The tenants that it is bound to.
     #[serde(default)]
     pub tenants: Vec<Uuid>,
-    /// Only these stores.
+    /// The stores that it is bound to.
     #[serde(default)]
     pub stores: Vec<String>,
-    /// How long it is good; `null`: until it is revoked.
+    /// Its lifetime; `null`: until it is revoked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_in: Option<Millis>,
-    /// The SHA-256 of the secret, in hexadecimal. The secret has to be 256 random bits or as good.
+    /// The SHA-256 of the secret, in hexadecimal. The secret must be 256 random bits or equivalent.
     #[schema(pattern = "^[0-9a-fA-F]{64}$")]
     pub sha256: String,
-    /// Why.
+    /// The reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(max_length = 200)]
     pub reason: Option<String>,
 }
 
-/// A token to take the place of another.
+/// A token that replaces another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TokenRotate {
     /// The SHA-256 of the new secret, in hexadecimal.
     #[schema(pattern = "^[0-9a-fA-F]{64}$")]
     pub sha256: String,
-    /// How long the old one stays good; `null`: it ends at once.
+    /// How long the old one stays valid; `null`: it ends at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep_old_for: Option<Millis>,
-    /// How long the new one is good; `null`: as long as the old one was when it was made.
+    /// The lifetime of the new one; `null`: the original lifetime of the old one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_in: Option<Millis>,
-    /// Why.
+    /// The reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(max_length = 200)]
     pub reason: Option<String>,

@@ -2,18 +2,21 @@
 
 use rehome_api as api;
 use rehome_domain::ids::{StoreId, TenantId};
+use rehome_domain::ledger::Ledger;
 use rehome_domain::migration::Migration;
-use rehome_ports::Migrations;
+use rehome_domain::route::Route;
+use rehome_ports::{CheckpointRow, ControlError, Migrations};
+use uuid::Uuid;
 
 use crate::config::Config;
 use crate::deployment::{Access, Adoption, Deployment, unknown_store};
 use crate::error::AppError;
 
-/// Migrations that are looked at in one page.
+/// Migrations read in one page.
 const PAGE: usize = 500;
 
 impl Deployment {
-    /// Puts the guard beside the table of a store; with `dry_run` only says what that would do. Makes the
+    /// Installs the guard beside the table of a store; with `dry_run` only returns the steps. Creates the
     /// control plane if there is none.
     pub async fn adopt_store(
         config: &Config,
@@ -44,8 +47,8 @@ impl Deployment {
         })
     }
 
-    /// Takes the guard out again. Refused while a migration from or to the store is under way, and while a
-    /// tenant that lives elsewhere is refused there, unless no old writer is left.
+    /// Removes the guard. Refused while a migration from or to the store is running, and while the store still refuses
+    /// a tenant that lives elsewhere, unless no old writer is left.
     pub async fn release_store(
         config: &Config,
         id: &StoreId,
@@ -69,7 +72,7 @@ impl Deployment {
         if !running.is_empty() {
             let running: Vec<_> = running.iter().map(|one| one.id.to_string()).collect();
             return Err(AppError::refused(format!(
-                "store \"{id}\" has migrations that are not over: {}; finish or abort them first",
+                "store \"{id}\" has unfinished migrations: {}; finish or abort them first",
                 running.join(", ")
             )));
         }
@@ -92,22 +95,59 @@ impl Deployment {
         })
     }
 
-    /// A position of one store's table, as another store's table has it: what was read up to the one was
-    /// read up to the other.
-    pub async fn translate_position(
-        config: &Config,
-        tenant: TenantId,
-        position: i64,
-        from: &StoreId,
-        to: &StoreId,
-    ) -> Result<api::TranslatedPosition, AppError> {
-        let deployment = Self::open(config, Access::Existing).await?;
-        let translated = deployment.translated(tenant, position, from, to).await;
-        deployment.close().await;
-        translated
+    /// Removes a tenant's guard in the store that has its authority; its rows stay. Refused while a
+    /// migration of the tenant is running, or a window is open.
+    pub async fn unguard_tenant(&self, tenant: TenantId) -> Result<api::TenantUnguarded, AppError> {
+        let about = |error: AppError| error.tenant(tenant);
+        let route = self.settled_route(tenant).await.map_err(about)?;
+        let store = self.store(&route.store).map_err(|error| about(error.into()))?;
+        let (by, epoch) = (Uuid::now_v7(), route.epoch);
+        let found = async {
+            if store.layout().await?.is_none() {
+                return Err(no_table(self.config(), &route.store));
+            }
+            let ledger = store.leave(tenant, epoch, by).await?;
+            // Whatever began since calls it off, and whatever began before is seen now.
+            self.settled_route(tenant).await?;
+            store.unguard(tenant, epoch, by).await?;
+            Ok(ledger)
+        };
+        let ledger = found.await.map_err(about)?;
+        tracing::warn!(
+            target: "eventsource.migration",
+            store = route.store.as_str(),
+            %tenant,
+            operation = "tenant_unguarded",
+            "Tenant unguarded"
+        );
+        Ok(api::TenantUnguarded {
+            tenant_id: tenant.uuid(),
+            store: route.store.to_string(),
+            changed: ledger != Ledger::ABSENT,
+        })
     }
 
-    async fn translated(
+    /// The route of a tenant without a running migration or an open window.
+    async fn settled_route(&self, tenant: TenantId) -> Result<Route, AppError> {
+        let control = self.engine().control();
+        let route = control.route(tenant).await?.ok_or(ControlError::UnknownTenant(tenant))?;
+        let last = match route.migration {
+            Some((id, _)) => Some(control.migration(id).await?),
+            None => None,
+        };
+        if let Some(running) = last.filter(Migration::is_at_work) {
+            return Err(AppError::refused(format!(
+                "migration {} has not ended, or its window is open, and the guard protects its rows; finish \
+                 or abort it, or close its window, first",
+                running.id
+            )));
+        }
+        Ok(route)
+    }
+
+    /// Translates a position of one store's table to another store's table: everything read up to the one was
+    /// read up to the other.
+    pub async fn translate_position(
         &self,
         tenant: TenantId,
         position: i64,
@@ -116,7 +156,7 @@ impl Deployment {
     ) -> Result<api::TranslatedPosition, AppError> {
         let without = |id: &StoreId| {
             AppError::refused(format!(
-                "store \"{id}\" has no positions of another library's table; its events are known by their \
+                "store \"{id}\" has no positions of another library's table; its events are identified by their \
                  numbers"
             ))
         };
@@ -132,6 +172,42 @@ impl Deployment {
             translated: there.ok_or_else(|| without(to))?,
             events,
         })
+    }
+
+    /// Copies a tenant's checkpoints, in the tables of the layout that have them: each is written at the other
+    /// store with a translated position that skips nothing, unless a row that is as far is there.
+    pub async fn move_checkpoints(
+        &self,
+        tenant: TenantId,
+        from: &StoreId,
+        to: &StoreId,
+    ) -> Result<api::MovedCheckpoints, AppError> {
+        let (source, target) = (self.store(from)?, self.store(to)?);
+        let mut moved = Vec::new();
+        for row in source.checkpoint_rows(tenant).await? {
+            let found = self.translate_position(tenant, row.position, from, to).await?;
+            let there = CheckpointRow { position: found.translated, ..row.clone() };
+            moved.push(api::MovedCheckpoint {
+                written: target.put_checkpoint_row(&there).await?,
+                table: row.table,
+                row: row.columns.into_iter().collect(),
+                position: found.position,
+                translated: found.translated,
+            });
+        }
+        let tables = source.beside(tenant).await?;
+        let left = tables.iter().filter(|(table, _)| !table.moves());
+        let left = left.map(|(table, rows)| table.on_a_move(*rows)).collect();
+        tracing::warn!(
+            target: "eventsource.migration",
+            store = to.as_str(),
+            %tenant,
+            operation = "checkpoints_moved",
+            rows = moved.len(),
+            "Checkpoints moved"
+        );
+        let (from, to) = (from.to_string(), to.to_string());
+        Ok(api::MovedCheckpoints { tenant_id: tenant.uuid(), from, to, moved, left })
     }
 
     /// The migrations from or to a store that are not over, or whose window is open.

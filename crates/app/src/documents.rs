@@ -1,11 +1,15 @@
 //! From the domain to documents.
 
+use std::time::Duration;
+
 use rehome_api::{self as api, Time};
 use rehome_domain::estimate::Estimate;
 use rehome_domain::event::Timestamp;
 use rehome_domain::ids::{StoreId, TenantId};
 use rehome_domain::ledger::Ledger;
-use rehome_domain::migration::{Fact, Migration};
+use rehome_domain::migration::{
+    Cutover, CutoverOutcome, Fact, Migration, allowed_actions, awaited, return_until,
+};
 use rehome_domain::verification::Violation;
 use rehome_engine::Progress;
 use rehome_engine::migration::Waiting;
@@ -34,12 +38,14 @@ impl Age {
     }
 }
 
-/// A migration and how far it is; what is not known is `null`.
+/// A migration and its progress; unknown values are `null`. `is_last`: it is the last one of its tenant.
 pub(crate) fn migration(
     migration: &Migration,
+    is_last: bool,
     progress: Option<&Progress>,
     ages: Ages,
     waiting: Option<Waiting>,
+    last_cutover: Option<api::Cutover>,
 ) -> api::Migration {
     let (waiting_since, waiting) = waiting.map(|waiting| (waiting.since, waiting.why)).unzip();
     let time = |at: Timestamp| Time(at.micros());
@@ -65,9 +71,44 @@ pub(crate) fn migration(
         completed_at: migration.completed_at.map(time),
         error: migration.error.as_deref().map(str::to_owned),
         open_violation: migration.violations.open.as_ref().map(|open| open.advice(migration.id)),
+        cutover_requested: migration.is_cutover_requested(),
+        hooks: None,
+        throttle_percent: None,
+        throttle_reason: None,
         waiting,
         waiting_since: waiting_since.map(time),
+        allowed_actions: allowed_actions(migration, is_last)
+            .into_iter()
+            .map(|action| action.as_str().to_owned())
+            .collect(),
+        needs: awaited(migration, progress.is_some_and(|p| p.is_caught_up(migration)))
+            .into_iter()
+            .map(|one| one.advice(migration))
+            .collect(),
+        last_cutover,
+        return_until: return_until(migration).map(time),
     }
+}
+
+/// One cutover by the migration's log, as of `now`.
+pub(crate) fn cutover(cutover: &Cutover, now: Timestamp) -> api::Cutover {
+    let outcome = match cutover.ended() {
+        None => "under_way",
+        Some(CutoverOutcome::Succeeded) => "succeeded",
+        Some(CutoverOutcome::TimedOut) => "timed_out",
+        Some(CutoverOutcome::RolledBack) => "rolled_back",
+    };
+    api::Cutover {
+        started_at: Time(cutover.started.micros()),
+        outcome: outcome.to_owned(),
+        pause_ms: millis(cutover.pause(now)),
+        deadline_ms: cutover.deadline_ms,
+    }
+}
+
+/// Whole microseconds, as milliseconds.
+pub(crate) fn millis(time: Duration) -> f64 {
+    rounded(time.as_secs_f64() * 1e3 + 1e-6, 3)
 }
 
 /// Down, so that 99.999 % is never shown as 100.

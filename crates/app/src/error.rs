@@ -1,7 +1,7 @@
-//! What a use case answers when it does not do what it was asked.
+//! Errors of use cases.
 //!
-//! At this edge errors are for people and programs: a sentence that says what happened, to which
-//! tenant and what to do next, and a stable word. The cause is kept below.
+//! At this edge errors are for people and programs: a sentence that describes what happened, to which
+//! tenant and what to do next, and a stable code. The cause is preserved.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -12,6 +12,7 @@ use rehome_domain::estimate::InvalidInput;
 use rehome_domain::ids::{InvalidStoreId, MigrationId, TenantId};
 use rehome_domain::migration::{Phase, Refusal};
 use rehome_engine::UnknownStore;
+use rehome_engine::drain::DrainError;
 use rehome_engine::migration::{DriveError, OperationError};
 use rehome_ports::{Class, ControlError, Fault, FaultKind, ReadError, StoreError};
 
@@ -23,7 +24,7 @@ use crate::options::OptionProblem;
 pub enum Kind {
     /// It failed.
     Failed,
-    /// It was asked for in a way that makes no sense.
+    /// The request was invalid.
     Usage,
     /// It is not possible in this state.
     Refused,
@@ -89,8 +90,8 @@ impl AppError {
         Self::new(Kind::Failed, code, message)
     }
 
-    /// What a server answered, as it would have been said here. An error of the server's own names the
-    /// request, which its log tells more of.
+    /// The error of a server, in the form of a local one. An internal error of the server names the
+    /// request; its log has more.
     pub fn told(problem: &Problem) -> Self {
         let kind = match (problem.status, problem.code()) {
             (_, "violated") => Kind::Violated,
@@ -147,7 +148,7 @@ impl AppError {
         self
     }
 
-    /// Where that migration stands.
+    /// The phase of that migration.
     #[must_use]
     pub fn state(mut self, phase: Phase) -> Self {
         self.0.state = Some(phase);
@@ -161,10 +162,17 @@ impl AppError {
         self
     }
 
-    /// The same with something said first.
+    /// The same with a prefix.
     #[must_use]
     pub(crate) fn prefixed(mut self, prefix: &str) -> Self {
         self.0.message.insert_str(0, prefix);
+        self
+    }
+
+    /// The same with more behind its sentence.
+    #[must_use]
+    pub fn followed_by(mut self, more: &str) -> Self {
+        self.0.message.push_str(more);
         self
     }
 
@@ -258,7 +266,7 @@ impl From<StoreError> for AppError {
             }
             StoreError::Refused(refused) => {
                 let mut this = Self::caused_by(Kind::Refused, "ledger", refused);
-                this.0.message = format!("the store refused: {text}; look at the tenant and retry");
+                this.0.message = format!("the store refused: {text}; check the tenant and retry");
                 this
             }
         }
@@ -276,7 +284,30 @@ impl From<ControlError> for AppError {
             ControlError::UnknownMigration(id) => {
                 Self::caused_by(Kind::NotFound, "unknown_migration", error).migration(id)
             }
+            ControlError::UnknownDrain(_) => {
+                Self::caused_by(Kind::NotFound, "unknown_drain", error)
+            }
+            ControlError::Drain(_) => Self::caused_by(Kind::Refused, "not_in_this_state", error),
+            ControlError::BeingRemoved(tenant) => {
+                Self::caused_by(Kind::Refused, "being_removed", error).tenant(tenant)
+            }
+            ControlError::Cordoned { .. } => Self::caused_by(Kind::Refused, "cordoned", error),
             ControlError::Fault(fault) => fault.into(),
+        }
+    }
+}
+
+impl From<DrainError> for AppError {
+    fn from(error: DrainError) -> Self {
+        match error {
+            DrainError::Control(error) => error.into(),
+            DrainError::Store(error) => error.into(),
+            DrainError::UnknownStore(error) => error.into(),
+            DrainError::Settings(_) => Self::caused_by(Kind::Usage, "bad_settings", error),
+            DrainError::Window(_) => Self::caused_by(Kind::Usage, "bad_window", error),
+            DrainError::Target { .. } => Self::caused_by(Kind::Refused, "bad_target", error),
+            DrainError::OldPlan(_) => Self::caused_by(Kind::Refused, "old_plan", error),
+            DrainError::Nothing(_) => Self::caused_by(Kind::Refused, "nothing_to_move", error),
         }
     }
 }
@@ -284,17 +315,23 @@ impl From<ControlError> for AppError {
 impl From<Refusal> for AppError {
     fn from(refusal: Refusal) -> Self {
         let state = match refusal {
-            Refusal::NotInThisState { phase, .. } | Refusal::AnotherMigration(phase) => Some(phase),
+            Refusal::NotInThisState { phase, .. } | Refusal::AnotherMigration { phase, .. } => {
+                Some(phase)
+            }
             _ => None,
         };
         let code = match refusal {
             Refusal::NotInThisState { .. } => "not_in_this_state",
-            Refusal::AnotherMigration(_) => "another_migration",
+            Refusal::AnotherMigration { .. } => "another_migration",
             Refusal::WindowOpen => "window_open",
             Refusal::AlreadyThere => "already_there",
             Refusal::NotCreated => "not_created",
+            Refusal::BeingRemoved => "being_removed",
+            Refusal::NotBeingRemoved => "not_being_removed",
             Refusal::OptionsChanged => "changed_meanwhile",
             Refusal::Violated { .. } => "violation_open",
+            Refusal::NotWanted => "cutover_not_wanted",
+            Refusal::NothingToWithdraw => "nothing_to_withdraw",
             Refusal::NothingToRepair => "nothing_to_repair",
             Refusal::NotRepairable { .. } => "not_repairable",
         };
@@ -323,12 +360,16 @@ impl From<OperationError> for AppError {
             OperationError::InTwoStores(_) => {
                 Self::caused_by(Kind::Refused, "in_two_stores", error)
             }
+            OperationError::Vetoed(_) => Self::caused_by(Kind::Refused, "vetoed", error),
             OperationError::NoReturn(_) => Self::caused_by(Kind::Refused, "no_return", error),
             OperationError::NotVerifiable(_) => {
                 Self::caused_by(Kind::Refused, "not_verifiable", error)
             }
             OperationError::NotPurgeable(_) => {
                 Self::caused_by(Kind::Refused, "not_purgeable", error)
+            }
+            OperationError::NotRemovable(_) => {
+                Self::caused_by(Kind::Refused, "not_removable", error)
             }
             OperationError::Option(_) => Self::caused_by(Kind::Usage, "bad_option", error),
             OperationError::Violated(_) => Self::caused_by(Kind::Violated, "violated", error),

@@ -17,7 +17,7 @@ const BYTES_MAX: usize = 4_096;
 
 /// The key. Never shown.
 #[derive(Clone)]
-pub(crate) struct Key(Hmac<Sha256>);
+pub struct Key(Hmac<Sha256>);
 
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -27,7 +27,7 @@ impl fmt::Debug for Key {
 
 impl Key {
     /// Reads the file that this setting names, all of it but a line end.
-    pub(crate) fn read(setting: &str, path: &Path) -> Result<Self, AppError> {
+    pub fn read(setting: &str, path: &Path) -> Result<Self, AppError> {
         let refuse = |why: String| {
             let message = format!("{setting}: {} {why}", path.display());
             AppError::new(Kind::Usage, "bad_key", message)
@@ -50,7 +50,7 @@ impl Key {
 
     /// The signature of these bytes, one after the other: HMAC with SHA-256 (RFC 2104), in hexadecimal
     /// digits.
-    pub(crate) fn sign(&self, parts: &[&[u8]]) -> String {
+    pub fn sign(&self, parts: &[&[u8]]) -> String {
         let mut mac = self.0.clone();
         for part in parts {
             mac.update(part);

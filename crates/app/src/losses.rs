@@ -1,9 +1,9 @@
-//! Stores that hold less than they did: restored from a backup, or replaced. Found by what the control
-//! plane and the replicas remember, before an append is refused or a subscriber misses an event.
+//! Stores that have lost events: restored from a backup, or replaced. Detected by records of the control
+//! plane and by replicas, before an append is refused or a subscriber misses an event.
 //!
 //! ```text
 //! routes, furthest checkpoints ──┐
-//! ledgers, page by page ─────────┴──▶ suspects ──▶ each looked at again, in the order that proves it
+//! ledgers, page by page ─────────┴──▶ suspects ──▶ each checked again, in the order that proves it
 //! ```
 
 use std::collections::HashMap;
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rehome_api as api;
 use rehome_domain::ids::{StoreId, TenantId};
-use rehome_domain::ledger::Ledger;
+use rehome_domain::ledger::{Head, Ledger, Role};
 use rehome_domain::loss::{Loss, behind_replica, behind_route};
 use rehome_domain::route::Route;
 use rehome_ports::{Checkpoint, LedgerStore, ReadError, StoreError};
@@ -20,43 +20,50 @@ use tokio::time::Instant;
 use crate::deployment::Deployment;
 use crate::error::AppError;
 
-/// Routes looked at in one step.
+/// Routes read in one step.
 const PAGE: usize = 1_000;
-/// Findings that are kept; all are counted.
+/// Maximum number of stored findings; all are counted.
 const KEPT: usize = 100;
 /// Checkpoints of one tenant that are listed.
 const NAMES: usize = 100;
-/// How long a store may take to list so many.
+/// Maximum time for a store to list a page.
 const STORE_WITHIN: Duration = Duration::from_secs(2);
 /// A pass that has come to its end is good for so long.
 const FRESH: Duration = Duration::from_secs(30);
 
 /// One finding.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Found {
-    pub(crate) tenant: TenantId,
-    pub(crate) store: StoreId,
-    pub(crate) loss: Loss,
+pub struct Found {
+    /// Whose history.
+    pub tenant: TenantId,
+    /// The store that has lost it.
+    pub store: StoreId,
+    /// What shows it.
+    pub loss: Loss,
 }
 
 impl Found {
     /// As a sentence of its own, with what to do.
-    pub(crate) fn sentence(&self) -> String {
+    pub fn sentence(&self) -> String {
         let Self { tenant, store, loss } = self;
         let next = match loss {
             Loss::BehindCheckpoint { name, .. } => format!(
-                "compare what it has read with what is stored, then set it back: PUT \
+                "compare what it has read with the stored events, then set it back: PUT \
                  /v1/tenants/{tenant}/subscriptions/{name}"
             ),
-            _ => "stop its writers, look, and restore what is missing".to_owned(),
+            _ => format!(
+                "stop its writers, and restore the missing events; if they are gone, `rehome recover --tenant \
+                 {tenant}` shows what each store has, and with --store, --accept-loss and --yes the tenant \
+                 continues from that store"
+            ),
         };
         format!(
-            "tenant {tenant}: store \"{store}\" has lost events (restored from a backup?): {loss}; {next}"
+            "tenant {tenant}: store \"{store}\" has lost events (restored from a backup, or a failover lost them?): {loss}; {next}"
         )
     }
 
     /// The checkpoint, if that is what shows the loss.
-    pub(crate) fn checkpoint(&self) -> Option<api::CheckpointBeyondEnd> {
+    pub fn checkpoint(&self) -> Option<api::CheckpointBeyondEnd> {
         match &self.loss {
             Loss::BehindCheckpoint { seq, name, checkpoint } => Some(api::CheckpointBeyondEnd {
                 name: name.clone(),
@@ -68,9 +75,9 @@ impl Found {
     }
 }
 
-/// A pass over all tenants, a page at a time, so that it can be given little time now and go on later.
+/// A pass over all tenants, a page at a time, so that it can be interrupted and continued.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Pass {
+pub struct Pass {
     after: Option<TenantId>,
     found: Vec<Found>,
     total: usize,
@@ -79,8 +86,8 @@ pub(crate) struct Pass {
 }
 
 impl Pass {
-    /// Goes on until the pass is over; nothing while the last one is fresh. Can be cut off anywhere.
-    pub(crate) async fn go_on(&mut self, deployment: &Deployment) -> Result<(), AppError> {
+    /// Continues until the pass is complete; does nothing while the last one is fresh. Cancel-safe.
+    pub async fn go_on(&mut self, deployment: &Deployment) -> Result<(), AppError> {
         if self.last.as_ref().is_some_and(|(at, ..)| at.elapsed() < FRESH) {
             return Ok(());
         }
@@ -88,8 +95,8 @@ impl Pass {
         Ok(())
     }
 
-    /// What is known: of this pass and of the one before.
-    pub(crate) fn findings(&self) -> (Vec<Found>, usize) {
+    /// The findings of this pass and of the one before.
+    pub fn findings(&self) -> (Vec<Found>, usize) {
         let (mut found, mut total) = (self.found.clone(), self.total);
         if let Some((_, before, counted)) = &self.last {
             if self.after.is_none() && self.found.is_empty() {
@@ -197,18 +204,33 @@ fn is_suspect(
         copy.is_some_and(|copy| behind_replica(route, copy, seq).is_some())
     };
     behind_route(route, None, &ledger).is_some()
-        // Only the migration's row tells whether that is so.
+        // Only the migration's row can confirm it.
         || ledger.epoch < route.epoch && route.migration.is_some()
         || furthest.is_some_and(|one| one.seq > seq)
         || ledgers.iter().any(longer)
 }
 
+/// The ledger; for an unguarded tenant of another library, as many events as the table has rows.
+async fn kept_or_counted(store: &dyn LedgerStore, route: &Route) -> Result<Ledger, StoreError> {
+    let ledger = store.ledger(route.tenant).await?;
+    if ledger != Ledger::ABSENT {
+        return Ok(ledger);
+    }
+    let seq = store.unguarded(route.tenant).await?;
+    if seq == 0 {
+        return Ok(ledger);
+    }
+    let head = Head { seq, ..ledger.head };
+    Ok(Ledger { role: Role::Active, epoch: route.epoch, head })
+}
+
 impl Deployment {
-    /// What shows that a tenant's store has lost history. Whatever must not be longer than the history is
-    /// read before the history is, so that what is written meanwhile raises no alarm.
-    pub(crate) async fn losses_of(&self, tenant: TenantId) -> Result<Vec<Found>, AppError> {
+    /// Evidence that a tenant's store has lost history. Everything that must not exceed the history is
+    /// read before the history, so that concurrent writes raise no alarm.
+    pub async fn losses_of(&self, tenant: TenantId) -> Result<Vec<Found>, AppError> {
         let (engine, control) = (self.engine(), self.engine().control());
-        let Some(route) = control.route(tenant).await? else { return Ok(Vec::new()) };
+        let route = control.route(tenant).await?.filter(|route| route.removal.is_none());
+        let Some(route) = route else { return Ok(Vec::new()) };
         let migration = match route.migration {
             Some((id, _)) => Some(control.migration(id).await?),
             None => None,
@@ -223,7 +245,7 @@ impl Deployment {
             copies.extend(store.ledger(tenant).await.ok());
         }
         let Ok(store) = self.store(&route.store) else { return Ok(Vec::new()) };
-        let Ok(ledger) = store.ledger(tenant).await else { return Ok(Vec::new()) };
+        let Ok(ledger) = kept_or_counted(&**store, &route).await else { return Ok(Vec::new()) };
         // Everything is of one authority only if the route has not moved.
         if control.route(tenant).await?.is_none_or(|now| now.rev != route.rev) {
             return Ok(Vec::new());
@@ -249,8 +271,8 @@ impl Deployment {
         Ok(losses.into_iter().map(found).collect())
     }
 
-    /// All tenants whose store has lost history: as many as are kept, and how many findings there are.
-    pub(crate) async fn losses(&self) -> Result<(Vec<Found>, usize), AppError> {
+    /// All tenants whose store has lost history: the first findings, and their total number.
+    pub async fn losses(&self) -> Result<(Vec<Found>, usize), AppError> {
         let mut pass = Pass::default();
         pass.go_on(self).await?;
         Ok(pass.findings())

@@ -1,12 +1,14 @@
 //! Options of migrations, between their names and the domain.
 
+use std::time::Duration;
+
 use rehome_api::duration::Millis;
 use rehome_api::{OptionsPatch, Time};
 use rehome_domain::event::Timestamp;
 use rehome_domain::migration::{CutoverPolicy, InvalidOption, MirrorAck, Options};
 use rehome_domain::verification::Level;
 
-/// Why an option was not taken.
+/// Why an option was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OptionProblem {
     /// Out of its range.
@@ -23,6 +25,15 @@ pub enum OptionProblem {
     /// Not a time.
     #[error("cutover: {0}")]
     Time(#[from] rehome_api::time::InvalidTime),
+}
+
+/// How long a tenant can return, unless a migration or the configuration sets another time.
+const ROLLBACK_WINDOW: Duration = Duration::from_secs(24 * 3_600);
+
+/// What a migration runs with where neither it nor the configuration says otherwise.
+pub fn defaults() -> Options {
+    let rollback_window_ms = u64::try_from(ROLLBACK_WINDOW.as_millis()).unwrap_or(u64::MAX);
+    Options { rollback_window_ms, ..Options::default() }
 }
 
 /// The options with the patch applied, checked.

@@ -1,8 +1,12 @@
-//! `recover`: after the control plane lost time.
+//! `recover`: after the control plane was restored from a backup, or a store has lost events.
 //!
-//! A store that has seen an epoch which the control plane never handed out says that the control
+//! A store with an epoch that the control plane never issued shows that the control
 //! plane was restored from a backup, or failed over with a loss. Nothing is written to such a
-//! tenant until an operator has looked and said where its authority is.
+//! tenant until an operator has decided which store has the authority.
+//!
+//! A store that is behind the control plane has lost events: a backup was restored, or a failover to an asynchronous
+//! standby lost them. What is lost cannot be recovered here. An operator who restores it elsewhere needs no recovery;
+//! one who cannot chooses the store to continue from, and accepts the loss.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +18,8 @@ use rehome_ports::ControlError;
 
 use crate::deployment::Deployment;
 use crate::documents;
-use crate::error::AppError;
+use crate::error::{AppError, Kind};
+use crate::losses::Found;
 use crate::routes::{PairError, Pairs};
 
 /// What to recover.
@@ -22,28 +27,35 @@ use crate::routes::{PairError, Pairs};
 pub struct RecoverRequest {
     /// Only this tenant.
     pub tenant: Option<TenantId>,
-    /// Where the authority is, for tenants of which the stores do not say it clearly.
+    /// The store with the authority, for tenants where the stores leave it open.
     pub store: Option<StoreId>,
     /// Whether to change anything.
     pub apply: bool,
+    /// Whether the tenant continues from the named store, although events are lost.
+    pub accept_loss: bool,
 }
 
 type Ledgers = Vec<(StoreId, Ledger)>;
 
 impl Deployment {
-    /// Finds the tenants whose stores are ahead of the control plane, and, if that is asked for,
-    /// raises the control plane to them. Every store has to answer: one that is silent may be the
+    /// Finds the tenants whose stores are ahead of the control plane, and, if requested,
+    /// updates the control plane to match them. Every store has to answer: a store that does not may be the
     /// one that is ahead.
     pub async fn recover(&self, request: &RecoverRequest) -> Result<Vec<api::Recovery>, AppError> {
         if let Some(store) = &request.store {
             self.store(store)?;
         }
+        if request.accept_loss {
+            return Ok(vec![self.accept_loss(request).await?]);
+        }
         let ahead = match request.tenant {
-            Some(tenant) => vec![tenant],
+            Some(tenant) => BTreeSet::from([tenant]),
             None => self.ahead().await?,
         };
+        let mut missed = self.missed_logs(&ahead).await?;
         let mut found = Vec::new();
         for tenant in ahead {
+            let missed_logs = missed.remove(&tenant).unwrap_or_default();
             let route = self.engine().control().route(tenant).await?;
             let ledgers = self.ledgers(tenant).await?;
             let n = highest(&ledgers);
@@ -51,15 +63,63 @@ impl Deployment {
                 if request.tenant.is_some() && route.is_none() {
                     return Err(ControlError::UnknownTenant(tenant).into());
                 }
+                if request.tenant.is_some() && !missed_logs.is_empty() {
+                    // Its routes are as its stores have them, and its logs may not be.
+                    if request.apply {
+                        self.accept_logs(tenant).await?;
+                    }
+                    let now = as_it_is(tenant, route.as_ref(), &ledgers);
+                    found.push(api::Recovery { missed_logs, recovered: request.apply, ..now });
+                }
                 continue;
             }
-            found.push(self.recover_tenant(request, tenant, route, &ledgers, n).await?);
+            let one = self.recover_tenant(request, tenant, route, &ledgers, n).await?;
+            found.push(api::Recovery { missed_logs, ..one });
         }
         self.add_losses(request, &mut found).await?;
         Ok(found)
     }
 
-    /// Adds the tenants whose store is behind: of those a recovery of the control plane mends nothing.
+    /// A tenant whose store has lost events continues from the named store with what it has. Every other store
+    /// that would accept appends is fenced first: a process may still have a route to it.
+    async fn accept_loss(&self, request: &RecoverRequest) -> Result<api::Recovery, AppError> {
+        let (Some(tenant), Some(store)) = (request.tenant, &request.store) else {
+            let what =
+                "a loss is accepted for one tenant, and in a store that continues: name both";
+            return Err(AppError::new(Kind::Usage, "loss_of_which_tenant", what));
+        };
+        let control = self.engine().control();
+        let route = control.route(tenant).await?.ok_or(ControlError::UnknownTenant(tenant))?;
+        let losses = self.losses_of(tenant).await?;
+        if losses.is_empty() {
+            let what = format!("store \"{}\" has lost no events of tenant {tenant}", route.store);
+            return Err(AppError::new(Kind::Refused, "no_loss", what));
+        }
+        let ledgers = self.ledgers(tenant).await?;
+        let chosen = choose(&ledgers, Some(store));
+        let mut found = api::Recovery {
+            store: Some(store.to_string()),
+            undecided: chosen.as_ref().err().cloned(),
+            losses: losses.iter().map(Found::sentence).collect(),
+            checkpoints: losses.iter().filter_map(Found::checkpoint).collect(),
+            ..as_it_is(tenant, Some(&route), &ledgers)
+        };
+        if let (true, Ok((store, ledger))) = (request.apply, chosen) {
+            let n = highest(&ledgers).max(route.n);
+            for (other, ledger) in &ledgers {
+                if *other != store && ledger.role == Role::Active {
+                    self.store(other)?.fence(tenant, ledger.epoch, n.next()).await?;
+                }
+            }
+            self.accept_logs(tenant).await?;
+            let (n, seq) = (n.next(), ledger.head.seq);
+            control.recover(tenant, route.rev, &store, n, seq, self.actor()).await?;
+            found.recovered = true;
+        }
+        Ok(found)
+    }
+
+    /// Adds the tenants whose store is behind: a recovery of the control plane does not repair these.
     async fn add_losses(
         &self,
         request: &RecoverRequest,
@@ -76,22 +136,8 @@ impl Deployment {
                 &mut found[index]
             } else {
                 let route = self.engine().control().route(tenant).await?;
-                let routed = route.as_ref().map(|route| &route.store);
                 let ledgers = self.ledgers(tenant).await?;
-                let stores = ledgers.iter().map(|(id, ledger)| {
-                    documents::tenant_in_store(tenant, id, ledger, routed == Some(id))
-                });
-                found.push(api::Recovery {
-                    tenant_id: tenant.uuid(),
-                    route_epoch: route.as_ref().map_or(0, |route| route.n.0),
-                    route_store: routed.map(StoreId::to_string),
-                    stores: stores.collect(),
-                    store: routed.map(StoreId::to_string),
-                    undecided: None,
-                    recovered: false,
-                    losses: Vec::new(),
-                    checkpoints: Vec::new(),
-                });
+                found.push(as_it_is(tenant, route.as_ref(), &ledgers));
                 let last = found.len() - 1;
                 &mut found[last]
             };
@@ -102,7 +148,7 @@ impl Deployment {
     }
 
     /// The tenants with a ledger that is ahead.
-    async fn ahead(&self) -> Result<Vec<TenantId>, AppError> {
+    async fn ahead(&self) -> Result<BTreeSet<TenantId>, AppError> {
         let mut ahead = BTreeSet::new();
         for store in self.engine().stores().iter() {
             let mut pairs = Pairs::new(&**store, &**self.engine().control());
@@ -116,7 +162,7 @@ impl Deployment {
                 }
             }
         }
-        Ok(ahead.into_iter().collect())
+        Ok(ahead)
     }
 
     async fn ledgers(&self, tenant: TenantId) -> Result<Ledgers, AppError> {
@@ -139,22 +185,10 @@ impl Deployment {
         n: Epoch,
     ) -> Result<api::Recovery, AppError> {
         let chosen = choose(ledgers, request.store.as_ref());
-        let routed = route.as_ref().map(|route| &route.store);
         let mut found = api::Recovery {
-            tenant_id: tenant.uuid(),
-            route_epoch: route.as_ref().map_or(0, |route| route.n.0),
-            route_store: routed.map(StoreId::to_string),
-            stores: ledgers
-                .iter()
-                .map(|(id, ledger)| {
-                    documents::tenant_in_store(tenant, id, ledger, routed == Some(id))
-                })
-                .collect(),
             store: chosen.as_ref().ok().map(|(id, _)| id.to_string()),
             undecided: chosen.as_ref().err().cloned(),
-            recovered: false,
-            losses: Vec::new(),
-            checkpoints: Vec::new(),
+            ..as_it_is(tenant, route.as_ref(), ledgers)
         };
         if let (true, Ok((store, ledger))) = (request.apply, chosen) {
             let control = self.engine().control();
@@ -163,10 +197,32 @@ impl Deployment {
                 None => control.create_route(tenant, &store).await?,
             };
             let actor = self.actor().to_owned();
+            // First: an operator repeats a recovery that ends here.
+            self.accept_logs(tenant).await?;
             control.recover(tenant, route.rev, &store, n, ledger.head.seq, &actor).await?;
             found.recovered = true;
         }
         Ok(found)
+    }
+}
+
+/// What there is of a tenant that is not recovered.
+fn as_it_is(tenant: TenantId, route: Option<&Route>, ledgers: &Ledgers) -> api::Recovery {
+    let routed = route.map(|route| &route.store);
+    let in_store = |(id, ledger): &(StoreId, Ledger)| {
+        documents::tenant_in_store(tenant, id, ledger, routed == Some(id))
+    };
+    api::Recovery {
+        tenant_id: tenant.uuid(),
+        route_epoch: route.map_or(0, |route| route.n.0),
+        route_store: routed.map(StoreId::to_string),
+        stores: ledgers.iter().map(in_store).collect(),
+        store: routed.map(StoreId::to_string),
+        undecided: None,
+        recovered: false,
+        losses: Vec::new(),
+        checkpoints: Vec::new(),
+        missed_logs: Vec::new(),
     }
 }
 
@@ -178,17 +234,17 @@ fn highest(ledgers: &Ledgers) -> Epoch {
 /// beyond doubt: no other is active, none was fenced after it, and none holds more.
 fn choose(ledgers: &Ledgers, named: Option<&StoreId>) -> Result<(StoreId, Ledger), String> {
     if let Some(named) = named {
+        // Of a tenant that was removed in the lost time, no store has events.
+        let removed = ledgers.iter().all(|(_, ledger)| ledger.role == Role::Absent);
         return ledgers
             .iter()
-            .find(|(id, ledger)| id == named && ledger.role != Role::Absent)
+            .find(|(id, ledger)| id == named && (removed || ledger.role != Role::Absent))
             .cloned()
-            .ok_or_else(|| format!("store \"{named}\" holds nothing of the tenant"));
+            .ok_or_else(|| format!("store \"{named}\" has no events of the tenant"));
     }
     let mut active = ledgers.iter().filter(|(_, ledger)| ledger.role == Role::Active);
     let (Some((id, ledger)), None) = (active.next(), active.next()) else {
-        return Err(
-            "not exactly one store is active for it; name the right one with --store".to_owned()
-        );
+        return Err("not exactly one store is active for it; choose one with --store".to_owned());
     };
     let doubt = ledgers.iter().find(|(other, found)| {
         other != id
@@ -198,8 +254,8 @@ fn choose(ledgers: &Ledgers, named: Option<&StoreId>) -> Result<(StoreId, Ledger
     match doubt {
         None => Ok((id.clone(), *ledger)),
         Some((other, _)) => Err(format!(
-            "store \"{id}\" is active, but \"{other}\" was fenced later or holds more; look, and \
-             name the right one with --store"
+            "store \"{id}\" is active, but \"{other}\" was fenced later or has more events; compare them, and \
+             choose one with --store"
         )),
     }
 }
@@ -233,6 +289,11 @@ mod tests {
         assert!(chosen(&two).is_err());
         let named = "a".parse().unwrap();
         assert_eq!(choose(&two, Some(&named)).unwrap().0, named);
+        let gone = vec![ledger("a", Role::Absent, 5, 0), ledger("b", Role::Absent, 4, 0)];
+        assert!(choose(&gone, None).is_err(), "a store that is not configured may have it");
+        assert_eq!(choose(&gone, Some(&named)).unwrap().0, named);
+        let left = vec![ledger("a", Role::Absent, 5, 0), ledger("b", Role::Fenced, 4, 7)];
+        assert!(choose(&left, Some(&named)).is_err());
         let nowhere = "c".parse().unwrap();
         assert!(choose(&two, Some(&nowhere)).is_err());
     }

@@ -1,4 +1,4 @@
-//! One store by itself, tenant by tenant, at any time: no migration is needed, and nothing is changed.
+//! Verification of one store, tenant by tenant, at any time: it needs no migration and changes nothing.
 
 use std::fmt;
 use std::str::FromStr;
@@ -19,10 +19,10 @@ const PAGE: usize = 500;
 /// Damaged tenants that a report lists; all are counted.
 const LISTED: usize = 1_000;
 
-/// How far a look at a store came: `TENANT:SEQ`.
+/// The progress of a verification: `TENANT:SEQ`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cursor {
-    /// All tenants before this one were looked at to their end.
+    /// All tenants before this one were verified completely.
     pub tenant: TenantId,
     /// And this one up to here.
     pub seq: u64,
@@ -30,7 +30,7 @@ pub struct Cursor {
 
 /// The text is no cursor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("must be TENANT:SEQ, as a look that was cut off printed it")]
+#[error("must be TENANT:SEQ, as an interrupted verification prints it")]
 pub struct InvalidCursor;
 
 impl FromStr for Cursor {
@@ -49,7 +49,7 @@ impl fmt::Display for Cursor {
     }
 }
 
-/// What to look at, and how.
+/// What to verify, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreVerifyRequest {
     /// Which store.
@@ -60,13 +60,13 @@ pub struct StoreVerifyRequest {
     pub level: Level,
     /// Read at most so many events per second; 0: as fast as it goes.
     pub rate_max: u32,
-    /// Where to go on.
+    /// Where to continue.
     pub after: Option<Cursor>,
 }
 
 impl Deployment {
-    /// Looks at one store until it is through or `stop` says so; `progress` hears how many events were looked
-    /// at, and how far it is.
+    /// Verifies one store until the end or until `stop`; `progress` gets the number of verified events and
+    /// the cursor.
     pub async fn verify_store(
         &self,
         request: &StoreVerifyRequest,
@@ -97,7 +97,7 @@ impl Deployment {
             Some(Err(error)) => {
                 let error = AppError::from(error);
                 return Err(match at {
-                    Some(at) => error.prefixed(&format!("came as far as --after {at}: ")),
+                    Some(at) => error.prefixed(&format!("reached --after {at}: ")),
                     None => error,
                 });
             }

@@ -1,16 +1,16 @@
-//! The last answers of the stores, with their ages. Every screen that shows what a store holds asks here,
-//! so that no screen waits for a store that does not answer.
+//! The last answers of the stores, with their ages. Every page and document that shows a store's data reads here,
+//! so that none waits for a store that does not answer.
 //!
 //! ```text
-//! screen ──▶ ask ──▶ task: the store's own call ──▶ last answer ──▶ every later screen
+//! reader ──▶ query ──▶ task: the store's own call ──▶ last answer ──▶ every later reader
 //!             │                                         ▲
 //!             └── waits for `patience`, then shows ─────┘
 //! ```
 //!
-//! A question is a task of its own: it outlives the screen that asked, and its answer is the last known
-//! one for all. A store that answers is asked anew each time, so a screen is never older than it has to
-//! be. While a question is open for longer than `patience`, nothing more is asked of that store, and
-//! screens show what is last known at once.
+//! A query is a task of its own: it outlives its reader, and its answer is the last known
+//! one for all. A store that answers is queried again each time, so a reader gets the latest answer
+//! possible. While a query is open for longer than `patience`, no further query is sent to that store, and
+//! readers get the last known answer at once.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -33,7 +33,7 @@ const PATIENCE_OF_A_COMMAND: Duration = Duration::from_millis(1_500);
 const PATIENCE_OF_A_SERVER: Duration = Duration::from_millis(120);
 /// A question that is open for longer means that the store does not answer.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
-/// A tenant that there is not: to ask for its ledger is one look into an index.
+/// A tenant that does not exist: its ledger is a single index lookup.
 const NOBODY: TenantId = TenantId::new(uuid::Uuid::nil());
 /// Questions to one store at a time.
 const SIDE_BY_SIDE: usize = 8;
@@ -41,62 +41,63 @@ const SIDE_BY_SIDE: usize = 8;
 const LEDGERS_MAX: usize = 10_000;
 
 /// The stores of a deployment, as they last answered.
-pub(crate) struct StoreWatch {
+pub struct StoreWatch {
     known: Stores,
     stores: BTreeMap<StoreId, Arc<Watched>>,
     /// In milliseconds.
     patience: AtomicU64,
 }
 
-/// What is last known, and how well.
+/// The last known answer, and its quality.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Sight<T> {
+pub struct Sight<T> {
     /// The last answer and when it came; `None`: there never was one.
-    pub(crate) last: Option<(T, Timestamp)>,
+    pub last: Option<(T, Timestamp)>,
     /// Why it is not of this moment; `None`: it is, or the store is only slow.
-    pub(crate) unanswered: Option<Unanswered>,
+    pub unanswered: Option<Unanswered>,
 }
 
 impl<T> Sight<T> {
-    pub(crate) fn map<U>(self, change: impl FnOnce(T) -> U) -> Sight<U> {
+    /// The same with the answer changed by `change`.
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Sight<U> {
         let last = self.last.map(|(value, at)| (change(value), at));
         Sight { last, unanswered: self.unanswered }
     }
 
     /// The answer, whatever its age.
-    pub(crate) fn value(&self) -> Option<&T> {
+    pub fn value(&self) -> Option<&T> {
         self.last.as_ref().map(|(value, _)| value)
     }
 
     /// When it came.
-    pub(crate) fn at(&self) -> Option<Timestamp> {
+    pub fn at(&self) -> Option<Timestamp> {
         self.last.as_ref().map(|(_, at)| *at)
     }
 }
 
 /// A store does not answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Unanswered {
+pub struct Unanswered {
     store: StoreId,
     /// Since when: the first question without an answer.
-    pub(crate) since: Timestamp,
+    pub since: Timestamp,
     /// Its own words, if it gave any.
     error: Option<String>,
 }
 
 impl Unanswered {
     /// A sentence that names the store.
-    pub(crate) fn sentence(&self) -> String {
+    pub fn sentence(&self) -> String {
         match &self.error {
             Some(error) => error.clone(),
-            None => format!("store \"{}\" does not answer since {}", self.store, self.since()),
+            None => format!("store \"{}\" has not answered since {}", self.store, self.since()),
         }
     }
 }
 
 impl Unanswered {
     /// It answered with an error, and is not merely silent.
-    pub(crate) const fn has_error(&self) -> bool {
+    pub const fn has_error(&self) -> bool {
         self.error.is_some()
     }
 
@@ -121,7 +122,7 @@ struct State {
     open: BTreeMap<u64, Open>,
     asked: u64,
     has_answered: bool,
-    /// Since the last answer: when the first question was asked that failed, and the last error.
+    /// Since the last answer: when the first failed query started, and the last error.
     failing: Option<(Timestamp, String)>,
     ledgers: HashMap<TenantId, (Ledger, Timestamp)>,
     report: Option<(StoreReport, Timestamp)>,
@@ -134,7 +135,8 @@ struct Open {
 }
 
 impl StoreWatch {
-    pub(crate) fn new(stores: &Stores, clock: &Arc<dyn Clock>) -> Self {
+    /// Watches these stores. Sends no query before the first reader.
+    pub fn new(stores: &Stores, clock: &Arc<dyn Clock>) -> Self {
         let watched = |store: &Arc<dyn LedgerStore>| {
             let watched = Watched {
                 store: Arc::clone(store),
@@ -152,7 +154,7 @@ impl StoreWatch {
     }
 
     /// From here on no screen waits longer than a server's may.
-    pub(crate) fn serve(&self) {
+    pub fn serve(&self) {
         self.patience.store(millis(PATIENCE_OF_A_SERVER), Ordering::Relaxed);
     }
 
@@ -168,7 +170,7 @@ impl StoreWatch {
     }
 
     /// The tenant's ledger in a store.
-    pub(crate) async fn ledger(
+    pub async fn ledger(
         &self,
         id: &StoreId,
         tenant: TenantId,
@@ -192,7 +194,7 @@ impl StoreWatch {
     }
 
     /// What a store reports of itself.
-    pub(crate) async fn report(&self, id: &StoreId) -> Result<Sight<StoreReport>, UnknownStore> {
+    pub async fn report(&self, id: &StoreId) -> Result<Sight<StoreReport>, UnknownStore> {
         let watched = self.of(id)?;
         let store = Arc::clone(&watched.store);
         let asked = async move { store.check().await };
@@ -203,16 +205,13 @@ impl StoreWatch {
     }
 
     /// Why a store does not answer now; `None`: it does, or is only slow.
-    pub(crate) async fn answers(&self, id: &StoreId) -> Result<Option<Unanswered>, UnknownStore> {
+    pub async fn answers(&self, id: &StoreId) -> Result<Option<Unanswered>, UnknownStore> {
         Ok(self.ledger(id, NOBODY).await?.unanswered)
     }
 
     /// The same before something is done for which the store has to answer: a store that is slow is waited
     /// for.
-    pub(crate) async fn answers_in_time(
-        &self,
-        id: &StoreId,
-    ) -> Result<Option<Unanswered>, UnknownStore> {
+    pub async fn answers_in_time(&self, id: &StoreId) -> Result<Option<Unanswered>, UnknownStore> {
         let watched = self.of(id)?;
         let patience = self.patience_with(watched).max(ANSWERS_WITHIN);
         Ok(self.ledger_within(watched, NOBODY, patience).await?.unanswered)
@@ -241,8 +240,8 @@ impl Watched {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks, unless a question is open for too long already; waits for the answer for `patience`. When
-    /// the question was asked, if it has no answer by then.
+    /// Queries the store, unless a query is open for too long already; waits for the answer for `patience`.
+    /// Returns when the query started, if it has no answer by then.
     async fn ask<T: Send + 'static>(
         self: &Arc<Self>,
         patience: Duration,
@@ -292,14 +291,14 @@ impl Watched {
         }
     }
 
-    /// When the oldest question was asked that is open for longer than `for_long`.
+    /// When the oldest query started that is open for longer than `for_long`.
     fn stuck(&self, for_long: Duration) -> Option<Timestamp> {
         let state = self.lock();
         let open = state.open.values().filter(|open| open.since.elapsed() >= for_long);
         open.map(|open| open.at).min()
     }
 
-    /// What to make of the last answer. `asked`: when the question was asked that has no answer.
+    /// Evaluates the last answer. `asked`: when the unanswered query started.
     fn sight<T>(&self, last: Option<(T, Timestamp)>, asked: Option<Timestamp>) -> Sight<T> {
         let failing = self.lock().failing.clone();
         let stuck = self.stuck(ANSWERS_WITHIN);
@@ -308,7 +307,7 @@ impl Watched {
             (Some((since, _)), Some(_)) => Some(Unanswered { store, since, error: None }),
             (Some((since, error)), None) => Some(Unanswered { store, since, error: Some(error) }),
             (None, Some(since)) => Some(Unanswered { store, since, error: None }),
-            // What was never seen cannot be shown, and a reader should learn why.
+            // Without any answer there is nothing to show, and the reader should learn why.
             (None, None) if last.is_none() => {
                 asked.map(|since| Unanswered { store, since, error: None })
             }
@@ -324,7 +323,7 @@ impl State {
             let oldest = self.ledgers.iter().min_by_key(|(_, (_, at))| *at).map(|(id, _)| *id);
             oldest.map(|oldest| self.ledgers.remove(&oldest));
         }
-        // Two questions may be answered in another order than they were asked.
+        // Two queries may be answered out of order.
         let newer = |(before, _): &(Ledger, Timestamp)| (before.epoch, before.head.seq);
         let last = self.ledgers.entry(tenant).or_insert((ledger, at));
         if newer(last) <= (ledger.epoch, ledger.head.seq) || last.1 < at {
@@ -412,7 +411,9 @@ mod tests {
         assert_eq!((sight.last, took), (before.last, Duration::ZERO));
         let unanswered = sight.unanswered.unwrap();
         assert_eq!(unanswered.since, asked_at);
-        assert!(unanswered.sentence().starts_with("store \"a\" does not answer since 2027-01-15T"));
+        assert!(
+            unanswered.sentence().starts_with("store \"a\" has not answered since 2027-01-15T")
+        );
         assert_eq!(script.calls(StoreOp::Ledger), 2, "nothing more is asked of it");
     }
 

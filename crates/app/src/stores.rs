@@ -1,4 +1,4 @@
-//! A look at the stores.
+//! Checking the stores.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,11 +17,11 @@ use crate::losses::Found;
 use crate::routes::{PairError, Pairs};
 use crate::store_watch::Unanswered;
 
-/// Tenants that a check lists; all are counted and looked at.
+/// Maximum number of tenants that a check lists; all are counted and checked.
 const TENANTS_LISTED: usize = 1_000;
 /// Problems that a check lists.
 const PROBLEMS_LISTED: usize = 100;
-/// How often a store is asked whether it still answers, while all its tenants are looked at.
+/// How often to check that a store still answers, while all its tenants are checked.
 const ASKED_AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// A clock that is further off than this is worth a word: leases run by it.
 const SKEW_MAX_MS: u64 = 1_000;
@@ -37,7 +37,7 @@ impl Deployment {
         join_all(asked).await.into_iter().flatten().collect()
     }
 
-    /// Looks at one store, or at all of them.
+    /// Checks one store, or all of them.
     pub async fn check_stores(
         &self,
         only: Option<&StoreId>,
@@ -54,7 +54,7 @@ impl Deployment {
             let here = losses.iter().filter(|loss| loss.store.as_str() == found.id);
             found.problems.extend(here.map(Found::sentence));
             if total > losses.len() {
-                found.problems.push(format!("{total} such findings in all stores"));
+                found.problems.push(format!("{total} findings of this kind in all stores"));
             }
             found.ok = found.problems.is_empty();
         }
@@ -141,8 +141,8 @@ impl Deployment {
                     if row.ledger.epoch > route.as_ref().map_or_else(Default::default, |r| r.n) =>
                 {
                     Some(format!(
-                        "tenant {tenant}: the store has seen epoch {}, which the control plane \
-                         never handed out; look, then run `rehome recover`",
+                        "tenant {tenant}: the store has epoch {}, which the control plane \
+                         never issued; check, then run `rehome recover`",
                         row.ledger.epoch
                     ))
                 }
@@ -166,13 +166,13 @@ impl Deployment {
 fn take_over(found: &mut api::StoreCheck, report: StoreReport) {
     if !report.durable {
         let how = &report.durability;
-        found.problems.push(format!("a commit may be lost with the power ({how})"));
+        found.problems.push(format!("a power failure can lose a commit ({how})"));
     }
     if report.durability.contains("read-only") {
         found.problems.push("is read-only; make its file and folder writable".to_owned());
     }
     if report.durability.contains("a standby") {
-        found.problems.push("is a standby, which takes no writes; name the primary".to_owned());
+        found.problems.push("is a standby, which accepts no writes; name the primary".to_owned());
     }
     if report.clock_skew_ms.unsigned_abs() > SKEW_MAX_MS {
         found.problems.push(format!("its clock is off by {} ms", report.clock_skew_ms));

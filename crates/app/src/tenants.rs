@@ -2,10 +2,10 @@
 
 use futures_util::future::try_join_all;
 use rehome_api as api;
-use rehome_domain::ids::{MigrationId, StoreId, TenantId};
+use rehome_domain::ids::{StoreId, TenantId};
 use rehome_domain::ledger::Role;
 use rehome_domain::migration::window_is_over;
-use rehome_ports::ControlError;
+use rehome_domain::removal::Removal;
 use tokio_util::sync::CancellationToken;
 
 use crate::deployment::Deployment;
@@ -18,7 +18,7 @@ impl Deployment {
     pub async fn tenant(&self, tenant: TenantId) -> Result<api::Tenant, AppError> {
         let control = self.engine().control();
         let (route, migration) = loop {
-            let route = control.route(tenant).await?.ok_or(ControlError::UnknownTenant(tenant))?;
+            let route = control.known_route(tenant).await?;
             let migration = match route.migration {
                 Some((id, _)) => Some(self.migration(id).await?),
                 None => None,
@@ -40,6 +40,11 @@ impl Deployment {
             stores: Vec::new(),
             problems: Vec::new(),
         };
+        if let Some(Removal::Running { events, .. }) = route.removal {
+            found.problems.push(format!(
+                "it is being removed; `rehome tenant remove {tenant} --events {events}` continues"
+            ));
+        }
         if self.store(&route.store).is_err() {
             found.problems.push(format!("store \"{}\" is not configured", route.store));
         }
@@ -63,8 +68,8 @@ impl Deployment {
                 }
                 if ledger.epoch > route.n {
                     found.problems.push(format!(
-                        "store \"{id}\" has seen epoch {}, which the control plane never handed out; \
-                         look, then run `rehome recover`",
+                        "store \"{id}\" has epoch {}, which the control plane never issued; \
+                         check, then run `rehome recover`",
                         ledger.epoch
                     ));
                 }
@@ -74,16 +79,8 @@ impl Deployment {
         Ok(found)
     }
 
-    /// Whether the tenant of a migration that is migrated can return by it.
-    pub async fn can_return(&self, id: MigrationId, tenant: TenantId) -> Result<bool, AppError> {
-        let route = self.engine().control().route(tenant).await?;
-        Ok(route.is_some_and(|route| {
-            route.window && route.migration.is_some_and(|(last, _)| last == id)
-        }))
-    }
-
-    /// Removes the copy that a tenant left behind in a store. A rollback window that is over, or
-    /// is given up here, is closed first.
+    /// Removes the copy that a tenant left behind in a store. Closes a rollback window first that has ended, or
+    /// is to be closed.
     pub async fn purge_tenant(
         &self,
         tenant: TenantId,
@@ -93,7 +90,7 @@ impl Deployment {
         let about = |error: AppError| error.tenant(tenant);
         self.store(store).map_err(|error| about(error.into()))?;
         let control = self.engine().control();
-        let route = control.route(tenant).await?.ok_or(ControlError::UnknownTenant(tenant))?;
+        let route = control.known_route(tenant).await?;
         if let Some((id, phase)) = route.migration.filter(|(_, phase)| phase.is_terminal()) {
             let migration = control.migration(id).await?;
             let is_over =
@@ -101,14 +98,14 @@ impl Deployment {
             if route.window && route.store != *store && (close_window || is_over) {
                 self.operations().close_window(&route).await.map_err(|e| about(e.into()))?;
             } else if !route.window {
-                // A clean-up that was begun and not finished comes first.
+                // An unfinished clean-up comes first.
                 self.work(id, Goal::NothingLeft, &CancellationToken::new())
                     .await
                     .map_err(|error| about(error).state(phase))?;
             } else if route.store != *store {
                 return Err(about(AppError::refused(format!(
-                    "its rollback window is open and may need this copy; wait for its end, or say \
-                     --close-window to give up the return of migration {id}"
+                    "its rollback window is open and may need this copy; wait for its end, or add \
+                     --close-window to end it and the possible return of migration {id}"
                 ))));
             }
         }
@@ -118,5 +115,44 @@ impl Deployment {
             store: store.to_string(),
             events_purged: purged.map_err(|error| about(error.into()))?,
         })
+    }
+
+    /// Removes a tenant whose history has so many events; with `None`, shows what would be removed.
+    pub async fn remove_tenant(
+        &self,
+        tenant: TenantId,
+        events: Option<u64>,
+    ) -> Result<api::TenantRemoval, AppError> {
+        let about = |error: AppError| error.tenant(tenant);
+        let operations = self.operations();
+        if let Some(events) = events {
+            let removed = operations.remove(tenant, events).await;
+            let removed = removed.map_err(|error| about(error.into()))?;
+            tracing::warn!(
+                target: "eventsource.migration",
+                store = removed.store.as_str(),
+                %tenant,
+                operation = "tenant_removed",
+                events = removed.events,
+                actor = self.actor(),
+                "Tenant removed"
+            );
+            return Ok(api::TenantRemoval {
+                tenant_id: tenant.uuid(),
+                store: removed.store.to_string(),
+                events: removed.events,
+                removed: true,
+            });
+        }
+        let found = operations.removable(tenant).await;
+        let found = found.map_err(|error| about(error.into()))?;
+        // Of a removal that is under way: what it was requested for.
+        let events = match found.route.removal {
+            Some(Removal::Running { events, .. }) => events,
+            _ => found.ledger.head.seq,
+        };
+        let store = found.route.store;
+        let (tenant_id, store) = (tenant.uuid(), store.to_string());
+        Ok(api::TenantRemoval { tenant_id, store, events, removed: false })
     }
 }

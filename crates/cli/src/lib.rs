@@ -1,14 +1,14 @@
-//! The `rehome` command: arguments in, documents out. What it does is in `rehome_app`; here it is
-//! asked for and shown.
+//! The `rehome` command: arguments in, documents out. `rehome_app` does the work; this crate
+//! calls it and shows the results.
 //!
 //! Data goes to stdout, progress and logs to stderr. Exit codes: 0 done, 1 failed, 2 bad usage,
 //! 3 refused in this state, 4 not found, 5 violations found.
 //!
-//! A library so that a build with other features can be the same command: the tests have one with
-//! failpoints. What is released is the program of this package, which has none.
+//! It is a library so that a build with other features can be the same command: the tests have one with
+//! failpoints. The released program of this package has none.
 
-/// Memory that one thread takes and another gives back, as each batch of a copy, would pile up in
-/// the arenas of the C library; this allocator gives it back.
+/// Memory that one thread allocates and another frees, as for each batch of a copy, would accumulate in
+/// the arenas of the C library; this allocator returns it.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -36,17 +36,16 @@ pub fn run() -> ExitCode {
     let ended = match runtime {
         Ok(runtime) => {
             let ended = runtime.block_on(async {
-                let ended = commands::run(args, &out).await;
-                rehome_app::telemetry::finish().await;
+                let ended = Box::pin(commands::run(args, &out)).await;
+                rehome_observe::telemetry::finish().await;
                 ended
             });
             runtime.shutdown_timeout(END_WITHIN);
             ended
         }
-        Err(error) => Err(rehome_app::AppError::failed(
-            "runtime",
-            format!("no threads to work with: {error}"),
-        )),
+        Err(error) => {
+            Err(rehome_app::AppError::failed("runtime", format!("cannot start threads: {error}")))
+        }
     };
     ExitCode::from(match ended {
         Ok(()) => 0,
@@ -54,7 +53,7 @@ pub fn run() -> ExitCode {
     })
 }
 
-/// Help and version are no errors; bad usage is told as people, or programs, read it.
+/// Help and version are not errors; bad usage is reported as text or as JSON.
 fn not_understood(error: &clap::Error) -> ExitCode {
     let wants_json = std::env::args_os().any(|arg| arg == "--json");
     if error.use_stderr() && wants_json {

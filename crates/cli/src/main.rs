@@ -1,5 +1,5 @@
 //! The program `rehome`; all of it is in the library beside it.
 
 fn main() -> std::process::ExitCode {
-    rehome::run()
+    rehome_cli::run()
 }

@@ -37,7 +37,7 @@ pub struct Appended {
     pub last_seq: u64,
 }
 
-/// Why one append of a batch was not taken. Nothing of it was written.
+/// Why an append of a batch was refused. Nothing of it was written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AppendConflict {
     /// The stream is not where the writer thought.

@@ -1,9 +1,9 @@
 //! The hash chain over a tenant's history.
 //!
 //! `digest(n) = SHA-256(digest(n-1) ‖ canonical(event n))`, `digest(0)` = 32 zero bytes. The chain
-//! covers the SHA-256 of data and metadata and not the texts themselves, so that a payload can be
-//! erased one day with its hash kept in its place and the history still verifies. The construction
-//! is the one of certificate logs and of Git: whoever holds the head holds the whole history.
+//! covers the SHA-256 of data and metadata and not the texts themselves, so that a later version can
+//! erase a payload and keep its hash, and the history still verifies. Certificate logs and Git use the same
+//! construction: the head identifies the whole history.
 
 use std::fmt;
 use std::str::FromStr;
@@ -38,9 +38,9 @@ impl Digest {
     }
 }
 
-/// The digest after `event`, given the digest before it. `event.digest` is not read. Of a row in a table
-/// that is not ours, the chain covers all that travels: `SHA-256(digest(n-1) ‖ seq ‖ SHA-256(row))`. It is
-/// shorter than what it takes of any event of ours, so the two are never taken for each other.
+/// The digest after `event`, given the digest before it. `event.digest` is not read. For a row of another
+/// library's table, the chain covers all copied columns: `SHA-256(digest(n-1) ‖ seq ‖ SHA-256(row))`. This input is
+/// shorter than that of any event in rehome's tables, so the two cannot be confused.
 pub fn chain(previous: &Digest, event: &Event) -> Digest {
     if let Some(row) = &event.row {
         return sha256(&[&previous.0, &event.seq.to_be_bytes(), &row.digest().0]);
@@ -57,7 +57,7 @@ pub fn chain(previous: &Digest, event: &Event) -> Digest {
     Digest(hash.finalize().into())
 }
 
-/// What [`chain`] takes of an event that has no number yet, for a store that numbers and chains where
+/// The input of [`chain`] for an event that has no number yet, for a store that numbers and chains where
 /// its rows are: `digest(n) = SHA-256(digest(n-1) ‖ seq ‖ stream ‖ version ‖ kind ‖ occurred_at ‖
 /// recorded_at ‖ payload)`, numbers as 8 bytes with the most significant first.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -55,7 +55,7 @@ pub enum InvalidInput {
     Negative(&'static str, f64),
     /// Catching up never ends.
     #[error(
-        "the tenant writes {write} events/s and the copy makes {copy} events/s: it would never \
+        "the tenant writes {write} events/s and the copy {copy} events/s: it would never \
          catch up; raise the copy rate or wait for a quieter hour"
     )]
     NeverCatchesUp {

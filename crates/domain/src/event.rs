@@ -11,7 +11,7 @@ use crate::stream::StreamName;
 /// Most bytes of an event type's name.
 pub const EVENT_TYPE_BYTES_MAX: usize = 256;
 
-/// Microseconds since the Unix epoch, UTC. Offsets and finer digits are not kept.
+/// Microseconds since the Unix epoch, UTC. The original offset and finer digits are dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Timestamp(i64);
 
@@ -27,13 +27,13 @@ impl Timestamp {
     }
 }
 
-/// A JSON text, kept verbatim. Whoever makes one has checked it (`rehome_ports::json`) or has it
-/// from a store that kept it.
+/// A JSON text, stored verbatim. The constructor's caller has checked it (`rehome_ports::json`) or read it
+/// from a store.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Json(Box<str>);
 
 impl Json {
-    /// Takes a text that is known to be JSON on one line.
+    /// Wraps a text that is known to be JSON on one line.
     pub fn trusted(text: impl Into<Box<str>>) -> Self {
         Self(text.into())
     }
@@ -61,7 +61,7 @@ pub struct EventType(Box<str>);
 pub struct InvalidEventType;
 
 impl EventType {
-    /// Checks and takes the text.
+    /// Validates the text.
     pub fn new(text: impl Into<Box<str>>) -> Result<Self, InvalidEventType> {
         let text = text.into();
         if text.is_empty() || text.len() > EVENT_TYPE_BYTES_MAX || text.contains('\0') {
@@ -89,11 +89,11 @@ pub struct NewEvent {
     pub event_type: EventType,
     /// When it happened, by the writer's word; `None`: when the store recorded it.
     pub occurred_at: Option<Timestamp>,
-    /// When the first store recorded it, kept on import; `None`: now.
+    /// When the first store recorded it, preserved on import; `None`: now.
     pub recorded_at: Option<Timestamp>,
     /// The event's content.
     pub data: Json,
-    /// Correlation ids, trace context and the like; the writer's, never ours.
+    /// The writer's metadata: correlation ids, trace context and the like. rehome never adds to it.
     pub metadata: Json,
 }
 
@@ -112,7 +112,7 @@ pub struct Event {
     pub event_type: EventType,
     /// When it happened.
     pub occurred_at: Timestamp,
-    /// When the first store took it; copied with the event.
+    /// When the first store stored it; copied with the event.
     pub recorded_at: Timestamp,
     /// The event's content.
     pub data: Json,
@@ -120,12 +120,12 @@ pub struct Event {
     pub metadata: Json,
     /// The chain up to and including this event.
     pub digest: Digest,
-    /// The row of the table that it is in, where that is not ours; all else is read from it.
+    /// The row, for an event in another library's table; all other fields are read from it.
     pub row: Option<Arc<ForeignRow>>,
 }
 
 impl Event {
-    /// About how many bytes the event takes in memory and on the wire, for batch limits.
+    /// Approximate size of the event in memory and on the wire, in bytes, for batch limits.
     pub fn bytes(&self) -> usize {
         160 + self.stream.stream_type().len()
             + self.stream.stream_id().len()

@@ -1,4 +1,4 @@
-//! Identities and counters. Newtypes, so that an epoch is never taken for a version.
+//! Identities and counters. Newtypes, so that an epoch cannot be used as a version.
 
 use std::fmt;
 use std::str::FromStr;
@@ -68,7 +68,11 @@ uuid_id!(
     MigrationId
 );
 uuid_id!(
-    /// One token that the control plane keeps.
+    /// One drain: the emptying of stores, tenant by tenant.
+    DrainId
+);
+uuid_id!(
+    /// A token in the control plane.
     TokenId
 );
 

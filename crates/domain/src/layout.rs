@@ -1,8 +1,10 @@
-//! Which column of somebody else's table is what.
+//! The mapping of columns in another library's table.
 //!
-//! A store that is *adopted* has its events in a table of another library. A [`Layout`] says where in
-//! that table the parts of an event are; [`ForeignRow`] is such a row as it travels: every column,
-//! as its database writes it.
+//! An *adopted* store has its events in a table of another library. A [`Layout`] maps the columns of
+//! that table to the parts of an event; [`ForeignRow`] is such a row as it is copied: every column,
+//! in its database's text format.
+
+mod built_in;
 
 use std::fmt;
 
@@ -10,8 +12,10 @@ use crate::digest::{Digest, sha256};
 use crate::ids::{EventId, TenantId};
 use crate::stream::StreamName;
 
-/// The parts of an event in a table that is not ours.
-#[derive(Clone, Debug, PartialEq, Eq)]
+pub use built_in::{BUILT_IN, Made};
+
+/// The parts of an event in another library's table.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Layout {
     /// What it is called.
     pub name: String,
@@ -35,9 +39,9 @@ pub struct Layout {
     pub event_id: Option<String>,
     /// The column with the event's type.
     pub event_type: String,
-    /// The column that says when it happened; `None`: when it was recorded.
+    /// The column with the time when it happened; `None`: when it was recorded.
     pub occurred_at: Option<String>,
-    /// The column that says when it was recorded; `None`: when it happened.
+    /// The column with the time when it was recorded; `None`: when it happened.
     pub recorded_at: Option<String>,
     /// The column with the content.
     pub data: String,
@@ -47,9 +51,41 @@ pub struct Layout {
     pub anew: Vec<String>,
     /// Tables that go with the events.
     pub beside: Vec<Beside>,
+    /// Whether its writers lock the whole table before they draw a position, so that its readers find positions in
+    /// the order of the commits. Then a copy does so too.
+    pub locks_table: bool,
 }
 
-/// Where a row says whose it is.
+impl fmt::Debug for Layout {
+    /// Adopted stores keep this text of the layout that they were adopted by: a part that came later is in it only
+    /// where it is not what it was before.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut all = f.debug_struct("Layout");
+        all.field("name", &self.name)
+            .field("schema", &self.schema)
+            .field("table", &self.table)
+            .field("tenant", &self.tenant)
+            .field("stream_type", &self.stream_type)
+            .field("stream_id", &self.stream_id)
+            .field("version", &self.version)
+            .field("first_version", &self.first_version)
+            .field("position", &self.position)
+            .field("event_id", &self.event_id)
+            .field("event_type", &self.event_type)
+            .field("occurred_at", &self.occurred_at)
+            .field("recorded_at", &self.recorded_at)
+            .field("data", &self.data)
+            .field("metadata", &self.metadata)
+            .field("anew", &self.anew)
+            .field("beside", &self.beside);
+        if self.locks_table {
+            all.field("locks_table", &self.locks_table);
+        }
+        all.finish()
+    }
+}
+
+/// Where a row has its tenant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TenantPart {
     /// In a column.
@@ -68,8 +104,41 @@ pub enum TenantPart {
     },
 }
 
+impl Layout {
+    /// The table of streams' heads whose rows go with the events.
+    pub fn heads(&self) -> Option<(&Beside, &Heads)> {
+        self.beside.iter().find_map(|beside| Some((beside, beside.heads.as_ref()?)))
+    }
+
+    /// Where a row of that table has its tenant; `None`: none of its copied columns says so.
+    pub fn tenant_of_heads(&self) -> Option<TenantPart> {
+        let (beside, heads) = self.heads()?;
+        if let Some(column) = &beside.tenant {
+            let travels = heads
+                .stream_id
+                .iter()
+                .chain(&heads.same)
+                .chain(&heads.travels)
+                .any(|it| it == column);
+            return travels.then(|| TenantPart::Column(column.clone()));
+        }
+        match &self.tenant {
+            TenantPart::Column(name) => {
+                let of_stream = self.stream_id.iter().position(|column| column == name);
+                let named = of_stream.and_then(|place| heads.stream_id.get(place));
+                let column = named.or_else(|| heads.same.iter().find(|column| *column == name))?;
+                Some(TenantPart::Column(column.clone()))
+            }
+            TenantPart::Prefix { separator } => {
+                Some(TenantPart::Prefix { separator: separator.clone() })
+            }
+            TenantPart::Json { .. } => None,
+        }
+    }
+}
+
 /// A table that goes with the events.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Beside {
     /// What it holds.
     pub kind: BesideKind,
@@ -79,6 +148,36 @@ pub struct Beside {
     pub tenant: Option<String>,
     /// Its column with a position of the events' table.
     pub position: Option<String>,
+    /// How its rows follow the events, where it holds the streams' heads.
+    pub heads: Option<Heads>,
+}
+
+/// Which column of a table of streams' heads is what. A row of it is written with the events that it belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heads {
+    /// Its columns that name the stream, in the order of the layout's.
+    pub stream_id: Vec<String>,
+    /// Its column with the version of the stream's last event.
+    pub version: String,
+    /// Columns that the events' table has under the same name, and with the same value: the rest of its key.
+    pub same: Vec<String>,
+    /// Columns that travel with the events of the stream. All others are what the table gives.
+    pub travels: Vec<String>,
+}
+
+impl fmt::Debug for Beside {
+    /// As for [`Layout`]: what adopted stores keep.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut all = f.debug_struct("Beside");
+        all.field("kind", &self.kind)
+            .field("table", &self.table)
+            .field("tenant", &self.tenant)
+            .field("position", &self.position);
+        if let Some(heads) = &self.heads {
+            all.field("heads", heads);
+        }
+        all.finish()
+    }
 }
 
 /// What a table beside the events holds.
@@ -94,56 +193,63 @@ pub enum BesideKind {
     Streams,
 }
 
-/// The layouts that come with rehome.
-pub const BUILT_IN: [&str; 1] = ["eventsource-py"];
-
-impl Layout {
-    /// The layout of that name that comes with rehome.
-    pub fn built_in(name: &str) -> Option<Self> {
-        match name {
-            "eventsource-py" => Some(eventsource_py()),
-            _ => None,
-        }
+impl Beside {
+    /// Whether its rows of a tenant can go where the tenant goes, with their positions translated.
+    pub fn moves(&self) -> bool {
+        self.kind == BesideKind::Checkpoints && self.tenant.is_some() && self.position.is_some()
     }
-}
 
-/// The events table of eventsource-py, as its own schema makes it.
-fn eventsource_py() -> Layout {
-    let column = |name: &str| Some(name.to_owned());
-    let beside = |kind, table: &str, tenant: Option<&str>, position: Option<&str>| Beside {
-        kind,
-        table: table.to_owned(),
-        tenant: tenant.map(str::to_owned),
-        position: position.map(str::to_owned),
-    };
-    Layout {
-        name: "eventsource-py".to_owned(),
-        schema: "public".to_owned(),
-        table: "events".to_owned(),
-        tenant: TenantPart::Column("tenant_id".to_owned()),
-        stream_type: column("aggregate_type"),
-        stream_id: vec!["aggregate_id".to_owned()],
-        version: "version".to_owned(),
-        first_version: 1,
-        position: column("global_position"),
-        event_id: column("event_id"),
-        event_type: "event_type".to_owned(),
-        occurred_at: column("timestamp"),
-        recorded_at: column("created_at"),
-        data: "payload".to_owned(),
-        metadata: None,
-        anew: vec!["txid".to_owned()],
-        beside: vec![
-            beside(
-                BesideKind::Checkpoints,
-                "projection_checkpoints",
-                None,
-                Some("global_position"),
+    /// Whether a move would break the tenant for its library.
+    pub fn stands_in_the_way(&self) -> bool {
+        self.kind == BesideKind::Streams && self.heads.is_none()
+    }
+
+    /// What happens to the table's rows when a tenant moves, and what to do, as a sentence. `rows`: the tenant's rows if
+    /// the table has a tenant column, else all; `None`: unknown.
+    pub fn on_a_move(&self, rows: Option<u64>) -> String {
+        let (kind, what) = match (self.kind, &self.tenant) {
+            (BesideKind::Checkpoints, Some(_)) if self.moves() => (
+                "checkpoints",
+                "they are not moved at the switch; `rehome tenant checkpoints` copies them, translated",
             ),
-            beside(BesideKind::Snapshots, "snapshots", None, None),
-            beside(BesideKind::Outbox, "event_outbox", Some("tenant_id"), None),
-        ],
+            (BesideKind::Checkpoints, Some(_)) => (
+                "checkpoints",
+                "none of their columns is a position of the events, so they stay; restart their readers from the beginning, or \
+                 name the column as `position`",
+            ),
+            (BesideKind::Checkpoints, None) => (
+                "checkpoints",
+                "a row belongs to all tenants, so none moves; continue a reader from the position that `rehome tenant \
+                 position` prints, or from the beginning",
+            ),
+            (BesideKind::Snapshots, _) => ("snapshots", "they stay; rebuild them from the events"),
+            (BesideKind::Outbox, _) => (
+                "outbox",
+                "its rows stay, and copied events create none; run its sender at the source until it is empty",
+            ),
+            (BesideKind::Streams, _) if self.heads.is_some() => {
+                ("streams' heads", "those of the tenant go with its events")
+            }
+            (BesideKind::Streams, _) => (
+                "streams' heads",
+                "the layout does not map their columns, so they cannot move with the events, and writers would find \
+                 none at the target; name `stream_id` and `version` of the table",
+            ),
+        };
+        let whose = if self.tenant.is_some() { "of the tenant" } else { "of all tenants" };
+        let rows = match rows {
+            Some(rows) if rows > Self::COUNTED => {
+                format!("more than {} rows {whose}", Self::COUNTED)
+            }
+            Some(1) => format!("1 row {whose}"),
+            Some(rows) => format!("{rows} rows {whose}"),
+            None => "an unknown number of rows (missing, or without SELECT)".to_owned(),
+        };
+        format!("{} ({kind}) has {rows}: {what}", self.table)
     }
+
+    /// Rows are counted up to so many.
+    pub const COUNTED: u64 = 10_000;
 }
 
 /// The id of a tenant whose name is a text: the text itself if it is a UUID, else a UUIDv5 of it.
@@ -162,19 +268,19 @@ pub fn event_id_of(tenant: TenantId, stream: &StreamName, version: u64) -> Event
 /// The namespace of tenants' ids that are derived from their names.
 const TENANTS: uuid::Uuid = uuid::uuid!("6f2a1f0a-31a5-4f0c-9a39-0d9a3b1f7c11");
 
-/// A row of somebody else's table, whole, as its database writes it: the texts of all columns but the
-/// position and those that a database gives anew, in the order of the columns' names, as one record
-/// (PostgreSQL 15, chapter 8.16.6: nothing for NULL, quoted where it has to be).
+/// A complete row of another library's table, in its database's text format: all columns except the
+/// position and those that the target computes, in the order of the columns' names, as one record
+/// (PostgreSQL 15, chapter 8.16.6: nothing for NULL, quoted where necessary).
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct ForeignRow(Box<str>);
 
 /// The text is not a record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a row that is not written as a record")]
+#[error("a row that is not a record")]
 pub struct InvalidRow;
 
 impl ForeignRow {
-    /// Takes the text of a record.
+    /// Wraps the text of a record.
     pub fn new(text: impl Into<Box<str>>) -> Self {
         Self(text.into())
     }
@@ -256,6 +362,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_store_that_was_adopted_before_knows_its_layout_again() {
+        let kept = "Layout { name: \"eventsource-py\", schema: \"public\", table: \"events\", \
+            tenant: Column(\"tenant_id\"), stream_type: Some(\"aggregate_type\"), stream_id: [\"aggregate_id\"], \
+            version: \"version\", first_version: 1, position: Some(\"global_position\"), \
+            event_id: Some(\"event_id\"), event_type: \"event_type\", occurred_at: Some(\"timestamp\"), \
+            recorded_at: Some(\"created_at\"), data: \"payload\", metadata: None, anew: [\"txid\"], beside: [\
+            Beside { kind: Checkpoints, table: \"projection_checkpoints\", tenant: None, \
+            position: Some(\"global_position\") }, \
+            Beside { kind: Snapshots, table: \"snapshots\", tenant: None, position: None }, \
+            Beside { kind: Outbox, table: \"event_outbox\", tenant: Some(\"tenant_id\"), position: None }] }";
+        let layout = Layout::built_in("eventsource-py");
+        assert_eq!(layout.map(|layout| format!("{layout:?}")).as_deref(), Some(kept));
+    }
+
+    #[test]
     fn a_tenant_is_its_uuid_or_one_derived_from_its_name() {
         let uuid = "0190a5de-6f6b-7c3d-8a55-000000000001";
         assert_eq!(tenant_of(uuid).to_string(), uuid);
@@ -271,7 +392,7 @@ mod tests {
         let texts =
             |texts: &[Option<&str>]| Ok(texts.iter().map(|t| t.map(str::to_owned)).collect());
         assert_eq!(columns("(a,,\"\",b c)"), texts(&[Some("a"), None, Some(""), Some("b c")]));
-        // What `SELECT ROW('say "hi"', 'a\b', 'x,y', '(z)', E'l\n')::text` gives.
+        // The result of `SELECT ROW('say "hi"', 'a\b', 'x,y', '(z)', E'l\n')::text`.
         let written = "(\"say \"\"hi\"\"\",\"a\\\\b\",\"x,y\",\"(z)\",\"l\n\")";
         let expected = [Some("say \"hi\""), Some("a\\b"), Some("x,y"), Some("(z)"), Some("l\n")];
         assert_eq!(columns(written), texts(&expected));

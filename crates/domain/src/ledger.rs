@@ -13,11 +13,11 @@
 //!                                └──┘ cut_back(k, to)
 //! ```
 //!
-//! Every operation is guarded by an epoch, so that whoever sleeps through a change is refused by
-//! the store itself, whatever it still believes. Every operation is idempotent: a retry after a
-//! lost reply finds its own effect and answers the same.
+//! Every operation is guarded by an epoch, so the store refuses a process that slept through a change,
+//! whatever that process believes. Every operation is idempotent: a retry after a
+//! lost reply finds its own effect and returns the same result.
 //!
-//! An adapter reads the row under its lock, asks the function here, and writes what it answers
+//! An adapter reads the row under its lock, calls the function here, and writes the result
 //! together with the events, in one transaction. The rules exist once.
 
 use std::fmt;
@@ -29,11 +29,11 @@ use crate::ids::Epoch;
 /// What a store may do with a tenant's history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
-    /// Takes appends at the ledger's epoch.
+    /// Accepts appends at the ledger's epoch.
     Active,
-    /// Takes only `extend`, from the migration whose epoch the ledger carries.
+    /// Accepts only `extend`, from the migration whose epoch the ledger has.
     Replica,
-    /// Takes nothing.
+    /// Accepts nothing.
     Fenced,
     /// Has no history; a tombstone once purged.
     Absent,
@@ -94,18 +94,18 @@ pub struct Ledger {
     pub head: Head,
 }
 
-/// Why an operation was not allowed, with the ledger as it stands. Nothing was changed.
+/// Why an operation was refused, with the current ledger. Nothing was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{why}; the ledger is {role}@{epoch} with {seq} events", role = ledger.role,
         epoch = ledger.epoch, seq = ledger.head.seq)]
 pub struct Refused {
-    /// The rule that said no.
+    /// The rule that refused it.
     pub why: Refusal,
-    /// The ledger that it said no for.
+    /// The ledger that it was checked against.
     pub ledger: Ledger,
 }
 
-/// The rules that say no.
+/// The rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// The caller's epoch is not the ledger's: one of the two slept.
@@ -115,23 +115,23 @@ pub enum Refusal {
     #[error("fenced")]
     Fenced,
     /// The operation needs another role.
-    #[error("not in the role that this needs")]
+    #[error("the ledger's role does not allow it")]
     WrongRole,
     /// The history does not end where the caller thought.
-    #[error("not at this head")]
+    #[error("the head differs")]
     NotAtHead,
-    /// The history is shorter than the route's evidence says it must be.
-    #[error("the history is shorter than the route says it must be")]
+    /// The history is shorter than the route requires.
+    #[error("the history is shorter than the route requires")]
     BehindBase,
     /// The tenant's history should be here and is not: the store was lost or replaced.
-    #[error("the tenant's history should be in this store and is not")]
+    #[error("the tenant's history is missing from this store")]
     HistoryMissing,
     /// The events given do not continue the chain.
     #[error("the events do not continue the hash chain")]
     BrokenChain,
 }
 
-/// What the route row says about a store that it names; all fields from one row.
+/// The route row's claims about the store that it names; all fields from one row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Activation {
     /// The route's epoch.
@@ -145,7 +145,7 @@ pub struct Activation {
 type Change = Result<Ledger, Refused>;
 
 impl Ledger {
-    /// A tenant that the store has never heard of.
+    /// A tenant that the store does not know.
     pub const ABSENT: Self = Self { role: Role::Absent, epoch: Epoch::ZERO, head: Head::EMPTY };
 
     const fn refuse<T>(self, why: Refusal) -> Result<T, Refused> {
@@ -156,7 +156,7 @@ impl Ledger {
         self.role == role && self.epoch == epoch
     }
 
-    /// May an append routed under `epoch` be taken? The caller then moves the head.
+    /// Is an append routed under `epoch` allowed? The caller then moves the head.
     pub fn check_append(self, epoch: Epoch) -> Result<(), Refused> {
         match self.role {
             Role::Active if self.epoch == epoch => Ok(()),
@@ -178,7 +178,7 @@ impl Ledger {
     }
 
     /// The history continued by `events`, as the migration of epoch `m` copies it. A
-    /// compare-and-set on the head: of two that extend at once one is refused and goes on there.
+    /// compare-and-set on the head: of two concurrent extends one is refused and continues from the new head.
     pub fn extend(self, m: Epoch, previous: Head, events: &[Event]) -> Change {
         self.check_replica(m)?;
         if self.head != previous {
@@ -190,8 +190,8 @@ impl Ledger {
         }
     }
 
-    /// Takes no more appends: `active@from` becomes `fenced@to`. Final: the head answered is the
-    /// last one that any append under `from` can have reached.
+    /// Ends the tenant's appends: `active@from` becomes `fenced@to`. The returned head is final: no append
+    /// under `from` can follow it.
     pub fn fence(self, from: Epoch, to: Epoch) -> Change {
         if from >= to {
             // A fence raises the epoch; anything else is a caller that mixes two rows up.
@@ -207,8 +207,8 @@ impl Ledger {
         }
     }
 
-    /// Takes appends at the route's epoch. All three of the arguments and the choice of the store
-    /// come from one route row that does not say `cutover_paused`.
+    /// Accepts appends at the route's epoch. All three of the arguments and the choice of the store
+    /// come from one route row that is not in `cutover_paused`.
     pub fn activate(self, route: Activation) -> Change {
         let active = Self { role: Role::Active, epoch: route.epoch, ..self };
         if self == active {
@@ -227,9 +227,9 @@ impl Ledger {
         Ok(active)
     }
 
-    /// What a tenant becomes of which nobody keeps a ledger, in a table of another library with so many of its
-    /// rows. Where the store was released and adopted again, its history is what the table has, and that is
-    /// no less than what was here at the last switch.
+    /// The ledger of an unguarded tenant, in a table of another library with this number of its
+    /// rows. If the store was released and adopted again, its history is what the table has, and that is
+    /// no less than its history at the last switch.
     pub fn of_table(route: Activation, rows: u64) -> Change {
         if route.created && rows > 0 && rows >= route.base {
             return Ok(Self { role: Role::Active, epoch: route.epoch, ..Self::ABSENT });
@@ -279,9 +279,21 @@ impl Ledger {
         }
     }
 
-    /// May the tail be removed down to `to`? Needs `fenced@k`, as a purge does, so nobody extends what
-    /// is being cut, and whoever sleeps with an earlier or a later `k` is refused. The caller has
-    /// proven `to` to be in the source; `there` is the digest that is kept here with event `to.seq`.
+    /// May the store of another library's table drop this ledger? Needs `active@epoch`: only the
+    /// authority accepts rows without a guard. If already dropped, there is no ledger, which is [`Ledger::ABSENT`].
+    pub fn check_unguard(self, epoch: Epoch) -> Result<(), Refused> {
+        if self.is(Role::Active, epoch) || self == Self::ABSENT {
+            Ok(())
+        } else if self.epoch <= epoch {
+            self.refuse(Refusal::WrongRole)
+        } else {
+            self.refuse(Refusal::StaleEpoch)
+        }
+    }
+
+    /// May the tail be removed down to `to`? Needs `fenced@k`, as a purge does, so no other operation extends the
+    /// part that is removed, and a sleeper with an earlier or a later `k` is refused. The caller has
+    /// proven `to` to be in the source; `there` is the stored digest of event `to.seq`.
     pub fn check_cut_back(self, k: Epoch, to: Head, there: Option<Digest>) -> Result<(), Refused> {
         self.check_purge(k)?;
         let there = if to.seq == 0 { Some(Digest::EMPTY) } else { there };
@@ -316,7 +328,7 @@ pub enum ChainBreak {
         /// The position that came.
         found: u64,
     },
-    /// The digest kept with the event is not the one that its content gives.
+    /// The stored digest does not match the event's content.
     Digest {
         /// The event's position.
         seq: u64,

@@ -1,22 +1,22 @@
-//! What shows that a store has lost history: it was restored from a backup, or was replaced.
+//! Evidence that a store has lost history: it was restored from a backup, or was replaced.
 //!
-//! A store cannot know by itself what it has lost. The control plane remembers things that can only be
-//! true of a longer history: the length at the last switch, how far a replica was read back, how far a
-//! subscriber is. A replica that is longer than its authority shows it too.
+//! A store cannot detect its own loss. The control plane records facts that can only be
+//! true of a longer history: the length at the last switch, how far a replica was read back, the checkpoint of a
+//! subscription. A replica that is longer than its authority is evidence too.
 
 use crate::ids::Epoch;
 use crate::ledger::{Ledger, Role};
-use crate::migration::{Migration, State};
+use crate::migration::{Migration, State, has_leapt};
 use crate::route::Route;
 
 /// Why the routed store must have held more than it does.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Loss {
-    /// There is no history where one was begun.
-    #[error("it holds no history of the tenant, which has one")]
+    /// There is no history although one was started.
+    #[error("it has no history of the tenant, but should")]
     Missing,
     /// Fewer events than the store had when it was given the authority.
-    #[error("it holds {seq} events, and had at least {base} when it was given the authority")]
+    #[error("it has {seq} events, but had at least {base} when it got the authority")]
     BehindRoute {
         /// Events there.
         seq: u64,
@@ -24,7 +24,7 @@ pub enum Loss {
         base: u64,
     },
     /// The ledger was under a later epoch already.
-    #[error("its ledger is at epoch {ledger}, and was active at one after {passed}")]
+    #[error("its ledger is at epoch {ledger}, but was active at one after {passed}")]
     BehindEpoch {
         /// The ledger's epoch.
         ledger: Epoch,
@@ -32,7 +32,7 @@ pub enum Loss {
         passed: Epoch,
     },
     /// A replica of it holds more.
-    #[error("it holds {seq} events, and its replica {replica}")]
+    #[error("it has {seq} events, but its replica has {replica}")]
     BehindReplica {
         /// Events there.
         seq: u64,
@@ -40,7 +40,7 @@ pub enum Loss {
         replica: u64,
     },
     /// More was read back from its replica.
-    #[error("it holds {seq} events, and {read_back} were copied from it and read back")]
+    #[error("it has {seq} events, but {read_back} were copied from it and read back")]
     BehindReadBack {
         /// Events there.
         seq: u64,
@@ -48,7 +48,7 @@ pub enum Loss {
         read_back: u64,
     },
     /// A subscriber has seen more.
-    #[error("it holds {seq} events, and subscription {name:?} has dealt with {checkpoint}")]
+    #[error("it has {seq} events, but subscription {name:?} has processed {checkpoint}")]
     BehindCheckpoint {
         /// Events there.
         seq: u64,
@@ -59,10 +59,10 @@ pub enum Loss {
     },
 }
 
-/// What the route, and the tenant's last migration if there is one, say that the routed store's ledger
-/// must hold. The ledger was read after them. Nothing where the route may say more than was done yet.
+/// The minimum that the route, and the tenant's last migration if any, require of the routed store's
+/// ledger. The ledger must be read after them. `None` while the route may be ahead of the store.
 pub fn behind_route(route: &Route, migration: Option<&Migration>, ledger: &Ledger) -> Option<Loss> {
-    if !route.created {
+    if !route.created || route.removal.is_some() {
         return None;
     }
     if ledger.role == Role::Absent {
@@ -78,7 +78,9 @@ pub fn behind_route(route: &Route, migration: Option<&Migration>, ledger: &Ledge
             && route.store == migration.target
             && matches!(migration.state, State::Migrated { activated: true, .. })
     });
-    let passed = passed.map(|migration| migration.m).filter(|passed| ledger.epoch <= *passed);
+    let passed = passed.map(|migration| migration.m);
+    // Nor after an operator has said from what the tenant continues.
+    let passed = passed.filter(|passed| ledger.epoch <= *passed && !has_leapt(route, *passed));
     passed.map(|passed| Loss::BehindEpoch { ledger: ledger.epoch, passed })
 }
 
@@ -163,6 +165,9 @@ mod tests {
         let recovered = Route { epoch: Epoch(1_005), n: Epoch(1_005), ..moved.clone() };
         let active = ledger(Role::Active, 4, 3);
         assert_eq!(behind_route(&recovered, Some(&migration), &active), None);
+        // The loss was accepted: what is there is the history.
+        let accepted = ledger(Role::Replica, 2, 3);
+        assert_eq!(behind_route(&recovered, Some(&migration), &accepted), None);
     }
 
     #[test]

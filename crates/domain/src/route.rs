@@ -1,16 +1,18 @@
-//! The route: one row per tenant that says which store has the authority, under which epoch.
+//! The route: one row per tenant that names the store with the authority, and its epoch.
 //!
 //! Every change goes through [`crate::migration::apply`], a compare-and-set on `rev` made in one
-//! transaction with the fact that it appends to the migration's log.
+//! transaction with the fact that it appends to the migration's log; those of a removal, which belongs to no migration, go
+//! through [`crate::removal::apply`].
 
 use crate::ids::{Epoch, MigrationId, StoreId, TenantId};
 use crate::ledger::Activation;
 use crate::migration::Phase;
+use crate::removal::Removal;
 
 /// A tenant's route row.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Route {
-    /// Whose.
+    /// The tenant.
     pub tenant: TenantId,
     /// Moves with every change of routing, and with nothing else.
     pub rev: u64,
@@ -18,7 +20,7 @@ pub struct Route {
     pub store: StoreId,
     /// The epoch under which that store is, or is to be, active.
     pub epoch: Epoch,
-    /// In `cutover_paused`: the epoch that the fence takes away.
+    /// In `cutover_paused`: the epoch that the fence ends.
     pub prev_epoch: Epoch,
     /// The tenant's epoch counter: every epoch ever handed out is `++n`.
     pub n: Epoch,
@@ -26,7 +28,7 @@ pub struct Route {
     pub m: Epoch,
     /// The length of history that the routed store must hold: evidence for `activate`.
     pub base: u64,
-    /// The tenant's last migration and where it stands; `None` before the first.
+    /// The tenant's last migration and its phase; `None` before the first.
     pub migration: Option<(MigrationId, Phase)>,
     /// In `cutover_paused`: how long, in milliseconds, from when an observer first saw this `rev`,
     /// until anyone rolls the cutover back.
@@ -35,6 +37,8 @@ pub struct Route {
     pub created: bool,
     /// Whether a rollback window is open.
     pub window: bool,
+    /// The tenant's removal: under way, or complete; `None` for a tenant that lives.
+    pub removal: Option<Removal>,
 }
 
 impl Route {
@@ -53,6 +57,7 @@ impl Route {
             deadline_ms: 0,
             created: false,
             window: false,
+            removal: None,
         }
     }
 
@@ -61,14 +66,20 @@ impl Route {
         self.migration.map(|(_, phase)| phase)
     }
 
-    /// Writes wait, and nobody may activate a store.
+    /// Writes wait, and no process may activate a store.
     pub fn is_cutover_paused(&self) -> bool {
         self.phase() == Some(Phase::CutoverPaused)
     }
 
-    /// What to activate the routed store with; `None` in a cutover's pause, when nobody may.
+    /// The tenant was removed: it has no history anywhere.
+    pub fn is_removed(&self) -> bool {
+        self.removal == Some(Removal::Done)
+    }
+
+    /// The arguments to activate the routed store; `None` in a cutover's pause, when activation is not allowed, and
+    /// of a tenant that is removed, or being removed.
     pub fn activation(&self) -> Option<Activation> {
-        (!self.is_cutover_paused()).then_some(Activation {
+        (!self.is_cutover_paused() && self.removal.is_none()).then_some(Activation {
             epoch: self.epoch,
             base: self.base,
             created: self.created,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Most bytes that a stream's type and id may take together, the same in every store.
+/// Maximum size of a stream's type and id together, in bytes, the same in every store.
 pub const STREAM_NAME_BYTES_MAX: usize = 1_024;
 
 /// A stream's type and id: non-empty UTF-8 without NUL, compared byte by byte, never normalised.
@@ -19,17 +19,15 @@ pub enum InvalidStreamName {
     #[error("stream {0} is empty")]
     Empty(&'static str),
     /// One of the two holds U+0000, which PostgreSQL text cannot keep.
-    #[error("stream {0} holds a NUL character")]
+    #[error("stream {0} contains a NUL character")]
     Nul(&'static str),
     /// Together they are over [`STREAM_NAME_BYTES_MAX`].
-    #[error(
-        "stream type and id take {0} bytes together; at most {STREAM_NAME_BYTES_MAX} are allowed"
-    )]
+    #[error("stream type and id have {0} bytes together; the maximum is {STREAM_NAME_BYTES_MAX}")]
     TooLong(usize),
 }
 
 impl StreamName {
-    /// Checks and takes the two texts.
+    /// Validates the two texts.
     pub fn new(
         stream_type: impl Into<Box<str>>,
         stream_id: impl Into<Box<str>>,

@@ -1,8 +1,8 @@
-//! Texts from elsewhere, made harmless before they reach a terminal.
+//! Escapes external texts before they reach a terminal.
 //!
-//! A terminal obeys what it is sent: an escape sequence in a reason, in a stream's name or in what a server
-//! says about an error clears the screen, sets the window's title, or hides a line. A bidi control shows a
-//! word as another one. Both are shown as escapes instead, as Rust writes them: `\u{1b}`.
+//! A terminal interprets control sequences: one in a reason, in a stream's name or in an error of a server
+//! can clear the screen, set the window's title, or hide a line. A bidi control can show a
+//! word as another one. Both are escaped, in Rust's notation: `\u{1b}`.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -26,7 +26,7 @@ pub const fn is_obeyed(character: char) -> bool {
     )
 }
 
-/// A text of several lines as a terminal may have it: what is obeyed is escaped, but for line ends and tabs.
+/// Escapes a text of several lines for a terminal, except for line ends and tabs.
 pub fn lines(text: &str) -> Cow<'_, str> {
     escaped(text, |character| is_obeyed(character) && !matches!(character, '\n' | '\t'), in_text)
 }
@@ -36,8 +36,8 @@ pub fn one_line(text: &str) -> Cow<'_, str> {
     escaped(text, is_obeyed, in_text)
 }
 
-/// JSON, written without spaces between its tokens but line ends, as a terminal may have it. The escapes are
-/// JSON's own: whoever reads it reads the same values.
+/// Escapes JSON for a terminal. It has no white space between its tokens except line ends. The escapes are
+/// JSON's own, so a parser reads the same values.
 pub fn json(text: &str) -> Cow<'_, str> {
     // Outside of strings JSON has no such character but white space, and inside of them no line end.
     escaped(

@@ -1,4 +1,4 @@
-//! What a verification looks for and how it names what it finds.
+//! The levels of a verification and its findings.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use crate::digest::Digest;
 use crate::ledger::Head;
 use crate::stream::StreamName;
 
-/// How deep a verification looks.
+/// The level of a verification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Level {
     /// Heads, and per-stream counts and versions on both sides.
@@ -52,7 +52,7 @@ pub enum ViolationType {
     Order,
     /// A stream's versions are not 1..n, or differ.
     Version,
-    /// A ledger does not say what its rows say.
+    /// A ledger contradicts its rows.
     Ledger,
 }
 
@@ -103,9 +103,9 @@ impl fmt::Display for Side {
     }
 }
 
-/// Whether the last event is the one that the ledger says: what a store asks before each append, so that a
-/// history is not continued on a ledger that was changed behind its back. `last` is the digest that is kept
-/// with the event at the head's position.
+/// Whether the last event matches the ledger. A store checks this before each append, so that it does
+/// not continue a history on a ledger that was changed from outside. `last` is the stored digest
+/// of the event at the head's position.
 pub fn ends_as_said(head: Head, last: Option<Digest>) -> bool {
     match head.seq {
         0 => head == Head::EMPTY,
@@ -113,7 +113,7 @@ pub fn ends_as_said(head: Head, last: Option<Digest>) -> bool {
     }
 }
 
-/// One difference between what is and what must be.
+/// One difference between the actual and the expected state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
     /// Its kind.
@@ -141,21 +141,21 @@ impl fmt::Display for Violation {
     }
 }
 
-/// What one look at two histories covered.
+/// What a comparison of two histories covered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Coverage {
-    /// How deep it looked.
+    /// The level.
     pub level: Level,
     /// The positions after this one...
     pub after: u64,
     /// ...up to this one...
     pub upto: u64,
-    /// ...and whether it looked at each of them, rather than at a sample.
+    /// ...and whether it covered each of them, rather than a sample.
     pub whole: bool,
 }
 
 impl Coverage {
-    /// Whether what was found in `other` would have been found again: at least as deep, at least as
+    /// Whether it would have found the finding of `other` again: at least as deep, at least as
     /// far, and nothing left out.
     pub fn includes(self, other: Self) -> bool {
         self.whole
@@ -165,10 +165,10 @@ impl Coverage {
     }
 }
 
-/// That two histories are not what they must be: what a look at them found, as it is kept.
+/// The result of a comparison that found differences, as it is stored.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Finding {
-    /// What was looked at. A finding is refuted by a look that includes this one.
+    /// What was compared. A comparison that includes it and finds nothing refutes the finding.
     pub coverage: Coverage,
     /// How many violations were found.
     pub violations: u64,
@@ -192,7 +192,7 @@ impl Finding {
         }
     }
 
-    /// Both. Where the later one looked at all that the earlier one looked at, it is what is known.
+    /// Merges both. If the later one includes the earlier one, it replaces it.
     #[must_use]
     pub fn and(&self, later: &Self) -> Self {
         if later.coverage.includes(self.coverage) {

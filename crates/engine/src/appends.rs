@@ -1,10 +1,10 @@
-//! What the appends of applications look like from this process: how long they took, how they ended,
-//! who waits. Counted by the router on its hot path, so without locks and without observers; read by
-//! whoever tells of it.
+//! The appends of applications, as this process sees them: their latency, their outcomes,
+//! and how many wait. The router counts them on its hot path, so without locks and without observers; reports
+//! read the counts.
 //!
-//! An append counts as waiting from when it is handed in until its caller has the answer. How many wait is
-//! a number that each adds itself to; since when is known without a list of them, because a tenant's appends
-//! are committed in the order in which they came: the oldest is in the group under way.
+//! An append counts as waiting from its submission until its caller has the response. Each append increments the
+//! number of waiting ones; their age is known without a list, because a tenant's appends
+//! are committed in the order of submission: the oldest is in the current group.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rehome_domain::append::Appended;
-use rehome_domain::ids::{MigrationId, TenantId};
+use rehome_domain::ids::{MigrationId, StoreId, TenantId};
 use rehome_ports::AppendError;
 use tokio::time::Instant;
 
@@ -26,10 +26,10 @@ pub const APPEND_BUCKETS: &[f64] =
 /// Tenants that are counted by themselves. The one that has been silent longest makes room for
 /// a new one, and what it had counted goes to [`Appends::others`].
 const TENANTS_MAX: usize = 200;
-/// A tenant that was silent for so long is no longer counted by itself, whether or not there is room.
+/// A tenant without appends for this long is no longer counted separately, whether or not there is room.
 const SILENT_MAX: Duration = Duration::from_secs(3_600);
 
-/// An append that has waited for so long is kept waiting by something.
+/// An append that has waited this long is blocked by something.
 const NOTICED: Duration = Duration::from_secs(1);
 
 /// Who comes again within so long after the last had to go meets the same trouble.
@@ -97,12 +97,12 @@ impl Outcome {
 pub struct Meter {
     durations: [Histogram; Outcome::ALL.len()],
     fenced: AtomicU64,
-    /// Moments are kept as nanoseconds since then, and one more: 0 is none.
+    /// Moments are stored as nanoseconds since then, plus one: 0 means none.
     born: Instant,
     /// Callers that have no answer yet.
     waiting: AtomicU64,
-    /// When the oldest append of the group under way was handed in: what is behind it in the queue came
-    /// later. Between two groups: when the last one was gathered, and the queue was empty.
+    /// When the oldest append of the current group was submitted; appends behind it in the queue are
+    /// younger. Between two groups: when the last one was gathered, and the queue was empty.
     group_since: AtomicU64,
     /// The group waits for a cutover.
     group_paused: AtomicBool,
@@ -145,7 +145,7 @@ impl Meter {
         }
     }
 
-    /// How long the appends with this outcome took, from when they were handed in.
+    /// The latency of appends with this outcome, from their submission.
     pub fn durations(&self, outcome: Outcome) -> &Histogram {
         &self.durations[outcome as usize]
     }
@@ -170,8 +170,8 @@ impl Meter {
         Some(Waiting { appends, since })
     }
 
-    /// For how long appends have been waiting and none was acknowledged; `None`: none waits. Those that
-    /// gave up and came again meanwhile do not make it shorter.
+    /// How long appends have been waiting while none was acknowledged; `None`: none waits. Appends that
+    /// time out and are retried meanwhile do not reset it.
     pub fn blocked_for(&self) -> Option<Duration> {
         if self.waiting.load(Ordering::Relaxed) == 0 {
             return None;
@@ -321,8 +321,8 @@ impl Appends {
         }
     }
 
-    /// Appends of the tenant that are kept waiting: by a cutover, or for longer than an append takes. For
-    /// people; what goes through at once is not among them.
+    /// Appends of the tenant that are blocked: by a cutover, or for longer than an append takes. For
+    /// people; appends that complete at once are not counted.
     pub fn kept_waiting(&self, tenant: TenantId) -> u64 {
         let waiting = self.tenant(tenant).and_then(|meter| meter.waiting());
         let kept =
@@ -342,12 +342,17 @@ impl Appends {
         tenants.iter().map(|(tenant, meter)| (*tenant, Arc::clone(meter))).collect()
     }
 
-    /// One tenant's, if it is counted by itself.
+    /// One tenant's meter, if it is counted separately.
     pub fn tenant(&self, tenant: TenantId) -> Option<Arc<Meter>> {
         lock(&self.tenants).get(&tenant).map(Arc::clone)
     }
 
-    /// All that is not counted by tenant: of those who made room, and of those for whom there was none.
+    /// The store that takes the tenant's appends, by the newest route that this process has seen.
+    pub(crate) fn store(&self, tenant: TenantId) -> Option<StoreId> {
+        self.routes.peek(tenant).map(|route| route.store.clone())
+    }
+
+    /// Everything that is not counted by tenant: tenants that were evicted, and those for which there was no room.
     pub fn others(&self) -> &Meter {
         &self.others
     }
@@ -361,8 +366,8 @@ impl Appends {
         self.refreshes.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The tenant's meter, for the life of one append or of one wait: whoever keeps it longer takes the
-    /// room from others. Where nobody makes room, the one of all others.
+    /// The tenant's meter, for the duration of one append or of one wait: a longer use takes
+    /// room from others. Without room, the meter of all others.
     pub(crate) fn meter(&self, tenant: TenantId) -> Arc<Meter> {
         let mut tenants = lock(&self.tenants);
         if !tenants.contains_key(&tenant) && tenants.len() >= TENANTS_MAX {
@@ -389,7 +394,7 @@ impl Appends {
     }
 }
 
-/// Under the lock of the tenants: nobody can begin to use it meanwhile.
+/// Under the lock of the tenants: no other thread can start to use it.
 fn is_unused(meter: &Arc<Meter>) -> bool {
     Arc::strong_count(meter) == 1
 }

@@ -5,7 +5,7 @@
 //! SIGKILL or SIGSTOP there, the first time it gets there. Without the feature nothing of this is
 //! compiled.
 
-/// Ends or stops the process here if the environment says so.
+/// Ends or stops the process here if the environment requests it.
 #[cfg(feature = "failpoints")]
 pub(crate) fn hit(name: &str) {
     use std::sync::OnceLock;
@@ -38,8 +38,8 @@ pub(crate) fn hit(name: &str) {
     let pid = std::process::id().to_string();
     let sent = std::process::Command::new("kill").args([signal, &pid]).status();
     assert!(sent.is_ok_and(|status| status.success()), "failpoint {name}: kill did not run");
-    // The signal ends or stops every thread; this one must not go on before it arrives. One that
-    // was stopped goes on soon after it is continued.
+    // The signal ends or stops every thread; this one must not continue before it arrives. A stopped
+    // one continues soon after SIGCONT.
     std::thread::sleep(Duration::from_millis(if point.stops { 100 } else { 5_000 }));
 }
 

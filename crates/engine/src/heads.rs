@@ -1,9 +1,9 @@
-//! How long the two histories of a migration are, as far as it is known: what the lag is when a store does
+//! The lengths of the two histories of a migration, as far as they are known, for the lag while a store does
 //! not answer.
 //!
-//! The process that drives a migration reads the authority's head once a second, on its own, whatever its work waits
-//! for. The replica's head is known from that work: nobody else makes it longer. Both are kept here, and in a
-//! memo in the control plane, for other processes and for the one that takes over.
+//! The process that drives a migration reads the authority's head once a second, in a task of its own, whatever the driver waits
+//! for. The replica's head is known from the driver's work, because only it extends the replica. Both are stored here, and in a
+//! memo in the control plane, for other processes and for a process that takes over.
 //!
 //! ```text
 //! authority ──ledger, every second──▶ Signal::Head ──┐
@@ -26,7 +26,7 @@ use crate::Engine;
 use crate::migration::OperationError;
 use crate::signal::{Observer, Signal, Way};
 
-/// How long a store may take to answer for a document of a migration.
+/// Maximum time that a store may take to answer for a document of a migration.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// The name of the memo.
 const MEMO: &str = "heads";
@@ -45,6 +45,14 @@ pub struct Heads {
 }
 
 impl Heads {
+    /// Whether it is worth to be written after `written`: another length, or one that was read so much later.
+    fn is_news(&self, written: &Self, later: Duration) -> bool {
+        let lengths = |heads: &Self| (heads.way, heads.source_seq, heads.target_seq);
+        let later = i64::try_from(later.as_micros()).unwrap_or(i64::MAX);
+        let due = written.source_at.micros().saturating_add(later);
+        lengths(self) != lengths(written) || self.source_at.micros() > due
+    }
+
     /// As one line of JSON: `["there", source_seq, source_at, target_seq]`.
     fn write(&self) -> String {
         let way = match self.way {
@@ -74,7 +82,12 @@ impl Heads {
     }
 }
 
-/// What this process knows of the migrations that it drives, from their signals.
+/// Whether the old source follows the target.
+pub(crate) fn is_window(migration: &Migration) -> bool {
+    matches!(migration.state, State::Migrated { old_source: OldSource::Window { .. }, .. })
+}
+
+/// The lengths for the migrations that this process drives, from their signals.
 #[derive(Clone)]
 pub(crate) struct Known {
     migrations: Arc<Mutex<HashMap<MigrationId, Heads>>>,
@@ -127,8 +140,8 @@ impl Observer for Known {
 }
 
 impl Engine {
-    /// How long the two histories of a migration were when they answered last: what this process knows
-    /// that drives it, or what the one that does has written down. `None`: nobody has.
+    /// The last known lengths of the two histories of a migration, from this process
+    /// if it drives, else from the memo of the process that does. `None`: unknown.
     pub async fn heads(
         &self,
         id: MigrationId,
@@ -140,8 +153,8 @@ impl Engine {
         Ok(memo.and_then(|memo| Heads::read(&memo.text)))
     }
 
-    /// The lengths of the source's history and of the target's: as they are now, and of a store that does not
-    /// answer within some time as they were known last. `None`: nobody knows.
+    /// The lengths of the source's and of the target's history: current, or the last known one if a store does not
+    /// answer in time. `None`: unknown.
     pub(crate) async fn lengths(
         &self,
         migration: &Migration,
@@ -152,7 +165,7 @@ impl Engine {
             let asked = timeout(ANSWER_WITHIN, store.ledger(migration.tenant)).await;
             asked.ok()?.ok().map(|ledger| ledger.head.seq)
         };
-        // The target first: what is written in between is a lag that is too large, never one too small.
+        // The target first: a write in between makes the lag too large, never too small.
         let (target, source) = tokio::join!(biased; seq(target), seq(source));
         if let (Some(source), Some(target)) = (source, target) {
             return Ok(Some((source, target)));
@@ -179,7 +192,7 @@ impl Engine {
         Some((way, Arc::clone(self.stores.get(store).ok()?)))
     }
 
-    /// Reads the authority's head again and again, and keeps the memo. Runs beside the work on the
+    /// Reads the authority's head periodically, and writes the memo. Runs beside the work on the
     /// migration, and waits for none of it.
     pub(crate) async fn watch_heads(
         &self,
@@ -190,16 +203,22 @@ impl Engine {
             self.recall_heads(seen).await;
             loop {
                 sleep(self.config.head_poll).await;
-                self.ask_head(seen).await;
+                // In a window it is read for all windows of the process together.
+                if !is_window(&seen.borrow()) {
+                    self.ask_head(seen).await;
+                }
             }
         };
         let kept = async {
-            let mut written = None;
+            let mut written: Option<Heads> = None;
             loop {
                 sleep(self.config.head_poll).await;
-                let Some(heads) = self.heads.of(id).filter(|heads| written != Some(*heads)) else {
+                let rests =
+                    if is_window(&seen.borrow()) { self.config.rest_poll } else { Duration::ZERO };
+                let Some(heads) = self.heads.of(id) else { continue };
+                if written.is_some_and(|written| !heads.is_news(&written, rests)) {
                     continue;
-                };
+                }
                 let memo = Memo { at: self.clock.now(), text: heads.write() };
                 // What cannot be written now is written the next time.
                 let keeping = self.control.set_memo(id, MEMO, &memo);
@@ -215,7 +234,7 @@ impl Engine {
         }
     }
 
-    /// What was known before this process took the migration: all there is while the replica does not
+    /// The lengths from before this process took the migration: the only ones while the replica does not
     /// answer.
     async fn recall_heads(&self, seen: &watch::Receiver<Migration>) {
         let migration = seen.borrow().clone();
@@ -243,6 +262,22 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_length_is_written_again_when_it_has_changed_or_the_one_written_is_old() {
+        let at = |micros| Timestamp::from_micros(micros);
+        let heads = |source_seq, micros| Heads {
+            way: Way::Back,
+            source_seq,
+            source_at: at(micros),
+            target_seq: Some(5),
+        };
+        let later = Duration::from_micros(10);
+        assert!(!heads(5, 110).is_news(&heads(5, 100), later));
+        assert!(heads(5, 111).is_news(&heads(5, 100), later));
+        assert!(heads(6, 101).is_news(&heads(5, 100), later));
+        assert!(!heads(5, 100).is_news(&heads(5, 100), Duration::ZERO));
+    }
 
     #[test]
     fn what_was_written_is_read_and_what_is_not_ours_says_nothing() {

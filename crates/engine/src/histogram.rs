@@ -7,7 +7,7 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct Histogram {
     bounds: &'static [f64],
-    /// One per bound, and one for what is above the last.
+    /// One per bound, and one above the last.
     counts: Box<[AtomicU64]>,
     nanos: AtomicU64,
 }
@@ -24,7 +24,7 @@ impl Histogram {
         self.observe_many(took, 1);
     }
 
-    /// Counts `times` that each took so long.
+    /// Counts `times` observations of this duration.
     pub fn observe_many(&self, took: Duration, times: u64) {
         let seconds = took.as_secs_f64();
         let index = self.bounds.partition_point(|bound| *bound < seconds);
@@ -73,7 +73,7 @@ impl Snapshot {
         self.buckets.iter().map(|(_, count)| count).sum()
     }
 
-    /// What was counted between `before` and now.
+    /// The counts between `before` and now.
     #[must_use]
     pub fn since(&self, before: &Self) -> Self {
         let pairs = self.buckets.iter().zip(&before.buckets);
@@ -81,9 +81,9 @@ impl Snapshot {
         Self { buckets: buckets.collect(), sum: (self.sum - before.sum).max(0.0) }
     }
 
-    /// The quantile, in seconds, by linear interpolation inside its bucket, as Prometheus's
-    /// `histogram_quantile` does it; `None` when nothing was counted. What lies above the last
-    /// bound is told as the last bound.
+    /// The quantile, in seconds, by linear interpolation inside its bucket, like Prometheus's
+    /// `histogram_quantile`; `None` without observations. Values above the last
+    /// bound are reported as the last bound.
     pub fn quantile(&self, quantile: f64) -> Option<f64> {
         let count = self.count();
         if count == 0 {

@@ -15,16 +15,20 @@
 //! schedule again.
 
 pub mod appends;
+mod brake;
 mod config;
+pub mod drain;
 mod failpoint;
 mod follow;
 mod heads;
 mod histogram;
+mod hooks;
 mod mirror;
 mod progress;
 mod publish;
 mod read_back;
 mod replica;
+mod rest;
 mod router;
 mod signal;
 mod stores;
@@ -38,20 +42,22 @@ pub mod verifier;
 
 use std::sync::Arc;
 
-use rehome_ports::ControlPlane;
 use rehome_ports::clock::Clock;
+use rehome_ports::{ControlPlane, Fleet};
 use tokio::sync::Notify;
 
+pub use brake::{Braked, Slowed};
 pub use config::EngineConfig;
 pub use follow::Follower;
 pub use heads::Heads;
 pub use histogram::{Histogram, Snapshot};
+pub use hooks::{Deliveries, Hooks, Occasion, On, Veto};
 pub use mirror::MirrorStatus;
 pub use progress::{Progress, Status};
 pub use publish::{Moved, Publisher};
 pub use router::TenantRouter;
 pub use signal::{CutoverPart, Observer, Observers, Signal, Way};
-pub use stores::{Stores, UnknownStore};
+pub use stores::{Stores, UnknownStore, holds_history};
 pub use subscriptions::Subscription;
 
 /// Everything a process needs to route and to migrate. Cheap to clone.
@@ -63,11 +69,23 @@ pub struct Engine {
     pub(crate) config: EngineConfig,
     pub(crate) observers: Observers,
     pub(crate) heads: heads::Known,
-    /// Told when an operator has asked for something that somebody has to do.
+    /// Open rollback windows.
+    pub(crate) windows: rest::Windows,
+    /// Notified when an operator has made a request that a driver has to act on.
     pub(crate) asked: Arc<Notify>,
     pub(crate) renewals: migration::Renewals,
-    /// Who tells applications where a tenant has gone.
+    /// What drains of this process work on.
+    pub(crate) claims: drain::Claims,
+    /// Notified when an operator has changed a drain.
+    pub(crate) drains_asked: Arc<Notify>,
+    /// Drains, cordons and pins, where the control plane is known to keep them.
+    pub(crate) fleet: Option<Arc<dyn Fleet>>,
+    /// Reports switches to applications.
     pub(crate) publisher: Option<Arc<dyn Publisher>>,
+    /// How hard the migrations of this process work.
+    pub(crate) brakes: brake::Brakes,
+    /// The hooks, which are called before and after the steps of a migration.
+    pub(crate) hooks: Option<Arc<dyn Hooks>>,
     router: TenantRouter,
 }
 
@@ -82,7 +100,7 @@ impl Engine {
         Self::watched(control, stores, clock, config, Observers::default())
     }
 
-    /// The same, and tells `observers` what happens.
+    /// The same, with `observers`.
     pub fn watched(
         control: Arc<dyn ControlPlane>,
         stores: Stores,
@@ -101,7 +119,8 @@ impl Engine {
         );
         let asked = Arc::default();
         let renewals = migration::Renewals::default();
-        let publisher = None;
+        let (claims, drains_asked) = Default::default();
+        let (publisher, fleet, hooks) = (None, None, None);
         Self {
             control,
             stores,
@@ -109,9 +128,15 @@ impl Engine {
             config,
             observers,
             heads,
+            windows: rest::Windows::default(),
             asked,
             renewals,
+            claims,
+            drains_asked,
+            fleet,
             publisher,
+            hooks,
+            brakes: brake::Brakes::default(),
             router,
         }
     }
@@ -120,6 +145,18 @@ impl Engine {
     #[must_use]
     pub fn publishing(self, publisher: Arc<dyn Publisher>) -> Self {
         Self { publisher: Some(publisher), ..self }
+    }
+
+    /// The same, with hooks.
+    #[must_use]
+    pub fn hooked(self, hooks: Arc<dyn Hooks>) -> Self {
+        Self { hooks: Some(hooks), ..self }
+    }
+
+    /// The same, with cordons of stores.
+    #[must_use]
+    pub fn with_fleet(self, fleet: Arc<dyn Fleet>) -> Self {
+        Self { fleet: Some(fleet), ..self }
     }
 
     pub(crate) fn tell(&self, signal: &Signal<'_>) {
@@ -146,7 +183,7 @@ impl Engine {
         &self.control
     }
 
-    /// Waits for the appends that were accepted, and takes no more.
+    /// Waits for accepted appends, and accepts no more.
     pub async fn shutdown(&self) {
         self.router.shutdown().await;
     }

@@ -1,15 +1,15 @@
-//! The mirror: keeps a replica level with an authority that takes writes.
+//! The mirror: keeps a replica up to date with an authority that accepts writes.
 //!
-//! One task per tenant, owned by the holder of the migration's lease. It reads what the authority
-//! has stored after the replica's head and extends the replica by it, many appends to one
-//! transaction. Writers of the same process wake it; what other processes write it finds by
-//! looking every few milliseconds, and less often while it finds nothing. It reads what was *stored* instead of being handed what
-//! somebody meant to store, so there is one way of copying and no buffer that could overflow.
+//! One task per tenant, owned by the holder of the migration's lease. It reads the events
+//! after the replica's head from the authority and extends the replica by them, many appends in one
+//! transaction. Writers of the same process wake it; it finds the writes of other processes by
+//! polling every few milliseconds, and less often while it finds nothing. It reads what was *stored* instead of receiving
+//! events from writers, so there is one way of copying and no buffer that could overflow.
 //!
-//! There is no repair queue: the head says what is missing. A target that is slow or down fails no
+//! There is no repair queue: the head shows what is missing. A slow or unreachable target fails no
 //! write; the mirror counts the failure, waits longer each time (a circuit breaker whose probe is
-//! its own next try) and catches up by itself. A write that hangs counts as failed once it is over its
-//! patience; it is not given up, for the store bounds its calls itself, and one that was given up may still
+//! its own next attempt) and catches up. A write that hangs counts as failed after its
+//! patience, but is not cancelled: the store limits its calls itself, and a cancelled one may still
 //! be applied.
 
 use std::collections::HashMap;
@@ -29,6 +29,7 @@ use crate::Engine;
 use crate::appends::InFlight;
 use crate::config::{Backoff, EngineConfig};
 use crate::replica::Replica;
+use crate::rest::{Polls, Watched};
 use crate::signal::{Observers, Signal, Way};
 
 /// What the mirror knows.
@@ -38,35 +39,37 @@ pub struct MirrorStatus {
     pub source_seq: u64,
     /// Where the replica ends.
     pub target_seq: u64,
-    /// Failures since the last success; 0: the target takes what it is sent.
+    /// Failures since the last success; 0: the target accepts mirrored events.
     pub failures: u32,
     /// Why the last try failed, while there are failures.
     pub failing: Option<String>,
-    /// Why the mirror ended by itself: the replica is no longer ours, or a store is broken.
+    /// Why the mirror ended: the replica no longer belongs to the migration, or a store is broken.
     pub ended: Option<Ended>,
 }
 
-/// Why a mirror ended by itself.
+/// Why a mirror ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ended {
     /// The ledger moved on: another operation of the protocol was first.
     Refused(String),
-    /// It will not pass by itself.
+    /// A permanent fault.
     Fatal(String),
 }
 
-/// A running mirror. Stopped and joined with [`Mirror::stop`]; told to stop when dropped.
+/// A running mirror. Stopped and joined with [`Mirror::stop`]; signalled to stop when dropped.
 pub(crate) struct Mirror {
     shared: Arc<Shared>,
     cancel: CancellationToken,
     task: JoinHandle<()>,
     registry: Mirrors,
     tenant: TenantId,
+    /// In a rollback window, what wakes it.
+    _watched: Option<Watched>,
 }
 
 struct Shared {
     wake: Notify,
-    /// The status was changed: writers that wait go on in the order in which they came.
+    /// The status has changed: waiting writers continue in the order in which they came.
     moved: Notify,
     waiting: std::sync::atomic::AtomicU32,
     status: watch::Sender<MirrorStatus>,
@@ -85,7 +88,7 @@ impl Mirrors {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells the tenant's mirror, if there is one, that the source has more.
+    /// Wakes the tenant's mirror, if there is one, because the source has more.
     pub(crate) fn wake(&self, tenant: TenantId) {
         if let Some(shared) = self.lock().get(&tenant) {
             shared.wake.notify_one();
@@ -116,7 +119,7 @@ impl Mirrors {
 }
 
 impl Shared {
-    /// Changes the status and tells everybody, if `change` says that it did.
+    /// Changes the status and notifies all waiters, if `change` returns true.
     fn change(&self, change: impl FnOnce(&mut MirrorStatus) -> bool) {
         if self.status.send_if_modified(change) {
             self.audited.send_replace(self.status.borrow().clone());
@@ -124,8 +127,8 @@ impl Shared {
         }
     }
 
-    /// Resolves when the status is as wanted. (Those who wait on the channel itself would go on in an
-    /// order drawn at random.)
+    /// Resolves when the status is as wanted. (Waiters on the channel itself would continue in a
+    /// random order.)
     async fn reached(&self, wanted: impl Fn(&MirrorStatus) -> bool) {
         loop {
             let mut moved = pin!(self.moved.notified());
@@ -182,6 +185,23 @@ impl Mirror {
             options: Mutex::new(options),
         });
         registry.lock().insert(tenant, Arc::clone(&shared));
+        let watched = (way == Way::Back).then(|| {
+            let polls = Polls {
+                store: Arc::clone(&source),
+                clock: Arc::clone(&engine.clock),
+                config: engine.config,
+                observers: engine.observers.clone(),
+            };
+            let woken = Arc::downgrade(&shared);
+            engine.windows.watch(polls, migration, move |seq| {
+                let shared = woken.upgrade()?;
+                let target_seq = shared.status.borrow().target_seq;
+                if target_seq < seq {
+                    shared.wake.notify_one();
+                }
+                Some(target_seq)
+            })
+        });
         let cancel = CancellationToken::new();
         let work = Work {
             source,
@@ -196,10 +216,10 @@ impl Mirror {
             },
         };
         let task = tokio::spawn(work.run(cancel.clone()));
-        Self { shared, cancel, task, registry: registry.clone(), tenant }
+        Self { shared, cancel, task, registry: registry.clone(), tenant, _watched: watched }
     }
 
-    /// Takes over options that were retuned.
+    /// Applies changed options.
     pub(crate) fn retune(&self, options: Options) {
         *self.shared.options.lock().unwrap_or_else(PoisonError::into_inner) = options;
     }
@@ -213,12 +233,17 @@ impl Mirror {
         status
     }
 
-    /// Tells the driver of every change of what the mirror knows.
+    /// Resolves when it fails, or has ended.
+    pub(crate) async fn in_trouble(&self) {
+        self.shared.reached(|status| status.failures > 0 || status.ended.is_some()).await;
+    }
+
+    /// Every change of the status, for the driver.
     pub(crate) fn subscribe(&self) -> watch::Receiver<MirrorStatus> {
         self.shared.status.subscribe()
     }
 
-    /// Tells the auditor.
+    /// The same for the auditor.
     pub(crate) fn subscribe_auditor(&self) -> watch::Receiver<MirrorStatus> {
         self.shared.audited.subscribe()
     }
@@ -235,7 +260,7 @@ impl Mirror {
 impl Drop for Mirror {
     fn drop(&mut self) {
         self.cancel.cancel();
-        // Writers that wait for the target go on: nobody mirrors for them any more.
+        // Writers that wait for the target continue: there is no mirror any more.
         self.shared.change(|status| {
             status.ended.get_or_insert_with(|| Ended::Refused("the mirror was stopped".to_owned()));
             true
@@ -258,7 +283,11 @@ struct Work {
 impl Work {
     async fn run(mut self, cancel: CancellationToken) {
         let mut backoff = Backoff::new(&self.config);
-        let looks = Backoff::between(self.config.mirror_poll, self.config.idle_poll);
+        let rests = match self.teller.way {
+            Way::There => self.config.idle_poll,
+            Way::Back => self.config.rest_poll,
+        };
+        let looks = Backoff::between(self.config.mirror_poll, rests);
         let mut idle = looks.clone();
         while !cancel.is_cancelled() {
             let began = Instant::now();
@@ -355,8 +384,8 @@ impl Work {
         Ok(feed.events.len())
     }
 
-    /// Calls the replica's store, and tells of a failure whenever the call has had no answer for the
-    /// patience. The call goes on.
+    /// Calls the replica's store, and reports a failure whenever the call has had no response for the
+    /// patience. The call continues.
     async fn patiently(
         &mut self,
         batch: Batch,
@@ -398,7 +427,7 @@ impl Work {
         }
     }
 
-    /// Lets appends gather until `until`, unless a writer waits for the target.
+    /// Lets appends accumulate until `until`, unless a writer waits for the target.
     async fn pace(&self, until: Instant) {
         while !self.is_awaited() && Instant::now() < until {
             let _ = tokio::time::timeout_at(until, self.shared.wake.notified()).await;
@@ -423,7 +452,7 @@ impl Batch {
     const PROBE: Self = Self { events: 1, written: 1 };
 }
 
-/// Tells observers what the mirror does.
+/// Reports the mirror's work to observers.
 struct Teller {
     migration: Migration,
     way: Way,
@@ -455,7 +484,7 @@ impl Teller {
     }
 
     fn failed(&self, batch: Batch, began: Instant, error: &StoreError) {
-        // The replica moved on: what was refused was not the target's failure.
+        // The replica has changed: the refusal was not the target's failure.
         if error.class() != Class::Fenced {
             self.tell_failure(batch, began, &error.to_string());
         }
@@ -464,7 +493,7 @@ impl Teller {
     fn hangs(&self, batch: Batch, began: Instant) {
         let waited = began.elapsed().as_secs_f64();
         let error =
-            format!("the store has not answered for {waited:.0} s; the write is not given up");
+            format!("the store has not answered for {waited:.0} s; the write is still waiting");
         self.tell_failure(batch, began, &error);
     }
 

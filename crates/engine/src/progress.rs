@@ -4,7 +4,7 @@ use rehome_domain::event::Timestamp;
 use rehome_domain::migration::{Migration, OldSource, Phase, State};
 use rehome_ports::{ActiveLease, Marks};
 
-/// A rate that was measured longer ago says nothing of now, in microseconds.
+/// A rate that was measured longer ago, in microseconds, is outdated.
 const LATELY_MICROS: i64 = 5_000_000;
 
 /// A migration and how far it is.
@@ -14,7 +14,7 @@ pub struct Status {
     pub migration: Migration,
     /// How far it is; of a store that does not answer, as far as is known. `None`: that is not enough.
     pub progress: Option<Progress>,
-    /// Who works on it, if anybody does.
+    /// The process that works on it, if any.
     pub lease: Option<ActiveLease>,
 }
 
@@ -59,6 +59,12 @@ impl Progress {
             },
             read_back_seq: read_back.map_or(0, |mark| mark.head.seq),
         }
+    }
+
+    /// Whether what is left to copy and to read back is within the bound under which a cutover may begin.
+    pub fn is_caught_up(&self, migration: &Migration) -> bool {
+        let bound = u64::from(migration.options.lag_events_max);
+        self.lag_events <= bound && self.events_total.saturating_sub(self.read_back_seq) <= bound
     }
 
     /// From 0 to 100; an empty history is copied.

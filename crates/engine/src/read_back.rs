@@ -19,11 +19,11 @@ pub(crate) struct ReadBack {
     pub(crate) source: Arc<dyn LedgerStore>,
     pub(crate) target: Arc<dyn LedgerStore>,
     pub(crate) verified: Head,
-    /// All of it was read after this; `None`: nobody here knows when.
+    /// Everything was read after this; `None`: unknown in this process.
     pub(crate) since: Option<Instant>,
 }
 
-/// Why the read-back did not go on.
+/// Why the read-back did not continue.
 #[derive(Debug)]
 pub(crate) enum ReadBackError {
     /// What the target holds is not the source's history.
@@ -39,7 +39,7 @@ impl From<StoreError> for ReadBackError {
 }
 
 impl ReadBack {
-    /// Goes on at `mark`, if it is a mark of this replica.
+    /// Continues at `mark`, if it is a mark of this replica.
     pub(crate) fn new(
         tenant: TenantId,
         m: Epoch,
@@ -77,8 +77,8 @@ impl ReadBack {
                 Ok(more)
             }
             Err(ReadBackError::Violation(violation)) => {
-                // What was read was this replica's rows only if it is the replica still: past the
-                // switch the target goes on where the source ends, and after an abort or in a repair
+                // The rows read were this replica's only if it is still the replica: after the
+                // switch the target continues where the source ends, and after an abort or in a repair
                 // its rows are removed. None of that is a violation.
                 let now = self.target.ledger(self.tenant).await?;
                 now.check_replica(self.m).map_err(StoreError::from)?;
@@ -134,7 +134,7 @@ impl ReadBack {
             ChainBreak::Digest { seq } => in_copy(
                 ViolationType::Content,
                 seq,
-                "the target's row does not give the digest that it was stored with",
+                "the target's row does not match its stored digest",
             ),
         })?;
         match self.source.digest_at(self.tenant, head.seq).await? {
@@ -149,7 +149,7 @@ impl ReadBack {
             return Ok(in_copy(
                 ViolationType::Unexpected,
                 head.seq,
-                "the target holds an event that the source does not",
+                "the target has an event that the source does not have",
             ));
         }
         // Up to `verified` the two are the same. From there on the source is right, unless its own
@@ -171,8 +171,8 @@ impl ReadBack {
                         ViolationType::Content,
                         Side::Authority,
                         seq,
-                        "the source's own row is missing or does not give the digest that it was \
-                         stored with",
+                        "the source's own row is missing or does not match its stored \
+                         digest",
                     ));
                 }
             };

@@ -35,8 +35,8 @@ impl Replica {
         Ok(())
     }
 
-    /// Extends by those of `events` that are not there yet. When another process extended first,
-    /// goes on where it left off; what cannot be continued from there is left for the next read.
+    /// Extends by those of `events` that are missing. If another process extended first,
+    /// continues from its head; what does not fit there is left for the next read.
     pub(crate) async fn extend(&mut self, events: &[Event]) -> Result<(), StoreError> {
         loop {
             let rest = &events[events.partition_point(|event| event.seq <= self.head.seq)..];

@@ -1,9 +1,9 @@
-//! What the machinery tells whoever watches it: metrics, logs, spans, health. One enum is the whole
-//! vocabulary, so an operator's view can be found, and held against the protocol, in one place.
+//! Signals to the observers of the engine: metrics, logs, spans, health. One enum is the whole
+//! vocabulary, so the operator's view can be compared with the protocol in one place.
 //!
-//! Signals are told after the fact and change nothing: a process without observers does the same. Each
-//! is told by the process in which it happened. The appends of applications are not among them; they
-//! are counted by the router itself (see [`crate::appends`]).
+//! Signals are emitted after the fact and change nothing: a process without observers behaves the same. The process
+//! in which something happened emits its signal. The appends of applications are not signals; the router
+//! counts them itself (see [`crate::appends`]).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,11 +17,11 @@ use rehome_ports::LogEntry;
 use crate::heads::Heads;
 use crate::verifier::Report;
 
-/// Something happened. A `took` ends when the signal is told.
+/// Something happened. A `took` ends when the signal is emitted.
 #[derive(Clone, Copy, Debug)]
 pub enum Signal<'a> {
-    /// This process took the migration's lease: it drives from here on. `log` is all that was recorded
-    /// of the migration until then.
+    /// This process took the migration's lease: it drives from here on. `log` is the migration's log
+    /// until then.
     Taken {
         /// As it was found.
         migration: &'a Migration,
@@ -30,12 +30,12 @@ pub enum Signal<'a> {
         /// The lease was another's before.
         taken_over: bool,
     },
-    /// This process, which drives, has read the row. Told at each look, changed or not.
+    /// This process, which drives, has read the row. Emitted at each read, changed or not.
     Seen {
         /// As it is.
         migration: &'a Migration,
     },
-    /// A process that serves has read a row that nobody drives: it waits for an operator, is over, or
+    /// A server has read a row without a driver: it waits for an operator, has ended, or
     /// was left.
     Unattended {
         /// As it is.
@@ -66,21 +66,21 @@ pub enum Signal<'a> {
         fact: &'a Fact,
         /// Who recorded it.
         actor: &'a str,
-        /// When.
+        /// The time.
         at: Timestamp,
     },
-    /// A driver could not go on and tries again.
+    /// A driver met a fault and retries.
     Retrying {
-        /// Whose.
+        /// The migration.
         migration: MigrationId,
-        /// Why.
+        /// The reason.
         error: &'a str,
     },
-    /// This process came to a fault with which it cannot work on the migration; it looks again later.
+    /// This process met a fault with which it cannot work on the migration; it retries later.
     Stopped {
         /// As it was when the work began.
         migration: &'a Migration,
-        /// Why.
+        /// The reason.
         error: &'a str,
     },
     /// A process that serves has seen that another drives the migration.
@@ -90,7 +90,7 @@ pub enum Signal<'a> {
     },
     /// How far the replica and its source are, in events.
     Progress {
-        /// Whose.
+        /// The migration.
         migration: &'a Migration,
         /// Which of the two stores is the replica.
         way: Way,
@@ -101,17 +101,17 @@ pub enum Signal<'a> {
         /// All that comes before was read back from the target; `None` where that is not done.
         read_back_seq: Option<u64>,
     },
-    /// The authority's head was read, as it is every second, whatever the work on the migration waits
-    /// for; or what was known of both heads before this process took the migration.
+    /// The authority's head was read, as it is every second, whatever the driver waits
+    /// for; or the lengths of both heads from before this process took the migration.
     Head {
-        /// Whose.
+        /// The migration.
         migration: &'a Migration,
-        /// What is known.
+        /// The lengths.
         heads: Heads,
     },
     /// A batch of the history was copied.
     Copied {
-        /// Whose.
+        /// The migration.
         migration: &'a Migration,
         /// In the batch.
         events: u64,
@@ -121,12 +121,12 @@ pub enum Signal<'a> {
         upto: u64,
         /// The write to the target.
         took: Duration,
-        /// Waited before it, to keep the rate that was asked for.
+        /// The wait before it, because of the rate limit.
         waited: Duration,
     },
     /// The mirror committed what the source had more.
     Mirrored {
-        /// Whose.
+        /// The migration.
         migration: &'a Migration,
         /// Where to.
         way: Way,
@@ -139,10 +139,10 @@ pub enum Signal<'a> {
         /// From when the mirror had them to when the replica had committed them.
         took: Duration,
     },
-    /// The mirror's write failed and is tried again; or it has had no answer for so long that it counts as
-    /// failed, and goes on.
+    /// The mirror's write failed and is retried; or it has had no response for so long that it counts as
+    /// failed, and continues.
     MirrorFailed {
-        /// Whose.
+        /// The migration.
         migration: &'a Migration,
         /// Where to.
         way: Way,
@@ -157,29 +157,29 @@ pub enum Signal<'a> {
     },
     /// A part of the cutover is over.
     Cutover {
-        /// Whose.
+        /// The migration.
         migration: &'a Migration,
         /// Which part.
         part: CutoverPart,
-        /// How long the part took.
+        /// The duration of the part.
         took: Duration,
         /// Why it failed, if it did.
         error: Option<&'a str>,
     },
     /// A verification came to its end.
     Verified {
-        /// Whose.
+        /// The migration.
         migration: &'a Migration,
         /// What it found.
         report: &'a Report,
-        /// How long it took.
+        /// Its duration.
         took: Duration,
     },
-    /// The read-back, or the comparison of a cutover, found what is not the source's history.
+    /// The read-back, or the comparison of a cutover, found a difference from the source's history.
     Violated {
-        /// Whose.
+        /// The migration.
         migration: &'a Migration,
-        /// What.
+        /// The violation.
         violation: &'a Violation,
     },
 }
@@ -202,23 +202,23 @@ pub enum CutoverPart {
     Verify,
     /// Step 6.
     Switch,
-    /// What writers can see: from the intent until a store takes writes again.
+    /// The pause that writers see: from the intent until a store accepts writes again.
     Pause,
 }
 
-/// Hears signals. Called on the path of what it is told about: returns at once, and takes no lock that
+/// Receives signals. Called on the path of the event: it must return at once, and take no lock that
 /// an append could wait for.
 pub trait Observer: Send + Sync {
     /// Something happened.
     fn hear(&self, signal: &Signal<'_>);
 }
 
-/// Who is told. Cheap to clone.
+/// The observers. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Observers(Arc<[Arc<dyn Observer>]>);
 
 impl Observers {
-    /// These, each told in this order.
+    /// These observers, notified in this order.
     pub fn new(observers: impl IntoIterator<Item = Arc<dyn Observer>>) -> Self {
         Self(observers.into_iter().collect())
     }
@@ -228,7 +228,7 @@ impl Observers {
         Self::new([first].into_iter().chain(self.0.iter().cloned()))
     }
 
-    /// Tells everyone.
+    /// Notifies all observers.
     pub(crate) fn tell(&self, signal: &Signal<'_>) {
         for observer in self.0.iter() {
             observer.hear(signal);

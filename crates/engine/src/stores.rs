@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rehome_domain::ids::StoreId;
-use rehome_ports::LedgerStore;
+use rehome_ports::{ControlError, ControlPlane, LedgerStore, Migrations};
 
 /// The configured stores. Cheap to clone.
 #[derive(Clone)]
@@ -52,5 +52,36 @@ impl Stores {
 
     fn names(&self) -> String {
         self.by_id.keys().map(StoreId::as_str).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// Whether the store holds, or held, something of a tenant, according to the control plane. A store that does
+/// is never made anew where it is missing.
+pub async fn holds_history(
+    control: &dyn ControlPlane,
+    store: &StoreId,
+) -> Result<bool, ControlError> {
+    const PAGE: usize = 1_000;
+    let mut after = None;
+    loop {
+        let routes = control.routes(after, PAGE).await?;
+        if routes.iter().any(|route| route.store == *store) {
+            return Ok(true);
+        }
+        after = routes.last().map(|route| route.tenant);
+        if routes.len() < PAGE {
+            break;
+        }
+    }
+    let mut which = Migrations { limit: PAGE, ..Migrations::default() };
+    loop {
+        let migrations = control.migrations(which).await?;
+        if migrations.iter().any(|m| m.source == *store || m.target == *store) {
+            return Ok(true);
+        }
+        which.before = migrations.last().map(|migration| migration.id);
+        if migrations.len() < PAGE {
+            return Ok(false);
+        }
     }
 }

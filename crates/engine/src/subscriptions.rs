@@ -19,7 +19,7 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    /// Goes on at the subscription's checkpoint.
+    /// Continues at the subscription's checkpoint.
     pub async fn open(
         engine: &Engine,
         tenant: TenantId,
@@ -36,14 +36,14 @@ impl Subscription {
         self.follower.position()
     }
 
-    /// The next events, at least one; waits for them as long as it takes, also across a cutover
-    /// and across faults that pass by themselves.
+    /// The next events, at least one; waits for them without a limit, also across a cutover
+    /// and across transient faults.
     pub async fn next(&mut self, limit: BatchLimit) -> Result<Vec<Event>, ReadError> {
         self.follower.next(limit).await
     }
 
-    /// Everything handed out has been dealt with. Refused when the history has become shorter than
-    /// that: the checkpoint would skip what is appended next.
+    /// Everything returned so far has been processed. Refused if the history has become shorter than
+    /// that: the checkpoint would skip the next appended events.
     pub async fn commit(&self) -> Result<(), ReadError> {
         self.engine.router.set_checkpoint(self.tenant, &self.name, self.position()).await
     }

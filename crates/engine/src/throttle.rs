@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use rehome_domain::migration::Options;
 
-/// Limits of the copy, as the options last said.
+/// Limits of the copy, from the last options.
 #[derive(Default)]
 pub(crate) struct Throttle {
     events: Limit,
@@ -19,7 +19,7 @@ struct Limit {
 }
 
 impl Throttle {
-    /// Takes over what the options say now.
+    /// Applies changed options.
     pub(crate) fn retune(&mut self, options: &Options) {
         self.events.set(options.copy_rate_max);
         self.bytes.set(options.copy_bytes_rate_max);
@@ -46,7 +46,7 @@ impl Limit {
     fn set(&mut self, per_second: u32) {
         if self.per_second != per_second {
             self.per_second = per_second;
-            // A burst of a tenth of a second: the limit is kept also over short times.
+            // A burst of a tenth of a second: the limit also holds over short times.
             self.limiter = NonZeroU32::new(per_second).map(|rate| {
                 let burst = NonZeroU32::new(rate.get() / 10).unwrap_or(NonZeroU32::MIN);
                 RateLimiter::direct(Quota::per_second(rate).allow_burst(burst))

@@ -66,7 +66,7 @@ async fn a_cutover_right_after_a_roll_back_that_nobody_finished_works() {
     driver.operations.request_cutover(id).await.unwrap();
     gate.reached().await;
     drop(driving);
-    // Rolled back, and nobody activates the source: it is fenced, the route is in dual_write.
+    // Rolled back, and the source is not activated: it is fenced, the route is in dual_write.
     roll_back_by_hand(&world, tenant).await;
     assert_eq!(world.ledgers(tenant).await.0.role, Role::Fenced);
     other.operations.request_cutover(id).await.unwrap();
@@ -75,7 +75,7 @@ async fn a_cutover_right_after_a_roll_back_that_nobody_finished_works() {
     world.check(tenant, &Acked::default()).await;
 }
 
-/// In a table of another library somebody may go around the fence: the source is asked last before the switch.
+/// In a table of another library a writer may bypass the fence: the source is checked last before the switch.
 #[tokio::test(start_paused = true)]
 async fn a_fence_that_does_not_hold_is_no_switch() {
     let world = World::new();
@@ -85,6 +85,33 @@ async fn a_fence_that_does_not_hold_is_no_switch() {
     let id = driver.start(tenant, "b", auto()).await;
     let ended = driver.drive_to_end(id).await;
     assert_eq!((ended.state.phase(), ended.cutover_attempts), (Phase::Migrated, 2));
+    world.check(tenant, &Acked::default()).await;
+}
+
+/// Room is made at both stores before the pause, in the order of their names, whichever is the source: so two cutovers in
+/// opposite directions do not wait for each other. If it is not there, the tenant's writers do not wait.
+#[tokio::test(start_paused = true)]
+async fn a_cutover_makes_room_before_its_pause_in_one_order() {
+    let world = World::new();
+    let tenant = world.tenant_with(1, 50).await;
+    let driver = world.process("p1");
+    for (target, a, b) in [("b", 1, 1), ("a", 2, 2)] {
+        driver.a.refuse(StoreOp::MakeRoom, 1);
+        let first = driver.a.gate_before(StoreOp::MakeRoom);
+        let id = driver.start(tenant, target, auto()).await;
+        let driving = driver.drive(id);
+        first.reached().await;
+        assert_eq!(driver.b.calls(StoreOp::MakeRoom), b - 1);
+        assert_eq!(world.phase(tenant).await, Some(Phase::DualWrite));
+        first.open();
+        let ended = driving.await.unwrap().unwrap().migration;
+        assert_eq!((ended.state.phase(), ended.cutover_attempts), (Phase::Migrated, 1));
+        // Once more than at the other store: it was refused once.
+        assert_eq!(
+            (driver.a.calls(StoreOp::MakeRoom), driver.b.calls(StoreOp::MakeRoom)),
+            (2 * a, b)
+        );
+    }
     world.check(tenant, &Acked::default()).await;
 }
 
@@ -104,6 +131,8 @@ async fn a_switch_that_is_applied_after_the_driver_gave_up_waiting_holds() {
     note(&acked, 7, other.append(tenant, one(7, "s", ExpectedVersion::Any)).await.unwrap());
     let ended = driving.await.unwrap().unwrap().migration;
     assert_eq!((ended.state.phase(), ended.cutover_attempts), (Phase::Migrated, 1));
+    // What the fence holds at the source is released on this way too.
+    assert!(driver.a.calls(StoreOp::FenceIsOver) >= 1);
     world.check(tenant, &acked).await;
 }
 
@@ -176,7 +205,7 @@ async fn a_lost_reply_is_never_told_as_nothing_was_sent() {
     sent.open();
     let told = told.await.unwrap();
     assert!(matches!(told, Err(AppendError::OutcomeUnknown { .. })), "{told:?}");
-    // One that was never sent is told just that.
+    // For one that was never sent the result says so.
     let unsent = writer.append(tenant, one(8, "s", ExpectedVersion::Any)).await;
     assert!(matches!(unsent, Err(AppendError::WritesPaused { .. })), "{unsent:?}");
     switch.open();
@@ -295,7 +324,7 @@ async fn a_switch_is_made_only_on_the_revision_that_was_fenced_and_compared() {
     let fenced = sleeper.a.gate_after(StoreOp::Fence);
     sleeper.operations.request_cutover(id).await.unwrap();
     fenced.reached().await;
-    // Falls asleep where it compares: the replica's head is asked for to extend, then to compare.
+    // Stops at the comparison: it reads the replica's head to extend, then to compare.
     sleeper.b.gate_before(StoreOp::Ledger).open();
     let compare = sleeper.b.gate_before(StoreOp::Ledger);
     fenced.open();
@@ -303,7 +332,7 @@ async fn a_switch_is_made_only_on_the_revision_that_was_fenced_and_compared() {
     sleeper.control.down_for(ControlOp::Lease);
 
     // Rolled back; a second cutover has its intent recorded and has not fenced yet, and a writer
-    // of the source, who heard no news of it, is acknowledged. The route says cutover_paused again,
+    // at the source, which did not get the notification, is acknowledged. The route says cutover_paused again,
     // on another revision.
     roll_back_by_hand(&world, tenant).await;
     let writer = world.deaf_process("p3");
@@ -330,7 +359,7 @@ async fn what_the_pause_itself_copied_is_read_back_before_the_switch() {
     let driving = process.drive(id);
     world.reached(tenant, Phase::DualWrite).await;
     for_a_while().await;
-    // The mirror has ended when the intent is recorded; what is written now is copied in the pause.
+    // The mirror has ended when the intent is recorded; later events are copied in the pause.
     let intent = process.control.gate_before(Op::record("cutover_started"));
     process.operations.request_cutover(id).await.unwrap();
     intent.reached().await;
@@ -362,7 +391,7 @@ async fn a_target_whose_ledger_has_another_digest_is_not_switched_to() {
     fenced.open();
     compare.reached().await;
     world.b.tamper(tenant, |rows| rows.ledger.head.digest = Digest::EMPTY);
-    // It is told where it was found, before anything else finds it.
+    // It is reported where it was found, before anything else finds it.
     let rolled_back = process.control.gate_before(Op::record("cutover_rolled_back"));
     compare.open();
     rolled_back.reached().await;
@@ -391,7 +420,7 @@ async fn a_store_that_the_tenant_has_left_may_fail_and_reads_and_writes_go_on() 
     let read = reader.engine.router().read_feed(tenant, 0, BatchLimit::PAGE).await.unwrap();
     assert_eq!(read.len(), 5);
     let told = writer.append(tenant, one(7, "s", ExpectedVersion::Any)).await;
-    // Whether the old store took it is not known to the writer; the answer of the new one tells.
+    // The writer does not know whether the old store accepted it; the response of the new one says so.
     assert_eq!(told.unwrap().last_seq, 6);
 }
 
@@ -434,7 +463,7 @@ async fn an_abort_removes_nothing_that_the_migration_has_not_copied() {
     let tenant = world.tenant_with(1, 50).await;
     let process = world.process("p1");
     let id = process.start(tenant, "b", auto()).await;
-    // Never adopted; and what is there now is not the tenant's history.
+    // Never adopted; and the present events are not the tenant's history.
     let mut others = world.history(tenant).await;
     others.truncate(3);
     world.b.tamper(tenant, |rows| {
@@ -458,7 +487,7 @@ async fn a_copy_that_may_be_needed_is_never_purged() {
     };
     // The authority.
     refused(process.operations.purge(tenant, &store_id("a")).await);
-    // What the next migration goes on from.
+    // The point at which the next migration continues.
     let kept = process.start(tenant, "b", manual()).await;
     let driving = process.drive(kept);
     world.reached(tenant, Phase::DualWrite).await;

@@ -1,4 +1,4 @@
-//! What is read back and verified before a cutover, and what of it other processes see.
+//! Read-back and verification before a cutover, and their visibility for other processes.
 
 #![allow(clippy::unwrap_used, reason = "a test may end anywhere")]
 
@@ -15,7 +15,7 @@ use rehome_ports::{Change, ControlPlane};
 use world::{Drive, Process, World, auto, for_a_while, manual, one};
 
 /// A history within the lag bound is not copied but mirrored as a whole: the target is empty when
-/// mirroring begins, and a verification then would have looked at nothing.
+/// mirroring begins, and a verification then would have compared nothing.
 #[tokio::test(start_paused = true)]
 async fn the_verification_covers_a_history_that_was_mirrored_as_a_whole() {
     let world = World::new();
@@ -51,8 +51,8 @@ async fn the_mark_of_the_read_back_is_kept_also_when_nothing_more_comes() {
     tokio::time::timeout(Duration::from_secs(10), marked).await.expect("a mark at the last event");
 }
 
-/// An auditor sleeps in the middle of the dual write; another process switches, and the target goes on
-/// where the source ended. What the auditor then reads there is no violation.
+/// An auditor stops in the middle of the dual write; another process switches, and the target continues
+/// after the source's last event. The events that the auditor then reads there are not a violation.
 #[tokio::test(start_paused = true)]
 async fn an_auditor_that_slept_through_the_switch_finds_no_violation() {
     let world = World::new();
@@ -88,7 +88,7 @@ async fn asleep_before_the_comparison(world: &World, tenant: TenantId) -> (Proce
     let fenced = sleeper.a.gate_after(StoreOp::Fence);
     sleeper.operations.request_cutover(id).await.unwrap();
     fenced.reached().await;
-    // The replica's head is asked for to extend, then to compare.
+    // The replica's head is read to extend, then to compare.
     sleeper.b.gate_before(StoreOp::Ledger).open();
     let compare = sleeper.b.gate_before(StoreOp::Ledger);
     fenced.open();
@@ -97,7 +97,7 @@ async fn asleep_before_the_comparison(world: &World, tenant: TenantId) -> (Proce
     (sleeper, sleeping, compare)
 }
 
-/// Another process ends the cutover, and the target goes on.
+/// Another process finishes the cutover, and the target continues.
 #[tokio::test(start_paused = true)]
 async fn a_driver_that_slept_through_the_switch_before_it_compared_finds_no_violation() {
     let world = World::new();
@@ -113,7 +113,7 @@ async fn a_driver_that_slept_through_the_switch_before_it_compared_finds_no_viol
     drop((sleeping, driving));
 }
 
-/// Another process rolls back; the source goes on, and the target, which is a replica still, follows.
+/// Another process rolls back; the source continues, and the target, which is a replica still, follows.
 #[tokio::test(start_paused = true)]
 async fn a_driver_that_slept_through_a_roll_back_before_it_compared_finds_no_violation() {
     let world = World::new();

@@ -46,7 +46,7 @@ async fn after_a_refused_one_nothing_is_written() {
     assert_eq!(history(&world, tenant).await, [1, 2, 3, 4]);
 }
 
-/// The store refuses until the first group gives up, then takes anything.
+/// The store refuses until the first group gives up, then accepts everything.
 #[tokio::test(start_paused = true)]
 async fn when_a_group_gives_up_the_groups_behind_it_do_too() {
     let world = World::new();

@@ -1,5 +1,5 @@
-//! Processes that live long: they take over from those that died or hang, and leave to operators
-//! what is theirs.
+//! Long-lived processes: they take over from those that were killed or hang, and leave operators'
+//! decisions to operators.
 
 #![allow(clippy::unwrap_used, reason = "a test may end anywhere")]
 
@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use world::{Acked, Process, World, auto, for_a_while, manual, one};
 
-/// A process that works on whatever nobody works on.
+/// A process that drives all work without a driver.
 fn caretaker(process: &Process) -> (CancellationToken, AbortOnDropHandle<()>) {
     let stop = CancellationToken::new();
     let (supervisor, stopped) = (process.supervisor.clone(), stop.clone());

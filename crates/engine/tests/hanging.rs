@@ -1,5 +1,5 @@
-//! What is told while a store or the control plane hangs: takes calls and answers none. An error says that
-//! something is wrong; here nothing does but the numbers.
+//! The reported state while a store or the control plane hangs: it accepts calls and does not respond. There is no
+//! error; only the numbers show it.
 
 #![allow(clippy::unwrap_used, reason = "a test may end anywhere")]
 #![allow(clippy::float_cmp, reason = "counts of whole things are compared")]
@@ -124,7 +124,7 @@ async fn who_takes_over_while_the_target_hangs_knows_the_lag_and_so_does_everybo
     let second = two.drive(id);
     sleep(SECOND * 5).await;
     assert_eq!(lag(&two), 9.0);
-    // Somebody who does not work on it, and whose target hangs too.
+    // A process that does not drive it, and whose target hangs too.
     let other = world.process("other");
     target_hangs(&other);
     let progress = other.operations.status(id).await.unwrap().progress.unwrap();
@@ -165,7 +165,7 @@ async fn the_windows_lag_grows_while_the_old_source_hangs() {
     drop(drive);
 }
 
-/// What the mirror catches up on was written before anybody mirrored.
+/// The events that the mirror catches up on were written before mirroring began.
 #[tokio::test(start_paused = true)]
 async fn history_that_the_mirror_catches_up_on_is_no_dual_write() {
     let world = World::new();
@@ -183,7 +183,7 @@ async fn history_that_the_mirror_catches_up_on_is_no_dual_write() {
     for_a_while().await;
     assert_eq!(of(&one, "success"), Some(5.0));
     assert_eq!(told(&one, "dual_write_latency_seconds_count", ""), Some(5.0));
-    // What was written while nobody mirrored is a dual write of whoever takes over.
+    // Events written without a mirror are dual writes of the process that takes over.
     drop(first);
     append(&two, tenant, 10..20).await;
     let second = two.drive(id);
@@ -192,7 +192,7 @@ async fn history_that_the_mirror_catches_up_on_is_no_dual_write() {
     drop(second);
 }
 
-/// The append is with a store that does not answer: nobody has told the router of a pause.
+/// The append is at a store that does not respond: the router has no notification of a pause.
 #[tokio::test(start_paused = true)]
 async fn writers_that_a_hanging_store_keeps_are_counted_from_when_they_came() {
     let world = World::new();

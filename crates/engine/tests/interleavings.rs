@@ -114,7 +114,7 @@ async fn a_fence_that_comes_after_the_roll_back_is_refused() {
     let driving = driver.drive(id);
     world.reached(tenant, Phase::DualWrite).await;
     let gate = driver.a.gate_before(StoreOp::Fence);
-    // The driver's own timer ends its wait; the call it gave up on is played by hand below.
+    // The driver's own timer ends its wait; the abandoned call is executed by hand below.
     driver.operations.request_cutover(id).await.unwrap();
     gate.reached().await;
     let paused = world.control.route(tenant).await.unwrap().unwrap();
@@ -146,7 +146,7 @@ async fn a_router_rolls_back_a_cutover_whose_driver_died_and_the_next_cutover_wo
     gate.reached().await;
     drop(driving);
 
-    // The source is fenced, nobody drives: the writer waits for the deadline and helps itself.
+    // The source is fenced, without a driver: the writer waits for the deadline and rolls back itself.
     let began = tokio::time::Instant::now();
     note(&acked, 7, other.append(tenant, one(7, "s", ExpectedVersion::Any)).await.unwrap());
     assert!(began.elapsed() >= Duration::from_secs(1));
@@ -224,7 +224,7 @@ async fn an_extend_that_comes_after_the_switch_is_refused() {
     let gate = sleeper.b.gate_before(StoreOp::Extend);
     note(&acked, 7, driver.append(tenant, one(7, "s", ExpectedVersion::Any)).await.unwrap());
     gate.reached().await;
-    // The sleeper's lease cannot be renewed: another takes over and finishes.
+    // The stopped driver's lease cannot be renewed: another takes over and finishes.
     sleeper.control.down();
     driver.operations.request_cutover(id).await.unwrap();
     driver.drive_to_end(id).await;
@@ -484,8 +484,8 @@ async fn a_driver_that_dies_before_or_after_any_call_is_followed_by_one_that_fin
     }
 }
 
-/// Two drivers begin the same migration. The one that slept looks at the route only after the other
-/// has recorded the beginning: the fact that it then brings cannot follow, and that is no failure.
+/// Two drivers begin the same migration. The one that was stopped reads the route only after the other
+/// has recorded the beginning: its own fact is refused, which is not a failure.
 #[tokio::test(start_paused = true)]
 async fn a_driver_that_comes_late_with_a_fact_does_not_fail_the_migration() {
     let world = World::new();
@@ -496,7 +496,7 @@ async fn a_driver_that_comes_late_with_a_fact_does_not_fail_the_migration() {
     let gate = sleeper.control.gate_before(ControlOp::Route);
     let sleeping = sleeper.drive(id);
     gate.reached().await;
-    // It never hears that its lease was taken.
+    // It is never informed that its lease was taken.
     sleeper.control.down_for(ControlOp::Lease);
     let driving = heir.drive(id);
     world.reached(tenant, Phase::DualWrite).await;

@@ -16,7 +16,8 @@ use rehome_domain::stream::ExpectedVersion;
 use rehome_domain::verification::{Coverage, Finding, Level, Side};
 use rehome_engine::Signal;
 use rehome_engine::metrics::{
-    FAMILIES, Format, Kind, RETENTION, Reached, SEEN_FOR, Sighting, Surroundings, reference,
+    FAMILIES, Format, Kind, RETENTION, Reached, SEEN_FOR, Sighting, StoreChecked, Surroundings,
+    reference,
 };
 use rehome_engine::verifier::Request;
 use rehome_ports::fault::{ControlOp, StoreOp};
@@ -68,6 +69,23 @@ impl Scrape {
 fn text(process: &Process, format: Format) -> String {
     let around = Surroundings { version: "1.2.3".to_owned(), ..Surroundings::default() };
     process.metrics.render(format, process.engine.router().appends(), &around)
+}
+
+/// After a restart a store has no values until it was verified: a 0 would end an alert without a repair.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_was_not_gone_through_is_not_reported_as_whole() {
+    let world = World::new();
+    let process = world.process("p1");
+    let damaged = |checked: StoreChecked| {
+        let checked = vec![StoreChecked { store: "s".to_owned(), ..checked }];
+        let around = Surroundings { checked, ..Surroundings::default() };
+        let appends = process.engine.router().appends();
+        let scrape = Scrape::parse(&process.metrics.render(Format::Text, appends, &around));
+        scrape.0.get("store_damaged_tenants{store_id=\"s\"}").copied()
+    };
+    assert_eq!(damaged(StoreChecked::default()), None);
+    assert_eq!(damaged(StoreChecked { damaged: 2, ..StoreChecked::default() }), Some(2.0));
+    assert_eq!(damaged(StoreChecked { whole_at: 5.0, ..StoreChecked::default() }), Some(0.0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -147,7 +165,7 @@ async fn a_target_that_is_down_is_counted_and_so_is_its_return() {
     drop(drive);
 }
 
-/// The read-back goes on in memory; what fails is to keep how far it came.
+/// The read-back continues in memory; its progress cannot be stored.
 #[tokio::test(start_paused = true)]
 async fn marks_that_cannot_be_kept_in_dual_write_are_told() {
     let world = World::new();
@@ -287,7 +305,7 @@ async fn a_migration_that_no_server_drives_is_shown_as_it_was_last_seen() {
         assert!(seen.naming(counted_there).is_empty(), "{counted_there} is not known here");
     }
 
-    // Neither store answers any more: what was seen is shown for a while, and the state for longer.
+    // Neither store responds any more: the last values are shown for a while, and the state for longer.
     let silent = Sighting { log: None, reached: None, ..first };
     let second = Duration::from_secs(1);
     tokio::time::sleep(SEEN_FOR.saturating_sub(second)).await;
@@ -303,13 +321,13 @@ async fn a_migration_that_no_server_drives_is_shown_as_it_was_last_seen() {
     // Another server takes it: that one shows it.
     server.metrics.driven_by_another_server(id);
     assert!(Scrape::of(&server).get("migration_state", &[]).is_none());
-    // What this process drives is not taken from outside.
+    // Migrations of this process are not read from the control plane.
     command.metrics.sighted(&Sighting { held: false, ..silent });
     assert_eq!(Scrape::of(&command).value("migration_unattended", &[]), 0.0);
     drop(drive);
 }
 
-/// What dead processes did is in the log: nobody who asks the next one misses it.
+/// Work of dead processes is in the log: the next process's metrics include it.
 #[tokio::test(start_paused = true)]
 async fn cutovers_are_counted_for_the_migration_whoever_works_on_it() {
     let world = World::new();
@@ -359,7 +377,7 @@ async fn cutovers_are_counted_for_the_migration_whoever_works_on_it() {
     serve.await.unwrap();
 }
 
-/// Until an operator has mended it, or knows.
+/// Until an operator has repaired or acknowledged it.
 #[tokio::test(start_paused = true)]
 async fn open_violations_and_a_failure_outlive_the_process_that_found_them() {
     let world = World::new();
@@ -399,7 +417,7 @@ async fn open_violations_and_a_failure_outlive_the_process_that_found_them() {
     assert!((since - failed_at.micros() as f64 / 1e6).abs() < 0.1, "{since}: {failed_at:?}");
     assert!(scrape.value("migration_last_look_timestamp_seconds", &[]) >= since);
 
-    // An operator may be faster than a scrape: the failure is told all the same, and then not any more.
+    // An operator may be faster than a scrape: the failure is reported nevertheless, and then no longer.
     server.operations.acknowledge(id).await.unwrap();
     for_a_while().await;
     assert_eq!(Scrape::of(&server).value("migration_state", &[]), 5.0);

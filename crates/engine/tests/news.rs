@@ -1,4 +1,4 @@
-//! News of changed routes: what it makes quicker, and that nothing rests on it.
+//! Notifications of changed routes: they make things faster, and correctness does not depend on them.
 
 #![allow(clippy::unwrap_used, reason = "a test may end anywhere")]
 
@@ -22,8 +22,8 @@ async fn warm(process: Process, tenant: TenantId) -> Process {
     process
 }
 
-/// How often a writer looks at the route in a tenth of a second of a cutover's pause, and for how
-/// long it goes on waiting once the tenant has switched.
+/// How often a writer reads the route in a tenth of a second of a cutover's pause, and for how
+/// long it waits after the switch.
 async fn pause_of(writer: impl FnOnce(&World) -> Process) -> (u64, Duration) {
     let world = World::new();
     let tenant = world.tenant_with(1, 20).await;
@@ -82,7 +82,7 @@ async fn a_process_that_was_told_of_the_switch_asks_the_new_store_at_once() {
     told.append(tenant, one(7, "s", ExpectedVersion::Any)).await.unwrap();
     assert_eq!(told.a.calls(StoreOp::Append), 0, "the old store was not asked");
     assert_eq!(told.control.calls(ControlOp::Route), reads, "nor the control plane");
-    // The one that was not told is refused, and goes on from there.
+    // The writer without the notification is refused, and continues from there.
     deaf.append(tenant, one(8, "s", ExpectedVersion::Any)).await.unwrap();
     assert_eq!(deaf.a.calls(StoreOp::Append), 1);
     world.check(tenant, &Acked::default()).await;
@@ -104,7 +104,7 @@ async fn what_was_missed_in_a_silence_is_read_once_it_is_over() {
     assert_eq!(process.control.calls(ControlOp::Route), reads + 1, "read again, once");
     process.append(tenant, one(7, "s", ExpectedVersion::Any)).await.unwrap();
     assert_eq!(process.a.calls(StoreOp::Append), 0, "the old store was not asked");
-    // And so it hears what comes then.
+    // And so it receives later notifications.
     let id = back.start(tenant, "a", auto()).await;
     back.drive_to_end(id).await;
     for_a_while().await;
@@ -139,7 +139,7 @@ async fn a_control_plane_that_tells_and_cannot_be_read_stops_no_read_and_no_writ
     world.check(tenant, &Acked::default()).await;
 }
 
-/// How long it takes until a driver acts on an abort by another process.
+/// The time until a driver acts on an abort by another process.
 async fn abort_of(driver: impl FnOnce(&World) -> Process) -> Duration {
     let world = World::new();
     let tenant = world.tenant_with(1, 20).await;
@@ -181,7 +181,7 @@ async fn a_lower_revision_than_was_told_makes_no_busy_loop() {
     let engine = writer.engine.clone();
     let append = one(7, "s", ExpectedVersion::Any);
     let waiting = tokio::spawn(async move { engine.router().append(tenant, append).await });
-    // A control plane that lost time tells of a revision that it does not have.
+    // A control plane that lost time notifies of a revision that it does not have.
     world.control.news().tell(RouteNews::Changed { tenant, rev: 1_000 });
     let before = writer.control.calls(ControlOp::Route);
     tokio::time::sleep(Duration::from_millis(100)).await;

@@ -75,7 +75,7 @@ async fn a_purge_that_slept_before_it_read_the_ledger_takes_nothing_from_an_auth
     let there = driver.start(tenant, "b", auto()).await;
     driver.drive_to_end(there).await;
 
-    // The route says b; the operator's purge of a falls asleep before it looks at a.
+    // The route says b; the operator's purge of a is stopped before it reads a.
     let gate = sleeper.a.gate_before(StoreOp::Ledger);
     let operations = sleeper.operations.clone();
     let purge = tokio::spawn(async move { operations.purge(tenant, &store_id("a")).await });

@@ -30,7 +30,7 @@ async fn a_copy_is_never_faster_than_its_bytes_rate() {
     let world = World::new();
     let tenant = world.tenant_with(1, 200).await;
     let process = world.process("p1");
-    // An event counts for about 190 bytes: 200 of them take about 0.4 s.
+    // An event counts as about 190 bytes: 200 of them take about 0.4 s.
     let options = Options { copy_bytes_rate_max: 100_000, lag_events_max: 1, ..auto() };
     let began = Instant::now();
     let id = process.start(tenant, "b", options).await;

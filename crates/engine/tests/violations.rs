@@ -1,5 +1,5 @@
-//! What was found stops every cutover until it is refuted or repaired, whoever found it and whoever
-//! cuts over; and what was not there is not found.
+//! A finding prevents every cutover until it is refuted or repaired, for any finder and any
+//! driver; and correct events cause no finding.
 
 #![allow(clippy::unwrap_used, reason = "a test may end anywhere")]
 
@@ -41,7 +41,7 @@ async fn until(what: &str, mut reached: impl AsyncFnMut() -> bool) {
     tokio::time::timeout(Duration::from_secs(120), reached).await.expect(what);
 }
 
-/// Somebody deletes a row of the copy.
+/// Deletes a row of the copy.
 fn delete(world: &World, tenant: TenantId, seq: u64) {
     world.b.tamper(tenant, |rows| rows.events.retain(|event| event.seq != seq));
 }
@@ -92,7 +92,7 @@ async fn a_violation_that_a_verification_found_refuses_the_cutover_of_every_proc
     tokio::time::sleep(Duration::from_secs(10)).await;
     assert_eq!(world.phase(tenant).await, Some(Phase::DualWrite));
     drop(driving);
-    // Nor does one who takes over.
+    // Nor does a process that takes over.
     let heir = world.process("p3");
     let inherited = heir.drive(id);
     tokio::time::sleep(Duration::from_secs(10)).await;
@@ -129,7 +129,7 @@ async fn what_is_put_right_by_hand_is_closed_by_a_verification_that_looks_at_as_
     world.check(tenant, &Acked::default()).await;
 }
 
-/// Between the intent and the switch: the switch is refused, and writers go on at the source.
+/// Between the intent and the switch: the switch is refused, and writers continue at the source.
 #[tokio::test(start_paused = true)]
 async fn what_is_found_in_the_pause_rolls_the_cutover_back() {
     let world = World::new();
@@ -154,7 +154,7 @@ async fn what_is_found_in_the_pause_rolls_the_cutover_back() {
     drop(driving);
 }
 
-/// The same, and the driver dies: who takes over does not fence first.
+/// The same, and the driver is killed: the process that takes over does not fence first.
 #[tokio::test(start_paused = true)]
 async fn who_takes_over_a_pause_with_what_was_found_in_it_rolls_back_at_once() {
     let world = World::new();
@@ -236,8 +236,8 @@ async fn a_verification_that_a_switch_overtakes_finds_nothing() {
     assert_eq!(open(&world, id).await, None);
 }
 
-/// What stands in the target is a chain, and another one than the source's: nobody would see it who
-/// only recomputes. The auditor compares with the source's own digest.
+/// The target has a valid chain, but another one than the source: recomputing alone would not
+/// find it. The auditor compares with the source's own digest.
 #[tokio::test(start_paused = true)]
 async fn the_read_back_finds_a_history_that_is_consistent_in_itself_and_is_not_the_sources() {
     let world = World::new();
@@ -305,7 +305,7 @@ async fn a_repair_cuts_the_copy_back_copies_it_again_and_closes_what_was_open() 
     assert!(after.m > before.m, "under an epoch of its own");
     assert_eq!((after.state.phase(), after.violations.repairs), (Phase::DualWrite, 1));
     assert_eq!(cut_back_to(&world, id).await, [69]);
-    // What was read back before the repair counts for nothing.
+    // Positions read back before the repair do not count.
     let mark = world.control.marks(id).await.unwrap().read_back.unwrap();
     assert_eq!(mark.m, after.m);
     writers.stop().await;
@@ -334,7 +334,7 @@ async fn a_repair_brings_a_migration_back_that_failed_for_it() {
     world.check(tenant, &Acked::default()).await;
 }
 
-/// What is wrong is not in the rows of events: there is no position to cut back to.
+/// The damage is not in the rows of events: there is no position to truncate to.
 #[tokio::test(start_paused = true)]
 async fn a_repair_of_what_has_no_position_copies_all_again() {
     let world = World::new();
@@ -354,8 +354,8 @@ async fn a_repair_of_what_has_no_position_copies_all_again() {
     world.check(tenant, &Acked::default()).await;
 }
 
-/// A driver sleeps before it cuts back; another repairs, verifies and switches. What the sleeper sends
-/// then would take events from the authority.
+/// A driver is stopped before it truncates; another repairs, verifies and switches. The late request of the first
+/// would remove events from the authority.
 #[tokio::test(start_paused = true)]
 async fn a_cut_back_that_sleeps_through_the_repair_and_the_switch_is_refused() {
     let world = World::new();
@@ -428,7 +428,7 @@ async fn damage_at_the_source_is_named_and_not_repaired_from_itself() {
     drop(driving);
 }
 
-/// The copy may be the only one that is left of what is damaged at the source.
+/// The copy may be the only remaining one of the events damaged at the source.
 #[tokio::test(start_paused = true)]
 async fn a_copy_is_not_thrown_away_for_rows_that_are_damaged_themselves() {
     let world = World::new();
@@ -469,7 +469,7 @@ async fn what_is_found_after_the_switch_is_open_until_a_verification_is_clean() 
     assert_eq!(clean.migration.violations.open, None);
 }
 
-/// A tenant moves back between the same two stores: who verifies the first migration looks at the copy of
+/// A tenant moves back between the same two stores: a verification of the first migration reads the copy of
 /// the second.
 #[tokio::test(start_paused = true)]
 async fn what_the_verification_of_an_old_migration_finds_stops_the_one_that_is_under_way() {
@@ -500,7 +500,7 @@ async fn what_the_verification_of_an_old_migration_finds_stops_the_one_that_is_u
     drop(driving);
 }
 
-/// Read back, and nobody looks any more: the auditor does, while an operator is waited for.
+/// Read back, and no read-back runs any more: the auditor verifies while the migration waits for an operator.
 #[tokio::test(start_paused = true)]
 async fn what_is_damaged_while_a_cutover_is_waited_for_is_found_by_reading_again() {
     let world = World::new();

@@ -1,4 +1,4 @@
-//! The port of who may enter: tokens, sessions of people, and whether anybody may enter without.
+//! The port of the access list: tokens, sessions of people, and the gate.
 
 use std::fmt;
 
@@ -8,10 +8,10 @@ use rehome_domain::ids::{StoreId, TenantId, TokenId};
 
 use crate::ControlError;
 
-/// Most sessions that are kept of one token; a new one ends the oldest.
+/// Maximum number of sessions of one token; a new one ends the oldest.
 pub const SESSIONS_PER_TOKEN_MAX: usize = 32;
 
-/// The SHA-256 of a secret of 256 random bits. The secret itself is kept nowhere.
+/// The SHA-256 of a secret of 256 random bits. The secret itself is not stored.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SecretHash([u8; 32]);
 
@@ -49,19 +49,19 @@ pub struct AccessScope {
     pub read_only: bool,
 }
 
-/// A scope was kept that is none.
+/// A stored scope is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a token is bound to what is no list of tenants or stores")]
 pub struct BadScope;
 
 impl AccessScope {
-    /// The tenants as they are kept: with a space between two.
+    /// The tenants in their stored form: separated by spaces.
     pub fn tenants_text(&self) -> String {
         let all: Vec<_> = self.tenants.iter().map(ToString::to_string).collect();
         all.join(" ")
     }
 
-    /// The stores as they are kept: with a space between two.
+    /// The stores in their stored form: separated by spaces.
     pub fn stores_text(&self) -> String {
         let all: Vec<_> = self.stores.iter().map(StoreId::as_str).collect();
         all.join(" ")
@@ -83,15 +83,15 @@ impl AccessScope {
 /// A token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccessToken {
-    /// Which.
+    /// Its id.
     pub id: TokenId,
     /// Who, in logs. One that replaces another has its name.
     pub name: String,
-    /// The word of what its bearer may do; whoever writes it knows how to read it.
+    /// The role, as an opaque text; the layer that writes it parses it.
     pub role: String,
     /// To what that is bound.
     pub scope: AccessScope,
-    /// What tells it.
+    /// Its hash.
     pub hash: SecretHash,
     /// When it was made.
     pub created_at: Timestamp,
@@ -99,7 +99,7 @@ pub struct AccessToken {
     pub created_by: String,
     /// From when on it is worth nothing.
     pub expires_at: Option<Timestamp>,
-    /// When and by whom it was revoked.
+    /// When it was revoked, and by whom.
     pub revoked: Option<Revocation>,
     /// When it was used last, to the minute.
     pub last_used_at: Option<Timestamp>,
@@ -115,18 +115,18 @@ impl AccessToken {
 /// The end of a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Revocation {
-    /// When.
+    /// The time.
     pub at: Timestamp,
-    /// Who, and why if that was said.
+    /// The actor, with the reason if there is one.
     pub by: String,
 }
 
-/// Somebody who logged in with a token.
+/// A session of a person who logged in with a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AccessSession {
-    /// What tells it.
+    /// Its hash.
     pub hash: SecretHash,
-    /// What tells the token, wherever that is kept: a session is worth what its token is.
+    /// The hash of the token, wherever that is stored: a session is valid as long as its token.
     pub token: SecretHash,
     /// When it began.
     pub created_at: Timestamp,
@@ -136,16 +136,16 @@ pub struct AccessSession {
     pub expires_at: Timestamp,
 }
 
-/// Whether anybody may enter without a token, where the configuration of a server has none.
+/// Whether requests without a token are allowed, where the configuration of a server has none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Gate {
-    /// Nobody may: the deployment has, or had, tokens.
+    /// They are not: the deployment has, or had, tokens.
     pub closed: bool,
-    /// When and by whom that was last changed; `None`: never.
+    /// The last change, with time and actor; `None`: never changed.
     pub changed: Option<Revocation>,
 }
 
-/// What is known of who may enter.
+/// The access list, or that it is unchanged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Access {
     /// Moves with every change of the gate, of tokens and of sessions, but not with
@@ -157,10 +157,10 @@ pub struct Access {
     pub contents: Option<AccessContents>,
 }
 
-/// All that is kept of who may enter.
+/// The whole access list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AccessContents {
-    /// Whether it takes a token.
+    /// Whether requests need a token.
     pub gate: Gate,
     /// All tokens, also those that are over, in the order in which they were made.
     pub tokens: Vec<AccessToken>,
@@ -171,11 +171,11 @@ pub struct AccessContents {
 /// Who may enter. A part of the control plane, so that every server has the same answer.
 #[async_trait]
 pub trait AccessRegistry: Send + Sync {
-    /// What is known, unless its revision is the one that the caller knows already.
+    /// The access list, unless its revision is the caller's `known`.
     async fn access(&self, known: Option<u64>) -> Result<Access, ControlError>;
 
-    /// Keeps a new token, and closes the gate. With `replaces`, that token ends at that time, if it
-    /// would not end sooner, in the same step.
+    /// Stores a new token, and closes the gate. With `replaces`, that token ends at that time, if it
+    /// does not end sooner, in the same step.
     async fn add_token(
         &self,
         token: &AccessToken,
@@ -191,7 +191,7 @@ pub trait AccessRegistry: Send + Sync {
     /// Closes or opens the gate. A repeat changes nothing.
     async fn set_gate(&self, closed: bool, change: &Revocation) -> Result<(), ControlError>;
 
-    /// Keeps a new session; removes those whose time has run out when it begins, and the oldest of its
+    /// Stores a new session; removes sessions that have expired by then, and the oldest of its
     /// token beyond [`SESSIONS_PER_TOKEN_MAX`].
     async fn add_session(&self, session: &AccessSession) -> Result<(), ControlError>;
 

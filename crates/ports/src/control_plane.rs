@@ -4,29 +4,54 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use rehome_domain::digest::Digest;
+use rehome_domain::drain;
 use rehome_domain::event::Timestamp;
-use rehome_domain::ids::{Epoch, MigrationId, StoreId, TenantId};
+use rehome_domain::ids::{DrainId, Epoch, MigrationId, StoreId, TenantId};
 use rehome_domain::ledger::Head;
 use rehome_domain::migration::{Fact, Migration, Phase, Refusal};
+use rehome_domain::removal::Turn;
 use rehome_domain::route::Route;
 
+use crate::log_chain::LogAnchor;
 use crate::{Class, Fault, RouteListener};
 
-/// What the control plane answers when it does not do what it was asked.
+/// Why the control plane refused or failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
-    /// Somebody changed the route first; this is how it stands now.
+    /// Another process changed the route first; this is the current one.
     #[error("the route of tenant {} was changed by another process (now rev {})", .0.tenant, .0.rev)]
     Stale(Box<Route>),
     /// The fact cannot follow. Nothing was changed.
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// No such tenant.
-    #[error("tenant {0} is not known; import or append its first event")]
+    #[error("tenant {0} is unknown; import or append its first event")]
     UnknownTenant(TenantId),
+    /// The tenant is being removed, and has neither readers nor writers.
+    #[error(
+        "tenant {0} is being removed; `rehome tenant remove {0}` continues a removal that was interrupted"
+    )]
+    BeingRemoved(TenantId),
     /// No such migration.
-    #[error("migration {0} is not known; `rehome migration list` shows those that are")]
+    #[error("migration {0} is unknown; see `rehome migration list`")]
     UnknownMigration(MigrationId),
+    /// No such drain.
+    #[error("drain {0} is unknown; see `rehome drain list`")]
+    UnknownDrain(DrainId),
+    /// The fact cannot follow in the drain. Nothing was changed.
+    #[error(transparent)]
+    Drain(#[from] drain::Refusal),
+    /// The store accepts no new tenants.
+    #[error(
+        "store {store} is cordoned and accepts no new tenants{}; `rehome store uncordon {store}` opens it",
+        if .why.is_empty() { String::new() } else { format!(" ({})", .why) }
+    )]
+    Cordoned {
+        /// The store.
+        store: StoreId,
+        /// The reason that the operator gave.
+        why: String,
+    },
     /// The control plane failed.
     #[error(transparent)]
     Fault(#[from] Fault),
@@ -45,7 +70,13 @@ impl ControlError {
     pub const fn class(&self) -> Class {
         match self {
             Self::Stale(_) => Class::Conflict,
-            Self::Refused(_) | Self::UnknownTenant(_) | Self::UnknownMigration(_) => Class::Fatal,
+            Self::Refused(_)
+            | Self::UnknownTenant(_)
+            | Self::BeingRemoved(_)
+            | Self::UnknownMigration(_)
+            | Self::UnknownDrain(_)
+            | Self::Drain(_)
+            | Self::Cordoned { .. } => Class::Fatal,
             Self::Fault(fault) => fault.class(),
         }
     }
@@ -63,7 +94,7 @@ pub struct Change {
     pub rev: Option<u64>,
     /// What happened.
     pub fact: Fact,
-    /// Who says so: an operator, or a driver.
+    /// The actor: an operator, or a driver.
     pub actor: String,
 }
 
@@ -84,17 +115,17 @@ pub struct LogEntry {
     pub index: u64,
     /// When it was recorded, by the recorder's clock.
     pub at: Timestamp,
-    /// Who said so.
+    /// The actor.
     pub actor: String,
     /// What happened.
     pub fact: Fact,
-    /// The same as it is kept: what the hash is of.
+    /// The stored text, which the hash covers.
     pub text: String,
     /// The chain up to and including this entry.
     pub hash: Digest,
 }
 
-/// Who asks for a lease, and for how long.
+/// A request for a lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeaseRequest {
     /// The migration.
@@ -120,7 +151,7 @@ pub enum Lease {
 /// A lease that has not run out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ActiveLease {
-    /// Who.
+    /// The process.
     pub holder: String,
     /// Milliseconds until it runs out unless it is renewed: never more than its length.
     pub remaining_ms: u64,
@@ -138,7 +169,7 @@ pub struct ReadBackMark {
     pub head: Head,
 }
 
-/// What a driver lets other processes know about its progress. Moves no `rev`.
+/// A driver's progress, for other processes. Does not change `rev`.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Marks {
     /// The read-back, if it began.
@@ -152,8 +183,8 @@ pub struct Marks {
 }
 
 impl Marks {
-    /// What is held once `new` was written over these: a read-back mark never goes back, neither
-    /// within one `m` nor to an earlier one. Every control plane asks this inside its transaction.
+    /// The marks after `new` is written over these: a read-back mark never decreases, neither
+    /// within one `m` nor to an earlier one. Every control plane calls this inside its transaction.
     #[must_use]
     pub fn moved_to(&self, new: &Self) -> Self {
         let further = |mark: &ReadBackMark| (mark.m, mark.head.seq);
@@ -162,24 +193,24 @@ impl Marks {
     }
 }
 
-/// A text kept beside a migration: what was measured, for people and for later comparison. Nothing
-/// of the protocol is decided on it.
+/// A text stored with a migration: measurements, for people and for later comparison. The protocol
+/// does not depend on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Memo {
     /// When it was written, by the writer's clock.
     pub at: Timestamp,
-    /// What it says; whoever writes it knows how to read it.
+    /// The text; the layer that writes it parses it.
     pub text: String,
 }
 
-/// What is kept beside a migration, as a list shows it.
+/// The data beside a migration that a list shows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Beside {
     /// Its marks.
     pub marks: Marks,
-    /// Its lease, if anybody holds it.
+    /// Its lease, if any.
     pub lease: Option<ActiveLease>,
-    /// The memo that was asked for, if there is one.
+    /// The requested memo, if any.
     pub memo: Option<Memo>,
     /// Whether it is the last one of its tenant.
     pub is_last: bool,
@@ -205,7 +236,7 @@ pub struct Checkpoint {
     pub tenant: TenantId,
     /// The subscription.
     pub name: String,
-    /// The last position that it has dealt with.
+    /// The last processed position.
     pub seq: u64,
 }
 
@@ -216,8 +247,8 @@ pub trait ControlPlane: Send + Sync {
     /// The deployment whose stores and migrations these are.
     fn deployment(&self) -> &str;
 
-    /// News of routes that are changed from here on, by any process; `None` when this control
-    /// plane tells none. Nothing may rest on it.
+    /// Notifications of future route changes by any process; `None` if this control
+    /// plane has none. Nothing may depend on them.
     fn listen(&self) -> Option<RouteListener> {
         None
     }
@@ -225,14 +256,22 @@ pub trait ControlPlane: Send + Sync {
     /// The tenant's route, if it has one.
     async fn route(&self, tenant: TenantId) -> Result<Option<Route>, ControlError>;
 
-    /// All routes after `after`, in the order of their tenants.
+    /// The route of a tenant that is known: it has one, and was not removed.
+    async fn known_route(&self, tenant: TenantId) -> Result<Route, ControlError> {
+        let route = self.route(tenant).await?.filter(|route| !route.is_removed());
+        route.ok_or(ControlError::UnknownTenant(tenant))
+    }
+
+    /// All routes after `after`, in the order of their tenants; those of removed tenants too.
     async fn routes(
         &self,
         after: Option<TenantId>,
         limit: usize,
     ) -> Result<Vec<Route>, ControlError>;
 
-    /// Inserts the route of a new tenant if there is none; answers the row that is there then.
+    /// Inserts the route of a new tenant if there is none, or gives a removed one a new life
+    /// ([`rehome_domain::removal::reborn`]); answers the row that is there then. Refuses a
+    /// new one where the store is cordoned (see [`crate::Fleet`]).
     async fn create_route(&self, tenant: TenantId, store: &StoreId) -> Result<Route, ControlError>;
 
     /// The tenant's creation is complete: its first store was activated at `epoch`. Moves no
@@ -243,7 +282,11 @@ pub trait ControlPlane: Send + Sync {
     /// entry, in one transaction.
     async fn record(&self, change: Change) -> Result<Recorded, ControlError>;
 
-    /// Says where the authority is, after the control plane lost time and an operator has looked:
+    /// Records a turn of the tenant's removal on exactly this `rev`: [`rehome_domain::removal::apply`]. The last one
+    /// removes the tenant's checkpoints in the same transaction.
+    async fn remove(&self, tenant: TenantId, rev: u64, turn: Turn) -> Result<Route, ControlError>;
+
+    /// Sets the authority, after the control plane was restored from a backup and an operator has decided:
     /// [`Fact::Recovered`] for the tenant's last migration if it has one, else
     /// [`rehome_domain::migration::recovered`] on the route alone.
     async fn recover(
@@ -256,8 +299,8 @@ pub trait ControlPlane: Send + Sync {
         actor: &str,
     ) -> Result<Route, ControlError>;
 
-    /// The time by which entries of the log are dated. Clocks of hosts differ; what an operator was
-    /// promised (a window, a moment for the cutover) is kept by this one.
+    /// The time that dates entries of the log. Clocks of hosts differ; times promised to
+    /// operators (a window, a moment for the cutover) follow this one.
     async fn now(&self) -> Result<Timestamp, ControlError>;
 
     /// One migration.
@@ -274,8 +317,17 @@ pub trait ControlPlane: Send + Sync {
         limit: usize,
     ) -> Result<Vec<LogEntry>, ControlError>;
 
-    /// Takes or renews the lease; it is free when nobody holds it or its time has run out. Its time is
-    /// judged by the control plane's clock, and is never more than its length after this process
+    /// How far the route rows have seen the log of their tenant's last migration, in the order of the tenants
+    /// after `after`: one for each tenant that has a migration. Written with every entry; a row that was written
+    /// by an older rehome names the migration only.
+    async fn log_anchors(
+        &self,
+        after: Option<TenantId>,
+        limit: usize,
+    ) -> Result<Vec<LogAnchor>, ControlError>;
+
+    /// Takes or renews the lease; it is free when no process holds it or it has expired. Expiry
+    /// follows the control plane's clock, and comes no later than its length after this process
     /// first saw it: see [`crate::LeaseWatch`].
     async fn lease(&self, request: &LeaseRequest) -> Result<Lease, ControlError>;
 
@@ -292,7 +344,7 @@ pub trait ControlPlane: Send + Sync {
         Ok(found)
     }
 
-    /// Who holds the lease now, if anybody does.
+    /// The current holder of the lease, if any.
     async fn lease_holder(&self, id: MigrationId) -> Result<Option<ActiveLease>, ControlError>;
 
     /// All leases that have not run out, by migration: one question, however many migrations there are.
@@ -313,7 +365,7 @@ pub trait ControlPlane: Send + Sync {
     /// Writes a memo over the one of that name.
     async fn set_memo(&self, id: MigrationId, name: &str, memo: &Memo) -> Result<(), ControlError>;
 
-    /// What is kept beside these migrations, in their order, with the memo of that name: one question
+    /// The data beside these migrations, in their order, with the memo of that name: one query
     /// for a whole list.
     async fn beside(
         &self,
@@ -334,7 +386,7 @@ pub trait ControlPlane: Send + Sync {
         Ok(found)
     }
 
-    /// A subscription's checkpoint: the last position it has dealt with; 0 if it is new.
+    /// A subscription's checkpoint: the last processed position; 0 for a new subscription.
     async fn checkpoint(&self, tenant: TenantId, name: &str) -> Result<u64, ControlError>;
 
     /// The checkpoints of a tenant, in the order of their names' bytes, at most so many.

@@ -5,13 +5,13 @@ use rehome_domain::ledger::Refused;
 /// What a caller does about an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
-    /// Try again later; it may pass by itself.
+    /// Try again later; the cause may pass.
     Retry,
-    /// Somebody else was first: read again and decide anew.
+    /// Another process was first: read again and decide again.
     Conflict,
-    /// The ledger's rules said no: read the route again.
+    /// The ledger's rules refused it: read the route again.
     Fenced,
-    /// It will not pass by itself.
+    /// The cause will not pass.
     Fatal,
 }
 
@@ -21,7 +21,7 @@ pub enum Class {
 pub struct Fault {
     /// What failed: `store "shared"` or `control plane`.
     pub what: String,
-    /// How.
+    /// The kind of the fault.
     pub kind: FaultKind,
     /// Whether the operation may have been applied all the same (the reply was lost).
     pub applied: bool,
@@ -31,7 +31,7 @@ pub struct Fault {
 }
 
 const fn outcome(applied: bool) -> &'static str {
-    if applied { " (the reply was lost; whether it was applied is not known)" } else { "" }
+    if applied { " (the reply was lost; whether it was applied is unknown)" } else { "" }
 }
 
 /// The kinds of fault.
@@ -43,35 +43,35 @@ pub enum FaultKind {
     /// Another process holds it for too long.
     #[error("is locked by another process")]
     Locked,
-    /// It waits for what others have begun; who they are, and what to do.
+    /// It waits for others' transactions; which ones, and what to do.
     #[error("waits for others: {0}")]
     Waits(String),
     /// There is no room left.
-    #[error("has no disk space left; free some and it goes on by itself")]
+    #[error("has no disk space left; free some and it continues")]
     Full,
     /// It fails, and nothing shows that what it holds is damaged: an operator's hand, a limit, a
     /// defect, an error that this rehome does not know.
     #[error("fails: {0}")]
     Failing(String),
-    /// It takes no writes.
+    /// It accepts no writes.
     #[error("is read-only; make its file and folder writable")]
     ReadOnly,
     /// There is nothing at that place.
-    #[error("does not exist at {0}; check its url in the configuration")]
+    #[error("does not exist at {0}; check its URL in the configuration")]
     Missing(String),
     /// What an administrator has to do first was not done yet.
     #[error("is not set up: {0}")]
     NotSetUp(String),
-    /// It takes no appends, ever; who writes there.
-    #[error("takes no appends: {0}")]
+    /// It never accepts appends; who writes there.
+    #[error("accepts no appends: {0}")]
     NotWritten(String),
     /// Something else is at that place.
     #[error("is not rehome's: {0}")]
     Foreign(String),
     /// It was written by a newer rehome.
-    #[error("has format {found}, this rehome knows up to {known}; upgrade rehome")]
+    #[error("has format {found}, this rehome supports up to {known}; upgrade rehome")]
     NewerFormat {
-        /// The oldest reader or writer that it asks for.
+        /// The oldest reader or writer that it requires.
         found: u32,
         /// What this rehome is.
         known: u32,
@@ -85,7 +85,7 @@ pub enum FaultKind {
         expected: String,
     },
     /// What it holds makes no sense.
-    #[error("holds what it should not: {0}")]
+    #[error("is corrupt: {0}")]
     Corrupt(String),
 }
 
@@ -101,7 +101,7 @@ impl Fault {
         Self { source: Some(source.into()), ..self }
     }
 
-    /// The same, of which nobody knows whether it was applied.
+    /// The same, with an unknown outcome.
     #[must_use]
     pub fn maybe_applied(self) -> Self {
         Self { applied: true, ..self }
@@ -128,17 +128,17 @@ impl Fault {
 }
 
 impl Fault {
-    /// Whether it shows that what is stored is damaged. Of any other fault, known or not, time or an
-    /// operator can be the end; only damage ends a migration.
+    /// Whether it shows that stored data is damaged. Any other fault, known or not, can end by time or by
+    /// an operator; only damage ends a migration.
     pub const fn is_damage(&self) -> bool {
         matches!(self.kind, FaultKind::Corrupt(_))
     }
 }
 
-/// What a store answers when it does not do what it was asked.
+/// Why a store refused or failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The ledger's rules said no; nothing was changed.
+    /// The ledger's rules refused it; nothing was changed.
     #[error(transparent)]
     Refused(#[from] Refused),
     /// The store failed.

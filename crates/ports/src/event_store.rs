@@ -23,37 +23,35 @@ pub enum AppendError {
         reason: crate::json::JsonError,
     },
     /// A cutover did not end within the bound. Nothing was sent: retry with the same ids.
-    #[error("writes of tenant {tenant} are paused by a cutover; nothing was sent, try again")]
+    #[error("writes of tenant {tenant} are paused by a cutover; nothing was written, try again")]
     WritesPaused {
-        /// Whose.
+        /// The tenant.
         tenant: TenantId,
     },
-    /// A reply was lost and no later answer told: retry with the same ids to find out.
-    #[error(
-        "the outcome of the append for tenant {tenant} is not known; try again with the same ids"
-    )]
+    /// A reply was lost and no later response resolved it: retry with the same ids to find out.
+    #[error("the outcome of the append for tenant {tenant} is unknown; retry with the same ids")]
     OutcomeUnknown {
-        /// Whose.
+        /// The tenant.
         tenant: TenantId,
-        /// The last thing heard.
+        /// The last error.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The tenant's events are written by somebody else, in the place where they are.
+    /// Another library writes the tenant's events, in its own table.
     #[error("tenant {tenant}: {why}")]
     NotWritten {
-        /// Whose.
+        /// The tenant.
         tenant: TenantId,
         /// Who writes them.
         why: String,
     },
-    /// The process has more appends waiting than it takes. Nothing was sent.
+    /// The process has the maximum number of waiting appends. Nothing was sent.
     #[error("too many appends are waiting; try again")]
     Busy,
     /// The store failed before anything was written.
-    #[error("the append for tenant {tenant} was not taken: {source}")]
+    #[error("the append for tenant {tenant} failed: {source}")]
     Unavailable {
-        /// Whose.
+        /// The tenant.
         tenant: TenantId,
         /// What failed.
         #[source]
@@ -65,7 +63,7 @@ pub enum AppendError {
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// No such tenant.
-    #[error("tenant {0} is not known")]
+    #[error("tenant {0} is unknown")]
     UnknownTenant(TenantId),
     /// The position lies beyond the end: the history has lost events, or the position was never one
     /// of it.
@@ -85,8 +83,8 @@ pub enum ReadError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "position {position} is beyond the end of {} of tenant {tenant}, which is {end}: the store has lost \
-     events (restored from a backup?), or the position is not one of this history; compare what was \
-     read with what is stored, then read on from a position of at most {end}",
+     events (restored from a backup?), or the position belongs to another history; compare what was \
+     read with the stored events, then continue from a position of at most {end}",
     history(.stream.as_ref())
 )]
 pub struct BeyondEnd {

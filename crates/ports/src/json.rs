@@ -1,14 +1,14 @@
-//! JSON texts as the stores keep them: checked, verbatim, on one line.
+//! JSON texts as the stores have them: checked, verbatim, on one line.
 //!
-//! Any JSON is taken: duplicate keys, huge numbers and `\u0000` stay as they are. Only CR and LF
+//! Any JSON is accepted: duplicate keys, huge numbers and `\u0000` stay as they are. Only CR and LF
 //! between tokens are dropped, because an event is one line in NDJSON and in server-sent events.
-//! (Inside a string JSON allows neither, so all that a valid text holds are between tokens.)
+//! (JSON does not allow them inside a string, so all of them in a valid text are between tokens.)
 
 use rehome_domain::event::Json;
 use serde_json::value::RawValue;
 
-/// How large and how deep a text may be. Asked at append and import only: what a store already
-/// holds is never refused by `extend`.
+/// The maximum size and depth of a text. Checked at append and import only: `extend` never refuses
+/// what a store already has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JsonLimits {
     /// Most bytes.
@@ -23,14 +23,14 @@ impl Default for JsonLimits {
     }
 }
 
-/// Why a text is not taken.
+/// Why a text is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JsonError {
     /// It is not JSON.
     #[error("not JSON: {0}")]
     Syntax(String),
     /// It is too large.
-    #[error("{found} bytes of JSON; at most {max} are taken")]
+    #[error("{found} bytes of JSON; the maximum is {max}")]
     TooLarge {
         /// Its size in bytes.
         found: usize,

@@ -1,12 +1,13 @@
-//! Leases as an observer judges them: no longer than they are, whatever a clock said when they were
-//! written.
+//! The expiry of leases as an observer sees it: never longer than their length, whatever clock wrote
+//! them.
 //!
-//! A lease says when it runs out, by the control plane's clock. Where that is a host's clock, it may have
-//! been wrong for the one who wrote the lease and be right again now. So a lease is honoured until that
-//! time, and for no longer than its length after this process first saw it in that form, by a clock that
-//! nobody sets. A holder that lives renews it long before, which makes it another form.
+//! A lease has an expiry time, by the control plane's clock. Where that is a host's clock, it may have
+//! been wrong when the lease was written and be right again now. So a process honours a lease until that
+//! time, but for no longer than its length after this process first saw it in that form, by a monotonic
+//! clock. A live holder renews it long before, which changes its form.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,23 +17,29 @@ use tokio::time::Instant;
 
 use crate::ActiveLease;
 
-/// The length of a lease that does not say it: the longest that can be configured.
+/// The length of a lease without a recorded one: the longest that can be configured.
 pub const LEASE_MS_MAX: u64 = 600_000;
 
 /// A lease as it was last taken or renewed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeaseRow {
-    /// Who.
+    /// The process.
     pub holder: String,
-    /// When it runs out, by the clock of whoever wrote it.
+    /// When it expires, by the clock that wrote it.
     pub expires_at: Timestamp,
-    /// How long it was taken for, in milliseconds; `None` where it was not written down.
+    /// Its length, in milliseconds; `None` if it was not recorded.
     pub length_ms: Option<u64>,
 }
 
-/// What this process has seen of leases. One per handle of a control plane.
-#[derive(Debug, Default)]
-pub struct LeaseWatch(Mutex<HashMap<MigrationId, Sighting>>);
+/// What this process has seen of leases. One per handle of a control plane and kind of lease.
+#[derive(Debug)]
+pub struct LeaseWatch<K = MigrationId>(Mutex<HashMap<K, Sighting>>);
+
+impl<K> Default for LeaseWatch<K> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
 
 #[derive(Debug)]
 struct Sighting {
@@ -40,15 +47,10 @@ struct Sighting {
     since: Instant,
 }
 
-impl LeaseWatch {
+impl<K: Eq + Hash> LeaseWatch<K> {
     /// The lease as others see it; `None` once its time has run out. `now` is by the control plane's
     /// clock.
-    pub fn active(
-        &self,
-        id: MigrationId,
-        row: Option<LeaseRow>,
-        now: Timestamp,
-    ) -> Option<ActiveLease> {
+    pub fn active(&self, id: K, row: Option<LeaseRow>, now: Timestamp) -> Option<ActiveLease> {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let claimed = |row: &LeaseRow| row.expires_at.micros().saturating_sub(now.micros());
         let Some(row) = row.filter(|row| claimed(row) > 0) else {
@@ -58,13 +60,11 @@ impl LeaseWatch {
         let claimed = Duration::from_micros(u64::try_from(claimed(&row)).unwrap_or(0));
         let length = Duration::from_millis(row.length_ms.unwrap_or(LEASE_MS_MAX));
         let holder = row.holder.clone();
-        let sighting = match seen.get_mut(&id) {
-            Some(sighting) if sighting.row == row => sighting,
-            _ => {
-                seen.insert(id, Sighting { row, since: Instant::now() });
-                seen.get_mut(&id)?
-            }
-        };
+        let sighting =
+            seen.entry(id).or_insert_with(|| Sighting { row: row.clone(), since: Instant::now() });
+        if sighting.row != row {
+            *sighting = Sighting { row, since: Instant::now() };
+        }
         let left = claimed.min(length.saturating_sub(sighting.since.elapsed()));
         (!left.is_zero()).then(|| ActiveLease {
             holder,

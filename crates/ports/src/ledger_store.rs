@@ -4,15 +4,22 @@ use async_trait::async_trait;
 use rehome_domain::append::{Append, AppendConflict, Appended, ends_chain};
 use rehome_domain::digest::Digest;
 use rehome_domain::event::Event;
-use rehome_domain::ids::{Epoch, StoreId, TenantId};
-use rehome_domain::layout::Layout;
+use rehome_domain::ids::{Epoch, MigrationId, StoreId, TenantId};
+use rehome_domain::layout::{Beside, Layout};
 use rehome_domain::ledger::{Activation, Head, Ledger};
 use rehome_domain::stream::StreamName;
+use uuid::Uuid;
 
-use crate::StoreError;
+use crate::log_chain::LogAnchor;
+use crate::room::{End, Room};
+use crate::{Fault, FaultKind, StoreError};
 
 /// The outcome of one append of a batch.
 pub type AppendOutcome = Result<Appended, AppendConflict>;
+
+/// From so many events on, one `extend` is part of a copy, and the store may put work off; see
+/// [`LedgerStore::finish_index`].
+pub const EVENTS_IN_BULK: usize = 1_000;
 
 /// How much one read answers at most; at least one event is answered if there is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +60,7 @@ pub struct StreamSlice {
     pub events: Vec<Event>,
 }
 
-/// What the rows say about one stream.
+/// The rows of one stream, counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamVersion {
     /// The stream.
@@ -69,13 +76,13 @@ pub struct StreamVersion {
 /// One tenant of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TenantLedger {
-    /// Who.
+    /// The tenant.
     pub tenant: TenantId,
     /// Its ledger here.
     pub ledger: Ledger,
 }
 
-/// What a store says about itself.
+/// A store's report about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreReport {
     /// The engine and its version, for example `SQLite 3.50.4`.
@@ -90,10 +97,21 @@ pub struct StoreReport {
     pub durability: String,
     /// Whether a commit survives the loss of power.
     pub durable: bool,
-    /// Its clock minus ours, in milliseconds; 0 where it has none of its own.
+    /// Its clock minus the process's, in milliseconds; 0 if it has none.
     pub clock_skew_ms: i64,
-    /// What else an operator has to look at, a sentence each, with what to do.
+    /// Further problems for an operator, a sentence each, with the remedy.
     pub problems: Vec<String>,
+}
+
+/// A row of a table of checkpoints beside the events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckpointRow {
+    /// The table, in the schema of the events.
+    pub table: String,
+    /// The columns that travel, with their values as texts.
+    pub columns: Vec<(String, Option<String>)>,
+    /// The position up to which everything was read.
+    pub position: i64,
 }
 
 /// A store as the engine sees it. The rules of each operation are those of
@@ -104,8 +122,18 @@ pub trait LedgerStore: Send + Sync {
     /// The configured name.
     fn id(&self) -> &StoreId;
 
-    /// The tenant's ledger; [`Ledger::ABSENT`] if the store has never heard of the tenant.
+    /// The tenant's ledger; [`Ledger::ABSENT`] if the store does not know the tenant.
     async fn ledger(&self, tenant: TenantId) -> Result<Ledger, StoreError>;
+
+    /// The lengths of these tenants' histories, in their order; 0 for a tenant that the store does not know. They may be
+    /// of different moments.
+    async fn lengths(&self, tenants: &[TenantId]) -> Result<Vec<u64>, StoreError> {
+        let mut lengths = Vec::with_capacity(tenants.len());
+        for tenant in tenants {
+            lengths.push(self.ledger(*tenant).await?.head.seq);
+        }
+        Ok(lengths)
+    }
 
     /// Commits several appends together, each with its own outcome, in the order given; one sees
     /// what the ones before it wrote. An error is an error of all of them.
@@ -142,9 +170,9 @@ pub trait LedgerStore: Send + Sync {
         Ok(outcomes)
     }
 
-    /// Continues a replica by `events`, numbered and chained as the source has them. Recomputes
-    /// the chain. A store may take fewer than all (at least one) so as not to hold its write lock
-    /// for long; each such prefix is an `extend` of its own. Answers the head reached.
+    /// Continues a replica by `events`, with the source's numbers and chain. Recomputes
+    /// the chain. A store may store fewer events (at least one) so as not to hold its write lock
+    /// for long; each such prefix is an `extend` of its own. Returns the head reached.
     async fn extend(
         &self,
         tenant: TenantId,
@@ -153,17 +181,25 @@ pub trait LedgerStore: Send + Sync {
         events: &[Event],
     ) -> Result<Head, StoreError>;
 
+    /// Finishes what was put off to take many events quickly, such as entries of an index that only appends
+    /// need: in steps that hold no lock for long, in any role. It changes no ledger and no answer. An `extend` of
+    /// fewer than [`EVENTS_IN_BULK`] events puts nothing off. Called when a copy or an import ends and
+    /// before a cutover: `activate` finishes the rest in one step, while writers wait.
+    async fn finish_index(&self, _tenant: TenantId) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// `active@from` becomes `fenced@to`, once the appends in flight have committed or failed.
     /// Answers the final head.
     async fn fence(&self, tenant: TenantId, from: Epoch, to: Epoch) -> Result<Head, StoreError>;
 
-    /// The store takes the tenant's appends at the route's epoch.
+    /// Makes the store accept the tenant's appends at the route's epoch.
     async fn activate(&self, tenant: TenantId, route: Activation) -> Result<Ledger, StoreError>;
 
     /// The store becomes the replica of migration epoch `m`; the caller has proven `head`.
     async fn adopt(&self, tenant: TenantId, m: Epoch, head: Head) -> Result<Ledger, StoreError>;
 
-    /// The replica of migration epoch `m` takes nothing more.
+    /// Makes the replica of migration epoch `m` accept nothing more.
     async fn drop_replica(&self, tenant: TenantId, m: Epoch) -> Result<Ledger, StoreError>;
 
     /// Removes up to `chunk` events from the tail of a history fenced at `k`, and lowers the head
@@ -173,11 +209,11 @@ pub trait LedgerStore: Send + Sync {
     async fn purge(&self, tenant: TenantId, k: Epoch, chunk: u32) -> Result<Ledger, StoreError>;
 
     /// Removes up to `chunk` events from the tail of a history fenced at `k`, but none up to `to`, and
-    /// lowers the head in the same transaction. Answers the ledger after it: when its head is `to`, all
-    /// is removed, and what is kept beside the events (the versions that appends are checked against)
-    /// is what the events say. Rows that are missing or damaged are in nobody's way.
+    /// lowers the head in the same transaction. Returns the ledger after it: when its head is `to`, everything
+    /// is removed, and the data beside the events (the versions that appends are checked against)
+    /// matches the events. Missing or damaged rows do not block it.
     ///
-    /// The caller has proven `to` to be in the source; the store refuses one that it does not hold.
+    /// The caller has proven `to` to be in the source; the store refuses a head that it does not have.
     async fn cut_back(
         &self,
         tenant: TenantId,
@@ -224,26 +260,77 @@ pub trait LedgerStore: Send + Sync {
         limit: usize,
     ) -> Result<Vec<TenantLedger>, StoreError>;
 
-    /// How events lie in a table that is not ours; `None`: they are in tables of our own.
+    /// Keeps beside the ledgers how far a migration's log was seen. What is kept and is further stays. Nothing of
+    /// the protocol rests on it.
+    async fn keep_anchor(&self, anchor: &LogAnchor) -> Result<(), StoreError>;
+
+    /// The anchors of migrations after `after`, in the order of their ids.
+    async fn anchors(
+        &self,
+        after: Option<MigrationId>,
+        limit: usize,
+    ) -> Result<Vec<LogAnchor>, StoreError>;
+
+    /// Forgets the tenant's anchors: an operator has said that the control plane lost time.
+    async fn forget_anchors(&self, tenant: TenantId) -> Result<(), StoreError>;
+
+    /// The layout of an adopted table; `None`: the events are in rehome's own tables.
     async fn layout(&self) -> Result<Option<Layout>, StoreError> {
         Ok(None)
     }
 
-    /// How many events the store's table has of a tenant for whom there is no ledger, because the tenant's
-    /// own library writes them. A store of our own has none.
+    /// The number of a tenant's events in the store's table if there is no ledger for it, because the tenant's
+    /// own library writes them. A store with rehome's own tables has none.
     async fn unguarded(&self, _tenant: TenantId) -> Result<u64, StoreError> {
         Ok(0)
     }
 
-    /// Whether a fence still keeps everybody out who writes past the ledger: asked last before the switch. In a
-    /// store of our own nobody can.
+    /// Announces that the store of another library's table will drop the ledger of a tenant whose authority it is at
+    /// `epoch`: its rows stay, unguarded. An activation cancels this, and every migration starts
+    /// with one. So between this call and [`LedgerStore::unguard`] the caller checks whether a migration is running.
+    /// Returns the ledger; [`Ledger::ABSENT`]: there is none. `by` identifies this decision: only
+    /// [`LedgerStore::unguard`] with the same value carries it out.
+    async fn leave(
+        &self,
+        _tenant: TenantId,
+        _epoch: Epoch,
+        _by: Uuid,
+    ) -> Result<Ledger, StoreError> {
+        Err(self.keeps_its_ledgers())
+    }
+
+    /// Drops the ledger, unless that was cancelled. If it is already dropped, does nothing. Waits some seconds for transactions that are
+    /// older than [`LedgerStore::leave`]; then the error names them.
+    async fn unguard(&self, _tenant: TenantId, _epoch: Epoch, _by: Uuid) -> Result<(), StoreError> {
+        Err(self.keeps_its_ledgers())
+    }
+
+    /// What a store answers whose ledgers are for ever.
+    fn keeps_its_ledgers(&self) -> StoreError {
+        let why = "its events depend on its ledgers, which stay".to_owned();
+        Fault::new(format!("store \"{}\"", self.id()), FaultKind::NotWritten(why)).into()
+    }
+
+    /// Whether a fence still stops writers that bypass the ledger; checked last before the switch. In
+    /// rehome's own tables there are none.
     async fn fence_holds(&self, _tenant: TenantId) -> Result<(), StoreError> {
         Ok(())
     }
 
-    /// Tells the store that the tenant has gone to `to`, which takes appends at `epoch`, and that this is
-    /// published: writers that wait here for a switch under an earlier epoch are refused at once. Where
-    /// writers bring the epoch with them, nobody waits in the store.
+    /// The switch is recorded: the state that [`LedgerStore::fence_holds`] found need not be held any longer. Locks for
+    /// it may delay other tenants' writers.
+    async fn fence_is_over(&self, _tenant: TenantId) {}
+
+    /// Before a cutover: whatever this store would hold for it, so that two cutovers in opposite directions do not wait for each
+    /// other in the pause. A caller makes room at its source and its target in the order of their names, and keeps what it gets
+    /// until the cutover is over. While cutovers in the other direction have it, this waits for some time; then the error says so.
+    async fn make_room(&self, _tenant: TenantId, _end: End) -> Result<Option<Room>, StoreError> {
+        Ok(None)
+    }
+
+    /// Records that the tenant has moved to `to`, which accepts appends at `epoch`, and that this is
+    /// published: writers that wait here for a switch under an earlier epoch are refused at once. In stores whose
+    /// writers send the epoch, no writer waits in the store.
     async fn settle(
         &self,
         _tenant: TenantId,
@@ -263,9 +350,9 @@ pub trait LedgerStore: Send + Sync {
         Ok(None)
     }
 
-    /// The position up to which a reader of the table may say that it has read, if it has read all
-    /// events up to number `seq`: no event beyond `seq` is at it or before it. `None`: positions are
-    /// numbers here.
+    /// The checkpoint of a reader of the table that has read all events up to number `seq`: no
+    /// event beyond `seq` is at or before this position. `None`: positions are
+    /// numbers in this store.
     async fn position_of_number(
         &self,
         _tenant: TenantId,
@@ -274,11 +361,36 @@ pub trait LedgerStore: Send + Sync {
         Ok(None)
     }
 
+    /// The tables that the layout lists beside the events, each with the tenant's number of rows, or the total
+    /// if it has no tenant column; counted up to [`Beside::COUNTED`] and one more. `None`:
+    /// unknown.
+    async fn beside(&self, _tenant: TenantId) -> Result<Vec<(Beside, Option<u64>)>, StoreError> {
+        let tables = self.layout().await?.map_or_else(Vec::new, |layout| layout.beside);
+        Ok(tables.into_iter().map(|table| (table, None)).collect())
+    }
+
+    /// The tenant's rows in the tables of checkpoints that have such.
+    async fn checkpoint_rows(&self, _tenant: TenantId) -> Result<Vec<CheckpointRow>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    /// Writes a row of another store, with a position of this one. A row that is further stays. Returns
+    /// whether it was written.
+    async fn put_checkpoint_row(&self, row: &CheckpointRow) -> Result<bool, StoreError> {
+        let why = format!("rows of table \"{}\" cannot be copied to it", row.table);
+        Err(Fault::new(format!("store \"{}\"", self.id()), FaultKind::NotWritten(why)).into())
+    }
+
     /// What would keep the tenant from being moved, a sentence each, with what to do.
     async fn obstacles(&self, _tenant: TenantId) -> Result<Vec<String>, StoreError> {
         Ok(Vec::new())
     }
 
-    /// What the store says about itself.
+    /// The bytes that the store's disk has left; `None`: the store does not know.
+    async fn free_bytes(&self) -> Result<Option<u64>, StoreError> {
+        Ok(None)
+    }
+
+    /// The store's report about itself.
     async fn check(&self) -> Result<StoreReport, StoreError>;
 }

@@ -11,17 +11,22 @@ pub mod clock;
 pub mod contract;
 mod control_plane;
 mod error;
+mod event_source;
 mod event_store;
 #[cfg(feature = "fault")]
 pub mod fault;
+mod fleet;
+pub mod fleet_record;
 pub mod json;
 mod lease_watch;
 mod ledger_store;
+mod lists;
 pub mod log_chain;
 #[cfg(feature = "memory")]
 pub mod memory;
 pub mod private;
 pub mod record;
+mod room;
 mod route_news;
 mod tenant_names;
 
@@ -34,11 +39,18 @@ pub use control_plane::{
     LogEntry, Marks, Memo, Migrations, ReadBackMark, Recorded,
 };
 pub use error::{Class, Fault, FaultKind, StoreError};
+pub use event_source::{EventSource, Moment, PAGE_ROWS, PARTS, SourcePage, SourceParts, SourceRow};
 pub use event_store::{AppendError, BeyondEnd, EventStore, ReadError};
+pub use fleet::{
+    AttendRequest, Attendance, DrainChange, DrainEntry, DrainTenants, Drains, Fleet, Follow,
+    NewDrain,
+};
 pub use lease_watch::{LEASE_MS_MAX, LeaseRow, LeaseWatch};
 pub use ledger_store::{
-    AppendOutcome, BatchLimit, Feed, LedgerStore, StoreReport, StreamSlice, StreamVersion,
-    TenantLedger,
+    AppendOutcome, BatchLimit, CheckpointRow, EVENTS_IN_BULK, Feed, LedgerStore, StoreReport,
+    StreamSlice, StreamVersion, TenantLedger,
 };
+pub use lists::{MigrationFilter, RouteFilter, TenantRange};
+pub use room::{End, Room};
 pub use route_news::{RouteListener, RouteNews, RouteTeller};
 pub use tenant_names::TenantNames;

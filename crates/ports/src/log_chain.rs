@@ -3,9 +3,10 @@
 use std::fmt;
 
 use rehome_domain::digest::Digest;
+use rehome_domain::ids::{MigrationId, TenantId};
 
-use crate::LogEntry;
 use crate::record::log_hash;
+use crate::{DrainEntry, LogEntry};
 
 /// How far a log was followed: an entry's number and hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,12 +27,50 @@ impl Followed {
     }
 }
 
+/// How far a migration's log was seen, kept outside of the log: an anchor.
+///
+/// It may be older than the log's end and is never newer, so the log has to have this very entry for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogAnchor {
+    /// The migration's tenant.
+    pub tenant: TenantId,
+    /// The migration whose log it is.
+    pub migration: MigrationId,
+    /// The entry. [`Followed::START`]: the migration is named, and no entry of its log.
+    pub seen: Followed,
+}
+
+impl LogAnchor {
+    /// What is kept once `new` was seen too: the later entry, in any order of writes.
+    #[must_use]
+    pub fn moved_to(self, new: Self) -> Self {
+        if new.seen.index > self.seen.index { new } else { self }
+    }
+
+    /// Whether the log is the one that was seen. `found` is its entry of this number, or the next one if that is
+    /// not there; `len` is how many entries it has; `place` keeps the anchor.
+    pub fn check(&self, place: &str, found: Option<Followed>, len: u64) -> Result<(), BrokenChain> {
+        let Followed { index, hash } = self.seen;
+        let how = match found {
+            _ if index == 0 => return Ok(()),
+            Some(found) if found == self.seen => return Ok(()),
+            Some(found) if found.index == index => Break::Another(place.to_owned(), hash),
+            Some(_) => Break::Missing,
+            None => {
+                let why = format!("{place} has seen it up to entry {index}");
+                return Err(BrokenChain { index: len + 1, how: Break::CutOff(why) });
+            }
+        };
+        Err(BrokenChain { index, how })
+    }
+}
+
 /// Where the chain is broken, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BrokenChain {
     /// The first entry that is not as it was recorded.
     pub index: u64,
-    /// How.
+    /// What is wrong with it.
     pub how: Break,
 }
 
@@ -40,10 +79,16 @@ pub struct BrokenChain {
 pub enum Break {
     /// It is not there, and the next one is.
     Missing,
-    /// It does not have the hash of what it says after what the one before it said.
+    /// Its hash does not match its content and the hash of the entry before.
     Hash,
     /// It cannot be read.
     Unreadable(String),
+    /// It is missing, with all entries after it; the migration's row shows what it must have recorded.
+    CutOff(String),
+    /// It is another entry than the one that an anchor's place has seen, with this hash: the log was written anew.
+    Another(String, Digest),
+    /// There is no such migration any more, and an anchor's place has seen its log.
+    Gone(String),
 }
 
 impl fmt::Display for BrokenChain {
@@ -52,21 +97,41 @@ impl fmt::Display for BrokenChain {
         match &self.how {
             Break::Missing => f.write_str("it is missing"),
             Break::Hash => f.write_str(
-                "it was changed, or the one before it, after it was recorded; its hash is that of another",
+                "it, or the entry before, was changed after it was recorded; its hash does not match",
             ),
             Break::Unreadable(why) => write!(f, "it cannot be read: {why}"),
+            Break::CutOff(why) => write!(f, "the end of the log is missing: {why}"),
+            Break::Another(place, hash) => {
+                write!(f, "the log was written anew: {place} has seen the entry with hash {hash}")
+            }
+            Break::Gone(why) => write!(f, "the whole log is missing with its migration: {why}"),
         }
     }
 }
 
 /// Whether `entry` is the one that follows.
 pub fn follows(before: Followed, entry: &LogEntry) -> Result<(), BrokenChain> {
+    let hash = |index| log_hash(&before.hash, index, entry.at, &entry.actor, &entry.text);
+    next(before, entry.index, entry.hash, hash)
+}
+
+/// The same of a drain's log.
+pub fn drain_follows(before: Followed, entry: &DrainEntry) -> Result<(), BrokenChain> {
+    let hash = |index| log_hash(&before.hash, index, entry.at, &entry.actor, &entry.text);
+    next(before, entry.index, entry.hash, hash)
+}
+
+fn next(
+    before: Followed,
+    found: u64,
+    claimed: Digest,
+    hash: impl FnOnce(u64) -> Digest,
+) -> Result<(), BrokenChain> {
     let index = before.index + 1;
-    if entry.index != index {
+    if found != index {
         return Err(BrokenChain { index, how: Break::Missing });
     }
-    let hash = log_hash(&before.hash, index, entry.at, &entry.actor, &entry.text);
-    if hash == entry.hash { Ok(()) } else { Err(BrokenChain { index, how: Break::Hash }) }
+    if hash(index) == claimed { Ok(()) } else { Err(BrokenChain { index, how: Break::Hash }) }
 }
 
 #[cfg(test)]
@@ -76,6 +141,10 @@ mod tests {
 
     use super::*;
     use crate::record::write_fact;
+
+    fn uuid(n: u8) -> uuid::Uuid {
+        uuid::Uuid::from_bytes([n; 16])
+    }
 
     fn log() -> Vec<LogEntry> {
         let mut before = Followed::START;
@@ -123,6 +192,37 @@ mod tests {
         log[1].actor = "eve".to_owned();
         log[1].hash = log_hash(&log[0].hash, 2, log[1].at, "eve", &log[1].text);
         assert_eq!(first_break(&log), Some((3, Break::Hash)));
+    }
+
+    #[test]
+    fn an_anchor_names_what_it_has_seen_and_the_log_has_not() {
+        let log = log();
+        let (tenant, migration) = (TenantId::new(uuid(1)), MigrationId::new(uuid(2)));
+        let anchor = |seen| LogAnchor { tenant, migration, seen };
+        let check = |anchor: LogAnchor, log: &[LogEntry]| {
+            let found = log.iter().find(|entry| entry.index >= anchor.seen.index);
+            anchor.check("store \"b\"", found.map(Followed::to), log.len() as u64)
+        };
+        // It may be older than the log's end.
+        for entry in &log {
+            assert_eq!(check(anchor(Followed::to(entry)), &log), Ok(()));
+        }
+        assert_eq!(check(anchor(Followed::START), &[]), Ok(()), "it names the migration only");
+        let last = anchor(Followed::to(&log[2]));
+        let cut = check(last, &log[..1]).unwrap_err();
+        assert_eq!(cut.index, 2);
+        assert!(cut.to_string().contains("store \"b\" has seen it up to entry 3"), "{cut}");
+        let anew = check(anchor(Followed { index: 2, ..last.seen }), &log).unwrap_err();
+        assert_eq!(
+            (anew.index, anew.how),
+            (2, Break::Another("store \"b\"".into(), last.seen.hash))
+        );
+        let hole = [log[0].clone(), log[2].clone()];
+        let missing = check(anchor(Followed::to(&log[1])), &hole).unwrap_err();
+        assert_eq!(missing, BrokenChain { index: 2, how: Break::Missing });
+
+        let older = anchor(Followed::to(&log[1]));
+        assert_eq!((older.moved_to(last), last.moved_to(older)), (last, last));
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! Files with data or secrets: made for their owner alone, and told of where others may read them.
+//! Files with data or secrets: created for their owner only; others' access is reported.
 //!
-//! One rule for all of them: stores and control planes with the files beside them, exports, journals, files of
-//! tokens and keys, a configuration with a password in it, and the folders that are made for these.
+//! One rule for all of them: stores and control planes with the files beside them, exports, journals, token
+//! and key files, a configuration with a password, and the folders created for these.
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::io;
@@ -31,8 +31,8 @@ pub fn create_folder(path: &Path) -> io::Result<()> {
     builder.create(path)
 }
 
-/// Who else may read or write the file, as a sentence with what to do; `None`: nobody, or there is no such
-/// file.
+/// Who else can read or write the file, as a sentence with the remedy; `None`: no one, or the file does not
+/// exist.
 pub fn wider(path: &Path) -> Option<String> {
     mode(path).and_then(|mode| judge(path, mode))
 }

@@ -1,31 +1,31 @@
-//! News of changed routes: how a process hears within milliseconds of what another one recorded.
+//! Notifications of changed routes: a process learns within milliseconds what another one recorded.
 //!
-//! Nothing rests on it. News may come late, twice, or not at all; whoever hears it reads the row,
-//! and whoever does not finds out from the store that refuses.
+//! Nothing depends on them. A notification may come late, twice, or not at all; a process that gets one reads the row,
+//! and a process that misses one is refused by the store.
 
 use rehome_domain::ids::TenantId;
 use tokio::sync::{broadcast, watch};
 
-/// Changes that a listener may be behind before it is told that it has missed some.
+/// Changes that a listener may be behind before it is informed that it has missed some.
 const BACKLOG: usize = 4_096;
 
-/// Something that a listener is told.
+/// A notification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RouteNews {
     /// The tenant's route was changed: it has this `rev`, or a later one by now.
     Changed {
-        /// Whose.
+        /// The tenant.
         tenant: TenantId,
         /// The revision that was recorded.
         rev: u64,
     },
-    /// Nothing is heard from here on, until [`RouteNews::Listening`].
+    /// No notifications arrive from here on, until [`RouteNews::Listening`].
     Silent,
-    /// Changes are told from here on. Those from before may have been missed.
+    /// Notifications arrive from here on. Earlier changes may have been missed.
     Listening,
 }
 
-/// Where a control plane tells the news. Cheap to clone.
+/// The sending end of a control plane's notifications. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct RouteTeller {
     news: broadcast::Sender<RouteNews>,
@@ -33,12 +33,12 @@ pub struct RouteTeller {
 }
 
 impl RouteTeller {
-    /// One that hears of every change (`listening`), or not yet.
+    /// One that receives every change (`listening`), or not yet.
     pub fn new(listening: bool) -> Self {
         Self { news: broadcast::Sender::new(BACKLOG), listening: watch::Sender::new(listening) }
     }
 
-    /// Tells all listeners; of changes, only while it hears of every one.
+    /// Notifies all listeners; of changes, only while it receives every one.
     pub fn tell(&self, news: RouteNews) {
         match news {
             RouteNews::Changed { .. } if !*self.listening.borrow() => return,
@@ -46,20 +46,20 @@ impl RouteTeller {
             RouteNews::Silent => drop(self.listening.send_replace(false)),
             RouteNews::Listening => drop(self.listening.send_replace(true)),
         }
-        // Without listeners there is nobody to tell.
+        // There may be no listeners.
         let _ = self.news.send(news);
     }
 
-    /// A listener, who is told from here on.
+    /// A listener that receives notifications from here on.
     pub fn listen(&self) -> RouteListener {
         let news = self.news.subscribe();
-        // After the subscription: what changes in between is told twice, not missed.
+        // After the subscription: a change in between is notified twice, not missed.
         let first = (*self.listening.borrow()).then_some(RouteNews::Listening);
         RouteListener { news, first }
     }
 }
 
-/// One listener's end of the news.
+/// The receiving end.
 #[derive(Debug)]
 pub struct RouteListener {
     news: broadcast::Receiver<RouteNews>,
@@ -67,8 +67,8 @@ pub struct RouteListener {
 }
 
 impl RouteListener {
-    /// The next piece of news, as soon as there is one; `None` when there will be no more. Nothing
-    /// is heard before the first [`RouteNews::Listening`]. Safe to drop while it waits.
+    /// The next notification; `None` when there will be no more. The first one
+    /// is [`RouteNews::Listening`]. Cancel-safe.
     pub async fn next(&mut self) -> Option<RouteNews> {
         if let Some(first) = self.first.take() {
             return Some(first);

@@ -15,6 +15,13 @@ impl TenantNames {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&tenant).cloned()
     }
 
+    /// Tenants that some store has seen whose names begin so, at most so many.
+    pub fn beginning(&self, text: &str, limit: usize) -> Vec<TenantId> {
+        let names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = names.iter().filter(|(_, name)| name.starts_with(text));
+        found.map(|(tenant, _)| *tenant).take(limit).collect()
+    }
+
     /// What a store has seen.
     pub fn learn(&self, tenant: TenantId, name: &str) {
         let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! A decorator under whose script nothing goes wrong keeps the contract of what it decorates.
+//! A decorator with an empty script fulfils the contract of the decorated adapter.
 
 use std::sync::Arc;
 

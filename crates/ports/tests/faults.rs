@@ -1,4 +1,4 @@
-//! Scripted faults do what they say: what was applied, what the caller hears, who waits where.
+//! Scripted faults: what is applied, what the caller gets, and which calls wait.
 
 // The helpers are test code too.
 #![allow(clippy::unwrap_used)]

@@ -1,4 +1,4 @@
-//! Facts, options and states survive being written down, and nothing else is taken for one.
+//! Facts, options and states survive serialization, and invalid text is refused.
 
 // The helpers are test code too.
 #![allow(clippy::unwrap_used)]
@@ -96,6 +96,8 @@ fn fact() -> impl Strategy<Value = Fact> {
     ];
     let notes = prop_oneof![
         Just(Fact::CutoverRequested),
+        Just(Fact::CutoverWithdrawn),
+        (text(), text()).prop_map(|(hook, why)| Fact::CutoverVetoed { hook, why }),
         text().prop_map(|holder| Fact::LeaseTaken { holder }),
         any::<u64>().prop_map(|epoch| Fact::TargetActivated { epoch: Epoch(epoch) }),
         any::<u64>().prop_map(|seq| Fact::ReadBack { seq }),
@@ -229,7 +231,7 @@ proptest! {
         options in near(options().prop_map(|options| write_options(&options))),
         state in near((state(), violations()).prop_map(|(state, found)| write_state(state, &found))),
     ) {
-        // What is read all the same is written and read again as the same.
+        // Other accepted text is written and read again as the same value.
         if let Ok(read) = read_fact(&fact) {
             prop_assert_eq!(read_fact(&write_fact(&read)), Ok(read));
         }
@@ -275,7 +277,7 @@ fn records_written_long_ago_are_still_read() {
     let old_source = OldSource::Fenced { at: Epoch(3) };
     let state_then = State::Migrated { activated: true, old_source };
     assert_eq!(state, Ok((state_then, Violations::default())));
-    // A verification of before it was recorded what it looked at: it looked at everything.
+    // An old verification did not record its range: it covered everything.
     let verified = r#"{"fact":"verified","level":"hash","seq":4,"violations":2}"#;
     let fact = Fact::Verified {
         level: Level::Hash,
@@ -294,9 +296,9 @@ fn records_written_long_ago_are_still_read() {
     assert_eq!(read_options(r#"{"batch_events":7}"#), Ok(options));
 }
 
-/// A rehome of before there were violations reads the tag of a state and knows this one not, so it can
-/// neither cut over nor write the row without what is open. Of a migration without any the text is the
-/// same as ever.
+/// A version without violations reads the tag of a state and does not know this one, so it can
+/// neither cut over nor write the row without the open violation. For a migration without violations the text is
+/// unchanged.
 #[test]
 fn a_state_with_violations_is_none_of_the_old_states() {
     let plain = write_state(State::CutoverPaused, &Violations::default());

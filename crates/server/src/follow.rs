@@ -1,7 +1,7 @@
-//! Server-sent events: answers that go on.
+//! Server-sent events: responses that continue.
 //!
-//! A stream ends when the server stops, when its token or session is over, when its source says so, and when
-//! its client does not read. Whoever follows comes back with `Last-Event-ID`.
+//! A stream ends when the server stops, when its token or session ends, when its source ends, and when
+//! its client does not read. Followers reconnect with `Last-Event-ID`.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -18,27 +18,27 @@ use crate::auth::{Caller, Known};
 use crate::rooms::{Counted, Held, Requester};
 use crate::state::State;
 
-/// Something is sent at least so often, so that nobody in between takes the connection for dead.
+/// Maximum time between two messages, so that no proxy considers the connection dead.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// How often it is looked whether the client is still there.
+/// How often to check whether the client is still connected.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// What is told to a follower, piece by piece.
+/// The data for a follower, piece by piece.
 pub(crate) trait Source: Send + 'static {
     /// The next piece, as it is sent; `None`: it is over. Can be dropped and called again.
     fn next(&mut self) -> impl Future<Output = Option<Piece>> + Send;
 }
 
-/// A piece of what is told.
+/// A piece of the data.
 pub(crate) enum Piece {
-    /// Room was taken for it.
+    /// With reserved room.
     Counted(Bytes),
     /// Not yet.
     Plain(Vec<u8>),
 }
 
-/// Whether the client asks for server-sent events.
+/// Whether the client requests server-sent events.
 pub(crate) fn is_wanted(headers: &HeaderMap) -> bool {
     headers.get_all(header::ACCEPT).iter().any(|accept| {
         accept.to_str().is_ok_and(|accept| {
@@ -73,7 +73,7 @@ pub(crate) fn room(state: &State, requester: Requester) -> Result<Place, Problem
     Ok(Place { requester, _held: held })
 }
 
-/// Answers with all that the source tells.
+/// A response with all data of the source.
 pub(crate) fn answer(
     state: &Arc<State>,
     caller: Caller,
@@ -105,14 +105,14 @@ struct Following<S> {
     source: S,
     /// When something was sent last.
     last_said: Option<Instant>,
-    /// When it was looked last whether the caller may go on.
+    /// When the caller's rights were last checked.
     let_in: Instant,
     place: Place,
 }
 
 impl<S: Source> Following<S> {
     fn body(self) -> Body {
-        // The client knows at once that it is heard, also while nothing happens.
+        // Shows the client at once that it is connected, also while nothing happens.
         let hello = Bytes::from_static(b"retry: 1000\n\n");
         as_made(hello, self, |mut this| async move {
             let piece = this.next().await?;
@@ -129,7 +129,7 @@ impl<S: Source> Following<S> {
                 let (room, bytes_held) = (&self.state.rooms.answers, bytes.len() as u64);
                 let holder = &self.place.requester.holder;
                 let within = self.state.limits.client_timeout;
-                // Others of the same caller do not take theirs; this one comes back.
+                // Other requests of the same caller do not reconnect; this one does.
                 let held = room.take_within(holder, bytes_held, within).await.ok()?;
                 Some(Bytes::from_owner(Counted { bytes, _held: held }))
             }
@@ -141,7 +141,7 @@ impl<S: Source> Following<S> {
         let quiet_until = last_said.unwrap_or_else(Instant::now) + KEEP_ALIVE;
         let mut next = pin!(source.next());
         loop {
-            // A token runs out without anybody saying so.
+            // A token expires without a notification.
             if let_in.elapsed() >= LOOK {
                 if !state.roll.still_lets_in(caller).await {
                     return None;
@@ -160,7 +160,7 @@ impl<S: Source> Following<S> {
                 () = tokio::time::sleep_until(quiet_until) => {
                     return Some(Piece::Plain(b":\n\n".to_vec()));
                 }
-                // The connection looks, each time that something happens on it, whether the client
+                // The connection detects, at each event on it, whether the client
                 // has left; now something has.
                 () = tokio::time::sleep(LOOK) => {}
             }

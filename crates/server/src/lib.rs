@@ -11,10 +11,10 @@
 //!         (the router)   (use cases)
 //! ```
 //!
-//! Beside it the process works on every migration that nobody works on.
+//! Besides, the process drives every migration without a driver.
 //!
-//! This room has no protocol and no rule about histories: a handler reads a request, asks the
-//! router or a use case, and writes what it answers. It never names an adapter.
+//! This crate has no protocol and no rule about histories: a handler reads a request, calls the
+//! router or a use case, and writes the result. It never names an adapter.
 
 mod admin;
 mod answer;
@@ -36,7 +36,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use rehome_app::config::{Config, ServerConfig};
-use rehome_app::{AppError, CancellationToken, Deployment, Kind};
+use rehome_app::{AppError, CancellationToken, Kind};
+use rehome_observe::Observed;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -60,9 +61,9 @@ pub struct Handle {
 }
 
 impl Server {
-    /// Binds the configured address. Refuses an address that others reach, unless tokens and TLS
-    /// are configured or the configuration says that it does without.
-    pub async fn bind(deployment: Deployment) -> Result<Self, AppError> {
+    /// Binds the configured address. Refuses a non-loopback address, unless tokens and TLS
+    /// are configured or explicitly disabled.
+    pub async fn bind(deployment: Observed) -> Result<Self, AppError> {
         let config = deployment.config().server.clone();
         let closed = deployment.close_gate_if_configured().await?;
         admit(&config, closed)?;
@@ -73,9 +74,9 @@ impl Server {
         Self::on(deployment, listener).await
     }
 
-    /// Takes a listener that is bound already, wherever the configuration would bind one. Refuses
+    /// Uses a bound listener instead of the configured address. Refuses
     /// an address as [`Server::bind`] does.
-    pub async fn on(deployment: Deployment, listener: TcpListener) -> Result<Self, AppError> {
+    pub async fn on(deployment: Observed, listener: TcpListener) -> Result<Self, AppError> {
         let address = listener.local_addr().map_err(|error| {
             AppError::failed("cannot_listen", format!("the listener has no address: {error}"))
         })?;
@@ -83,12 +84,13 @@ impl Server {
         let closed = deployment.close_gate_if_configured().await?;
         admit(&config, closed)?;
         if closed && deployment.config().tokens.is_empty() {
-            tracing::info!("nobody enters without a token that the control plane keeps");
+            tracing::info!("every client needs a token that the control plane stores");
         }
-        let acceptor = tls::acceptor(config.tls.as_ref())?;
+        let acceptor = tls::acceptor(&config)?;
         let registry = Arc::clone(deployment.access_registry());
         let may_open = is_loopback(config.bind.ip()) || config.without_tokens;
         let roll = Roll::open(registry, &deployment.config().tokens, may_open).await?;
+        roll.configure_others(&deployment.config().issuers, &deployment.config().certificates);
         let state = Arc::new(State::new(deployment.serving(), roll));
         Ok(Self { listener, address, state, tls: watch::Sender::new(acceptor), config })
     }
@@ -129,7 +131,7 @@ impl Server {
             },
             too_slow: Arc::clone(&state.too_slow),
         };
-        // Also what is answered last is asked who it is.
+        // Requests that are answered last are authenticated, too.
         let served = CancellationToken::new();
         let serving = async {
             listen::serve(listener, connections, stop).await;
@@ -142,6 +144,9 @@ impl Server {
             state.deployment.work_on_all(stop),
             state.deployment.watch_reachable(stop),
             state.deployment.watch_migrations(stop),
+            Box::pin(state.deployment.watch_drains(stop)),
+            Box::pin(state.deployment.verify_stores(stop)),
+            Box::pin(state.deployment.push_metrics(|| state.front(), stop)),
         );
         state.verifications.close().await;
         state.baselines.close().await;
@@ -149,29 +154,30 @@ impl Server {
 }
 
 impl Handle {
-    /// Takes over the tokens and the certificate of a configuration that was read again. What is
-    /// not good is refused, and all stays as it was. A deployment that has, or had, tokens stays closed
-    /// also when the last one is gone.
+    /// Applies the tokens and the certificate of a reloaded configuration. If one is invalid,
+    /// nothing changes. A deployment that has, or had, tokens stays closed
+    /// when the last one is gone.
     pub async fn reload(&self, config: &Config) -> Result<(), AppError> {
-        let acceptor = tls::acceptor(config.server.tls.as_ref())?;
+        let acceptor = tls::acceptor(&config.server)?;
         if self.tls.borrow().is_some() != acceptor.is_some() {
-            let message = "to begin or to end using TLS, start the server again";
+            let message = "to enable or disable TLS, restart the server";
             return Err(AppError::refused(message));
         }
         let deployment = &self.state.deployment;
-        let closed = if config.tokens.is_empty() {
-            deployment.close_gate_if_configured().await?
-        } else {
+        let closed = if config.lets_somebody_in() {
             deployment.set_gate(true).await?.closed
+        } else {
+            deployment.close_gate_if_configured().await?
         };
         admit(&config.server, closed)?;
         self.tls.send_replace(acceptor);
         self.state.roll.configure(&config.tokens);
+        self.state.roll.configure_others(&config.issuers, &config.certificates);
         Ok(())
     }
 }
 
-/// Whether the server may listen there with what is configured.
+/// Whether the server may listen there with this configuration.
 fn admit(config: &ServerConfig, has_tokens: bool) -> Result<(), AppError> {
     if is_loopback(config.bind.ip()) {
         return Ok(());
@@ -179,22 +185,25 @@ fn admit(config: &ServerConfig, has_tokens: bool) -> Result<(), AppError> {
     let mut missing = Vec::new();
     if !has_tokens && !config.without_tokens {
         missing.push(
-            "there are no tokens, so whoever reaches it could read and move every tenant: make \
-             some with `rehome token create`, or say --without-tokens (server.without_tokens)",
+            "there are no tokens, so every client could read and move every tenant: create \
+             some with `rehome token create`, or use --without-tokens (server.without_tokens)",
         );
     }
     if config.tls.is_none() && !config.without_tls {
         missing.push(
-            "there is no TLS, so tokens and events could be read on the way: set server.tls_cert \
-             and server.tls_key, or, behind a proxy that has TLS, say --without-tls \
+            "there is no TLS, so others could read tokens and events on the network: set server.tls_cert \
+             and server.tls_key, or, behind a proxy that has TLS, use --without-tls \
              (server.without_tls)",
         );
     }
     if missing.is_empty() {
         return Ok(());
     }
-    let message =
-        format!("does not listen on {}, which others reach: {}", config.bind, missing.join("; "));
+    let message = format!(
+        "does not listen on {}, which is not a loopback address: {}",
+        config.bind,
+        missing.join("; ")
+    );
     Err(AppError::new(Kind::Usage, "unsafe_address", message))
 }
 

@@ -1,5 +1,5 @@
-//! Looks that many share: who follows the same thing is shown the same look at it, so that what is
-//! asked of stores and control plane does not grow with those who watch.
+//! Shared observations: followers of the same subject share one query, so that the
+//! queries to stores and control plane do not grow with the number of viewers.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// From here on, what nobody looks at is forgotten.
+/// From here on, observations without viewers are dropped.
 const KEPT: usize = 64;
 
 type Slot<T> = Arc<tokio::sync::Mutex<Option<(Instant, T)>>>;
 
-/// The last look at each.
+/// The last observation of each.
 pub(crate) struct Looks<K, T>(Mutex<HashMap<K, Slot<T>>>);
 
 impl<K, T> Default for Looks<K, T> {
@@ -23,8 +23,8 @@ impl<K, T> Default for Looks<K, T> {
 }
 
 impl<K: Eq + Hash, T: Clone> Looks<K, T> {
-    /// The last look that is not older than this, or a new one. Those who come meanwhile wait for it. One
-    /// that fails is not kept.
+    /// The last observation that is not older than this, or a new one. Concurrent callers wait for it. A failed
+    /// one is not stored.
     pub(crate) async fn at<E>(
         &self,
         key: K,

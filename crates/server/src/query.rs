@@ -12,16 +12,18 @@ use utoipa::openapi::OpenApi;
 use utoipa::openapi::path::{Operation, ParameterIn};
 
 use crate::answer::Problem;
+use crate::console;
 
-/// What the start of a migration takes in the console.
-const WISH: &[&str] = &["tenant", "to", "cutover", "rate", "window"];
-/// The pages of the console with a query; the API's are in the OpenAPI document.
-const CONSOLE: &[(&str, &[&str])] =
-    &[("/console/live", &["migration"]), ("/console/start", WISH), ("/console/plan", WISH)];
+/// The pages of the console with a query, besides the form for a move; the API's are in the OpenAPI document.
+const CONSOLE: &[(&str, &[&str])] = &[
+    ("/console/live", &["migration", "drain"]),
+    ("/migrations", &["search", "store", "state", "cursor"]),
+    ("/tenants", &["search", "store", "state", "cursor"]),
+];
 /// Further off than this is another word and not a misspelt one.
 const TYPOS_MAX: usize = 3;
 
-/// The parameters of each path and method; what is not in it has none.
+/// The parameters of each path and method; others have none.
 #[derive(Clone)]
 pub(crate) struct Parameters(Arc<HashMap<(Method, String), Vec<String>>>);
 
@@ -42,6 +44,10 @@ impl Parameters {
                 }
             }
         }
+        for path in ["/console/start", "/console/plan"] {
+            let names = console::wish_fields().into_iter().map(str::to_owned).collect();
+            known.insert((Method::GET, path.to_owned()), names);
+        }
         for (path, names) in CONSOLE {
             let names = names.iter().map(|name| (*name).to_owned()).collect();
             known.insert((Method::GET, (*path).to_owned()), names);
@@ -55,7 +61,7 @@ impl Parameters {
         let none = Vec::new();
         let known = match self.0.get(&(method, path.to_owned())) {
             Some(known) => known,
-            // The path has other methods: 405 says so. What the console posts has no parameters.
+            // The path has other methods: the router answers 405. Console forms have no parameters.
             None if !path.starts_with("/console")
                 && self.0.keys().any(|(_, known)| known == path) =>
             {
@@ -63,7 +69,7 @@ impl Parameters {
             }
             None => &none,
         };
-        // What is no query at all is refused where it is read.
+        // An invalid query is refused where it is read.
         let given: Vec<(String, String)> = serde_urlencoded::from_str(query).unwrap_or_default();
         match given.iter().find(|(name, _)| !known.contains(name)) {
             None => Ok(()),
@@ -82,34 +88,21 @@ fn unknown(name: &str, known: &[String]) -> String {
     // It is the client's text: short, and nothing that a terminal would obey.
     let shown: String = name.chars().take(64).flat_map(char::escape_debug).collect();
     let distance = |other: &String| {
-        if other.starts_with(name) { 1 } else { edits(name, other) }
+        if other.starts_with(name) { 1 } else { strsim::levenshtein(&shown, other) }
     };
     let nearest = known.iter().map(|other| (distance(other), other)).min();
     match nearest.filter(|(distance, _)| *distance <= TYPOS_MAX) {
-        Some((_, nearest)) => format!("there is no query parameter \"{shown}\"; \"{nearest}\"?"),
+        Some((_, nearest)) => {
+            format!("unknown query parameter \"{shown}\"; did you mean \"{nearest}\"?")
+        }
         None if known.is_empty() => {
-            format!("there is no query parameter \"{shown}\"; this path has none")
+            format!("unknown query parameter \"{shown}\"; this path has none")
         }
         None => {
             let known = known.join(", ");
-            format!("there is no query parameter \"{shown}\"; this path has {known}")
+            format!("unknown query parameter \"{shown}\"; this path has {known}")
         }
     }
-}
-
-/// How many characters have to be changed, added or left out (Levenshtein).
-fn edits(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().take(64).enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, to) in b.iter().enumerate() {
-            let changed = diagonal + usize::from(from != *to);
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 /// The layer.
@@ -161,14 +154,5 @@ mod tests {
         assert!(refusal(&Method::GET, "/health/live", "x").contains("has none"));
         assert!(refusal(&Method::POST, "/console/start", "to=b").contains("has none"));
         assert!(!refusal(&Method::GET, FEED, "%1b%5b31m=1").contains('\u{1b}'));
-    }
-
-    #[test]
-    fn edits_are_counted() {
-        for (a, b, edits_expected) in [("", "", 0), ("limit", "limit", 0), ("limt", "limit", 1)] {
-            assert_eq!(edits(a, b), edits_expected, "{a} {b}");
-        }
-        assert_eq!(edits("", "abc"), 3);
-        assert_eq!(edits("kitten", "sitting"), 3);
     }
 }

@@ -24,8 +24,8 @@ use crate::{admin, console, gateway, health};
 #[openapi(
     info(
         title = "rehome",
-        description = "Append and read tenants' events, and move tenants between stores while they \
-            are written to.",
+        description = "Append and read tenants' events, and move tenants between stores while applications \
+            write to them.",
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
     components(schemas(Document)),
@@ -55,6 +55,7 @@ fn described() -> OpenApiRouter<Arc<State>> {
         .routes(routes!(admin::pause))
         .routes(routes!(admin::resume))
         .routes(routes!(admin::cutover))
+        .routes(routes!(admin::withdraw))
         .routes(routes!(admin::abort))
         .routes(routes!(admin::repair))
         .routes(routes!(admin::acknowledge))
@@ -69,7 +70,25 @@ fn described() -> OpenApiRouter<Arc<State>> {
         .routes(routes!(admin::plan))
         .routes(routes!(admin::estimate))
         .routes(routes!(admin::probe))
+        .routes(routes!(admin::cordon))
+        .routes(routes!(admin::uncordon))
+        .routes(routes!(admin::drains, admin::start_drain))
+        .routes(routes!(admin::plan_drain))
+        .routes(routes!(admin::drain))
+        .routes(routes!(admin::drain_tenants))
+        .routes(routes!(admin::pause_drain))
+        .routes(routes!(admin::resume_drain))
+        .routes(routes!(admin::cancel_drain))
+        .routes(routes!(admin::retry_drain))
+        .routes(routes!(admin::tune_drain))
+        .routes(routes!(admin::tenants))
+        .routes(routes!(admin::pin))
+        .routes(routes!(admin::unpin))
         .routes(routes!(admin::purge))
+        .routes(routes!(admin::remove))
+        .routes(routes!(admin::unguard))
+        .routes(routes!(admin::position))
+        .routes(routes!(admin::move_checkpoints))
         .routes(routes!(admin::recover))
         .routes(routes!(admin::tokens, admin::create_token))
         .routes(routes!(admin::rotate_token))
@@ -130,7 +149,7 @@ fn cors(origins: &[String]) -> CorsLayer {
 /// This document
 #[utoipa::path(get, path = "/openapi.json", tag = "health", security(()), responses(
     (status = 200, description = "This document.", body = serde_json::Value),
-    (status = 405, description = "Not a method of this path."),
+    (status = 405, description = "The path does not support this method."),
 ))]
 async fn openapi() -> Answer {
     let text = document().to_json().map_err(|_| Problem::internal())?;
@@ -138,15 +157,11 @@ async fn openapi() -> Answer {
 }
 
 async fn not_found() -> Response {
-    Problem::new(
-        StatusCode::NOT_FOUND,
-        "no_such_path",
-        "nothing is at this path; /openapi.json lists what is",
-    )
-    .into_response()
+    Problem::new(StatusCode::NOT_FOUND, "no_such_path", "there is no such path; see /openapi.json")
+        .into_response()
 }
 
 async fn not_allowed() -> Response {
-    let detail = "not a method of this path; the Allow header lists those that are";
+    let detail = "this path does not support the method; see the Allow header";
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "no_such_method", detail).into_response()
 }

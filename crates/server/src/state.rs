@@ -7,10 +7,11 @@ use std::time::Duration;
 use axum::extract::Request;
 use axum::http::HeaderMap;
 use rehome_api::{Baseline, Verification};
+use rehome_app::CancellationToken;
 use rehome_app::config::ServerLimits;
 use rehome_app::migrations::VerifyRequest;
-use rehome_app::{CancellationToken, Deployment};
 use rehome_engine::metrics::Front;
+use rehome_observe::Observed;
 use uuid::Uuid;
 
 use crate::admin::{Tasks, WatchLooks};
@@ -21,49 +22,49 @@ use crate::health::Readiness;
 use crate::listen::{Connection, Places};
 use crate::rooms::{Proxies, Rooms};
 
-/// Longest that a request may take, unless appends may wait longer for a cutover.
+/// Maximum time of a request, unless appends may wait longer for a cutover.
 const REQUEST_WITHIN: Duration = Duration::from_secs(30);
 
 /// What all requests share.
 pub(crate) struct State {
-    pub(crate) deployment: Deployment,
+    pub(crate) deployment: Observed,
     /// Who may enter, and who did.
     pub(crate) roll: Roll,
     pub(crate) access_log: AccessLog,
     pub(crate) limits: ServerLimits,
     /// The secret of the console's forms, where there are no tokens.
     pub(crate) forms: Uuid,
-    /// Longest that a request may take.
+    /// Maximum time of a request.
     pub(crate) request_within: Duration,
     /// What requests hold while they are under way.
     pub(crate) rooms: Rooms,
     /// The places of connections.
     pub(crate) places: Arc<Places>,
-    /// Clients that were left because they did not take their answers, and because they did not send
+    /// Clients that were disconnected because they did not read their responses, or did not send
     /// their bodies.
     pub(crate) too_slow: Arc<AtomicU64>,
     pub(crate) bodies_too_slow: AtomicU64,
-    /// The proxies that say who a client is.
+    /// The proxies that report clients' addresses.
     pub(crate) proxies: Proxies,
     /// Migrations that are watched, and pages that are live.
     pub(crate) watched: WatchLooks,
     pub(crate) shown: Shown,
-    /// Whether the control plane answers, for all who ask at once.
+    /// Whether the control plane answers, shared by concurrent requests.
     pub(crate) readiness: Readiness,
     pub(crate) verifications: Tasks<VerifyRequest, Verification>,
     pub(crate) baselines: Tasks<Duration, Baseline>,
-    /// What was written lately about appends that were not taken.
+    /// What was logged recently about failed appends.
     pub(crate) refused: Refused,
     /// Cancelled when the server stops: those who follow are sent home.
     pub(crate) stopping: CancellationToken,
 }
 
 impl State {
-    pub(crate) fn new(deployment: Deployment, roll: Roll) -> Self {
+    pub(crate) fn new(deployment: Observed, roll: Roll) -> Self {
         let config = deployment.config();
         let limits = config.server.limits;
         let pause = config.migration.write_pause_timeout_ms.unwrap_or(0);
-        // Let in, sent, and found out about: each may take the pause's time.
+        // Admission, write and outcome may each take the pause's time.
         let patience = Duration::from_millis(u64::from(pause) * 3) + Duration::from_secs(5);
         Self {
             roll,
@@ -98,8 +99,8 @@ impl State {
         }
     }
 
-    /// Whether the client's connection is encrypted: with the server's own TLS, or with that of a proxy which is
-    /// believed and says so.
+    /// Whether the client's connection is encrypted: with the server's own TLS, or with that of a trusted
+    /// proxy that reports it.
     pub(crate) fn is_encrypted(&self, request: &Request) -> bool {
         let peer = request.extensions().get::<Arc<Connection>>().map(|one| one.peer());
         let is_believed = peer.is_some_and(|peer| self.proxies.has(peer));
@@ -113,7 +114,7 @@ impl State {
     }
 }
 
-/// Whether whoever sent the request on says that it came with TLS.
+/// Whether the sender reports that the request came with TLS.
 pub(crate) fn says_https(headers: &HeaderMap) -> bool {
     let says = headers.get("x-forwarded-proto");
     says.is_some_and(|says| says.as_bytes().eq_ignore_ascii_case(b"https"))

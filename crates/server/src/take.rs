@@ -1,5 +1,5 @@
-//! What a request holds, taken out of it: bodies within their bounds, paths, queries. What is not
-//! as it must be is a problem.
+//! Extractors: bodies within their limits, paths, queries. Invalid input is
+//! a problem.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -25,7 +25,7 @@ const BODY_BYTES_MIN: usize = 1 << 10;
 /// How long a body may be slow, before it has to come at the least rate.
 const SLOW_WITHIN: Duration = Duration::from_secs(5);
 
-/// A body of JSON that nobody has read yet. It is read for one who may do what it is for.
+/// A JSON body that has not been read yet. It is read only for an authorised caller.
 pub(crate) struct JsonBody {
     state: Arc<State>,
     holder: Holder,
@@ -103,10 +103,11 @@ impl Text {
         &self.text
     }
 
-    fn document<T: DeserializeOwned>(&self) -> Result<T, Problem> {
-        // A list would be taken for the fields of the document, in their order.
+    /// The document that it is.
+    pub(crate) fn document<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        // An array would be parsed as the fields of the document, in their order.
         if self.text.trim_start().starts_with('[') {
-            return Err(Problem::bad_request("bad_body", "the body: an object, and not a list"));
+            return Err(Problem::bad_request("bad_body", "the body must be an object, not a list"));
         }
         serde_json::from_str(&self.text)
             .map_err(|error| Problem::bad_request("bad_body", format!("the body: {error}")))
@@ -125,7 +126,7 @@ impl FromRequestParts<Arc<State>> for Traceparent {
     }
 }
 
-/// Reads a body to its end. Room is taken for what has come, and a client that is too slow is left.
+/// Reads a body to its end. Room is reserved for received bytes, and a client that is too slow is disconnected.
 async fn read(
     mut body: Body,
     max: usize,
@@ -145,14 +146,14 @@ async fn read(
         let until = began + time_for(bytes.len(), state);
         let Ok(frame) = tokio::time::timeout_at(until, body.frame()).await else {
             state.bodies_too_slow.fetch_add(1, Ordering::Relaxed);
-            let detail = "the body did not come in time, or slower than is allowed \
+            let detail = "the body did not arrive in time, or too slowly \
                           (server.client_timeout_ms, server.client_bytes_per_second_min)";
             return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "body_too_slow", detail));
         };
         match frame {
             None => return Ok((bytes, room)),
             Some(Err(_)) => {
-                return Err(Problem::bad_request("bad_body", "the body ended before its end"));
+                return Err(Problem::bad_request("bad_body", "the body is incomplete"));
             }
             Some(Ok(frame)) => {
                 let Some(data) = frame.data_ref() else { continue };
@@ -162,7 +163,7 @@ async fn read(
     }
 }
 
-/// How long so much of a body may take.
+/// Maximum time for this much of a body.
 fn time_for(bytes: usize, state: &State) -> Duration {
     let at_least_rate = bytes as f64 / f64::from(state.limits.client_bytes_per_second_min.max(1));
     state.limits.client_timeout.min(SLOW_WITHIN + Duration::from_secs_f64(at_least_rate))
@@ -184,7 +185,7 @@ fn keep(bytes: &mut Vec<u8>, data: &[u8], most: usize, room: &mut Held) -> Resul
 }
 
 fn too_large(max: usize) -> Problem {
-    let detail = format!("a body has at most {max} bytes here (server.body_bytes_max)");
+    let detail = format!("a body may have at most {max} bytes here (server.body_bytes_max)");
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail).limit(max as u64)
 }
 
@@ -208,7 +209,7 @@ impl<T: DeserializeOwned + Send> FromRequestParts<Arc<State>> for InPath<T> {
     }
 }
 
-/// What the query says.
+/// The query.
 pub(crate) struct InQuery<T>(pub(crate) T);
 
 impl<T: DeserializeOwned + Send> FromRequestParts<Arc<State>> for InQuery<T> {
@@ -229,7 +230,7 @@ pub(crate) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a 
     text.map(Some).map_err(|_| Problem::bad_request("bad_header", format!("{name} is not ASCII")))
 }
 
-/// A form of the console: small, and sent by a page of ours.
+/// A form of the console: small, and sent by the console's own page.
 pub(crate) struct Form<T>(pub(crate) T);
 
 /// Most bytes of a form.

@@ -1,4 +1,4 @@
-//! How much of everything a run has: the model is exhaustive within these bounds and says nothing
+//! The size of a run: the model is exhaustive within these bounds and shows nothing
 //! beyond them.
 
 use crate::rule::Rule;
@@ -20,12 +20,17 @@ pub struct Left {
     pub releases: u8,
     /// Crashes of a database.
     pub crashes: u8,
-    /// Times that somebody disables the triggers for a while, or attaches a table with rows.
+    /// Number of times that the triggers are disabled for a while, or a table with rows is attached.
     pub bypasses: u8,
+    /// Rows that writers of other tenants insert.
+    pub others: u8,
+    /// Cutovers of another tenant, in the opposite direction.
+    pub opposite: u8,
 }
 
 /// The size of a run.
 #[derive(Clone, Copy, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
 pub struct Bounds {
     /// What it is called.
     pub name: &'static str,
@@ -37,6 +42,11 @@ pub struct Bounds {
     pub astray: bool,
     /// Whether a projection reads by position.
     pub reader: bool,
+    /// Whether writers lock the whole table before they draw a position, and readers rely on it: they find positions in the
+    /// order of commits, and look at nothing else.
+    pub locks_table: bool,
+    /// Whether the projection reads at the target from the beginning: one of all tenants.
+    pub reads_target: bool,
     /// What may happen.
     pub left: Left,
     /// The rule that is left out, if one is.
@@ -51,7 +61,7 @@ impl Bounds {
         self
     }
 
-    /// Whether the rule is kept.
+    /// Whether the rule is in place.
     pub fn keeps(&self, rule: Rule) -> bool {
         self.without != Some(rule)
     }

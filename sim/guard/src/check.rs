@@ -19,7 +19,7 @@ pub struct Report {
     pub states: usize,
     /// Most steps from the beginning to one of them.
     pub depth: usize,
-    /// How long it took.
+    /// Its duration.
     pub took: Duration,
     /// Each property that was violated, with the shortest schedule.
     pub violations: Vec<(&'static str, String)>,

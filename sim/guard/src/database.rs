@@ -1,12 +1,12 @@
-//! One database: the table that is not ours, and the guard beside it.
+//! One database: another library's table, and the guard beside it.
 //!
-//! What is here is committed. What a transaction has not committed is in its writer
+//! This is the committed state. The uncommitted state of a transaction is in its writer
 //! ([`crate::writer`]), so that a rollback or a death leaves nothing to undo.
 
-/// What the ledger says about the tenant at this store.
+/// The tenant's ledger at this store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
-    /// Takes inserts.
+    /// Accepts inserts.
     Active,
     /// Fenced for a cutover that is not decided yet: READ COMMITTED writers wait.
     Paused,
@@ -59,6 +59,8 @@ pub struct Database {
     pub cursor: u8,
     /// The highest position that a copy wrote.
     pub floor: u8,
+    /// The highest position of a committed row of another tenant.
+    pub others: u8,
     /// The last position drawn.
     pub position: u8,
     /// The last transaction id drawn.
@@ -67,7 +69,7 @@ pub struct Database {
     pub arrival: u8,
     /// The triggers are enabled.
     pub triggers: bool,
-    /// What was changed about the triggers and the table since the guard was installed.
+    /// Changes of the triggers and the table since the guard was installed.
     pub changed: bool,
     /// A fence that a crash would undo.
     pub unsynced: bool,

@@ -1,8 +1,8 @@
-//! A model of the guard on a table that is not ours, checked exhaustively within bounds.
+//! A model of the guard on another library's table, checked exhaustively within bounds.
 //!
-//! The writers are an application's transactions. They know nothing of rehome, carry no epoch, and may
-//! stop, roll back or die anywhere. What keeps a tenant whole are triggers, a lock, and the order in
-//! which a driver does things. The model has two databases with the parts of PostgreSQL that decide:
+//! The writers are an application's transactions. They do not use rehome, carry no epoch, and may
+//! stop, roll back or die anywhere. A tenant is protected by triggers, a lock, and the order of
+//! a driver's steps. The model has two databases with the relevant parts of PostgreSQL:
 //! snapshots, sequences that no snapshot hides, table locks, a fair advisory lock, transaction ids.
 //!
 //! ```text
@@ -13,11 +13,11 @@
 //! ```
 //!
 //! [`model`] has the properties. [`scenarios`] has the bounds of the runs, and every [`rule::Rule`] names the
-//! run that misses it. What coordinators, routers and the control plane do to each other is in the
+//! run that fails without it. The interaction of coordinators, routers and the control plane is in the
 //! model of the protocol (`sim/model`); here there is one driver, and it never sleeps between two steps
 //! that belong together.
 //!
-//! This room knows the checker and nothing of ours.
+//! This crate imports the checker and no crate of rehome.
 
 pub mod bounds;
 pub mod check;
@@ -27,5 +27,6 @@ pub mod model;
 mod reader;
 pub mod rule;
 pub mod scenarios;
+pub mod table;
 pub mod world;
 pub mod writer;

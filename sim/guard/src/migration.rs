@@ -3,6 +3,7 @@
 use crate::bounds::Bounds;
 use crate::database::{Database, Role, Row};
 use crate::rule::Rule;
+use crate::table::Sites;
 use crate::world::{Site, Stage, World};
 use crate::writer::At;
 
@@ -13,6 +14,9 @@ impl World {
     /// A migration begins: the source is guarded, if it is not.
     pub(crate) fn start(&mut self, bounds: &Bounds) {
         self.left.starts -= 1;
+        if bounds.keeps(Rule::StartKeepsTheGuard) {
+            self.leaving = None;
+        }
         let source = self.route;
         if self.at(source).guard.is_some() {
             return self.guard_target(bounds);
@@ -40,13 +44,13 @@ impl World {
         self.stage = Stage::DrainTarget(waited);
     }
 
-    /// Whether the driver can go on.
+    /// Whether the driver can continue.
     pub(crate) fn can_advance(&self, bounds: &Bounds) -> bool {
         match self.stage {
             Stage::DrainSource(waited) | Stage::DrainTarget(waited) => waited == 0,
-            Stage::Backfill | Stage::Fenced(_) | Stage::Compared | Stage::Switched => true,
+            Stage::Fenced(_) => self.is_free(self.route.other(), bounds),
+            Stage::Backfill | Stage::Compared | Stage::Switched => true,
             Stage::Queued(_) => !self.is_locked(self.route) || !bounds.keeps(Rule::FenceDrains),
-            Stage::Release(site, waited) => waited == 0 && !self.is_locked(site),
             Stage::Idle | Stage::Mirror | Stage::Refused => false,
         }
     }
@@ -68,21 +72,14 @@ impl World {
                 self.at_mut(now).set_role(Role::Active);
                 self.at_mut(before).set_role(Role::Refusing);
                 self.stage = Stage::Mirror;
-            }
-            Stage::Release(site, _) => {
-                let database = self.at_mut(site);
-                database.guard = None;
-                database.floor = 0;
-                database.numbers.clear();
-                database.cursor = 0;
-                self.stage = Stage::Idle;
+                self.room = Sites::default();
             }
             Stage::Idle | Stage::Mirror | Stage::Refused => {}
         }
     }
 
-    /// The first numbering: every row that is visible, whether it arrived or was there before. Rows of
-    /// writers that asked before the guard come between rows that arrived, so neither kind may go first.
+    /// The first numbering: every visible row, whether it arrived or was there before. Rows of
+    /// writers that checked before the guard come between rows that arrived, so neither kind may go first.
     fn backfill(&mut self, bounds: &Bounds) {
         let source = self.at_mut(self.route);
         let mut history = source.unnumbered(false);
@@ -97,7 +94,7 @@ impl World {
         self.guard_target(bounds);
     }
 
-    /// Looks whether the target holds rows of the tenant.
+    /// Checks whether the target has rows of the tenant.
     fn examine(&mut self, bounds: &Bounds) {
         let empty = self.at(self.route.other()).rows.is_empty();
         let adopts = empty || !bounds.keeps(Rule::TargetIsEmpty);
@@ -125,32 +122,57 @@ impl World {
         }
     }
 
-    /// Whether the target lacks an event that has a number.
-    pub(crate) fn can_extend(&self) -> bool {
+    /// Whether the target lacks an event that has a number, and it can be copied now.
+    pub(crate) fn can_extend(&self, bounds: &Bounds) -> bool {
+        let target = self.route.other();
+        let locks = self.copy.is_none() == bounds.keeps(Rule::CopyLocksTable);
         self.stage == Stage::Mirror
-            && self.at(self.route.other()).numbers.len() < self.at(self.route).numbers.len()
+            && self.at(target).numbers.len() < self.at(self.route).numbers.len()
+            && (!locks || self.is_free(target, bounds))
+    }
+
+    /// Continues the copy: its row is inserted in a transaction of two steps where its position is drawn under a lock.
+    pub(crate) fn extend_by_step(&mut self, bounds: &Bounds) {
+        if !bounds.locks_table {
+            return self.extend();
+        }
+        if self.copy.is_none() {
+            return self.copy = self.drawn();
+        }
+        self.write_copied();
     }
 
     /// Copies the next event to the replica.
     pub(crate) fn extend(&mut self) {
+        self.copy = self.drawn();
+        self.write_copied();
+    }
+
+    /// The next event, with its position in the replica.
+    fn drawn(&mut self) -> Option<Row> {
         let replica = self.route.other();
         let done = self.at(replica).numbers.len();
         let next = self.at(self.route).numbers.get(done).copied();
         let row = next.and_then(|event| self.at(self.route).row(event).copied());
         let Some(row) = row else {
             self.break_rule(3, "a number has no row");
-            return;
+            return None;
         };
         let target = self.at_mut(replica);
         let position = target.draw_position();
         target.xid += 1;
-        let xid = target.xid;
-        target.rows.push(Row { position, xid, arrival: None, ..row });
-        target.numbers.push(row.event);
-        target.floor = position;
+        Some(Row { position, xid: target.xid, arrival: None, ..row })
     }
 
-    /// A cutover begins: the fence asks for the lock.
+    fn write_copied(&mut self) {
+        let Some(row) = self.copy.take() else { return };
+        let target = self.at_mut(self.route.other());
+        target.rows.push(row);
+        target.numbers.push(row.event);
+        target.floor = row.position;
+    }
+
+    /// A cutover starts: the fence requests the lock.
     pub(crate) fn cut_over(&mut self, bounds: &Bounds) {
         self.left.cutovers -= 1;
         let visible = self.at(self.route).rows.iter().fold(0, |set, row| set | 1 << row.event);
@@ -172,7 +194,7 @@ impl World {
         self.stage = Stage::Fenced(head);
     }
 
-    /// The replica gets the rest; what is installed is compared, under a lock that keeps it so; both heads are.
+    /// The replica gets the rest; the installation is compared, under a lock that prevents changes; so are both heads.
     fn compare(&mut self, head: u8, bounds: &Bounds) {
         let compares = bounds.keeps(Rule::TriggersAreCompared)
             && bounds.keeps(Rule::TriggersAreComparedAfterFence);
@@ -200,9 +222,10 @@ impl World {
             self.at_mut(source).set_role(Role::Active);
         }
         self.stage = Stage::Mirror;
+        self.room = Sites::default();
     }
 
-    /// Aborts the migration and removes what was copied; or closes the window and removes the old rows.
+    /// Aborts the migration and removes the copied rows; or closes the window and removes the old rows.
     pub(crate) fn abort(&mut self) {
         self.left.aborts -= 1;
         let replica = self.at_mut(self.route.other());
@@ -212,15 +235,31 @@ impl World {
         self.stage = Stage::Idle;
     }
 
-    /// A store is to be unguarded.
+    /// A store is to be unguarded. The guard stays until no transaction needs it.
     pub(crate) fn release(&mut self, site: Site, bounds: &Bounds) {
         self.left.releases -= 1;
         let drains = bounds.keeps(Rule::UnguardingDrains);
         let waited = if drains { self.in_table(site) } else { 0 };
-        self.stage = Stage::Release(site, waited);
+        self.leaving = Some((site, waited));
     }
 
-    /// The database at the source crashes: its open transactions are gone, and what was not synced.
+    /// Whether the guard may be removed: no transaction holds the table since before the decision, and
+    /// none holds the lock.
+    pub(crate) fn can_unguard(&self) -> bool {
+        self.leaving.is_some_and(|(site, waited)| waited == 0 && !self.is_locked(site))
+    }
+
+    /// The guard goes, with all that it knew.
+    pub(crate) fn unguard(&mut self) {
+        let Some((site, _)) = self.leaving.take() else { return };
+        let database = self.at_mut(site);
+        database.guard = None;
+        database.floor = 0;
+        database.numbers.clear();
+        database.cursor = 0;
+    }
+
+    /// The database at the source crashes: its open transactions are lost, and everything that was not synced.
     pub(crate) fn crash(&mut self, site: Site) {
         self.left.crashes -= 1;
         for which in 0..self.writers.len() {
@@ -228,13 +267,16 @@ impl World {
                 self.end(which);
             }
         }
+        if site == self.route.other() {
+            self.copy = None;
+        }
         let database = self.at_mut(site);
         if std::mem::take(&mut database.unsynced) {
             database.set_role(Role::Active);
         }
     }
 
-    /// Whether somebody can insert a row of that stream now: its next version is not taken by a transaction.
+    /// Whether a row of that stream can be inserted now: its next version is not taken by a transaction.
     pub(crate) fn can_bypass(&self, bounds: &Bounds) -> bool {
         let stream = self.events % bounds.streams;
         !self
@@ -243,7 +285,7 @@ impl World {
             .any(|writer| writer.at == At::Inserted && writer.event % bounds.streams == stream)
     }
 
-    /// Somebody disables the triggers, inserts a row, and enables them; or attaches a table with one.
+    /// Disables the triggers, inserts a row, and enables them; or attaches a table with a row.
     pub(crate) fn bypass(&mut self, bounds: &Bounds) {
         self.left.bypasses -= 1;
         let event = self.events;
@@ -281,8 +323,8 @@ fn number(database: &mut Database, visible: u16, bounds: &Bounds) {
     }
 }
 
-/// Rows in the order of positions, each stream's in the order of its versions: a stream's rows take the places
-/// that the stream has.
+/// Rows in the order of positions, each stream's in the order of its versions: a stream's rows take the stream's
+/// places.
 fn by_version_within_streams(rows: &mut [Row]) {
     for stream in [0, 1] {
         let places: Vec<usize> = (0..rows.len()).filter(|at| rows[*at].stream == stream).collect();

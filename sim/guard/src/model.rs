@@ -25,7 +25,7 @@ pub enum Action {
     RollBack(usize),
     /// An operator starts a migration.
     Start,
-    /// The migration's driver goes on.
+    /// The migration's driver continues.
     Advance,
     /// The driver numbers what arrived.
     Number,
@@ -37,12 +37,20 @@ pub enum Action {
     GiveUp,
     /// An operator aborts the migration, or closes its window.
     Abort,
-    /// An operator takes the guard out of a store.
+    /// An operator decides that the guard of a store goes.
     Release(Site),
+    /// It goes.
+    Unguard,
     /// A database crashes and comes back.
     Crash(Site),
-    /// Somebody goes around the triggers.
+    /// The triggers are bypassed.
     Bypass,
+    /// A writer of another tenant continues.
+    Other(Site),
+    /// The migration makes room for its cutover.
+    MakeRoom,
+    /// The cutover of another tenant continues, in the opposite direction.
+    Opposite,
     /// The projection reads.
     Read,
     /// The projection follows the switch.
@@ -90,7 +98,7 @@ impl World {
                 && replica.rows.iter().all(|row| replica.numbers.contains(&row.event))
     }
 
-    /// Somebody who goes around the triggers leaves a gap in the numbers until that is found out.
+    /// A bypass of the triggers leaves a gap in the numbers until it is detected.
     fn numbers_keep_order(&self) -> bool {
         let changed = self.databases.iter().any(|database| database.changed);
         changed
@@ -116,7 +124,7 @@ impl Guarded {
         let idle = (0..self.0.writers).find(|which| world.writers[*which].at == At::Idle);
         for site in sites {
             if let Some(which) = idle {
-                if world.left.writes > 0 {
+                if world.left.writes > 0 && world.is_free(*site, &self.0) {
                     actions.push(Action::Begin(which, *site));
                 }
                 if world.left.repeatable > 0 {
@@ -136,14 +144,20 @@ impl Guarded {
 
     fn of_the_driver(&self, world: &World, actions: &mut Vec<Action>) {
         let left = &world.left;
+        if world.can_extend(&self.0) {
+            actions.push(Action::Extend);
+        }
+        if world.copy.is_some() {
+            return;
+        }
         if world.can_advance(&self.0) {
             actions.push(Action::Advance);
         }
         if world.can_number(&self.0) {
             actions.push(Action::Number);
         }
-        if world.can_extend() {
-            actions.push(Action::Extend);
+        if world.can_unguard() {
+            actions.push(Action::Unguard);
         }
         match world.stage {
             Stage::Idle => {
@@ -156,12 +170,16 @@ impl Guarded {
                         && (*site == world.route
                             || !self.0.keeps(Rule::OnlyTheAuthorityIsUnguarded))
                 };
-                if left.releases > 0 {
+                if left.releases > 0 && world.leaving.is_none() {
                     actions.extend(Site::BOTH.into_iter().filter(release).map(Action::Release));
                 }
             }
             Stage::Mirror => {
-                if left.cutovers > 0 {
+                if left.cutovers > 0 && world.can_make_room(&self.0) {
+                    actions.push(Action::MakeRoom);
+                }
+                let may_hold = world.is_free(world.route, &self.0) && !world.needs_room(&self.0);
+                if left.cutovers > 0 && may_hold {
                     actions.push(Action::CutOver);
                 }
                 if left.aborts > 0 {
@@ -188,6 +206,15 @@ impl stateright::Model for Guarded {
         }
         self.of_writers(world, actions);
         self.of_the_driver(world, actions);
+        actions.extend(
+            Site::BOTH
+                .into_iter()
+                .filter(|site| world.can_insert_other(*site, &self.0))
+                .map(Action::Other),
+        );
+        if world.can_step_opposite(&self.0) {
+            actions.push(Action::Opposite);
+        }
         if world.left.crashes > 0 {
             actions.extend(Site::BOTH.map(Action::Crash));
         }
@@ -201,7 +228,7 @@ impl stateright::Model for Guarded {
         }
         if self.0.reader {
             actions.push(Action::Read);
-            if world.may_follow(world.route) {
+            if !self.0.reads_target && world.may_follow(world.route) {
                 actions.push(Action::Follow);
             }
         }
@@ -218,14 +245,18 @@ impl stateright::Model for Guarded {
             Action::Start => world.start(bounds),
             Action::Advance => world.advance(bounds),
             Action::Number => world.number(bounds),
-            Action::Extend => world.extend(),
+            Action::Extend => world.extend_by_step(bounds),
             Action::CutOver => world.cut_over(bounds),
             Action::GiveUp => world.roll_back(bounds),
             Action::Abort => world.abort(),
             Action::Release(site) => world.release(site, bounds),
+            Action::Unguard => world.unguard(),
             Action::Crash(site) => world.crash(site),
             Action::Bypass => world.bypass(bounds),
-            Action::Read => world.read(),
+            Action::Other(site) => world.insert_other(site, bounds),
+            Action::MakeRoom => world.make_room(bounds),
+            Action::Opposite => world.step_opposite(bounds),
+            Action::Read => world.read(bounds),
             Action::Follow => world.follow(bounds),
         }
         Some(world)
@@ -244,7 +275,9 @@ impl stateright::Model for Guarded {
             Property::always(four, |_, world: &World| world.numbers_keep_order()),
             Property::always(five, |_, world: &World| world.reader_skips_nothing()),
             Property::always(six, |_, world: &World| world.numbers_have_rows()),
-            Property::always(seven, |_, world: &World| world.is_unbroken(7)),
+            Property::always(seven, |model: &Self, world: &World| {
+                world.is_unbroken(7) && !world.cutovers_block(&model.0)
+            }),
             Property::always(eight, |_, world: &World| world.is_unbroken(8)),
         ]
     }

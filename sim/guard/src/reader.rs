@@ -1,4 +1,4 @@
-//! A projection that reads the table by its own position, and takes its checkpoint along.
+//! A projection that reads the table by its own position, and moves its checkpoint along.
 
 use crate::bounds::Bounds;
 use crate::database::{Database, Role, Row};
@@ -6,11 +6,11 @@ use crate::rule::Rule;
 use crate::world::{Site, World};
 
 impl World {
-    /// Reads what is behind the checkpoint and older than every transaction that runs, as
+    /// Reads the rows after the checkpoint that are older than every running transaction, as
     /// eventsource-py does.
-    pub(crate) fn read(&mut self) {
+    pub(crate) fn read(&mut self, bounds: &Bounds) {
         let site = self.reader.site;
-        let horizon = self.horizon(site);
+        let horizon = if bounds.locks_table { u8::MAX } else { self.horizon(site) };
         let checkpoint = self.reader.checkpoint;
         let rows = self.at(site).rows.iter();
         let fresh: Vec<_> =
@@ -19,6 +19,7 @@ impl World {
             self.reader.seen |= 1 << row.event;
             self.reader.checkpoint = self.reader.checkpoint.max(row.position);
         }
+        self.reader.checkpoint = self.reader.checkpoint.max(self.at(site).others);
     }
 
     /// The oldest transaction that runs there: everything before it is decided.
@@ -55,8 +56,8 @@ impl World {
     }
 }
 
-/// The largest position of the new table such that everything up to it lies behind the checkpoint of the old one.
-/// Up to the floor nobody inserts any more; beyond it, a transaction that runs may hold a position in between.
+/// The largest position of the new table such that everything up to it is behind the checkpoint of the old one.
+/// Up to the floor there are no more inserts; beyond it, a running transaction may hold a position in between.
 fn translate(old: &Database, new: &Database, checkpoint: u8, horizon: u8) -> u8 {
     let mut rows: Vec<_> = new.rows.iter().collect();
     rows.sort_unstable_by_key(|row| row.position);

@@ -15,6 +15,8 @@ pub mod runs {
         releases: 0,
         crashes: 0,
         bypasses: 0,
+        others: 0,
+        opposite: 0,
     };
 
     const PLAIN: Bounds = Bounds {
@@ -23,6 +25,8 @@ pub mod runs {
         streams: 1,
         astray: false,
         reader: false,
+        locks_table: false,
+        reads_target: false,
         left: LEFT,
         without: None,
     };
@@ -43,7 +47,7 @@ pub mod runs {
         left: Left { writes: 2, ..LEFT },
         ..PLAIN
     };
-    /// A writer in the target before anybody heard of it.
+    /// A writer in the target from before the guard.
     pub const STRAY: Bounds = Bounds {
         name: "rows in the target",
         astray: true,
@@ -97,7 +101,7 @@ pub mod runs {
     /// A database that crashes.
     pub const CRASH: Bounds =
         Bounds { name: "a crash", left: Left { writes: 1, crashes: 1, ..LEFT }, ..PLAIN };
-    /// Somebody goes around the triggers.
+    /// The triggers are bypassed.
     pub const BYPASS: Bounds = Bounds {
         name: "triggers disabled for a while",
         left: Left { writes: 1, bypasses: 1, ..LEFT },
@@ -114,6 +118,31 @@ pub mod runs {
     pub const AGAIN: Bounds = Bounds {
         name: "guarded again after an abort",
         left: Left { writes: 2, starts: 2, aborts: 1, releases: 1, ..LEFT },
+        ..PLAIN
+    };
+
+    /// The guard goes after the window of a move, comes again, and the tenant moves back.
+    pub const BACK_AGAIN: Bounds = Bounds {
+        name: "unguarded after a move, and moved back",
+        astray: true,
+        left: Left { writes: 1, starts: 2, cutovers: 2, aborts: 1, releases: 1, ..LEFT },
+        ..PLAIN
+    };
+
+    /// A copy beside writers of other tenants, where each locks the whole table, and a projection of all tenants.
+    pub const LOCKS: Bounds = Bounds {
+        name: "writers that lock the table",
+        reader: true,
+        locks_table: true,
+        reads_target: true,
+        left: Left { writes: 1, others: 2, ..LEFT },
+        ..PLAIN
+    };
+    /// The same, and another tenant is switched in the opposite direction.
+    pub const OPPOSITE: Bounds = Bounds {
+        name: "two cutovers in opposite directions",
+        locks_table: true,
+        left: Left { writes: 1, cutovers: 2, opposite: 1, ..LEFT },
         ..PLAIN
     };
 
@@ -143,6 +172,22 @@ pub mod runs {
             ..AGAIN
         },
         Bounds {
+            name: "unguarded after a move, and moved back, two writes",
+            left: Left { writes: 2, starts: 2, cutovers: 2, aborts: 1, releases: 1, ..LEFT },
+            ..BACK_AGAIN
+        },
+        Bounds {
+            name: "unguarded after a move, and moved back, with a projection",
+            reader: true,
+            ..BACK_AGAIN
+        },
+        Bounds {
+            name: "writers that lock the table, there and back",
+            astray: true,
+            left: Left { writes: 2, cutovers: 2, others: 2, opposite: 1, ..LEFT },
+            ..LOCKS
+        },
+        Bounds {
             name: "a crash there and back",
             astray: true,
             left: Left { writes: 2, cutovers: 2, crashes: 1, ..LEFT },
@@ -167,6 +212,9 @@ pub const SMALL: &[Bounds] = &[
     runs::BYPASS,
     runs::RELEASE,
     runs::AGAIN,
+    runs::BACK_AGAIN,
+    runs::LOCKS,
+    runs::OPPOSITE,
 ];
 
 /// What `cargo xtask prove` adds.

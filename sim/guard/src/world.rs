@@ -1,7 +1,8 @@
-//! What there is: two databases, writers, a projection, the route, and where the migration stands.
+//! The whole state: two databases, writers, a projection, the route, and the stage of the migration.
 
 use crate::bounds::{Bounds, Left};
-use crate::database::Database;
+use crate::database::{Database, Row};
+use crate::table::{Opposite, Sites};
 use crate::writer::Writer;
 
 /// A store.
@@ -28,8 +29,8 @@ impl Site {
 /// A set of writers, a bit each.
 pub type Writers = u8;
 
-/// Where the migration stands. The control plane's part is `cutover_paused` from [`Stage::Queued`] to
-/// [`Stage::Compared`]; the engine's model has what coordinators do to each other.
+/// The stage of the migration. The control plane's part is `cutover_paused` from [`Stage::Queued`] to
+/// [`Stage::Compared`]; the engine's model covers several coordinators.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Stage {
     /// There is none.
@@ -44,20 +45,18 @@ pub enum Stage {
     Mirror,
     /// The fence waits for the lock; these events were visible when it began to.
     Queued(u16),
-    /// The source takes nothing; this is its head.
+    /// The source accepts nothing; this is its head.
     Fenced(u8),
     /// Both are equal.
     Compared,
     /// The target has the authority and does not know yet.
     Switched,
-    /// A store is to be unguarded; these writers had the table's lock when that was decided.
-    Release(Site, Writers),
-    /// The migration cannot go on, and says why.
+    /// The migration is refused, with a reason.
     Refused,
 }
 
-/// A projection that keeps the table's position as its checkpoint, and reads up to the oldest
-/// transaction that runs.
+/// A projection that uses the table's position as its checkpoint, and reads up to the oldest
+/// running transaction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Reader {
     /// Where it reads.
@@ -79,8 +78,18 @@ pub struct World {
     pub reader: Reader,
     /// Which store has the authority.
     pub route: Site,
-    /// Where the migration stands.
+    /// The stage of the migration.
     pub stage: Stage,
+    /// The store that is to be unguarded; these writers had the table's lock when that was decided.
+    pub leaving: Option<(Site, Writers)>,
+    /// Where writers lock the table: a row that is being copied, with its position.
+    pub copy: Option<Row>,
+    /// A writer of another tenant that holds a table, and its position.
+    pub other: Option<(Site, u8)>,
+    /// The stores at which the migration has made room for its cutover.
+    pub room: Sites,
+    /// The cutover of another tenant, in the opposite direction.
+    pub opposite: Opposite,
     /// The events that were acknowledged, a bit each.
     pub acked: u16,
     /// Events drawn so far.
@@ -100,9 +109,17 @@ impl World {
         Self {
             databases: [Database::with(HISTORY, bounds.streams), Database::with(0, 1)],
             writers: <[Writer; 3]>::default(),
-            reader: Reader::default(),
+            reader: Reader {
+                site: if bounds.reads_target { Site::B } else { Site::A },
+                ..Reader::default()
+            },
             route: Site::A,
             stage: Stage::Idle,
+            leaving: None,
+            copy: None,
+            other: None,
+            room: Sites::default(),
+            opposite: Opposite::default(),
             acked: (1 << HISTORY) - 1,
             events: HISTORY,
             left: bounds.left,
@@ -119,13 +136,10 @@ impl World {
         &mut self.databases[site as usize]
     }
 
-    /// Whether somebody waits for the tenant's lock alone there.
+    /// Whether a fence waits for the tenant's exclusive lock there.
     pub(crate) fn queued(&self, site: Site) -> bool {
-        match self.stage {
-            Stage::Queued(_) => site == self.route,
-            Stage::Release(releasing, waited) => site == releasing && waited == 0,
-            _ => false,
-        }
+        matches!(self.stage, Stage::Queued(_)) && site == self.route
+            || self.leaving == Some((site, 0))
     }
 
     /// Whether writers hold the tenant's lock there.

@@ -15,7 +15,7 @@
 //!                     Inserted ──▶ committed, and answered
 //! ```
 //!
-//! Everything that a transaction holds is here; a rollback or a death forgets it.
+//! This is all that a transaction holds; a rollback or a death discards it.
 
 use crate::bounds::Bounds;
 use crate::database::{Guard, Role, Row};
@@ -28,7 +28,7 @@ pub enum At {
     /// No transaction.
     #[default]
     Idle,
-    /// A snapshot was taken.
+    /// It has a snapshot.
     Opened,
     /// The insert began.
     Drawn,
@@ -70,7 +70,7 @@ pub struct Writer {
     pub xid: Option<u8>,
     /// The trigger found a guard.
     pub guarded: bool,
-    /// It writes to a store that nobody had named to rehome when it asked.
+    /// It writes to a store that was unknown to rehome when it checked.
     pub stray: bool,
     /// It holds the tenant's lock.
     pub locked: bool,
@@ -124,7 +124,7 @@ impl World {
         (writer.event, writer.position, writer.xid) = (event, position, xid);
     }
 
-    /// Whether the transaction can go on: it may wait for a lock, for a pause to end, or for a row.
+    /// Whether the transaction can continue: it may wait for a lock, for a pause to end, or for a row.
     pub(crate) fn can_step(&self, which: usize, bounds: &Bounds) -> bool {
         let writer = &self.writers[which];
         match writer.at {
@@ -141,7 +141,8 @@ impl World {
                         && other.event % bounds.streams == stream
                 })
             }
-            At::Opened | At::Drawn | At::Inserted => true,
+            At::Opened => self.is_free(writer.site, bounds),
+            At::Drawn | At::Inserted => true,
         }
     }
 
@@ -200,7 +201,7 @@ impl World {
         let now = database.guard;
         let role = match writer.snapshot {
             Some(snapshot) if bounds.keeps(Rule::RoleOfNow) => {
-                // FOR SHARE: somebody has written the row since.
+                // FOR SHARE: the row has been written since.
                 if snapshot.guard != now {
                     if snapshot.guard.map(|guard| guard.version) == now.map(|guard| guard.version) {
                         self.break_rule(8, "numbering sent a transaction back");
@@ -280,9 +281,10 @@ impl World {
     /// The transaction is over, well or not.
     pub(crate) fn end(&mut self, which: usize) {
         self.writers[which] = Writer::default();
-        if let Stage::DrainSource(waited) | Stage::DrainTarget(waited) | Stage::Release(_, waited) =
-            &mut self.stage
-        {
+        if let Stage::DrainSource(waited) | Stage::DrainTarget(waited) = &mut self.stage {
+            *waited &= !(1 << which);
+        }
+        if let Some((_, waited)) = &mut self.leaving {
             *waited &= !(1 << which);
         }
     }

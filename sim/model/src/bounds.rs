@@ -1,4 +1,4 @@
-//! How much of everything a run has: the model is exhaustive within these bounds and says nothing
+//! The size of a run: the model is exhaustive within these bounds and shows nothing
 //! beyond them.
 
 use rehome_domain::migration::Options;
@@ -33,15 +33,19 @@ pub struct Left {
     pub pauses: u8,
     /// Migrations that fail.
     pub fails: u8,
-    /// Purges of a left copy that operators ask for.
+    /// Purges of an old copy that operators request.
     pub purges: u8,
-    /// Calls whose callers give up, and that arrive later or never: refused, applied with the reply
-    /// lost, and late are all of this kind.
+    /// Removals of the tenant that operators request, or continue.
+    pub removals: u8,
+    /// Calls whose callers time out, and that arrive later or never: refusals, lost
+    /// replies, and late calls.
     pub lost: u8,
     /// Processes that die and are started again.
     pub crashes: u8,
     /// Stores that lose what they hold.
     pub losses: u8,
+    /// Cutovers that operators withdraw; to ask for one again is always possible.
+    pub withdrawals: u8,
     /// Violations that are found in the copy; to repair it is always possible then.
     pub findings: u8,
 }
@@ -63,7 +67,7 @@ pub struct Bounds {
     pub writes: u8,
     /// Whether migrations keep a rollback window.
     pub window: bool,
-    /// Whether an abort removes what was copied.
+    /// Whether an abort removes the copied events.
     pub purge: bool,
     /// What may happen.
     pub left: Left,
@@ -91,9 +95,11 @@ impl Bounds {
                 pauses: 0,
                 fails: 0,
                 purges: 0,
+                removals: 0,
                 lost: 0,
                 crashes: 0,
                 losses: 0,
+                withdrawals: 0,
                 findings: 0,
             },
             without: None,

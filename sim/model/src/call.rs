@@ -1,6 +1,6 @@
-//! What processes ask of stores and of the control plane, and what they are answered.
+//! Calls to stores and to the control plane, and their results.
 //!
-//! A call is all that its caller knew when it was sent, so that one that is late is the same call.
+//! A call has everything that its caller knew when it was sent, so a late one is the same call.
 
 use rehome_domain::append::Appended;
 use rehome_domain::digest::Digest;
@@ -8,6 +8,7 @@ use rehome_domain::event::Event;
 use rehome_domain::ids::Epoch;
 use rehome_domain::ledger::{Activation, Head, Ledger, Refused};
 use rehome_domain::migration::{Fact, Migration, RollBackReason};
+use rehome_domain::removal::Turn;
 use rehome_domain::route::Route;
 use rehome_domain::verification::{Coverage, Finding, Level, Side};
 
@@ -17,7 +18,7 @@ use crate::names::{Site, Write};
 /// A piece of a history.
 pub type Events = Kept<History>;
 
-/// Events in the order of `seq`. They are told apart by their digests.
+/// Events in the order of `seq`. Their digests identify them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct History(pub Vec<Event>);
 
@@ -73,14 +74,14 @@ pub enum StoreCall {
         /// What the source holds after it.
         events: Events,
     },
-    /// Take no more appends.
+    /// Accept no more appends.
     Fence {
-        /// The epoch that is taken away.
+        /// The epoch that ends.
         from: Epoch,
         /// The epoch of the pause.
         to: Epoch,
     },
-    /// Take appends.
+    /// Accept appends.
     Activate(Activation),
     /// Become a replica.
     Adopt {
@@ -97,7 +98,7 @@ pub enum StoreCall {
     CutBack {
         /// The migration's epoch before the repair.
         k: Epoch,
-        /// What is to be left.
+        /// The head to keep.
         to: Head,
     },
 }
@@ -111,6 +112,15 @@ pub enum ControlCall {
     Create,
     /// The tenant's creation is complete.
     MarkCreated(Epoch),
+    /// A turn of the tenant's removal, on exactly this `rev`.
+    Remove {
+        /// The revision that it was decided under.
+        rev: u64,
+        /// The turn.
+        turn: Turn,
+        /// The head of the history that the operator saw.
+        seen: Head,
+    },
     /// A migration's row.
     Migration(u8),
     /// Record a fact: for those that move the route, on exactly this `rev`.
@@ -131,6 +141,10 @@ pub enum Change {
     CopyStarted,
     /// [`Fact::CopyCompleted`].
     CopyCompleted,
+    /// [`Fact::CutoverRequested`].
+    CutoverRequested,
+    /// [`Fact::CutoverWithdrawn`].
+    CutoverWithdrawn,
     /// [`Fact::CutoverStarted`].
     CutoverStarted,
     /// [`Fact::Switched`].
@@ -153,18 +167,18 @@ pub enum Change {
     Failed,
     /// [`Fact::Acknowledged`].
     Acknowledged,
-    /// [`Fact::Violated`]: whoever looked at the copy found something. Whether there is something is not
-    /// the protocol's to know.
+    /// [`Fact::Violated`]: a check of the copy found a violation. Whether there is one is outside of
+    /// the protocol.
     Violated,
     /// [`Fact::RepairRequested`].
     RepairRequested,
     /// [`Fact::CutBack`].
     CutBack(Head),
-    /// [`Fact::Verified`], of the whole: what is refuted.
+    /// [`Fact::Verified`], of the whole: the violation that it refutes.
     Verified(u32),
     /// [`Fact::Aborted`].
     Aborted {
-        /// Whether to remove what was copied.
+        /// Whether to remove the copied events.
         purge: bool,
     },
 }
@@ -187,6 +201,8 @@ impl Change {
                 refutes: Some(refutes),
             },
             Self::CopyCompleted => Fact::CopyCompleted { events: 0 },
+            Self::CutoverRequested => Fact::CutoverRequested,
+            Self::CutoverWithdrawn => Fact::CutoverWithdrawn,
             Self::CutoverStarted => Fact::CutoverStarted { deadline_ms: 0 },
             Self::Switched(head) => Fact::Switched { head },
             Self::RolledBack => Fact::CutoverRolledBack { reason: RollBackReason::TimedOut },
@@ -210,13 +226,13 @@ fn found() -> Finding {
 /// One answer.
 #[derive(Clone, Debug)]
 pub enum Answer {
-    /// An append was taken, now or before.
+    /// An append was stored, now or before.
     Appended(Appended),
     /// An append was checked and not yet committed: only where the fence does not drain.
     Checked,
     /// An append's expected version is not the stream's.
     Conflict {
-        /// What the store says the version is.
+        /// The version in the store.
         actual: u64,
     },
     /// The ledger, as it was read or as it is now.
@@ -225,7 +241,7 @@ pub enum Answer {
     Digest(Option<Digest>),
     /// A piece of history.
     Feed(Ledger, Events),
-    /// The ledger's rules said no.
+    /// The ledger's rules refused it.
     Refused(Refused),
     /// The route row.
     Row(Option<Kept<Route>>),
@@ -233,7 +249,7 @@ pub enum Answer {
     Migration(Kept<Migration>),
     /// A fact was recorded; the route after it.
     Recorded(Kept<Route>),
-    /// Somebody changed the route first; how it stands now.
+    /// Another process changed the route first; the current one.
     Stale(Kept<Route>),
     /// The fact cannot follow.
     Impossible,

@@ -22,7 +22,7 @@ pub struct Report {
     pub states: usize,
     /// Most steps from the beginning to one of them.
     pub depth: usize,
-    /// How long it took.
+    /// Its duration.
     pub took: Duration,
     /// Each property that was violated, with the shortest schedule.
     pub violations: Vec<(&'static str, String)>,
@@ -38,7 +38,7 @@ pub fn first(bounds: Bounds, generated: usize) -> Report {
     run(bounds, HasDiscoveries::AnyFailures, Some(generated))
 }
 
-/// Looks for a schedule that violates the property of that number, from 1.
+/// Searches for a schedule that violates the property of that number, from 1.
 pub fn until_violated(bounds: Bounds, property: u8) -> Report {
     let name = PROPERTIES[usize::from(property) - 1];
     run(bounds, HasDiscoveries::AnyOf(BTreeSet::from([name])), None)

@@ -1,7 +1,10 @@
 //! The control plane: a route row, and the rows of its tenant's migrations. It compares the
-//! revision and asks the domain, as an adapter does.
+//! revision and calls the domain, like an adapter.
 
-use rehome_domain::migration::{Fact, Migration, Options, Phase, State, Working, apply};
+use rehome_domain::migration::{
+    CutoverPolicy, Fact, Migration, Options, Phase, State, Working, apply,
+};
+use rehome_domain::removal::{self, Removal, Turn};
 use rehome_domain::route::Route;
 
 use crate::call::{Answer, Change, ControlCall};
@@ -9,9 +12,9 @@ use crate::kept::Kept;
 use crate::names::{NOW, Site, migration_id, tenant};
 use crate::rule::Rule;
 
-/// What the control plane holds about the tenant. Leases are not modelled: nobody waits for one, as
-/// if each ran out at once. Nor are logs: the domain's tests fold them. Nor are marks and memos, from which
-/// nobody decides what to ask a store for.
+/// The control plane's data about the tenant. Leases are not modelled: none blocks a process, as
+/// if each expired at once. Nor are logs: the domain's tests fold them. Nor are marks and memos, on which
+/// no operation of a store depends.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Control {
     /// The route row.
@@ -30,6 +33,14 @@ impl Control {
         match call {
             ControlCall::Route => {}
             ControlCall::Create => {
+                let row = self.route.as_deref();
+                let reborn = row.and_then(|row| removal::reborn(row, &Site::A.id()));
+                if let (Some(mut reborn), Some(row)) = (reborn, row) {
+                    if without == Some(Rule::RebirthDrawsEpoch) {
+                        (reborn.epoch, reborn.n) = (row.epoch, row.n);
+                    }
+                    self.route = Some(Kept::new(reborn));
+                }
                 let new = || Kept::new(Route::create(tenant(), Site::A.id()));
                 self.route.get_or_insert_with(new);
             }
@@ -38,6 +49,7 @@ impl Control {
                     *route = Kept::new(Route { created: true, ..(**route).clone() });
                 }
             }
+            ControlCall::Remove { rev, turn, .. } => return self.remove(*rev, *turn, without),
             ControlCall::Migration(id) => {
                 return Answer::Migration(self.migrations[usize::from(*id)].clone());
             }
@@ -46,6 +58,33 @@ impl Control {
             }
         }
         Answer::Row(self.route.clone())
+    }
+
+    fn remove(&mut self, rev: u64, turn: Turn, without: Option<Rule>) -> Answer {
+        let Some(route) = self.route.clone() else { return Answer::Impossible };
+        let anywhere = match turn {
+            Turn::Begin { .. } => without == Some(Rule::RemovalBeginsOnItsRow),
+            Turn::Finish => without == Some(Rule::RemovalEndsOnItsRow),
+            Turn::Cancel => false,
+        };
+        if !anywhere && rev != route.rev {
+            return Answer::Stale(route);
+        }
+        let mut before = Route::clone(&route);
+        if without == Some(Rule::NoRemovalInMigration) {
+            before.migration = None;
+        }
+        let Ok(mut after) = removal::apply(&before, turn) else { return Answer::Impossible };
+        if let Turn::Begin { events } = turn {
+            after.migration = route.migration;
+            if without == Some(Rule::RemovalDrawsEpoch) {
+                after.n = route.n;
+                after.removal = Some(Removal::Running { k: route.epoch, events });
+            }
+        }
+        let after = Kept::new(after);
+        self.route = Some(after.clone());
+        Answer::Recorded(after)
     }
 
     fn record(
@@ -75,6 +114,14 @@ impl Control {
             | (Some(Rule::NoFailInPause), Fact::Failed { .. })
             | (Some(Rule::NoRepairInPause), Fact::RepairRequested) => {
                 apply(&route, Some(&as_if_mirroring(&migration)), &fact, NOW)
+            }
+            (Some(Rule::BeginOnlyIfWanted), Fact::CutoverStarted { .. }) => {
+                let mut wanted = Migration::clone(&migration);
+                wanted.options.cutover = CutoverPolicy::Auto;
+                let begun = apply(&route, Some(&wanted), &fact, NOW);
+                begun.map(|(route, begun)| {
+                    (route, Migration { options: migration.options, ..begun })
+                })
             }
             _ => apply(&route, Some(&migration), &fact, NOW),
         };
@@ -108,6 +155,9 @@ impl Control {
         if without == Some(Rule::StartAlone) {
             before.migration = None;
         }
+        if without == Some(Rule::NoStartInRemoval) {
+            before.removal = None;
+        }
         let (mut route, mut migration) = apply(&before, None, &fact, NOW).ok()?;
         if let (Some(Rule::StartDrawsEpoch), Some(last)) = (without, self.last()) {
             (route.m, migration.m) = (last.m, last.m);
@@ -131,7 +181,7 @@ impl Control {
     }
 }
 
-/// The row without what is only told to people, which would tell equal states apart.
+/// The row without the data for people, which would distinguish equal states.
 fn plain(migration: Migration) -> Migration {
     Migration { error: None, cutover_attempts: 0, ..migration }
 }

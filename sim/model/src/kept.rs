@@ -4,8 +4,8 @@ use std::hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher};
 use std::ops::Deref;
 use std::sync::Arc;
 
-/// A value that is made rarely, and copied and hashed in every state: its hash is taken once. The
-/// checker tells states apart by 64 bits anyway.
+/// A value that is created rarely, and copied and hashed in every state: its hash is computed once. The
+/// checker distinguishes states by 64 bits anyway.
 #[derive(Clone, Debug)]
 pub struct Kept<T> {
     value: Arc<T>,
@@ -13,7 +13,7 @@ pub struct Kept<T> {
 }
 
 impl<T: Hash> Kept<T> {
-    /// Keeps `value`.
+    /// Wraps `value`.
     pub fn new(value: T) -> Self {
         let digest = digest_of(&value);
         Self { value: Arc::new(value), digest }

@@ -54,7 +54,7 @@ fn within_all_bounds(word: &str, sets: &[&[Bounds]]) -> bool {
     holds
 }
 
-/// How long this process has had a processor for itself, where the system tells it.
+/// The CPU time of this process, if the system reports it.
 fn processor_seconds() -> Option<u64> {
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
     // After the name, which may have spaces: user and system time in hundredths of a second (`proc(5)`).
@@ -63,7 +63,7 @@ fn processor_seconds() -> Option<u64> {
     Some((ticks(11)? + ticks(12)?) / 100)
 }
 
-/// The most memory that this process has held, where the system tells it.
+/// The maximum memory of this process, if the system reports it.
 fn memory_max_mib() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use rehome_domain::ledger::Role;
 use rehome_domain::migration::{Command, Phase};
+use rehome_domain::removal::Removal;
 use stateright::Property;
 
 use crate::bounds::{Begin, Bounds};
@@ -14,6 +15,7 @@ use crate::finish;
 use crate::kept::digest_of;
 use crate::names::{PROBE, Site, event_id};
 use crate::operator::Purger;
+use crate::remover::Remover;
 use crate::router::{At, Router};
 use crate::rule::Rule;
 use crate::world::World;
@@ -35,22 +37,24 @@ pub enum Process {
     Driver(usize),
     /// An operator's purge.
     Purger,
+    /// An operator's removal of the tenant.
+    Remover,
 }
 
 /// What can happen next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
-    /// A process makes its next call and hears the answer.
+    /// A process makes its next call and gets the result.
     Step(Process),
-    /// A process makes its next call and gives up waiting; the call may arrive later, or never.
+    /// A process makes its next call and times out; the call may arrive later, or never.
     Lose(Process),
-    /// A call that was given up arrives.
+    /// A late call arrives.
     Arrive(usize),
-    /// A process dies and is started again. What it had sent and not heard of is lost before.
+    /// A process dies and restarts. Its calls without a result were lost before.
     Crash(Process),
     /// The subscriber makes its next call.
     Read,
-    /// A coordinator looks at a migration and begins what is to be done.
+    /// A coordinator observes a migration and starts the next command.
     Observe {
         /// Which coordinator.
         driver: usize,
@@ -61,7 +65,7 @@ pub enum Action {
         /// It cleans up before the abort: only where that rule is left out.
         early: bool,
     },
-    /// A router hears that its cached route has changed, and reads it again.
+    /// A router is notified that its cached route has changed, and reads it again.
     RouterHears(usize),
     /// The subscriber's router does.
     ReaderHears,
@@ -71,11 +75,13 @@ pub enum Action {
     Start,
     /// An operator, or a fault that needs one, changes the last migration.
     Decide(Change),
-    /// An operator asks for the purge of a store.
+    /// An operator requests the purge of a store.
     BeginPurge(Site),
+    /// An operator requests the removal of the tenant, or continues it.
+    BeginRemoval,
     /// A store loses its last event, or all.
     LoseHistory {
-        /// Which.
+        /// The store.
         site: Site,
         /// All.
         all: bool,
@@ -99,7 +105,7 @@ impl Protocol {
         Self { bounds, finished: Mutex::default() }
     }
 
-    /// Asks a finisher, once for all states that are the same to it.
+    /// Runs a finisher, once for all states that are the same to it.
     fn finishes(&self, key: u64, run: impl FnOnce() -> bool) -> bool {
         let known = self.finished.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied();
         known.unwrap_or_else(|| {
@@ -111,7 +117,14 @@ impl Protocol {
 
     fn lone_process_finishes(&self, world: &World) -> bool {
         let without = self.bounds.without;
-        let durable = &world.durable;
+        let removed;
+        let durable = if finish::is_being_removed(&world.durable) {
+            let Some(after) = finish::remover(&world.durable, without) else { return false };
+            removed = after;
+            &removed
+        } else {
+            &world.durable
+        };
         let state = digest_of(durable);
         let routers_finish = world.routers[..self.bounds.routers]
             .iter()
@@ -134,7 +147,7 @@ impl Protocol {
                 })
     }
 
-    /// Whether the run has stores that lose what they hold: then only what is served is judged.
+    /// Whether the run has stores that lose data: then only the served histories are judged.
     const fn has_losses(&self) -> bool {
         self.bounds.left.losses > 0
     }
@@ -190,6 +203,8 @@ impl Protocol {
             (left.fails, Change::Failed),
             (self.bounds.left.fails, Change::Acknowledged),
             (left.closes, Change::WindowClosed),
+            (left.withdrawals, Change::CutoverWithdrawn),
+            (self.bounds.left.withdrawals, Change::CutoverRequested),
             (left.findings, Change::Violated),
             (self.bounds.left.findings, Change::RepairRequested),
         ];
@@ -198,6 +213,9 @@ impl Protocol {
         );
         if left.purges > 0 && world.purger.is_none() {
             actions.extend(Site::ALL.map(Action::BeginPurge));
+        }
+        if left.removals > 0 && world.remover.is_none() {
+            actions.push(Action::BeginRemoval);
         }
         if left.losses > 0 {
             for site in Site::ALL {
@@ -215,12 +233,15 @@ impl Protocol {
             Process::Router(router) => world.routers[router].call(),
             Process::Driver(driver) => world.drivers[driver].call(),
             Process::Purger => world.purger.map(Purger::call),
+            Process::Remover => world.remover.as_ref().map(Remover::call),
         }
     }
 
     fn processes(&self) -> impl Iterator<Item = Process> + use<> {
         let routers = (0..self.bounds.routers).map(Process::Router);
-        routers.chain((0..self.bounds.drivers).map(Process::Driver)).chain([Process::Purger])
+        routers
+            .chain((0..self.bounds.drivers).map(Process::Driver))
+            .chain([Process::Purger, Process::Remover])
     }
 
     /// The world after `action`, or `None` when it is not possible.
@@ -237,11 +258,12 @@ impl Protocol {
                 match process {
                     Process::Router(router) => {
                         let Router { write, expected, .. } = world.routers[router];
-                        // The caller tries again, by whichever router; this one knows nothing now.
+                        // The caller retries, through any router; this one has no state now.
                         world.routers[router] = Router::with(write, expected);
                     }
                     Process::Driver(driver) => world.drivers[driver] = Driver(None),
                     Process::Purger => world.purger = None,
+                    Process::Remover => world.remover = None,
                 }
             }
             Action::Read => world.step_reader(bounds),
@@ -260,7 +282,7 @@ impl Protocol {
             Action::Expire(Process::Driver(driver)) => {
                 world.drivers[driver] = world.drivers[driver].expired()?;
             }
-            Action::Expire(Process::Purger) => return None,
+            Action::Expire(Process::Purger | Process::Remover) => return None,
             Action::Start => {
                 world.durable.control = world.durable.control.start(bounds.options(), without)?;
                 world.left.starts -= 1;
@@ -273,6 +295,7 @@ impl Protocol {
                     Change::Paused => left.pauses -= 1,
                     Change::Failed => left.fails -= 1,
                     Change::WindowClosed => left.closes -= 1,
+                    Change::CutoverWithdrawn => left.withdrawals -= 1,
                     Change::Violated => left.findings -= 1,
                     _ => {}
                 }
@@ -280,6 +303,10 @@ impl Protocol {
             Action::BeginPurge(store) => {
                 world.purger = Some(Purger::begin(store, without));
                 world.left.purges -= 1;
+            }
+            Action::BeginRemoval => {
+                world.remover = Some(Remover::begin());
+                world.left.removals -= 1;
             }
             Action::LoseHistory { site, all } => world.lose_history(site, all),
         }
@@ -292,6 +319,7 @@ impl Protocol {
             Process::Router(router) => world.step_router(router, lost, bounds),
             Process::Driver(driver) => world.step_driver(driver, lost, bounds),
             Process::Purger => world.step_purger(lost, bounds),
+            Process::Remover => world.step_remover(lost, bounds),
         }
     }
 }
@@ -376,7 +404,7 @@ impl World {
         self.broken.is_none_or(|(number, _)| number != property)
     }
 
-    /// With stores that lose what they hold: what is served has all that the route has evidence for.
+    /// With stores that lose data: a served history has everything that the route has evidence for.
     fn keeps_acknowledged(&self, has_losses: bool) -> bool {
         let (Some(authority), Some(route)) =
             (self.durable.authority(), &self.durable.control.route)
@@ -387,7 +415,12 @@ impl World {
             return true;
         }
         let evident = if has_losses { route.base } else { u64::MAX };
-        let acked = (0_u8..).zip(self.acked).filter(|(_, seq)| (1..=evident).contains(seq));
+        // Of a tenant that is being removed: what its operator has not seen.
+        let going = match route.removal {
+            Some(Removal::Running { events, .. }) => events,
+            _ => 0,
+        };
+        let acked = (0_u8..).zip(self.acked).filter(|(_, seq)| (going + 1..=evident).contains(seq));
         acked.into_iter().all(|(write, seq)| {
             let event = usize::try_from(seq - 1).ok().and_then(|at| authority.events.0.get(at));
             event.is_some_and(|event| event.id == event_id(write))

@@ -47,7 +47,7 @@ pub type Write = u8;
 /// The event that a lone process appends to show that the tenant can be written to.
 pub const PROBE: Write = 7;
 
-/// The model has no clock: what is recorded is recorded at this time.
+/// The model has no clock: every record has this time.
 pub(crate) const NOW: Timestamp = Timestamp::from_micros(0);
 
 pub(crate) fn tenant() -> TenantId {

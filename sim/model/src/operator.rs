@@ -28,7 +28,7 @@ enum At {
 }
 
 impl Purger {
-    /// Somebody asked for it.
+    /// An operator requested it.
     pub(crate) fn begin(store: Site, without: Option<Rule>) -> Self {
         let route_first = without == Some(Rule::PurgeLooksAtLedgerFirst);
         Self { store, at: if route_first { At::Route(None) } else { At::Look { allowed: false } } }
@@ -60,7 +60,7 @@ impl Purger {
         Some(Self { at, ..self })
     }
 
-    /// The tenant has left the store, and nothing may need what is there.
+    /// The tenant has left the store, and nothing may need its copy.
     fn may_go(self, route: &Route) -> bool {
         Site::of(&route.store) != self.store
             && route.phase().is_none_or(Phase::is_terminal)

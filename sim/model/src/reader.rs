@@ -27,9 +27,9 @@ pub struct Held {
     /// Where the history would end that the subscriber has been given; `None` when the answer does
     /// not continue it.
     pub reaches: Option<Head>,
-    /// The answer lacks an event that was acknowledged before the store was asked.
+    /// The response lacks an event that was acknowledged before the call.
     pub misses: bool,
-    /// The ledger is shorter than the row says it must be.
+    /// The ledger is shorter than the row requires.
     pub short_of: u64,
     /// The ledger's epoch.
     pub epoch: Epoch,
@@ -37,16 +37,16 @@ pub struct Held {
     pub absent: bool,
 }
 
-/// What a reader tells, beside its next state.
+/// A reader's report, beside its next state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Nothing to tell, or all as it should be.
+    /// Nothing to report.
     Fine,
     /// An event was given twice, left out, or out of order.
     NotInOrder,
-    /// An answer was taken that lacks an event acknowledged before it was asked for.
+    /// It accepted a response that lacks an event acknowledged before the call.
     Stale,
-    /// It is told that a history is missing that is not, or that the control plane lost time.
+    /// It wrongly reports a missing history, or an outdated control plane.
     FalseAlarm,
 }
 
@@ -66,7 +66,7 @@ impl Reader {
         }
     }
 
-    /// Goes on with the answer; `acked` is the last position that was acknowledged before the call.
+    /// Continues with the result; `acked` is the last position that was acknowledged before the call.
     pub(crate) fn resume(&mut self, answer: Answer, acked: u64, without: Option<Rule>) -> Outcome {
         match (self.held.take(), answer) {
             (None, Answer::Row(row)) => self.cached = row,
@@ -100,7 +100,7 @@ impl Reader {
     fn hold(&self, ledger: Ledger, events: &Events, acked: u64) -> Held {
         let reaches = follow_chain(self.seen, &events.0).ok();
         Held {
-            // A history that ends before what was seen has nothing to continue it by.
+            // A history that ends before the known one cannot be continued.
             reaches: reaches.filter(|_| ledger.head.seq >= self.seen.seq || events.0.is_empty()),
             misses: ledger.head.seq < acked,
             short_of: ledger.head.seq,

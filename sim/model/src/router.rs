@@ -10,8 +10,8 @@ use crate::kept::Kept;
 use crate::names::{Site, Write};
 use crate::rule::Rule;
 
-/// A router and the append that it has been handed. One that has not begun is one whose caller has
-/// not asked yet.
+/// A router and its append. Without an append, the caller has
+/// not sent one yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Router {
     /// The cached row.
@@ -20,7 +20,7 @@ pub struct Router {
     pub write: Option<Write>,
     /// The version that the writer believes in; `None`: whatever is there.
     pub expected: Option<u64>,
-    /// Where it stands.
+    /// Its state.
     pub at: At,
 }
 
@@ -47,7 +47,7 @@ pub enum At {
     Checked(Site),
 }
 
-/// What a router tells whoever asked, beside its next state.
+/// A router's report to its caller, beside its next state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Nothing yet.
@@ -73,8 +73,10 @@ impl Router {
         let Some(route) = &self.cached else { return Some(Call::Control(ControlCall::Create)) };
         let store = Site::of(&route.store);
         Some(match self.at {
-            // The pause is the one state in which the control plane is asked before the store.
+            // The pause is the only state in which the control plane is queried before the store.
             At::Attempt if route.is_cutover_paused() => Call::route(),
+            At::Attempt if route.is_removed() => Call::Control(ControlCall::Create),
+            At::Attempt if route.removal.is_some() => Call::route(),
             At::Attempt if !route.created => Call::Store(store, activate(route)),
             At::Attempt => {
                 Call::Store(store, StoreCall::Append { epoch: route.epoch, write, expected })
@@ -90,7 +92,7 @@ impl Router {
         })
     }
 
-    /// Goes on with the answer.
+    /// Continues with the result.
     pub(crate) fn resume(&mut self, answer: Answer, without: Option<Rule>) -> Outcome {
         let at = std::mem::take(&mut self.at);
         match (at, answer) {
@@ -99,7 +101,7 @@ impl Router {
                 return Outcome::Acknowledged(appended.last_seq);
             }
             (_, Answer::Conflict { actual }) => {
-                // The writer looks, decides anew, and hands the append in again.
+                // The writer reads, decides again, and sends the append again.
                 self.expected = Some(actual);
                 return Outcome::Conflict(actual);
             }
@@ -135,7 +137,7 @@ impl Router {
         Outcome::Goes
     }
 
-    /// Whether the deadline of the cached row may be said to have passed.
+    /// Whether the deadline of the cached row may count as passed.
     pub(crate) fn may_expire(&self, without: Option<Rule>) -> bool {
         without != Some(Rule::RollBackIsAnybodys)
             && self.write.is_some()
@@ -145,7 +147,7 @@ impl Router {
 
     fn after_refusal(&mut self, rev: u64, fresh: Kept<Route>, without: Option<Rule>) {
         let same = fresh.rev == rev;
-        let paused = fresh.is_cutover_paused();
+        let paused = fresh.is_cutover_paused() || fresh.removal.is_some();
         self.put(fresh);
         // The same store under the same route refused: anyone may finish the activation.
         let due = same && !paused && without != Some(Rule::Help);
@@ -158,12 +160,12 @@ impl Router {
         without == Some(Rule::NoHelpInPause) && self.is_paused()
     }
 
-    /// Nothing is under way that a row read meanwhile does not touch: what is keeps its own.
+    /// Nothing is in flight that depends on a row read meanwhile.
     pub(crate) fn is_between_tries(&self) -> bool {
         self.write.is_some() && self.at == At::Attempt
     }
 
-    /// `RouteCache::put`: the newer of the row given and the row kept.
+    /// `RouteCache::put`: the newer of the given and the cached row.
     pub(crate) fn put(&mut self, row: Kept<Route>) {
         let age = |route: &Route| (route.n, route.rev, route.created);
         if self.cached.as_ref().is_none_or(|kept| age(kept) <= age(&row)) {

@@ -6,7 +6,7 @@
 
 macro_rules! rules {
     ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// A rule of the protocol. The words say what happens without it.
+        /// A rule of the protocol. The text describes what happens without it.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum Rule {
             $($(#[$doc])* $name,)*
@@ -20,32 +20,32 @@ macro_rules! rules {
 }
 
 rules! {
-    // What a store enforces.
-    /// An append is taken whatever its epoch and the ledger's role are.
+    // Rules of a store.
+    /// An append is stored whatever its epoch and the ledger's role are.
     AppendIsFenced,
-    /// An append's ids are not looked for: a retry is a new event.
+    /// An append's ids are not checked: a retry is a new event.
     RetryIsRecognised,
-    /// An append's expected version is looked at before its ids are.
+    /// An append's expected version is checked before its ids are.
     RetryBeforeVersion,
     /// An append that was checked before a fence commits after it.
     FenceDrains,
-    /// A fence takes whatever epoch the store is active at, and may lower it.
+    /// A fence accepts whatever epoch the store is active at, and may lower it.
     FenceNamesItsEpoch,
-    /// An extend is taken wherever the history ends.
+    /// An extend is stored wherever the history ends.
     ExtendAtHead,
     /// An activation refuses a source that was never fenced.
     ActivateTheNeverFenced,
-    /// An activation does not look at how long the history is.
+    /// An activation does not check the length of the history.
     ActivateWithBase,
-    /// An activation takes an absent history for a new one.
+    /// An activation treats an absent history as a new one.
     ActivateKnowsCreation,
-    /// An activation is taken whatever its epoch is.
+    /// An activation is accepted whatever its epoch is.
     ActivateOnlyLater,
-    /// An adoption that was applied is refused when it is tried again, and nobody looks first.
+    /// An adoption that was applied is refused when it is retried, without a check.
     AdoptIsRetriable,
-    /// An adoption is taken from a sleeper of an earlier migration, or after the drop.
+    /// An adoption is accepted from a sleeper of an earlier migration, or after the drop.
     AdoptOnlyLater,
-    /// A drop takes down whatever is there.
+    /// A drop ends any replica.
     DropIsKeyed,
     /// A purge removes whatever is there.
     PurgeIsKeyed,
@@ -57,16 +57,18 @@ rules! {
     // What the control plane enforces.
     /// The intent is recorded on whatever row there is.
     IntentOnItsRow,
-    /// The switch is recorded on whatever row says `cutover_paused`.
+    /// The switch is recorded on any row in `cutover_paused`.
     SwitchOnItsRow,
     /// The intent draws no epoch.
     IntentDrawsEpoch,
     /// The roll back draws no epoch.
     RollBackDrawsEpoch,
-    /// A migration takes the epoch that the last one had.
+    /// A migration uses the epoch of the last one.
     StartDrawsEpoch,
     /// A migration starts while another is unfinished.
     StartAlone,
+    /// A cutover begins that was withdrawn.
+    BeginOnlyIfWanted,
     /// A migration is aborted in the pause.
     NoAbortInPause,
     /// A migration is paused by an operator in the pause of its cutover.
@@ -75,8 +77,21 @@ rules! {
     NoFailInPause,
     /// A repair is requested in the pause.
     NoRepairInPause,
-    /// A migration goes on after a repair under the epoch that it had before.
+    /// A migration continues after a repair under the epoch that it had before.
     RepairDrawsEpoch,
+
+    /// A removal draws no epoch.
+    RemovalDrawsEpoch,
+    /// A removal begins on whatever row there is.
+    RemovalBeginsOnItsRow,
+    /// A removal ends on whatever row there is.
+    RemovalEndsOnItsRow,
+    /// A removal begins in a migration.
+    NoRemovalInMigration,
+    /// A migration starts in a removal.
+    NoStartInRemoval,
+    /// A removed tenant is created again under its old epoch.
+    RebirthDrawsEpoch,
 
     // What the coordinator owes.
     /// The target is adopted without its head being found in the source.
@@ -90,22 +105,35 @@ rules! {
     /// The target is dropped and purged before the abort is recorded.
     AbortBeforeCleanUp,
 
-    // What operators owe.
-    /// A purge does not look at the route.
+    // Obligations of operators.
+    /// A purge does not read the route.
     PurgeLooksAtRoute,
-    /// A purge looks at the route first, and at the ledger then.
+    /// A purge reads the route first, and then the ledger.
     PurgeLooksAtLedgerFirst,
 
-    // What the router owes.
-    /// Nobody helps a ledger that is behind its route.
+    /// A removal ends without a fence.
+    RemovalFences,
+    /// A removal ends without a purge.
+    RemovalPurges,
+    /// A removal purges a history that has grown since it was requested.
+    RemovalSparesWhatGrew,
+    /// A removal is given up although another process may have decided to purge.
+    RemovalCancelsOnlyWhatGrew,
+    /// A removal begins before the last migration is cleaned up.
+    RemovalAfterCleanUp,
+    /// A removal leaves a copy in another store.
+    RemovalNeedsNoCopy,
+
+    // Obligations of the router.
+    /// No process activates a ledger that is behind its route.
     Help,
     /// Who meets a pause activates the source.
     NoHelpInPause,
-    /// Nobody but the coordinator rolls a cutover back.
+    /// Only the coordinator rolls a cutover back.
     RollBackIsAnybodys,
-    /// A read is taken from any store at once.
+    /// A read is accepted from any store at once.
     ReadFromActive,
-    /// A read is taken at once from a source that is fenced under the cached row.
+    /// A read is accepted at once from a source that is fenced under the cached row.
     ReadConfirmsPause,
     /// An absent history is an empty answer.
     AbsentIsNotEmpty,

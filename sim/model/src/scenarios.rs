@@ -47,8 +47,23 @@ pub const SMALL: &[Bounds] = &[
         ..Bounds::plain("operators pause, resume, fail, abort", Begin::Living)
     },
     Bounds {
+        drivers: 2,
+        left: Left { cutovers: 2, withdrawals: 2, lost: 1, ..LEFT },
+        ..Bounds::plain("operators withdraw cutovers, and ask for them again", Begin::Mirroring)
+    },
+    Bounds {
         left: Left { cutovers: 1, starts: 1, aborts: 1, ..LEFT },
         ..Bounds::plain("a target that holds another history", Begin::Foreign)
+    },
+    Bounds {
+        writes: 2,
+        left: Left { removals: 2, lost: 1, crashes: 1, ..LEFT },
+        ..Bounds::plain("a tenant is removed and created again; a lost call, a crash", Begin::New)
+    },
+    Bounds {
+        writes: 2,
+        left: Left { cutovers: 1, starts: 1, purges: 1, removals: 1, ..LEFT },
+        ..Bounds::plain("a tenant moves, its old copy is purged, it is removed", Begin::Living)
     },
     Bounds {
         left: Left { cutovers: 2, losses: 1, ..LEFT },
@@ -123,6 +138,17 @@ pub const LARGE: &[Bounds] = &[
         left: Left { cutovers: 3, starts: 3, purges: 2, ..LEFT },
         ..Bounds::plain("there, back and there; two purges", Begin::Living)
     },
+    Bounds {
+        routers: 2,
+        writes: 3,
+        left: Left { removals: 3, lost: 2, ..LEFT },
+        ..Bounds::plain("a tenant is removed twice; two routers, two lost calls", Begin::Living)
+    },
+    Bounds {
+        writes: 2,
+        left: Left { cutovers: 1, starts: 1, aborts: 1, removals: 2, lost: 1, ..LEFT },
+        ..Bounds::plain("a migration is aborted, the tenant is removed; a lost call", Begin::Living)
+    },
 ];
 
 /// What `cargo xtask prove --deep` adds: a quarter of an hour and gigabytes of memory for each.
@@ -151,6 +177,10 @@ pub const fn missed_by(rule: Rule) -> (Bounds, u8) {
     const fn lives(left: Left) -> Bounds {
         Bounds { left, ..Bounds::plain("migrations", Begin::Living) }
     }
+    const fn removes(left: Left) -> Bounds {
+        Bounds { writes: 2, left, ..Bounds::plain("removals", Begin::Living) }
+    }
+    const GONE: Left = Left { cutovers: 0, removals: 1, ..LEFT };
     const ONCE: Left = Left { cutovers: 1, ..LEFT };
     const LOST: Left = Left { cutovers: 1, lost: 1, ..LEFT };
     const TWICE: Left = Left { cutovers: 2, ..LEFT };
@@ -195,6 +225,7 @@ pub const fn missed_by(rule: Rule) -> (Bounds, u8) {
         Rule::NoPauseInPause => (cut(Left { pauses: 1, ..ONCE }), 7),
         Rule::NoFailInPause => (cut(Left { fails: 1, ..ONCE }), 7),
         Rule::NoAbortInPause => (cut(Left { aborts: 1, ..ONCE }), 7),
+        Rule::BeginOnlyIfWanted => (cut(Left { withdrawals: 1, ..ONCE }), 2),
         Rule::NoRepairInPause => (cut(Left { findings: 1, ..ONCE }), 7),
         Rule::RepairDrawsEpoch => (cut(Left { findings: 1, ..ONCE }), 7),
         Rule::CutBackIsKeyed => (cut(Left { findings: 1, ..LOST }), 1),
@@ -211,6 +242,18 @@ pub const fn missed_by(rule: Rule) -> (Bounds, u8) {
         Rule::PurgeLooksAtLedgerFirst => {
             (lives(Left { cutovers: 3, starts: 3, purges: 1, ..LEFT }), 1)
         }
+        Rule::RemovalDrawsEpoch | Rule::RebirthDrawsEpoch => (removes(GONE), 7),
+        Rule::RemovalFences | Rule::RemovalPurges | Rule::RemovalSparesWhatGrew => {
+            (removes(GONE), 1)
+        }
+        Rule::RemovalCancelsOnlyWhatGrew => (removes(Left { removals: 2, lost: 1, ..GONE }), 1),
+        Rule::RemovalBeginsOnItsRow => (removes(Left { removals: 2, lost: 1, ..GONE }), 1),
+        Rule::RemovalEndsOnItsRow => (removes(Left { removals: 3, lost: 1, ..GONE }), 1),
+        Rule::NoRemovalInMigration | Rule::NoStartInRemoval => {
+            (removes(Left { cutovers: 1, starts: 1, ..GONE }), 7)
+        }
+        Rule::RemovalAfterCleanUp => (removes(Left { starts: 1, aborts: 1, lost: 1, ..GONE }), 3),
+        Rule::RemovalNeedsNoCopy => (removes(Left { cutovers: 1, starts: 1, ..GONE }), 1),
         Rule::ReadFromActive | Rule::ReadConfirmsPause => (Bounds { reader: true, ..cut(ONCE) }, 6),
         Rule::AbsentIsNotEmpty => (Bounds { reader: true, ..cut(Left { purges: 1, ..ONCE }) }, 6),
     }

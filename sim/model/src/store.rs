@@ -1,4 +1,4 @@
-//! One store: a ledger and its events. It reads the row, asks the domain, writes the answer; a rule
+//! One store: a ledger and its events. It reads the row, calls the domain, writes the result; a rule
 //! that is left out is left out here, around the domain's call.
 
 use rehome_domain::append::{self, AppendConflict, Appended, Decision};
@@ -22,7 +22,7 @@ pub struct Store {
 }
 
 impl Store {
-    /// A store that has never heard of the tenant.
+    /// A store that does not know the tenant.
     pub fn new() -> Self {
         Self { ledger: Ledger::ABSENT, events: Events::default() }
     }
@@ -41,7 +41,7 @@ impl Store {
         }
     }
 
-    /// Whether `head` ends a prefix of what is here.
+    /// Whether `head` ends a prefix of the history here.
     pub fn holds(&self, head: Head) -> bool {
         self.digest_at(head.seq) == Some(head.digest)
     }
@@ -51,7 +51,7 @@ impl Store {
         self.events.0.iter().filter(|event| event.id == event_id(write)).count()
     }
 
-    /// Does what is asked, if the rules allow it.
+    /// Performs the call, if the rules allow it.
     pub(crate) fn perform(&mut self, call: &StoreCall, without: Option<Rule>) -> Answer {
         self.try_perform(call, without).unwrap_or_else(Answer::Refused)
     }
@@ -189,7 +189,7 @@ fn fence(ledger: Ledger, from: Epoch, to: Epoch, without: Option<Rule>) -> Chang
         Some(Rule::FenceNamesItsEpoch) if ledger.role == Role::Active => {
             Ok(Ledger { role: Role::Fenced, epoch: to, ..ledger })
         }
-        // A driver that only looks.
+        // A driver that only reads.
         Some(Rule::StepThree) => Ok(ledger),
         _ => ledger.fence(from, to),
     }

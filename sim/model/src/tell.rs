@@ -10,7 +10,7 @@ use crate::names::{PROBE, Site, event_id};
 use crate::store::Store;
 use crate::world::{Durable, World};
 
-/// What `action` is in `world`, and what is durable after it if that has changed.
+/// The description of `action` in `world`, and the durable state after it if that has changed.
 pub(crate) fn step(world: &World, action: Action, after: Option<&World>) -> String {
     let mut text = match action {
         Action::Step(process) => told(world, process, ""),
@@ -28,6 +28,7 @@ pub(crate) fn step(world: &World, action: Action, after: Option<&World>) -> Stri
         Action::Start => "operator: starts a migration to the other store".to_owned(),
         Action::Decide(change) => format!("operator: {}", change.fact().name()),
         Action::BeginPurge(site) => format!("operator: asks for the purge of {site}"),
+        Action::BeginRemoval => "operator: asks for the removal of the tenant".to_owned(),
         Action::LoseHistory { site, all } => {
             format!("{site} loses {}", if all { "all" } else { "its last event" })
         }
@@ -51,6 +52,7 @@ impl fmt::Display for Process {
             Self::Router(n) => write!(f, "router {n}"),
             Self::Driver(n) => write!(f, "driver {n}"),
             Self::Purger => f.write_str("operator"),
+            Self::Remover => f.write_str("remover"),
         }
     }
 }
@@ -68,6 +70,9 @@ impl fmt::Display for Call {
             Self::Control(ControlCall::Route) => f.write_str("reads the route"),
             Self::Control(ControlCall::Create) => f.write_str("reads or creates the route"),
             Self::Control(ControlCall::MarkCreated(epoch)) => write!(f, "created at {epoch}"),
+            Self::Control(ControlCall::Remove { rev, turn, .. }) => {
+                write!(f, "records {turn:?} of the removal on rev {rev}")
+            }
             Self::Control(ControlCall::Migration(id)) => write!(f, "reads migration {id}"),
             Self::Control(ControlCall::Record { id, rev, change }) => {
                 write!(f, "records {} of migration {id}", change.fact().name())?;

@@ -2,7 +2,9 @@
 
 use std::hash::Hash;
 
-use rehome_domain::ledger::{Ledger, Role};
+use rehome_domain::ledger::{Head, Ledger, Role};
+use rehome_domain::migration::Migration;
+use rehome_domain::removal::{Removal, Turn};
 
 use crate::bounds::{Begin, Bounds, Left};
 use crate::call::{Answer, Call, Change, ControlCall, StoreCall};
@@ -12,6 +14,7 @@ use crate::kept::digest_of;
 use crate::names::{PROBE, Site, Write, event_id};
 use crate::operator::Purger;
 use crate::reader::{self, Reader};
+use crate::remover::Remover;
 use crate::router::{self, Router};
 use crate::rule::Rule;
 use crate::store::Store;
@@ -30,7 +33,7 @@ pub struct Durable {
 pub struct World {
     /// What outlives every process.
     pub durable: Durable,
-    /// The routers. Which is which makes no difference, so they are kept in one order.
+    /// The routers, in a canonical order, because they are interchangeable.
     pub routers: [Router; 2],
     /// The coordinators; in one order too.
     pub drivers: [Driver; 2],
@@ -38,7 +41,9 @@ pub struct World {
     pub reader: Reader,
     /// An operator's purge.
     pub purger: Option<Purger>,
-    /// Calls that their callers have given up, and that may still arrive.
+    /// An operator's removal.
+    pub remover: Option<Remover>,
+    /// Calls whose callers timed out, and that may still arrive.
     pub late: Vec<Call>,
     /// Where each event was acknowledged; 0: not yet.
     pub acked: [u64; 8],
@@ -46,7 +51,7 @@ pub struct World {
     pub next: Write,
     /// What may still happen.
     pub left: Left,
-    /// What was seen to go wrong in a step, with the number of its property.
+    /// The first error in a step, with the number of its property.
     pub broken: Option<(u8, &'static str)>,
 }
 
@@ -75,6 +80,7 @@ impl World {
             drivers: [Driver(None), Driver(None)],
             reader: Reader::new(),
             purger: None,
+            remover: None,
             late: Vec::new(),
             acked: [0; 8],
             next: 0,
@@ -104,7 +110,21 @@ impl World {
         let authority = self.authority_site();
         let absent = self.absent_and_created(call);
         let known = self.durable.control.last().is_some_and(|last| last.violations.open.is_some());
+        let wanted = self.durable.control.last().is_none_or(Migration::wants_cutover);
+        let before = self.durable.control.route.clone();
+        let removed = before.as_ref().is_some_and(|route| route.is_removed());
         let answer = self.durable.perform(call, without);
+        if let (Call::Control(ControlCall::Remove { turn, seen, .. }), Answer::Recorded(_)) =
+            (call, &answer)
+        {
+            let running = before.and_then(|route| route.removal);
+            self.judge_removal(*turn, *seen, running);
+        }
+        let reborn =
+            removed && !self.durable.control.route.as_ref().is_some_and(|route| route.is_removed());
+        if reborn && self.durable.authority().is_some_and(|store| !store.events.0.is_empty()) {
+            self.broken = Some((1, "a removed history came back"));
+        }
         if self.epochs().iter().zip(epochs).any(|(after, before)| *after < before) {
             self.broken = Some((2, "the epoch of a ledger went back"));
         }
@@ -113,16 +133,44 @@ impl World {
         }
         let switches =
             matches!(call, Call::Control(ControlCall::Record { change: Change::Switched(_), .. }));
-        if authority.is_some() && self.authority_site() != authority && !switches {
+        let moved = authority.is_some() && self.authority_site() != authority;
+        if moved && !switches && !reborn {
             self.broken = Some((2, "the authority changed, and not by the switch"));
         }
         if switches && known && matches!(answer, Answer::Recorded(_)) {
             self.broken = Some((3, "a copy that is known to be damaged was switched to"));
         }
         if is_intent(call) && matches!(answer, Answer::Recorded(_)) {
+            if !wanted {
+                self.broken = Some((2, "a cutover began that was withdrawn"));
+            }
             self.left.cutovers = self.left.cutovers.saturating_sub(1);
         }
         answer
+    }
+
+    /// A turn of a removal was recorded: only what its operator has seen may go, and all of it has gone at the end.
+    fn judge_removal(&mut self, turn: Turn, seen: Head, running: Option<Removal>) {
+        let Some(store) = self.durable.authority() else { return };
+        match turn {
+            Turn::Begin { .. } if !store.holds(seen) => {
+                self.broken = Some((1, "the removal of another history was requested"));
+            }
+            Turn::Finish => {
+                let asked = match running {
+                    Some(Removal::Running { events, .. }) => events,
+                    _ => 0,
+                };
+                if !store.events.0.is_empty() {
+                    self.broken = Some((1, "a tenant is removed, and events of it are left"));
+                } else if self.acked.iter().any(|seq| *seq > asked) {
+                    self.broken = Some((1, "an event was removed that no operator had seen"));
+                }
+                // The next life owes nothing to this one.
+                self.acked = [0; 8];
+            }
+            _ => {}
+        }
     }
 
     fn epochs(&self) -> [rehome_domain::ids::Epoch; 2] {
@@ -140,12 +188,12 @@ impl World {
         self.durable.control.route.as_ref().map(|route| Site::of(&route.store))
     }
 
-    /// A call that the bounds allow: no more cutovers begin than they say.
+    /// Whether the bounds allow the call: they limit the number of cutovers.
     pub(crate) fn allows(&self, call: &Call) -> bool {
         !is_intent(call) || self.left.cutovers > 0
     }
 
-    /// A router takes its next step; with `lost`, its call gets no answer.
+    /// A router takes its next step; with `lost`, its call gets no result.
     pub(crate) fn step_router(&mut self, router: usize, lost: bool, bounds: &Bounds) {
         let Some(call) = self.routers[router].call() else { return };
         let answer = self.answer(call, lost, bounds.without);
@@ -172,7 +220,7 @@ impl World {
         *acked = seq;
     }
 
-    /// A conflict is what one single store would have said.
+    /// Checks that a single store would have reported the same conflict.
     fn conflict(&mut self, write: Write, actual: u64) {
         let Some(authority) = self.durable.authority() else { return };
         if authority.events.0.iter().any(|event| event.id == event_id(write)) {
@@ -196,18 +244,25 @@ impl World {
         };
     }
 
-    /// A coordinator takes its next step; with `lost`, its call gets no answer.
+    /// A coordinator takes its next step; with `lost`, its call gets no result.
     pub(crate) fn step_driver(&mut self, driver: usize, lost: bool, bounds: &Bounds) {
         let Some(call) = self.drivers[driver].call() else { return };
         let answer = self.answer(call, lost, bounds.without);
         self.drivers[driver].resume(answer, bounds.without);
     }
 
-    /// An operator's purge takes its next step; with `lost`, its call gets no answer.
+    /// An operator's purge takes its next step; with `lost`, its call gets no result.
     pub(crate) fn step_purger(&mut self, lost: bool, bounds: &Bounds) {
         let Some(purger) = self.purger.take() else { return };
         let answer = self.answer(purger.call(), lost, bounds.without);
         self.purger = purger.resume(answer, bounds.without);
+    }
+
+    /// An operator's removal takes its next step; with `lost`, its call gets no result.
+    pub(crate) fn step_remover(&mut self, lost: bool, bounds: &Bounds) {
+        let Some(remover) = self.remover.take() else { return };
+        let answer = self.answer(remover.call(), lost, bounds.without);
+        self.remover = remover.resume(answer, bounds.without);
     }
 
     fn answer(&mut self, call: Call, lost: bool, without: Option<Rule>) -> Answer {
@@ -219,10 +274,10 @@ impl World {
         self.perform(&call, without)
     }
 
-    /// A call that was given up arrives.
+    /// A late call arrives.
     pub(crate) fn arrive(&mut self, which: usize, without: Option<Rule>) {
         let call = self.late.swap_remove(which);
-        // Nobody hears the answer; an append that was only checked is committed by nobody.
+        // Its result is dropped; an append that was only checked is not committed.
         self.perform(&call, without);
     }
 

@@ -1,8 +1,8 @@
-//! What clients were told, and whether it can all be true of one history.
+//! The oracle: the replies to clients, and whether they can all be true of one history.
 //!
-//! It knows what writers sent, what they were answered, what readers and subscribers were given, and
-//! the order of these in time; nothing of stores, routes or migrations. Each property is numbered as
-//! in ARCHITECTURE.md.
+//! It uses what writers sent, their replies, what readers and subscribers received, and
+//! the order of these in time; nothing of stores, routes or migrations. Each property has the number
+//! of docs/protocol.md.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,17 +13,17 @@ use rehome_domain::stream::{ExpectedVersion, StreamName};
 
 use crate::call::event_name;
 
-/// What has been told by some moment. What begins after it may not be told less.
+/// The replies by some moment. A later operation must not return less.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Floor {
-    /// The highest position that anybody was told of.
+    /// The highest position in any reply.
     pub(crate) seq: u64,
     /// The highest version of each stream.
     pub(crate) versions: BTreeMap<StreamName, u64>,
 }
 
 impl Floor {
-    /// The stream's version as far as anybody was told.
+    /// The stream's highest version in any reply.
     pub(crate) fn version(&self, stream: &StreamName) -> u64 {
         self.versions.get(stream).copied().unwrap_or(0)
     }
@@ -34,7 +34,7 @@ impl Floor {
 struct Sent {
     stream: StreamName,
     expected: ExpectedVersion,
-    /// What had been told before it was first sent.
+    /// The replies before its first attempt.
     before: Floor,
     /// When it was first sent: how many appends were sent before.
     order: u64,
@@ -46,13 +46,13 @@ pub(crate) struct Book {
     floor: Floor,
     sent: BTreeMap<EventId, Sent>,
     appends: u64,
-    /// What is known of each position: its event, and where that is in its stream.
+    /// The known positions: each with its event, and its place in its stream.
     known: BTreeMap<u64, (EventId, StreamName, u64)>,
     positions: BTreeMap<EventId, u64>,
     acknowledged: BTreeSet<EventId>,
     /// Refused for good: must never be there.
     refused: BTreeSet<EventId>,
-    /// Conflicts: the stream, the version told, and how many appends had been sent by then.
+    /// Conflicts: the stream, the reported version, and the number of appends sent by then.
     conflicts: Vec<(StreamName, u64, u64)>,
     subscriber: u64,
     violations: Vec<String>,
@@ -86,7 +86,7 @@ impl Book {
         }
     }
 
-    /// Somebody was told that `id` is at `seq`, as `version` of its stream.
+    /// A response with `id` at `seq`, as `version` of its stream.
     fn knows(&mut self, seq: u64, id: EventId, stream: &StreamName, version: u64) {
         let name = event_name(id);
         match self.sent.get(&id) {
@@ -124,7 +124,7 @@ impl Book {
         *highest = version.max(*highest);
     }
 
-    /// A writer is told that its append was taken.
+    /// A writer's append was acknowledged.
     pub(crate) fn acknowledged(&mut self, ids: &[EventId], told: Appended) {
         let Some(sent) = ids.first().and_then(|id| self.sent.get(id)).cloned() else { return };
         let name = ids.first().map(|id| event_name(*id)).unwrap_or_default();
@@ -152,8 +152,8 @@ impl Book {
         }
     }
 
-    /// A writer is told that the stream is at another version; `before` is what had been told when
-    /// this try began.
+    /// A writer was refused because the stream is at another version; `before` has the replies
+    /// before this attempt.
     pub(crate) fn conflict(&mut self, ids: &[EventId], actual: u64, before: &Floor) {
         let Some(sent) = ids.first().and_then(|id| self.sent.get(id)).cloned() else { return };
         let name = ids.first().map(|id| event_name(*id)).unwrap_or_default();
@@ -174,7 +174,7 @@ impl Book {
         self.conflicts.push((sent.stream, actual, self.appends));
     }
 
-    /// A reader that asked for the feed after `after`, when `before` had been told, is given this.
+    /// A reader received these events of the feed after `after`; `before` has the replies before its request.
     pub(crate) fn feed(&mut self, after: u64, before: &Floor, events: &[Event]) {
         for (seq, event) in (after + 1..).zip(events) {
             if event.seq != seq {
@@ -191,7 +191,7 @@ impl Book {
         }
     }
 
-    /// A reader that asked for a whole stream, when `before` had been told, is given this.
+    /// A reader received this whole stream; `before` has the replies before its request.
     pub(crate) fn stream(&mut self, stream: &StreamName, before: &Floor, events: &[Event]) {
         for (version, event) in (1..).zip(events) {
             if event.version != version || event.stream != *stream {

@@ -21,7 +21,7 @@ pub(crate) struct Caller {
 
 /// An error that may be a refusal, which coverage counts.
 pub(crate) trait MayRefuse {
-    /// The rule that said no.
+    /// The rule that refused it.
     fn refusal(&self) -> Option<String>;
 }
 
@@ -41,7 +41,7 @@ impl MayRefuse for ControlError {
     }
 }
 
-/// Which call, with what, and how its answer is told in the trace.
+/// The call, its arguments, and how the trace shows its result.
 pub(crate) struct Ask<T> {
     pub(crate) place: Place,
     pub(crate) op: &'static str,
@@ -86,7 +86,7 @@ impl Caller {
             let with = &ask.with;
             if refused || at_place.is_out(call.place) {
                 trace.line(format_args!("{call} {with} -> never arrives"));
-                // A caller that has gone away does not hear it.
+                // The caller may be gone.
                 let _ = reply.send(Err(unreachable(call.place).into()));
                 return;
             }

@@ -1,5 +1,5 @@
-//! Those who use the deployment: writers, readers, a subscriber. Each goes from process to process,
-//! and tells the book what it was told.
+//! Clients of the deployment: writers, readers, a subscriber. Each uses one process after another,
+//! and passes the replies to the oracle.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::process::Process;
 use crate::stage::Stage;
 
 const ALL: BatchLimit = BatchLimit { events: usize::MAX, bytes: usize::MAX };
-/// What every fault of the plan says; any other fault is the engine's or a store's own.
+/// The text of every planned fault; any other fault is the engine's or a store's own.
 const PLANNED: &str = "cannot be reached: by the plan";
 
 /// One client.
@@ -72,7 +72,7 @@ impl Client {
         self.stage.process(dice.pick(&all))
     }
 
-    /// Appends, each as often as it takes to be told how it ended.
+    /// Appends, with retries until the outcome is known.
     pub(crate) async fn write(self) {
         let mut first = 1;
         let mut n = 0;
@@ -234,5 +234,5 @@ impl Client {
 }
 
 fn is_planned(why: &str) -> bool {
-    why.contains(PLANNED) || why.contains("no answer in time")
+    why.contains(PLANNED) || why.contains("no response in time")
 }

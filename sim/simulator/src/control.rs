@@ -7,7 +7,9 @@ use async_trait::async_trait;
 use rehome_domain::event::Timestamp;
 use rehome_domain::ids::{Epoch, MigrationId, StoreId, TenantId};
 use rehome_domain::migration::Migration;
+use rehome_domain::removal::Turn;
 use rehome_domain::route::Route;
+use rehome_ports::log_chain::LogAnchor;
 use rehome_ports::memory::MemoryControlPlane;
 use rehome_ports::{
     ActiveLease, Change, Checkpoint, ControlError, ControlPlane, Lease, LeaseRequest, LogEntry,
@@ -21,7 +23,7 @@ use crate::mutant::Broken;
 pub(crate) struct SimulatedControl {
     pub(crate) caller: Caller,
     pub(crate) inner: Arc<MemoryControlPlane>,
-    /// Hears no news of routes.
+    /// Without notifications of routes.
     pub(crate) deaf: bool,
 }
 
@@ -132,6 +134,13 @@ impl ControlPlane for SimulatedControl {
         .await
     }
 
+    async fn remove(&self, tenant: TenantId, rev: u64, turn: Turn) -> Result<Route, ControlError> {
+        let inner = move |plane: Arc<MemoryControlPlane>| async move {
+            plane.remove(tenant, rev, turn).await
+        };
+        self.call("remove", format!("{turn:?} on rev {rev}"), route, inner).await
+    }
+
     async fn recover(
         &self,
         tenant: TenantId,
@@ -173,6 +182,14 @@ impl ControlPlane for SimulatedControl {
         let inner =
             move |plane: Arc<MemoryControlPlane>| async move { plane.log(id, after, limit).await };
         self.call("log", self.name(id), done, inner).await
+    }
+
+    async fn log_anchors(
+        &self,
+        after: Option<TenantId>,
+        limit: usize,
+    ) -> Result<Vec<LogAnchor>, ControlError> {
+        self.inner.log_anchors(after, limit).await
     }
 
     async fn lease(&self, request: &LeaseRequest) -> Result<Lease, ControlError> {

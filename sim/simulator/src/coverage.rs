@@ -34,7 +34,7 @@ pub const REQUIRED: &[&str] = &[
     "phase migrated",
     "phase rolled_back",
     "phase paused",
-    // Another process takes over in each phase that a driver works in.
+    // Another process takes over in each phase with a driver.
     "taken over in pending",
     "taken over in bulk_copy",
     "taken over in dual_write",
@@ -47,6 +47,8 @@ pub const REQUIRED: &[&str] = &[
     "rolled back by a driver, too late",
     "rolled back by a driver, failed",
     "cutover not ready",
+    // A store keeps how far a log was seen.
+    "an anchor of a log",
     // What operators do.
     "fact paused",
     "fact resumed",
@@ -54,6 +56,7 @@ pub const REQUIRED: &[&str] = &[
     "fact tuned",
     "fact window_closed",
     "fact cutover_requested",
+    "fact cutover_withdrawn",
     "fact purged",
     "fact replica_dropped",
     "fact repair_requested",
@@ -64,12 +67,12 @@ pub const REQUIRED: &[&str] = &[
     // Refusals of the stores, and of the control plane's compare-and-set.
     "append refused: stale epoch",
     "append refused: fenced",
-    "append refused: not in the role that this needs",
+    "append refused: the ledger's role does not allow it",
     "activate refused: stale epoch",
-    "extend refused: not at this head",
+    "extend refused: the head differs",
     "extend refused: stale epoch",
     "fence refused: stale epoch",
-    "fence refused: not in the role that this needs",
+    "fence refused: the ledger's role does not allow it",
     "switched refused: stale",
     "cutover_rolled_back refused: stale",
     // A lost reply of each step.
@@ -97,7 +100,7 @@ pub const REQUIRED: &[&str] = &[
     "activate: asleep before",
     "fence: late",
     "switched: late",
-    // What clients are told.
+    // The replies to clients.
     "told: acknowledged",
     "told: acknowledged at another process than first asked",
     "told: acknowledged after a doubt",

@@ -1,5 +1,5 @@
-//! Dice without a state: what is thrown depends on the seed and on what it is thrown for, and on
-//! nothing that was thrown before.
+//! Stateless randomness: a value depends on the seed and on its purpose, and not on
+//! earlier values.
 
 /// The finalizer of SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number
 /// generators", 2014).

@@ -1,6 +1,6 @@
-//! How a run ends: everybody is dead, all is well again, and one process is alone.
+//! The end of a run: every process is dead, there are no more faults, and one new process is alone.
 //!
-//! 7: it makes the tenant writable, and brings whatever migration there is to its end.
+//! 7: it makes the tenant writable, and brings any migration to its end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use rehome_domain::ids::EventId;
 use rehome_domain::ledger::{Head, Role, follow_chain};
 use rehome_domain::migration::{Cleanup, Migration, OldSource, Phase, Repair, State};
 use rehome_domain::stream::ExpectedVersion;
+use rehome_ports::log_chain::Followed;
 use rehome_ports::memory::MemoryStore;
 use rehome_ports::{BatchLimit, ControlPlane as _, EventStore as _, Feed, LedgerStore as _};
 
@@ -26,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const SETTLED: Duration = Duration::from_millis(LATE_MS_MAX + 1_000);
 const ALL: BatchLimit = BatchLimit { events: usize::MAX, bytes: usize::MAX };
 
-/// Ends the run and holds its end against what everybody was told.
+/// Ends the run and compares the final state with the replies.
 pub(crate) async fn end(stage: &Arc<Stage>) {
     stage.end_all();
     stage.trace.line(format_args!("everybody is dead; one process is alone"));
@@ -35,12 +36,12 @@ pub(crate) async fn end(stage: &Arc<Stage>) {
     write(stage, &lone, 1).await;
     tokio::time::sleep(SETTLED).await;
     write(stage, &lone, 2).await;
-    finish(stage, &lone).await;
+    Box::pin(finish(stage, &lone)).await;
     write(stage, &lone, 3).await;
     check(stage, &lone).await;
 }
 
-/// The tenant takes an append.
+/// The tenant accepts an append.
 async fn write(stage: &Stage, lone: &Process, n: u64) {
     let append = append(LONE_WRITER, n, 1, "lone", ExpectedVersion::Any);
     let ids: Vec<EventId> = ids(&append);
@@ -68,7 +69,7 @@ async fn finish(stage: &Stage, lone: &Process) {
         match migration.state.phase() {
             Phase::Paused | Phase::Failed => drop(operations.abort(id, true).await),
             Phase::Pending | Phase::BulkCopy | Phase::DualWrite => {
-                // Not refused but to one that cannot take it yet; that one cuts over by itself.
+                // It may only be refused because the migration cannot be tuned any more; then it cuts over anyway.
                 let auto = rehome_domain::migration::CutoverPolicy::Auto;
                 let tune = |options| rehome_domain::migration::Options { cutover: auto, ..options };
                 drop(operations.tune(id, tune).await);
@@ -78,7 +79,7 @@ async fn finish(stage: &Stage, lone: &Process) {
         loop {
             let enough = |migration: &Migration| is_over(migration) || waits(migration);
             let ended = lone.supervisor.run(id, enough).await;
-            // What is open waits for an operator.
+            // An open violation waits for an operator.
             match ended {
                 Ok(ended) if waits(&ended.migration) => drop(operations.request_repair(id).await),
                 ended => return ended,
@@ -117,12 +118,14 @@ fn is_over(migration: &Migration) -> bool {
     }
 }
 
-/// What is there, and where.
+/// Checks the final state.
 async fn check(stage: &Stage, lone: &Process) {
     match lone.engine.router().read_feed(stage.tenant, 0, ALL).await {
         Ok(history) => stage.book(|book| book.ends_with(&history)),
         Err(error) => stage.violated(format!("6: a reader that is alone was told: {error}")),
     }
+    check_anchors(stage, "store a", &stage.a).await;
+    check_anchors(stage, "store b", &stage.b).await;
     let (a, b) = (rows(stage, &stage.a).await, rows(stage, &stage.b).await);
     let active = [&a, &b].into_iter().filter(|rows| rows.ledger.role == Role::Active).count();
     if active != 1 {
@@ -139,6 +142,17 @@ async fn check(stage: &Stage, lone: &Process) {
         let (authority, other) = if route.store == store_id("a") { (&a, &b) } else { (&b, &a) };
         if !authority.events.starts_with(&other.events) {
             stage.violated("3: the other store holds what is no prefix of the authority's history");
+        }
+    }
+}
+
+/// What the stores have seen of logs is what the control plane has of them: a log is never behind its anchors.
+async fn check_anchors(stage: &Stage, name: &str, store: &MemoryStore) {
+    for anchor in store.anchors(None, usize::MAX).await.expect("memory does not fail") {
+        let log = stage.control.log(anchor.migration, 0, usize::MAX).await.unwrap_or_default();
+        let at = log.iter().find(|entry| entry.index == anchor.seen.index).map(Followed::to);
+        if let Err(broken) = anchor.check(name, at, log.len() as u64) {
+            stage.violated(format!("a store has seen another log than there is: {broken}"));
         }
     }
 }

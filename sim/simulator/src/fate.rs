@@ -1,4 +1,4 @@
-//! What befalls one call of one process.
+//! The fault of one call of one process.
 
 use std::fmt;
 
@@ -28,9 +28,9 @@ impl fmt::Display for Place {
 /// One call, by who made it, of what, and how many of its kind there were before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CallId {
-    /// Which process, counted from 1; its later lives go on counting.
+    /// The process, counted from 1; its later lives continue the count.
     pub process: usize,
-    /// What was called.
+    /// The called operation.
     pub place: Place,
     /// The operation, or the fact to be recorded.
     pub op: &'static str,
@@ -44,10 +44,10 @@ impl fmt::Display for CallId {
     }
 }
 
-/// What befalls a call. Times are milliseconds.
+/// A fault of a call. Times are milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// It never arrives; the caller hears so.
+    /// It never arrives; the caller gets an error.
     Refused,
     /// It is applied, and its reply is lost.
     Lost,
@@ -85,7 +85,7 @@ impl Fate {
         favourite: &Favourite,
     ) -> Option<Self> {
         let is_favourite = favourite.steps.contains(&call.op);
-        // What moves the protocol on is rare, and befallen often; what is asked all the time is not.
+        // Steps of the protocol are rare, and often get a fault; frequent calls do not.
         let chance = match call.op {
             _ if is_favourite => 550,
             "fence" | "switched" | "cutover_rolled_back" | "create_route" => 250,
@@ -111,7 +111,7 @@ impl Fate {
     }
 }
 
-/// The steps that are befallen more often than not in a run.
+/// The steps that get a fault more often than not in a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Favourite {
     /// Operations, or facts to be recorded.
@@ -121,7 +121,7 @@ pub struct Favourite {
 }
 
 impl Favourite {
-    /// Drawn for a run; in half of them it is one thing that befalls the steps again and again.
+    /// Drawn for a run; in half of them the steps get the same fault repeatedly.
     pub(crate) fn draw(dice: Dice) -> Self {
         let manners = [None, None, None, Some(LOST), Some(LATE), Some(ASLEEP_BEFORE)];
         let manner = dice.of("manner").pick(&manners);
@@ -157,7 +157,7 @@ const STEPS: [&str; 16] = [
     "purged",
 ];
 
-/// Whether the call is a step of the protocol, and not one of the many looks and appends.
+/// Whether the call is a step of the protocol, and not one of the many reads and appends.
 fn is_step(call: &CallId) -> bool {
     !matches!(
         call.op,

@@ -2,21 +2,21 @@
 //! stores and a control plane in memory, in one thread and in virtual time.
 //!
 //! ```text
-//! seed ──▶ plan: what operators do and when, and what befalls each call
+//! seed ──▶ plan: what operators do and when, and the fault of each call
 //!            │
 //!            ▼
 //!   process p1 ─┐  every call: asleep? dead? refused? lost? late?
 //!   process p2 ─┼──────▶ call ──▶ stores, control plane ──▶ trace, coverage
 //!   process p3 ─┘
 //!      ▲
-//!   clients: writers, readers, a subscriber ──▶ book: what they were told, and whether it can be true
+//!   clients: writers, readers, a subscriber ──▶ book: their replies, and whether they can be true
 //! ```
 //!
-//! The same seed gives the same trace, call by call. That rests on four things: the runtime has one
-//! thread and its clock is virtual; the engine throws no dice; every delay and fault is drawn from the
-//! seed by the name of the call that it befalls; and ids that are drawn at random are told by the order
-//! in which they came up. So a fault can be left out without a change of all the others, and a failing
-//! run can be cut down to the few that it needs.
+//! The same seed gives the same trace, call by call. That depends on four things: the runtime has one
+//! thread and its clock is virtual; the engine draws no random numbers; every delay and fault is drawn from the
+//! seed by the name of its call; and random ids appear in the trace by the order
+//! of their first use. So a fault can be removed without changing all the others, and a failing
+//! run can be reduced to the few that it needs.
 
 mod book;
 mod call;

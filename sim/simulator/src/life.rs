@@ -1,10 +1,10 @@
 //! Whether a process lives, sleeps or is dead.
 //!
-//! A dead process is one whose calls never return: what its tasks still have in memory can reach
-//! nobody. A sleeping one has its calls held; those that were sent arrive.
+//! A dead process is one whose calls never return, so the memory of its tasks has no
+//! effect. A sleeping one has its calls held; those that were sent arrive.
 //!
-//! Those who wait for a death go on in the order in which they came. (Those who wait on a channel of
-//! `tokio::sync::watch` would not: it draws the order at random.)
+//! Tasks that wait for a death continue in the order in which they came. (Tasks that wait on a channel of
+//! `tokio::sync::watch` would not: its order is random.)
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -28,7 +28,7 @@ impl Life {
         self.awake_from.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Goes on when the process is awake; never, once it is dead.
+    /// Continues when the process is awake; never, once it is dead.
     pub(crate) async fn awake(&self) {
         loop {
             let time = *self.awake_from();

@@ -1,5 +1,5 @@
-//! `rehome-simulate`: runs seeds, one after the other, until one fails; prints what is left of that one
-//! when everything is cut away that it does not need to fail.
+//! `rehome-simulate`: runs seeds, one after the other, until one fails; prints the minimised run of that
+//! one.
 
 use std::process::ExitCode;
 

@@ -48,6 +48,7 @@ pub(crate) async fn act(stage: Arc<Stage>, action: Action) {
         | Action::Pause(by)
         | Action::Resume(by)
         | Action::CutOver(by)
+        | Action::Withdraw(by)
         | Action::CloseWindow(by)
         | Action::Repair(by)
         | Action::Purge(by) => by,
@@ -68,7 +69,7 @@ pub(crate) async fn act(stage: Arc<Stage>, action: Action) {
     }
 }
 
-/// Puts on record that the middle of the copy is damaged, and asks for its repair.
+/// Records that the middle of the copy is damaged, and requests its repair.
 async fn repair(stage: &Stage, process: &Process, id: MigrationId) -> Result<(), OperationError> {
     let control = process.engine.control();
     let migration = control.migration(id).await?;
@@ -109,6 +110,7 @@ async fn ask(stage: &Stage, process: &Process, action: Action) -> Result<(), Ope
         Action::Pause(_) => drop(operations.pause(last).await?),
         Action::Resume(_) => drop(operations.resume(last).await?),
         Action::CutOver(_) => drop(operations.request_cutover(last).await?),
+        Action::Withdraw(_) => drop(operations.withdraw_cutover(last).await?),
         Action::Abort { purge, .. } => {
             operations.end_cutover(last).await?;
             operations.abort(last, purge).await?;

@@ -24,13 +24,13 @@ pub struct Plan {
     pub seed: u64,
     /// What operators and the world do, and when, in milliseconds from the beginning.
     pub actions: Vec<(u64, Action)>,
-    /// What befalls calls.
+    /// The faults of calls.
     pub faults: Faults,
     /// Which of them more often than others.
     pub favourite: Favourite,
 }
 
-/// Which calls something befalls.
+/// Which calls get a fault.
 #[derive(Clone, Debug)]
 pub enum Faults {
     /// Drawn for each call.
@@ -60,8 +60,10 @@ pub enum Action {
     Pause(usize),
     /// Resumes it.
     Resume(usize),
-    /// Asks for its cutover.
+    /// Requests its cutover.
     CutOver(usize),
+    /// Takes it back.
+    Withdraw(usize),
     /// Aborts it.
     Abort {
         /// Through which process.
@@ -76,7 +78,7 @@ pub enum Action {
         /// To these.
         options: Options,
     },
-    /// Says that something was found to be wrong with its copy, though nothing is, and has it repaired.
+    /// Records a violation of its copy, although there is none, and has it repaired.
     Repair(usize),
     /// Closes its rollback window.
     CloseWindow(usize),
@@ -86,7 +88,7 @@ pub enum Action {
     Kill(usize),
     /// A process sleeps for so many milliseconds.
     Sleep(usize, u64),
-    /// Nobody reaches a store or the control plane for so many milliseconds.
+    /// A store or the control plane is unreachable for this many milliseconds.
     Outage(Place, u64),
 }
 
@@ -104,7 +106,7 @@ impl Plan {
         Self { seed, actions, faults: Faults::Drawn, favourite }
     }
 
-    /// The run of this seed in which more befalls the steps at which the mutant would show.
+    /// The run of this seed with more faults at the steps at which the mutant would show.
     pub fn against(mutant: Mutant, seed: u64) -> Self {
         let mut plan = Self::new(seed);
         if let Some(steps) = mutant.favourite() {
@@ -175,7 +177,8 @@ impl Action {
             24..32 => Self::Return { by, options: options(dice) },
             32..38 => Self::Pause(by),
             38..47 => Self::Resume(by),
-            47..57 => Self::CutOver(by),
+            47..55 => Self::CutOver(by),
+            55..57 => Self::Withdraw(by),
             57..63 => Self::Abort { by, purge: dice.permille(500) },
             63..66 => Self::Repair(by),
             66..69 => Self::Tune { by, options: options(dice) },
@@ -226,6 +229,7 @@ impl fmt::Display for Action {
             Self::Pause(by) => write!(f, "pause through p{by}"),
             Self::Resume(by) => write!(f, "resume through p{by}"),
             Self::CutOver(by) => write!(f, "cut over through p{by}"),
+            Self::Withdraw(by) => write!(f, "withdraw the cutover through p{by}"),
             Self::Abort { by, purge } => write!(f, "abort through p{by}, purge: {purge}"),
             Self::Tune { by, options } => write!(f, "tune through p{by}, {}", Tuning(options)),
             Self::Repair(by) => write!(f, "repair through p{by}"),

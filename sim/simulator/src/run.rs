@@ -1,4 +1,4 @@
-//! One run, from its plan to what was wrong with it.
+//! One run, from its plan to its violations.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -28,7 +28,7 @@ pub struct Outcome {
     pub trace_hash: u64,
     /// Lines of the trace.
     pub trace_length: u64,
-    /// The lines, if they were asked for.
+    /// The lines, if requested.
     pub trace: Vec<String>,
     /// What cannot be; empty in a run that is as it should be.
     pub violations: Vec<String>,
@@ -64,7 +64,7 @@ pub fn run_with(plan: &Plan, mutant: Option<Mutant>, keep: bool) -> Outcome {
         .expect("a runtime of one thread needs nothing of the system");
     runtime.block_on(async {
         let stage = Stage::new(plan.clone(), mutant, keep);
-        play(&stage).await;
+        Box::pin(play(&stage)).await;
         Outcome {
             trace_hash: stage.trace.hash(),
             trace_length: stage.trace.count(),
@@ -98,7 +98,7 @@ async fn play(stage: &Arc<Stage>) {
     let length = Duration::from_millis(stage.plan.length_ms());
     tokio::time::sleep_until(began + length).await;
     stop.cancel();
-    end::end(stage).await;
+    Box::pin(end::end(stage)).await;
 }
 
 /// What the tenant has before the run begins: in half of the runs, nothing.

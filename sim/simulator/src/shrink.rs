@@ -7,17 +7,17 @@ use crate::mutant::Mutant;
 use crate::plan::{Faults, Plan};
 use crate::run::{Outcome, run_with};
 
-/// Runs that the cutting may take.
+/// Maximum number of runs for minimising.
 const RUNS_MAX: u32 = 400;
 
 /// A failing run and the smallest one found that fails as well.
 #[derive(Clone, Debug)]
 pub struct Shrunk {
-    /// What is left of the plan.
+    /// The minimised plan.
     pub plan: Plan,
     /// How that ends, with its trace.
     pub outcome: Outcome,
-    /// How many runs it took.
+    /// The number of runs.
     pub runs: u32,
 }
 

@@ -1,4 +1,4 @@
-//! What all processes of a run share: stores, control plane, clock, trace, and what is counted.
+//! The shared state of a run: stores, control plane, clock, trace, and counts.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -22,7 +22,7 @@ use crate::process::Process;
 use crate::trace::Trace;
 use crate::watch::Seen;
 
-/// Calls after which a run is taken to go round in circles.
+/// Number of calls after which a run counts as endless.
 const CALLS_MAX: u64 = 400_000;
 
 /// The wall clock: virtual time.
@@ -100,7 +100,7 @@ impl Stage {
         lock(&self.coverage).clone()
     }
 
-    /// What clients were told. What it finds wrong is told in the trace as well.
+    /// The oracle. Its violations go to the trace as well.
     pub(crate) fn book<T>(&self, tell: impl FnOnce(&mut Book) -> T) -> T {
         let mut book = lock(&self.book);
         let before = book.violations().len();
@@ -115,7 +115,7 @@ impl Stage {
         self.book(|book| book.violated(what));
     }
 
-    /// The same for what goes on being so: it is told the first time.
+    /// The same for a lasting violation: it is reported the first time.
     pub(crate) fn violated_once(&self, what: String) {
         self.book(|book| {
             if !book.violations().contains(&what) {
@@ -139,7 +139,7 @@ impl Stage {
         self.calls.load(Ordering::Relaxed) > CALLS_MAX
     }
 
-    /// What befalls a call, by the plan.
+    /// The fault of a call, by the plan.
     pub(crate) fn fate(&self, call: CallId) -> Option<Fate> {
         // Process 0 is the one that is alone before and after.
         if self.quiet.load(Ordering::Relaxed) || call.process == 0 {
@@ -185,7 +185,7 @@ impl Stage {
         lock(&self.outages).get(&place).is_some_and(|until| *until > Instant::now())
     }
 
-    /// All is well from here on, and everybody is dead.
+    /// There are no more faults, and every process is dead.
     pub(crate) fn end_all(&self) {
         self.quiet.store(true, Ordering::Relaxed);
         lock(&self.outages).clear();

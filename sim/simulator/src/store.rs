@@ -6,9 +6,10 @@ use async_trait::async_trait;
 use rehome_domain::append::Append;
 use rehome_domain::digest::Digest;
 use rehome_domain::event::Event;
-use rehome_domain::ids::{Epoch, StoreId, TenantId};
+use rehome_domain::ids::{Epoch, MigrationId, StoreId, TenantId};
 use rehome_domain::ledger::{Activation, Head, Ledger, Role};
 use rehome_domain::stream::StreamName;
+use rehome_ports::log_chain::LogAnchor;
 use rehome_ports::memory::MemoryStore;
 use rehome_ports::{
     AppendOutcome, BatchLimit, ControlPlane as _, Feed, LedgerStore, StoreError, StoreReport,
@@ -241,6 +242,28 @@ impl LedgerStore for SimulatedStore {
     ) -> Result<Vec<TenantLedger>, StoreError> {
         let inner = move |store: Arc<MemoryStore>| async move { store.tenants(after, limit).await };
         self.call("tenants", String::new(), done, inner).await
+    }
+
+    async fn keep_anchor(&self, anchor: &LogAnchor) -> Result<(), StoreError> {
+        let (anchor, stage) = (*anchor, Arc::clone(&self.caller.stage));
+        let with = format!("at entry {}", anchor.seen.index);
+        self.call("keep_anchor", with, done, |store| async move {
+            stage.cover("an anchor of a log");
+            store.keep_anchor(&anchor).await
+        })
+        .await
+    }
+
+    async fn anchors(
+        &self,
+        after: Option<MigrationId>,
+        limit: usize,
+    ) -> Result<Vec<LogAnchor>, StoreError> {
+        self.inner.anchors(after, limit).await
+    }
+
+    async fn forget_anchors(&self, tenant: TenantId) -> Result<(), StoreError> {
+        self.inner.forget_anchors(tenant).await
     }
 
     async fn check(&self) -> Result<StoreReport, StoreError> {

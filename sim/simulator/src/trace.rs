@@ -1,4 +1,4 @@
-//! What happened, line by line: hashed always, kept when somebody wants to read it.
+//! The trace, line by line: always hashed, stored on request.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -33,7 +33,7 @@ impl Trace {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a line. Ids that were drawn at random are told by the order in which they came up.
+    /// Adds a line. Random ids appear by the order of their first use.
     pub(crate) fn line(&self, text: fmt::Arguments<'_>) {
         let ms = self.began.elapsed().as_millis();
         let mut line = format!("{ms:>6} ms  {text}");
@@ -67,7 +67,7 @@ impl Trace {
         self.lock().count
     }
 
-    /// The lines, if they were kept.
+    /// The lines, if they were stored.
     pub(crate) fn lines(&self) -> Vec<String> {
         self.lock().lines.clone()
     }

@@ -1,6 +1,6 @@
-//! What holds at every moment, whatever clients were told: looked at after each call of a store.
+//! Invariants of every moment, whatever the replies: checked after each call of a store.
 //!
-//! 2: at most one store is active, and no ledger's epoch goes back. 3: a replica is a prefix of the
+//! 2: at most one store is active, and no ledger's epoch decreases. 3: a replica is a prefix of the
 //! authority, which is the store that the route names.
 
 use std::sync::{Mutex, PoisonError};
@@ -25,7 +25,7 @@ impl Seen {
     }
 }
 
-/// Looks at both stores and at the route.
+/// Checks both stores and the route.
 pub(crate) async fn look(stage: &Stage) {
     let stores = [&stage.a, &stage.b];
     let (Ok(a), Ok(b), Ok(Some(route))) = (

@@ -21,9 +21,9 @@ use crate::port;
 /// Longest wait for a server; only a failing test waits for it.
 const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_millis(5);
-/// Somebody else may take a port just before the server does.
+/// Another program may take a port just before the server does.
 pub(crate) const PORTS_TRIED: usize = 20;
-const ADMINISTRATOR: &str = "administrator";
+pub(crate) const ADMINISTRATOR: &str = "administrator";
 
 /// How a server is set up. By default as one in production, with the sizes of a test: `fsync` and
 /// `synchronous_commit` are on.
@@ -43,9 +43,9 @@ impl Options {
         self
     }
 
-    /// With a disk of this size, which only this server sees and which goes with it; [`Cluster::database_on_small_disk`]
-    /// puts a database there. It has to be mounted: by root, or in a user namespace where the machine
-    /// allows that to anybody.
+    /// With a disk of this size, which only this server sees and which is removed with it; [`Cluster::database_on_small_disk`]
+    /// creates a database on it. It must be mounted: by root, or in a user namespace if the machine
+    /// allows that to all users.
     #[must_use]
     pub fn small_disk(mut self, mib: u32) -> Self {
         self.small_disk_mib = Some(mib);
@@ -93,15 +93,15 @@ impl Cluster {
         };
         let started = made.and_then(|()| start(&programs, shell, &folder));
         let (kept, port) = started.inspect_err(|_| {
-            // The first error is the one to tell.
+            // Report the first error.
             let _ = fs::remove_dir_all(&folder);
         })?;
         let (keeper, databases) = (Mutex::new(kept), AtomicU64::new(0));
         Ok(Self { keeper, programs, folder, port, password, databases })
     }
 
-    /// A hot standby of this server: it has all that this one had and follows what it writes, answers
-    /// reads and takes no writes.
+    /// A hot standby of this server: it has all its data, follows its writes, serves
+    /// reads and refuses writes.
     pub fn standby(&self) -> Result<Self> {
         let user = install::other_than_root()?;
         let folder = folder("rehome-pg-", user, false)?;
@@ -111,7 +111,7 @@ impl Cluster {
         let shell = command_as(user, Path::new("/bin/sh"));
         let started = run(&mut backup).and_then(|_| start(&self.programs, shell, &folder));
         let (kept, port) = started.inspect_err(|_| {
-            // The first error is the one to tell.
+            // Report the first error.
             let _ = fs::remove_dir_all(&folder);
         })?;
         let (programs, password) = (self.programs.clone(), self.password.clone());
@@ -129,7 +129,7 @@ impl Cluster {
         &self.programs
     }
 
-    /// Where it keeps everything.
+    /// The folder with all its files.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
@@ -181,7 +181,7 @@ impl Cluster {
         self.databases.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// Starts a server that was stopped or killed, and waits until it takes connections.
+    /// Starts a server that was stopped or killed, and waits until it accepts connections.
     pub fn begin(&self) -> Result<()> {
         let mut kept = self.kept();
         ensure!(kept.server.is_none(), "the server runs");
@@ -205,7 +205,7 @@ impl Cluster {
     /// Has it offer TLS with this certificate and key, both PEM, from now on. Restarts it.
     pub fn use_tls(&self, certificate: &str, key: &str) -> Result<()> {
         let user = install::other_than_root()?;
-        // Their names are those that the server looks for by default.
+        // The names are the server's defaults.
         for (name, text) in [("server.crt", certificate), ("server.key", key)] {
             let file = self.folder.join("data").join(name);
             fs::write(&file, text)?;
@@ -228,7 +228,7 @@ impl Cluster {
         self.restart()
     }
 
-    /// Has it ask clients for certificates of this authority, PEM, from now on. Restarts it.
+    /// Makes it require client certificates of this authority, PEM. Restarts it.
     pub fn trust_clients_of(&self, authority: &str) -> Result<()> {
         let file = self.folder.join("data/clients.crt");
         fs::write(&file, authority)?;
@@ -286,7 +286,7 @@ impl Cluster {
     }
 }
 
-/// An empty folder that the server's user can use, and nobody else.
+/// An empty folder that only the server's user can access.
 pub(crate) fn folder(prefix: &str, user: Option<User>, in_memory: bool) -> Result<PathBuf> {
     let mut named = tempfile::Builder::new();
     named.prefix(prefix);
@@ -321,8 +321,8 @@ fn make(
         initdb.args(["--auth=scram-sha-256", "--pwfile=password", "--username", ADMINISTRATOR]);
         run(initdb.args(more))
     };
-    // Text is ordered as people order it, where the server can do that: what needs the order of bytes
-    // has to say so.
+    // Text has a linguistic order, if the server supports it: statements that need the order of bytes
+    // must say so.
     initdb(&["--locale=C", "--locale-provider=icu", "--icu-locale=en-US"])
         .or_else(|_| initdb(&["--locale=C"]))?;
 
@@ -342,7 +342,7 @@ const OURS: [(&str, &str); 8] = [
     ("shared_buffers", "32MB"),
     ("timezone", "UTC"),
     ("log_line_prefix", "%m [%p] %u@%d "),
-    // Room for what is written between two checkpoints, and not more of a disk that others use as well.
+    // Space for the writes between two checkpoints, without filling a shared disk.
     ("max_wal_size", "256MB"),
     // A test's short life should not end in one long checkpoint.
     ("checkpoint_timeout", "1min"),
@@ -400,8 +400,8 @@ pub(crate) fn tail(folder: &Path) -> String {
     lines[lines.len().saturating_sub(10)..].join("\n")
 }
 
-/// A process that has ended by itself needs no signal.
-fn signal(process: u32, signal: Signal) -> Result<()> {
+/// A process that has ended needs no signal.
+pub(crate) fn signal(process: u32, signal: Signal) -> Result<()> {
     let pid = i32::try_from(process).ok().and_then(Pid::from_raw).context("a process id")?;
     match kill_process(pid, signal) {
         Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
@@ -421,7 +421,7 @@ pub(crate) fn state_of(process: u32) -> Option<char> {
     stat(process).map(|(state, _)| state)
 }
 
-fn children_of(parent: u32) -> Result<Vec<u32>> {
+pub(crate) fn children_of(parent: u32) -> Result<Vec<u32>> {
     let processes =
         fs::read_dir("/proc")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
     Ok(processes.filter(|process| stat(*process).is_some_and(|(_, of)| of == parent)).collect())

@@ -1,7 +1,7 @@
-//! A small disk that only one server sees, and that can be full.
+//! A small disk that only one server sees, and that can be filled.
 //!
-//! It is a file system in memory, mounted in a namespace of the keeper's own: nobody else sees it, and
-//! it is gone when the keeper and its server are.
+//! It is a file system in memory, mounted in the keeper's own namespace: no other process sees it, and
+//! it is removed with the keeper and its server.
 
 use std::path::Path;
 use std::process::Command;
@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 use crate::install::{User, command_as};
 use crate::{Cluster, Database};
 
-/// Where it is, for whoever sees it. The folder is there on every system and is empty or not ours.
+/// Its mount point inside the namespace. The folder exists on every system and is empty or unused.
 const PLACE: &str = "/mnt";
 /// The tablespace on it.
 const SPACE: &str = "small_disk";
@@ -19,7 +19,7 @@ const SPACE: &str = "small_disk";
 /// `$0` is the size; the rest is what to run.
 const MOUNT: &str = "mount -t tmpfs -o size=\"$0\",mode=1777 tmpfs /mnt && exec \"$@\"";
 
-/// A shell that sees the disk, as whoever the server is to run as.
+/// A shell that sees the disk, as the server's user.
 pub(crate) fn shell(user: Option<User>, mib: u32) -> Command {
     let size = format!("{mib}m");
     let mut shell = Command::new("unshare");
@@ -29,7 +29,7 @@ pub(crate) fn shell(user: Option<User>, mib: u32) -> Command {
         shell.args(["--mount", "sh", "-c", MOUNT, &size]);
         shell.arg(inside.get_program()).args(inside.get_args());
     } else {
-        // Root of a namespace of ours mounts it; in one inside of that it is an ordinary user again.
+        // Root of our namespace mounts it; in an inner namespace it is an ordinary user again.
         shell.args(["--user", "--map-root-user", "--mount", "sh", "-c", MOUNT, &size]);
         shell.args(["unshare", "--user", "--map-user=1000", "--map-group=1000", "/bin/sh"]);
     }
@@ -50,7 +50,7 @@ impl Cluster {
 
     /// Fills the small disk to its last byte.
     pub fn fill_small_disk(&self) -> Result<()> {
-        // It ends with an error: there is no space left, which is what is wanted.
+        // It ends with the expected error: there is no space left.
         let fill = format!("COPY (SELECT) TO PROGRAM 'cat /dev/zero > {PLACE}/ballast || true'");
         self.sql("postgres", &fill).map(drop)
     }

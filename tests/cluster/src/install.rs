@@ -1,4 +1,4 @@
-//! Where PostgreSQL is on this machine, and as whom its server may run.
+//! The location of PostgreSQL on this machine, and the user of its server.
 
 use std::env;
 use std::fs;
@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 /// Where Debian and Ubuntu keep the programs of each version.
 const VERSIONS: &str = "/usr/lib/postgresql";
 
-/// The folder with `initdb` and `postgres`: the newest of Debian's, else what `pg_config` says,
+/// The folder with `initdb` and `postgres`: the newest of Debian's, else the one of `pg_config`,
 /// else the one on the `PATH`.
 pub(crate) fn programs() -> Result<PathBuf> {
     newest(Path::new(VERSIONS))
@@ -46,16 +46,30 @@ fn on_the_path() -> Option<PathBuf> {
     env::split_paths(&env::var_os("PATH")?).find(|folder| holds_a_server(folder))
 }
 
-/// pgbouncer, which Debian keeps where only an administrator looks.
+/// pgbouncer, which Debian installs where only an administrator's `PATH` finds it.
 pub(crate) fn pgbouncer() -> Result<PathBuf> {
+    program("pgbouncer", "pgbouncer")
+}
+
+/// What decides about failovers, beside each server.
+pub(crate) fn patroni() -> Result<PathBuf> {
+    program("patroni", "patroni")
+}
+
+/// What Patroni keeps the leadership in.
+pub(crate) fn etcd() -> Result<PathBuf> {
+    program("etcd", "etcd-server")
+}
+
+fn program(name: &str, package: &str) -> Result<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path)
+    let found = env::split_paths(&path)
         .chain([PathBuf::from("/usr/sbin")])
-        .map(|folder| folder.join("pgbouncer"))
-        .find(|program| program.is_file())
-        .context(
-            "pgbouncer is not installed; `./x setup` installs it, or: apt-get install pgbouncer",
-        )
+        .map(|folder| folder.join(name))
+        .find(|program| program.is_file());
+    found.with_context(|| {
+        format!("{name} is not installed; `./x setup` installs it, or: apt-get install {package}")
+    })
 }
 
 /// A user of this machine.
@@ -65,7 +79,7 @@ pub(crate) struct User {
     pub(crate) gid: u32,
 }
 
-/// Who the server runs as: whoever we are, and somebody else if we are root, which it refuses.
+/// The server's user: the current one, or another one for root, which PostgreSQL refuses.
 pub(crate) fn other_than_root() -> Result<Option<User>> {
     if !rustix::process::geteuid().is_root() {
         return Ok(None);
@@ -104,7 +118,7 @@ pub(crate) fn command_as(user: Option<User>, program: &Path) -> Command {
     command
 }
 
-/// Runs `command` to its end; an error tells what it said.
+/// Runs `command` to its end; an error has its output.
 pub(crate) fn run(command: &mut Command) -> Result<String> {
     let program = command.get_program().to_string_lossy().into_owned();
     let output = command.output().with_context(|| format!("{program} cannot be started"))?;

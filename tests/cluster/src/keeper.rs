@@ -1,7 +1,7 @@
-//! The process between us and a server. It is the server's parent, so it knows the server's end, and
-//! it reads from a pipe of ours, so it knows our end, even by `kill -9`: then it stops the server and
+//! The process between the test and a server. It is the server's parent, so it sees the server's end, and
+//! it reads from the test's pipe, so it sees the test's end, even by `kill -9`: then it stops the server and
 //! removes the folder. A signal at the parent's death (`PR_SET_PDEATHSIG`) would come when the thread
-//! that started the server ends, which for a test is too early, and would leave the folder.
+//! that started the server ends, which is too early in a test, and would leave the folder.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::process::CommandExt as _;
@@ -21,8 +21,8 @@ pub(crate) struct Keeper {
 }
 
 impl Keeper {
-    /// Keeps `server`, a command line without a port, in `folder`. `shell` is a command that runs `sh` as whoever the
-    /// server is to run as.
+    /// Keeps `server`, a command line without a port, in `folder`. `shell` is a command that runs `sh` as the
+    /// server's user.
     pub(crate) fn start(mut shell: Command, folder: &Path, server: &[&Path]) -> Result<Self> {
         shell.args(["-c", SCRIPT, "keeper"]).arg(folder).args(server);
         // A group of its own: what a terminal sends to the tests is not for the server.

@@ -1,5 +1,5 @@
-//! Any other server that tests need, kept as PostgreSQL is: in a folder of its own, on a free port, and
-//! gone when the process that started it is gone.
+//! Any other server for tests, kept like PostgreSQL: in a separate folder, on a free port, and
+//! removed with the process that started it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,13 +19,13 @@ pub struct Recipe<'a> {
     pub name: &'a str,
     /// The program; `$PROGRAM` for the script.
     pub program: &'a Path,
-    /// A line of `sh` that becomes the server, in its folder. `$1` is the port to listen on. A shell lets
-    /// what it runs in the background ignore SIGQUIT, by which the server is ended in the end, so a
-    /// program without a handler of its own needs `env --default-signal=QUIT`.
+    /// A line of `sh` that becomes the server, in its folder. `$1` is the port to listen on. A shell makes
+    /// background processes ignore SIGQUIT, which ends the server finally, so a
+    /// program without its own handler needs `env --default-signal=QUIT`.
     pub script: &'a str,
     /// Files for the folder.
     pub files: &'a [(&'a str, String)],
-    /// What its log says once it takes connections.
+    /// A text in its log that shows that it accepts connections.
     pub ready: &'a str,
 }
 
@@ -38,7 +38,7 @@ pub struct Kept {
 }
 
 impl Kept {
-    /// Starts it as whoever we are.
+    /// Starts it as the current user.
     pub fn start(recipe: &Recipe<'_>) -> Result<Self> {
         Self::start_as(None, recipe)
     }
@@ -52,7 +52,7 @@ impl Kept {
         }
         let mut shell: Command = command_as(user, Path::new("/bin/sh"));
         shell.current_dir(&folder).env("PROGRAM", program);
-        // The keeper gives the port as PostgreSQL takes it, `-p PORT`.
+        // The keeper passes the port as PostgreSQL expects it, `-p PORT`.
         let start = [Path::new("/bin/sh"), Path::new("-c"), Path::new(script)];
         let mut keeper = Keeper::start(shell, &folder, &start)?;
         for _ in 0..PORTS_TRIED {
@@ -68,7 +68,7 @@ impl Kept {
                 return Ok(Self { _keeper: keeper, folder, port });
             }
             keeper.stop("TERM")?;
-            // Somebody else was faster.
+            // Another process was faster.
             if !tail(&folder).to_lowercase().contains("address already in use") {
                 bail!("{name} does not start:\n{}", tail(&folder));
             }

@@ -1,5 +1,5 @@
 //! PostgreSQL servers for tests: each in a temporary folder, on a free port of the loopback
-//! interface, never as root, and gone when the process that started it is gone, however it ends.
+//! interface, never as root, and removed with the process that started it, however it ends.
 //!
 //! ```text
 //!  test process ──pipe──▶ keeper (sh) ──▶ postgres
@@ -17,18 +17,19 @@
 //!
 //! A test that stops, kills or fills a server starts one of its own with [`Cluster::start`].
 //!
-//! | file | what it knows |
+//! | file | contents |
 //! |---|---|
-//! | `install` | where PostgreSQL is, and as whom it runs |
-//! | `keeper` | the process between us and a server, which outlives us by a moment |
+//! | `install` | the location of PostgreSQL, and its user |
+//! | `keeper` | the process between the test and a server, which outlives the test briefly |
 //! | `cluster` | a server: begin, stop, kill, pause, SQL as its administrator |
-//! | `disk` | a small disk that only one server sees, and that can be full |
+//! | `disk` | a small disk that only one server sees, and that can be filled |
 //! | `database` | a database with an owner that is no superuser |
 //! | `kept` | any other server, kept in the same way |
+//! | `patroni` | three servers with automatic failover, by Patroni and etcd |
 //! | `pooler` | pgbouncer in transaction mode before a database |
 //! | `proxy` | a TCP proxy that breaks connections on demand |
 //!
-//! Nothing here may use another crate of ours, and nothing that users get may use this one.
+//! This crate may not use another crate of the workspace, and no released crate may use it.
 
 mod cluster;
 mod database;
@@ -36,6 +37,7 @@ mod disk;
 mod install;
 mod keeper;
 mod kept;
+mod patroni;
 mod pooler;
 mod port;
 mod proxy;
@@ -45,10 +47,11 @@ use std::sync::OnceLock;
 pub use cluster::{Cluster, Options};
 pub use database::Database;
 pub use kept::{Kept, Recipe, free_port};
+pub use patroni::{Member, Patroni};
 pub use pooler::Pooler;
 pub use proxy::{Direction, Proxy};
 
-/// The server that all tests of this process share; started when the first one asks.
+/// The server that all tests of this process share; the first call starts it.
 ///
 /// # Panics
 /// If there is no PostgreSQL or it cannot be started: a test that needs one fails.

@@ -7,17 +7,17 @@ use crate::Database;
 use crate::install;
 use crate::kept::{Kept, Recipe};
 
-/// pgbouncer takes a port from its configuration alone, and not every one has a handler for SIGQUIT.
+/// pgbouncer reads a port only from its configuration, and not every version handles SIGQUIT.
 const START: &str = "echo \"listen_port = $1\" | cat settings - >pgbouncer.ini && \
      exec env --default-signal=QUIT \"$PROGRAM\" pgbouncer.ini";
 
-/// A running pgbouncer, which goes as a server of ours does: when it is dropped, or this process ends.
+/// A running pgbouncer, which is removed like a server: when it is dropped, or this process ends.
 #[derive(Debug)]
 pub struct Pooler(Kept);
 
 impl Pooler {
-    /// Starts one before `database`, with at most so many connections to its server. It lets in the
-    /// database's owner, by the same password; [`Database::url_at`] its port is the way through it.
+    /// Starts one before `database`, with at most this many connections to its server. It accepts the
+    /// database's owner, with the same password; [`Database::url_at`] its port is the address through it.
     pub fn start(database: &Database, server_connections: u32) -> Result<Self> {
         Self::start_with(database, server_connections, "")
     }

@@ -169,7 +169,7 @@ fn a_connection_is_cut_after_so_many_bytes() -> Result<()> {
     let mut client = Client::of(&proxy)?;
     ensure!((client.ask(1)?, client.ask(1)?) == (2, 2), "two of three");
     let third = client.ask(1);
-    // A reset may overtake what was sent just before it.
+    // A reset may overtake the bytes sent just before it.
     ensure!(third.is_err() || third.is_ok_and(|answer| answer == 2), "another answer");
     is_reset(&client.hear())?;
     ensure!(Client::of(&proxy)?.ask(1)? == 2, "a new one goes");

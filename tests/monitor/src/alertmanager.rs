@@ -88,7 +88,7 @@ impl Notice {
     }
 }
 
-/// Takes what an Alertmanager sends to a webhook.
+/// Receives the webhook requests of an Alertmanager.
 #[derive(Debug)]
 pub struct Receiver {
     listener: Listener,

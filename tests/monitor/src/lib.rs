@@ -1,5 +1,5 @@
 //! The real Prometheus and Alertmanager for tests: each in a temporary folder, on a free port of the
-//! loopback interface, and gone when the process that started it is gone, however it ends.
+//! loopback interface, and removed with the process that started it, however it ends.
 //!
 //! ```text
 //!  what is watched ◀──scrapes── Prometheus ──alerts──▶ Alertmanager ──webhook──▶ Receiver
@@ -7,16 +7,16 @@
 //!                                     └──────────────── the test asks ───────────────┘
 //! ```
 //!
-//! | file | what it knows |
+//! | file | contents |
 //! |---|---|
-//! | `programs` | where the tools are |
+//! | `programs` | the location of the tools |
 //! | `prometheus` | a server, and its answers to queries |
-//! | `alertmanager` | a server, and who receives what it sends |
+//! | `alertmanager` | a server, and the receiver of its notifications |
 //! | `python` | the official Python client, as another reader of our series |
-//! | `http`, `listen` | as much HTTP as that takes |
+//! | `http`, `listen` | the necessary parts of HTTP |
 //!
-//! Nothing here may use another crate of ours but `rehome-cluster`, which keeps the processes, and
-//! nothing that users get may use this one.
+//! This crate may use no other crate of the workspace than `rehome-cluster`, which keeps the processes, and
+//! no released crate may use it.
 
 mod alertmanager;
 pub mod http;
@@ -37,7 +37,7 @@ pub use prometheus::{Prometheus, Sample, Setup, Target};
 pub const PATIENCE: Duration = Duration::from_secs(120);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// Looks until there is something to see.
+/// Repeats `look` until it returns a value.
 pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     let deadline = Instant::now() + PATIENCE;
     loop {

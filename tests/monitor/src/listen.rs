@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-/// Longest that a client may take for a request.
+/// Longest time for a client to send a request.
 const WITHIN: Duration = Duration::from_secs(10);
 
 /// What a client sent.

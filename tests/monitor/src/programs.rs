@@ -35,7 +35,7 @@ fn find(names: &[&str]) -> Result<PathBuf> {
     })
 }
 
-/// What `promtool check metrics` has to say about an exposition in the text format: its complaints.
+/// The complaints of `promtool check metrics` about an exposition in the text format.
 pub fn lint(exposition: &str) -> Result<Vec<String>> {
     let mut promtool = Command::new(promtool()?);
     promtool.args(["check", "metrics"]);
@@ -48,7 +48,7 @@ pub fn lint(exposition: &str) -> Result<Vec<String>> {
     Ok(String::from_utf8(output.stderr)?.lines().map(str::to_owned).collect())
 }
 
-/// Checks a file with rules; answers what is wrong as an error.
+/// Checks a file with rules; the error has the findings.
 pub fn check_rules(file: &Path) -> Result<()> {
     let output = Command::new(promtool()?).args(["check", "rules"]).arg(file).output()?;
     if !output.status.success() {
@@ -68,7 +68,7 @@ pub(crate) fn with_input(mut command: Command, input: &str) -> Result<std::proce
     let input = input.to_owned();
     let writer = std::thread::spawn(move || stdin.write_all(input.as_bytes()));
     let output = child.wait_with_output()?;
-    // One that has seen enough does not read to the end; its status tells.
+    // A program with an early result does not read to the end; its status has the result.
     let _ = writer.join();
     Ok(output)
 }

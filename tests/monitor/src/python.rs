@@ -40,7 +40,7 @@ pub enum Format {
     Text,
 }
 
-/// An exposition, read by the client; an error tells what it does not like.
+/// An exposition, parsed by the client; the error has its complaint.
 pub fn parse(format: Format, exposition: &str) -> Result<BTreeMap<String, Family>> {
     let mut command = Command::new(python()?);
     command.args(["-c", PARSE]);

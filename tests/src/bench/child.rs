@@ -15,7 +15,7 @@ pub(crate) struct Working {
 }
 
 impl Working {
-    /// Starts `command` and waits for the line with which it says that it works.
+    /// Starts `command` and waits for the line that reports that it is ready.
     pub(crate) async fn start(command: &mut Command) -> Result<Self> {
         let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().context("a child cannot be started")?;
@@ -30,7 +30,7 @@ impl Working {
         Ok(Self { child, input, output })
     }
 
-    /// Tells it to end; answers what it prints at last.
+    /// Ends it; returns its last output.
     pub(crate) async fn end(self) -> Result<String> {
         let Self { mut child, input, mut output } = self;
         drop(input);
@@ -51,9 +51,9 @@ pub(crate) fn command(task: &str, args: &[&OsStr]) -> Result<Command> {
     Ok(command)
 }
 
-/// What a child that ends by itself prints.
+/// The output of a child that ends without a signal.
 pub(crate) async fn answer(task: &str, args: &[&OsStr]) -> Result<String> {
-    // Not `output`, which would keep what the child says on stderr to itself.
+    // Not `output`, which would capture the child's stderr.
     let child = command(task, args)?.stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
     let output = child.wait_with_output().await?;
     if !output.status.success() {

@@ -4,9 +4,9 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
-use rehome_app::load::history::{Wanted, tenants};
 use rehome_domain::ids::TenantId;
 use rehome_domain::migration::{Options, Phase};
+use rehome_workload::load::history::{Wanted, tenants};
 use rusqlite::Connection;
 
 use super::Sizes;
@@ -40,7 +40,7 @@ pub(crate) async fn ratio(folder: &Path, sizes: &Sizes) -> Result<Vec<Line>> {
     Ok(vec![Line::at_least("copy speed, of raw INSERT ... SELECT", raw / ours, 0.6, detail)])
 }
 
-/// Copies all of the tenant and not one event less, then gives up.
+/// Copies the whole tenant, then aborts.
 pub(crate) async fn engine_copy(site: &Site, tenant: TenantId, target: &str) -> Result<f64> {
     let options = Options { lag_events_max: 1, ..site::manual() };
     let moving = site
@@ -57,7 +57,7 @@ pub(crate) async fn engine_copy(site: &Site, tenant: TenantId, target: &str) -> 
 }
 
 /// Copies between the files with one statement per table, in one transaction.
-async fn raw_copy(site: &Site, tenant: TenantId, name: &str) -> Result<f64> {
+pub(crate) async fn raw_copy(site: &Site, tenant: TenantId, name: &str) -> Result<f64> {
     let target = site.file(&format!("raw-{name}"));
     // The schema and the indexes are those of a store that rehome made.
     drop(site.sibling(&target).await?);
@@ -87,6 +87,12 @@ fn raw(source: &Path, target: &Path, tenant: TenantId) -> Result<f64> {
         "INSERT INTO events SELECT position, stream_no, version, event_id, event_type, \
          occurred_at, recorded_at, data, metadata, digest FROM source.events \
          WHERE position BETWEEN ?1 << 40 AND (?1 << 40) + 1099511627775",
+        [number],
+    )?;
+    // The target's positions are those of the source.
+    tx.execute(
+        "INSERT INTO event_ids SELECT tenant_no, event_id, position FROM source.event_ids \
+         WHERE tenant_no = ? ORDER BY event_id",
         [number],
     )?;
     tx.commit()?;

@@ -1,5 +1,4 @@
-//! What the disk takes for a synced write: a part of every commit, and so of every number in
-//! milliseconds.
+//! The duration of a synced write: a part of every commit, and so of every number in milliseconds.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
@@ -7,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use rehome_app::load::observe::Latencies;
+use rehome_workload::load::observe::Latencies;
 
 const WRITES: u64 = 200;
 const PAGE: [u8; 4096] = [1; 4096];

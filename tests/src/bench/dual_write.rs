@@ -4,10 +4,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
-use rehome_app::load::history::tenants;
-use rehome_app::load::observe::Latencies;
-use rehome_app::load::record::{Record, Sent};
 use rehome_domain::migration::{Phase, State};
+use rehome_workload::load::history::tenants;
+use rehome_workload::load::observe::Latencies;
+use rehome_workload::load::record::{Record, Sent};
 use tokio::time::sleep;
 
 use super::Sizes;
@@ -17,7 +17,7 @@ use super::site::{self, DEDICATED, SHARED, Site};
 /// After each change of period, not counted.
 const SETTLE: Duration = Duration::from_millis(300);
 
-/// What is measured, and what it may be.
+/// Bounds of the measured values.
 pub(crate) struct Bounds {
     /// Events per second of all writers together; none: as fast as they are answered.
     pub(crate) rates: &'static [Option<f64>],
@@ -57,7 +57,7 @@ pub(crate) async fn ratios(folder: &Path, sizes: &Sizes, bounds: &Bounds) -> Res
 
 type Period = (i64, i64);
 
-async fn period(load: &rehome_app::load::Load, time: Duration) -> Period {
+async fn period(load: &rehome_workload::load::Load, time: Duration) -> Period {
     sleep(SETTLE).await;
     let began = load.now();
     sleep(time).await;

@@ -1,8 +1,8 @@
-//! Who holds the write lock of a SQLite file, and for how long, as the operating system tells.
+//! Measures from the operating system which process holds the write lock of a SQLite file, and for how long.
 //!
-//! With a write-ahead log, whoever writes holds byte 120 of the `-shm` file
+//! With a write-ahead log, the writer holds byte 120 of the `-shm` file
 //! (<https://www.sqlite.org/walformat.html#wal_locks>), and Linux lists all such locks in
-//! `/proc/locks` (see proc_locks(5)). Looking takes no lock, so it is in nobody's way.
+//! `/proc/locks` (see proc_locks(5)). Reading that file takes no lock.
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _};
@@ -14,10 +14,10 @@ use anyhow::{Context as _, Result};
 
 /// The byte of the `-shm` file that a writer locks.
 const WRITE_LOCK: u64 = 120;
-/// Locks that were let go and taken again between two looks are seen as one.
+/// A lock that is released and taken again between two samples counts as one.
 const LOOK_EVERY: Duration = Duration::from_micros(100);
 
-/// Looks at the lock of one file for as long as it is told to.
+/// Samples the lock of one file until it is stopped.
 pub(crate) struct Watch {
     inode: u64,
     pid: u32,
@@ -26,7 +26,7 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Will look for locks that the process `pid` holds on the database `file`.
+    /// Samples locks that the process `pid` holds on the database `file`.
     pub(crate) fn new(file: &Path, pid: u32) -> Result<Self> {
         let mut shm = file.as_os_str().to_owned();
         shm.push("-shm");

@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use rehome_app::load::history::{Wanted, tenants};
-use rehome_app::load::observe::Latencies;
-use rehome_app::load::record::Sent;
 use rehome_domain::ids::TenantId;
 use rehome_domain::migration::Phase;
+use rehome_workload::load::history::{Wanted, tenants};
+use rehome_workload::load::observe::Latencies;
+use rehome_workload::load::record::Sent;
 use rusqlite::{Connection, ErrorCode};
 use tokio::io::AsyncReadExt as _;
 
@@ -125,7 +125,7 @@ pub(crate) async fn probe(file: &Path) -> Result<()> {
     .await
 }
 
-/// In a process of its own: looks at who holds the lock, until the standard input is closed.
+/// Runs in a separate process: samples the lock's holder until stdin is closed.
 pub(crate) async fn watch(file: &Path, pid: u32) -> Result<()> {
     let mut watch = Watch::new(file, pid)?;
     println!("watching");
@@ -147,7 +147,7 @@ async fn until_closed(
     Ok(())
 }
 
-/// Writes what is there already; answers how many microseconds it waited for the lock.
+/// Writes an existing value; returns how many microseconds it waited for the lock.
 fn small_write(conn: &Connection) -> Result<u64> {
     let began = Instant::now();
     while let Err(error) = conn.execute_batch("BEGIN IMMEDIATE") {

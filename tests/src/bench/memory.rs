@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use rehome_app::load::history::{Wanted, tenants};
 use rehome_domain::ids::TenantId;
 use rehome_domain::migration::Options;
+use rehome_workload::load::history::{Wanted, tenants};
 
 use super::Sizes;
 use super::child;

@@ -1,7 +1,7 @@
-//! What it costs the appends of a tenant in dual write to be observed: metrics, log lines and somebody
-//! who scrapes, of none of them.
+//! The cost of observation for the appends of a tenant in dual write: with metrics, log lines and
+//! scrapes, compared with none of them.
 //!
-//! In a process of its own, because log lines belong to a process; they go to a file.
+//! Runs in a separate process, because log lines belong to a process; they go to a file.
 
 use std::fs::File;
 use std::path::Path;
@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use rehome_app::config::LogFormat;
-use rehome_app::load::history::tenants;
-use rehome_app::telemetry::{LineLevel, begin_lines};
 use rehome_domain::ids::TenantId;
 use rehome_engine::metrics::{Format, Surroundings};
 use rehome_engine::telemetry::names::message;
+use rehome_observe::telemetry::{LineLevel, SERVICE, begin_lines};
+use rehome_workload::load::history::tenants;
 use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -24,12 +24,12 @@ use super::child;
 use super::report::{Line, median};
 use super::site::{self, DEDICATED, Moving, Observed, SHARED, Site};
 
-/// What appends may take, of what they take when nobody looks.
+/// Upper bound of the ratio between observed and unobserved appends.
 pub(crate) const OBSERVED: f64 = 1.05;
-/// Somebody who scrapes far more often than Prometheus does.
+/// Scrapes far more often than Prometheus does.
 const SCRAPE_EVERY: Duration = Duration::from_millis(100);
 
-/// The ratio, and the median of an append that nobody looks at, in milliseconds.
+/// The ratio, and the median of an unobserved append, in milliseconds.
 pub(crate) async fn appends(folder: &Path, sizes: &Sizes) -> Result<(Line, f64)> {
     let lines = folder.join("lines.ndjson");
     let events = (sizes.large / 100).to_string();
@@ -63,7 +63,7 @@ pub(crate) async fn appends(folder: &Path, sizes: &Sizes) -> Result<(Line, f64)>
 /// In a process of its own: prints for each pair of periods the median of an append without and
 /// with, in milliseconds. Every other pair begins with the other one.
 pub(crate) async fn child(folder: &Path, events: u64, pairs: usize, time: Duration) -> Result<()> {
-    begin_lines(LineLevel::Info, LogFormat::Json);
+    begin_lines(LineLevel::Info, LogFormat::Json, SERVICE);
     let alone = Side::open(&folder.join("alone"), events, Observed::No).await?;
     let observed = Side::open(&folder.join("observed"), events, Observed::WithLines).await?;
     for pair in 0..pairs {

@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
-use rehome_app::load::history::{Wanted, tenants};
-use rehome_app::load::observe::observe;
-use rehome_app::load::record::Record;
-use rehome_app::load::{check, journal};
 use rehome_domain::ids::{MigrationId, TenantId};
 use rehome_domain::migration::Options;
+use rehome_workload::load::history::{Wanted, tenants};
+use rehome_workload::load::observe::observe;
+use rehome_workload::load::record::Record;
+use rehome_workload::load::{check, journal};
 use tokio::time::sleep;
 
 use super::Sizes;
@@ -19,15 +19,15 @@ use super::site::{self, DEDICATED, SHARED, Site};
 
 /// What all writers together append, in events per second.
 const RATE: f64 = 800.0;
-/// How much longer the median pause of the long history may be, in milliseconds: a tenth of what a
-/// pause may take. Less than that is not to be told from the moods of a disk.
+/// How much longer the median pause of the long history may be, in milliseconds: a tenth of the
+/// bound of a pause. Smaller differences are within the variance of a disk.
 const LONGER_MAX: f64 = 5.0;
 
-/// What pauses may take, in milliseconds.
+/// Bounds of pauses, in milliseconds.
 pub(crate) struct Bounds {
     pub(crate) max: f64,
     pub(crate) median: Option<f64>,
-    /// In how many processes the writers are; each number is measured by itself.
+    /// The numbers of writer processes; each number is measured separately.
     pub(crate) processes: &'static [u16],
 }
 
@@ -40,7 +40,7 @@ pub(crate) async fn pauses(folder: &Path, sizes: &Sizes, bounds: &Bounds) -> Res
     let mut lines = Vec::new();
     for &processes in bounds.processes {
         let mut pauses = vec![Vec::<Pause>::new(); histories.len()];
-        // In turns, so that what else goes on here meets both.
+        // In turn, so that other load affects both.
         for _ in 0..sizes.returns {
             for (Wanted { tenant, .. }, pauses) in histories.iter().zip(&mut pauses) {
                 pauses.extend(there_and_back(&site, folder, *tenant, processes).await?);
@@ -161,7 +161,7 @@ pub(crate) async fn load(
     writers: u16,
     rate: f64,
 ) -> Result<()> {
-    use rehome_app::load::{Load, LoadOptions};
+    use rehome_workload::load::{Load, LoadOptions};
     use tokio::io::AsyncReadExt as _;
 
     let site = Site::open(folder, &[SHARED, DEDICATED]).await?;

@@ -24,7 +24,7 @@ impl Line {
         Self { name, measured, target: Some(target), at_most: false, unit: "", detail }
     }
 
-    /// A number that is told and has no target.
+    /// A number without a target.
     pub(crate) fn seen(
         name: impl Into<String>,
         measured: f64,

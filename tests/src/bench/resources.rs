@@ -1,13 +1,12 @@
-//! What the process that moves a tenant takes in each phase: processor, memory, disk, network. Writers
-//! are in another process. The numbers are the kernel's (proc(5)); where there is no `/proc`, there are
-//! none.
+//! The resources that the process that moves a tenant uses in each phase: processor, memory, disk, network. Writers
+//! are in another process. The numbers are the kernel's (proc(5)); without `/proc` there are none.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use rehome_app::load::history::{Wanted, tenants};
 use rehome_domain::ids::TenantId;
+use rehome_workload::load::history::{Wanted, tenants};
 use tokio::time::sleep;
 
 use super::Sizes;
@@ -87,7 +86,7 @@ pub(crate) async fn child(folder: &Path, tenant: TenantId, period: Duration) -> 
     Ok(())
 }
 
-/// What this process, and the host's network, had taken at a moment.
+/// The resources that this process, and the host's network, had used at a moment.
 struct Taken {
     at: Instant,
     cpu_seconds: f64,
@@ -105,12 +104,6 @@ impl Taken {
         };
         let (stat, io, status, net) =
             (read("stat")?, read("io")?, read("status")?, read("net/dev")?);
-        let field = |text: &str, name: &str| {
-            let line = text.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
-            let line = line.with_context(|| format!("no {name}"))?;
-            let number = line.split_whitespace().next().context("no number")?.to_owned();
-            Ok::<f64, anyhow::Error>(number.parse()?)
-        };
         Ok(Self {
             at: Instant::now(),
             cpu_seconds: cpu_ticks(&stat)? / rustix::param::clock_ticks_per_second() as f64,
@@ -135,6 +128,18 @@ impl Taken {
         let numbers = numbers.map(|number| format!("{number:.3}")).join(" ");
         format!("{phase} {seconds:.3} {numbers}")
     }
+}
+
+/// What this process has had written to disks.
+pub(crate) fn written_bytes() -> Result<f64> {
+    let io = std::fs::read_to_string("/proc/self/io").context("/proc/self/io is not readable")?;
+    field(&io, "write_bytes:")
+}
+
+fn field(text: &str, name: &str) -> Result<f64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    let line = line.with_context(|| format!("no {name}"))?;
+    Ok(line.split_whitespace().next().context("no number")?.parse()?)
 }
 
 /// User and system time: fields 14 and 15, counted from behind the name in brackets.

@@ -6,9 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use rehome_app::deployment::Deployment;
-use rehome_app::load::history::{self, Wanted};
-use rehome_app::load::{Load, LoadOptions, observe::Timeline};
 use rehome_domain::ids::{MigrationId, StoreId, TenantId};
 use rehome_domain::migration::{CutoverPolicy, Fact, Migration, Options, Phase, State};
 use rehome_engine::metrics::{Metrics, RETENTION};
@@ -19,13 +16,15 @@ use rehome_ports::clock::{Clock, SystemClock};
 use rehome_ports::{ControlError, ControlPlane, EventStore, LedgerStore, LogEntry};
 use rehome_postgres::{PgControlPlane, PgStore, PgStoreOptions, PostgresOptions};
 use rehome_sqlite::{SqliteControlPlane, SqliteStore, SqliteStoreOptions};
+use rehome_workload::load::history::{self, Wanted};
+use rehome_workload::load::{Load, LoadOptions, observe::Timeline};
 use tokio::time::{sleep, timeout};
 
 /// The store that tenants begin in.
 pub(crate) const SHARED: &str = "shared";
 /// The store that they move to.
 pub(crate) const DEDICATED: &str = "dedicated";
-/// The file of a folder that says on which servers its control plane and stores are: in each line a
+/// The file of a folder that names the servers of its control plane and stores: in each line a
 /// name and a URL.
 const SERVERS: &str = "servers";
 /// The control plane's name in it.
@@ -36,7 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(300);
 /// Who listens to the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Observed {
-    /// Nobody.
+    /// Without observation.
     No,
     /// The metrics.
     Yes,
@@ -104,7 +103,7 @@ impl Site {
     }
 
     /// Over a deployment that was opened as the command opens it.
-    pub(crate) fn of(deployment: &Deployment, folder: &Path) -> Self {
+    pub(crate) fn of(deployment: &rehome_observe::Observed, folder: &Path) -> Self {
         Self {
             engine: deployment.engine().clone(),
             operations: deployment.operations(),
@@ -238,7 +237,7 @@ pub(crate) fn manual() -> Options {
     Options { cutover: CutoverPolicy::Manual, ..Options::default() }
 }
 
-/// The tenant's route points to the target, and the target takes appends.
+/// The tenant's route points to the target, and the target accepts appends.
 pub(crate) fn is_switched(migration: &Migration) -> bool {
     matches!(migration.state, State::Migrated { activated: true, .. })
 }
@@ -282,6 +281,11 @@ fn options(name: &str, path: PathBuf, deployment: String) -> Result<SqliteStoreO
         create: true,
         clock: Arc::new(SystemClock),
     })
+}
+
+/// Whether the folder has a file of this store.
+pub(crate) fn is_file(folder: &Path, name: &str) -> bool {
+    file(folder, name).is_file()
 }
 
 fn file(folder: &Path, name: &str) -> PathBuf {

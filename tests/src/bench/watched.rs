@@ -24,7 +24,7 @@ use super::site::{self, DEDICATED, SHARED};
 /// Migrations that are over, and that are not.
 const FINISHED: u128 = 1_000;
 const ACTIVE: u128 = 50;
-/// What a scrape of them may take.
+/// Longest duration of a scrape of them.
 const SCRAPE_MS: f64 = 50.0;
 
 /// Both.
@@ -57,7 +57,7 @@ fn scrapes(format: Format) -> Result<Line> {
     Ok(Line::at_most(name, slowest, SCRAPE_MS, " ms", detail))
 }
 
-/// Tells of a migration's whole life.
+/// Observes a migration's whole life.
 fn live(observer: &dyn Observer, n: u128, finished: bool) -> Result<()> {
     let now = SystemClock.now();
     let mut migration = Migration {
@@ -119,7 +119,7 @@ fn live(observer: &dyn Observer, n: u128, finished: bool) -> Result<()> {
     Ok(())
 }
 
-/// What counting an append takes: two looks at the clock and two additions, always done.
+/// The cost of counting an append: two reads of the clock and two additions, on every append.
 fn counting(append_ms: f64) -> Line {
     const TIMES: u32 = 1_000_000;
     let histogram = Histogram::new(APPEND_BUCKETS);

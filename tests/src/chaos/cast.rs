@@ -11,12 +11,12 @@ use crate::checker::hex;
 use crate::history::TENANT;
 use crate::process::{Process, wait_for};
 
-/// A part in the play. Whoever has it may be killed and followed by another.
+/// A role. A process that has it may be killed and replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Who {
     /// Writers, a subscriber and a reader.
     App(u8),
-    /// Works on the migration, or waits to take over.
+    /// Drives the migration, or waits to take over.
     Driver(u8),
 }
 
@@ -36,9 +36,9 @@ impl Who {
     }
 }
 
-/// A writer that waits for so long has noticed something; shorter than any time after which a fault is
-/// given up, longer than what a busy machine does to everybody.
-const NOTICED_MS: u64 = 1_500;
+/// A writer that waits this long was affected by a fault; shorter than any time after which an operation
+/// gives up, longer than the delays of a busy machine.
+pub(super) const NOTICED_MS: u64 = 1_500;
 
 /// The processes on a stage.
 pub struct Cast<'a> {
@@ -48,7 +48,7 @@ pub struct Cast<'a> {
 }
 
 impl<'a> Cast<'a> {
-    /// Nobody yet; applications will write so much.
+    /// Without processes; applications will write this much.
     pub const fn new(stage: &'a Stage<'a>, load: Load) -> Self {
         Self { stage, load, running: BTreeMap::new() }
     }
@@ -87,17 +87,17 @@ impl<'a> Cast<'a> {
         Ok(())
     }
 
-    /// Whoever has the part.
+    /// The process of the role.
     pub fn of(&mut self, who: Who) -> Result<&mut Process> {
         self.running.get_mut(&who).with_context(|| format!("nobody is {}", who.name()))
     }
 
-    /// Whether somebody has it.
+    /// Whether the role has a process.
     pub fn has(&self, who: Who) -> bool {
         self.running.contains_key(&who)
     }
 
-    /// `kill -9`, if it has not ended by itself.
+    /// `kill -9`, unless it has ended.
     pub fn kill(&mut self, who: Who) -> Result<()> {
         match self.running.remove(&who) {
             Some(mut process) => process.kill_if_it_runs(),
@@ -105,7 +105,7 @@ impl<'a> Cast<'a> {
         }
     }
 
-    /// Lets go of those who have ended: an application may do so only by a kill, or before it could
+    /// Removes processes that have ended: an application may end only by a kill, or before it could
     /// begin.
     pub fn bury(&mut self) -> Result<()> {
         for who in Who::ALL {
@@ -132,7 +132,7 @@ impl<'a> Cast<'a> {
         })
     }
 
-    /// Waits until each of them was told of so many more events.
+    /// Waits until each of them has this many more acknowledged events.
     pub fn wait_for_acks(&self, who: &[Who], more: u64) -> Result<()> {
         for who in who {
             let enough = self.stage.acked(*who)? + more;
@@ -143,11 +143,17 @@ impl<'a> Cast<'a> {
         Ok(())
     }
 
-    /// None of their appends took as long as a fault does to pass.
+    /// None of their appends took as long as a fault lasts.
     pub fn nobody_waited(&self, who: &[Who]) -> Result<()> {
+        self.waited(who, Duration::from_millis(NOTICED_MS))
+    }
+
+    /// None of their appends took longer than this.
+    pub fn waited(&self, who: &[Who], at_most: Duration) -> Result<()> {
         for who in who {
-            let longest = self.stage.longest_ms(*who)?;
-            ensure!(longest < NOTICED_MS, "{} waited for {longest} ms", who.name());
+            let longest = Duration::from_millis(self.stage.longest_ms(*who)?);
+            let name = who.name();
+            ensure!(longest < at_most, "{name} waited for {longest:?}, not at most {at_most:?}");
         }
         Ok(())
     }
@@ -163,7 +169,7 @@ impl<'a> Cast<'a> {
         }
         for process in self.running.values_mut() {
             wait_for("the last writer", || {
-                // Without anybody who looks on it has ended by then.
+                // Without a subscriber and a reader it has ended by then.
                 let ended = process.ended()?;
                 if process.said()?.lines().count() >= 2 {
                     return Ok(Some(()));
@@ -193,11 +199,11 @@ pub enum Work<'a> {
     },
     /// The migration that was started last, until its end.
     Resume,
-    /// Whatever nobody works on, until it is killed.
+    /// Drives any migration without a driver, until it is killed.
     Drive,
 }
 
-/// When something that was broken is mended.
+/// The time of a repair.
 pub(super) struct Due<T> {
     waiting: Vec<(Instant, T)>,
 }
@@ -211,7 +217,7 @@ impl<T> Due<T> {
         self.waiting.push((Instant::now() + time, what));
     }
 
-    /// What is due by now, or all of it.
+    /// The repairs that are due, or all of them.
     pub(super) fn take(&mut self, all: bool) -> Vec<T> {
         let now = Instant::now();
         let (due, waiting) =

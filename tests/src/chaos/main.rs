@@ -2,11 +2,13 @@
 //! the other, each from a seed that is printed.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Result;
 use clap::Parser;
-use rehome_tests::chaos::{Servers, play};
+use rehome_cluster::Patroni;
+use rehome_tests::chaos::{Servers, all_failovers, play, play_failover};
 
 /// Plays scripts that kill, stop and cut off, until time is over or something is wrong.
 #[derive(Parser)]
@@ -15,12 +17,15 @@ struct Args {
     /// The first script's seed; the next ones follow it. Drawn if it is not given.
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// How long to go on. A script that was begun is played to its end.
+    /// How long to continue. A script that has begun runs to its end.
     #[arg(long, value_name = "M", default_value_t = 10)]
     minutes: u64,
     /// Things that are done on each way.
     #[arg(long, value_name = "N", default_value_t = 12)]
     steps: usize,
+    /// Play failovers of Patroni clusters instead: each server, in each phase, by each fault.
+    #[arg(long, conflicts_with_all = ["seed", "minutes", "steps"])]
+    patroni: bool,
 }
 
 fn main() -> ExitCode {
@@ -34,6 +39,9 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<()> {
+    if args.patroni {
+        return fail_over();
+    }
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
     let first = args.seed.unwrap_or_else(|| u64::from(now.subsec_nanos()));
     let servers = Servers::start()?;
@@ -46,5 +54,15 @@ fn run(args: &Args) -> Result<()> {
         played += 1;
     }
     println!("{played} scripts played, nothing wrong");
+    Ok(())
+}
+
+fn fail_over() -> Result<()> {
+    let (servers, patroni) = (Servers::start()?, Arc::new(Patroni::start(true)?));
+    let all = all_failovers();
+    for failover in &all {
+        play_failover(&servers, &patroni, *failover)?;
+    }
+    println!("{} failovers played, nothing wrong", all.len());
     Ok(())
 }

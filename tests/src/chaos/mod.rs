@@ -1,4 +1,4 @@
-//! Chaos: real processes against real PostgreSQL servers, while a seeded script breaks things.
+//! Chaos: real processes and real PostgreSQL servers, while a seeded script causes faults.
 //!
 //! ```text
 //!  application 0 ─┐ writers, subscriber, reader      each process has a proxy of its own
@@ -10,26 +10,32 @@
 //!                             stall, lose
 //! ```
 //!
-//! A tenant moves there and back. The script plays while it does; then everything is mended and the
-//! migration must come to its end by itself. What was right in the end is decided by the checker,
-//! which knows the records of writers, subscribers and readers, and the rows of the databases.
+//! A tenant moves there and back while the script runs; then all faults are repaired and the
+//! migration must finish on its own. The checker decides whether the result is right,
+//! from the records of writers, subscribers and readers, and the rows of the databases.
 //!
 //! | file | what it has |
 //! |---|---|
-//! | `stage` | three servers, and on them a deployment with its processes' proxies |
-//! | `cast` | the processes: who is running, who was stopped, who has to be started again |
-//! | `script` | what will be done and when, drawn from a seed |
-//! | `play` | a tenant there and back, under a script |
+//! | `servers` | three servers; a cluster with failover may replace one |
+//! | `stage` | on them a deployment with its processes' proxies |
+//! | `cast` | the processes: which run, which are stopped, which must be started again |
+//! | `script` | the faults and their times, drawn from a seed |
+//! | `play` | a tenant there and back, during a script |
+//! | `failover` | a tenant there, while the server of one role fails over |
 //!
-//! The seed repeats the script: what is done, to whom, how long after what came before. What the
-//! processes have done by then is theirs.
+//! The seed repeats the script: each fault, its process, and the time after the previous one. The
+//! progress of the processes at that time varies.
 
 mod cast;
 mod draw;
+mod failover;
 mod play;
 mod script;
+mod servers;
 mod stage;
 
 pub use cast::{Cast, Who, Work};
+pub use failover::{Failover, all_failovers, play_failover, some_failovers};
 pub use play::play;
-pub use stage::{Load, Server, Servers, Stage};
+pub use servers::{Server, Servers};
+pub use stage::{Load, Stage};

@@ -7,12 +7,13 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::cast::{Cast, Due, Who, Work};
 use super::script::{Script, Step, What};
-use super::stage::{Load, Server, Servers, Stage};
+use super::stage::{Load, Stage};
+use super::{Server, Servers};
 use crate::checker::{Migration, Moment};
 use crate::process::PATIENCE;
 
 const LOAD: Load = Load { writers: 3, rate: 120 };
-/// Options of each migration: the copy takes long enough to be disturbed.
+/// Options of each migration: the copy takes long enough for faults.
 const OPTIONS: [&str; 4] = ["--copy-rate-max", "1500", "--cutover-timeout-ms", "1500"];
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
@@ -29,7 +30,7 @@ pub fn play(servers: &Servers, seed: u64, steps: usize) -> Result<()> {
     played.with_context(|| format!("seed {seed} repeats the script"))
 }
 
-/// What mends what was broken.
+/// Repairs a fault.
 #[derive(Clone, Copy, Debug)]
 enum Mend {
     Wake(Who),
@@ -51,7 +52,7 @@ impl<'a> Play<'a> {
         Self { stage, cast: Cast::new(stage, LOAD), script, due: Due::new() }
     }
 
-    /// Plays the script while the tenant moves there; then mends everything and waits until it is there.
+    /// Runs the script while the tenant moves there; then repairs everything and waits for the end.
     fn way_to(&mut self, to: Server) -> Result<()> {
         for app in Who::APPS {
             if !self.cast.has(app) {
@@ -89,7 +90,7 @@ impl<'a> Play<'a> {
         Ok(())
     }
 
-    /// Looks after everything, and breaks nothing more, until it is so.
+    /// Tends the processes, without new faults, until the condition holds.
     fn tend_until(
         &mut self,
         way: &Way,
@@ -105,7 +106,7 @@ impl<'a> Play<'a> {
         Ok(())
     }
 
-    /// Everybody ends, and all is looked at.
+    /// Ends all processes, and checks everything.
     fn end(self) -> Result<()> {
         let Self { stage, cast, .. } = self;
         cast.ends_well()?;
@@ -118,8 +119,8 @@ impl<'a> Play<'a> {
         Ok(())
     }
 
-    /// Looks after everything for a moment: mends what is due, follows who has died, finds who fell
-    /// asleep.
+    /// Tends the processes for a moment: repairs what is due, replaces processes that died, finds stopped
+    /// ones.
     fn tend(&mut self, way: &Way, mood: Mood) -> Result<()> {
         for mend in self.due.take(false) {
             self.mend(mend)?;
@@ -131,8 +132,8 @@ impl<'a> Play<'a> {
                 self.cast.start_app(app, &failpoint)?;
             }
         }
-        // The rows tell who is needed. While the control plane is down nobody can be, and one that is
-        // paused would not even refuse to answer.
+        // The rows show which processes are needed. While the control plane is down none can run, and a
+        // paused one would not even refuse connections.
         if !self.is_up(Server::Control) {
             thread::sleep(LOOK_EVERY);
             return Ok(());
@@ -216,7 +217,7 @@ impl<'a> Play<'a> {
         Ok(())
     }
 
-    /// Whether nothing was done to it that is still to be mended.
+    /// Whether it has no fault that is still to be repaired.
     fn is_up(&self, server: Server) -> bool {
         !self.due.any(|mend| matches!(mend, Mend::Begin(of) | Mend::Resume(of) if *of == server))
     }

@@ -14,7 +14,7 @@ pub(super) struct Step {
     pub(super) what: What,
 }
 
-/// What is done. A time is how long it lasts.
+/// A fault. A time is its duration.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum What {
     /// `kill -9`; it is started again.

@@ -1,4 +1,4 @@
-//! Three servers, and on them a deployment with a proxy between each process and each server.
+//! A deployment on three servers, with a proxy between each process and each server.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
-use rehome_cluster::{Cluster, Database, Options, Proxy};
+use rehome_cluster::{Cluster, Database, Proxy};
 use tempfile::TempDir;
 
-use super::Who;
+use super::{Server, Servers, Who};
 use crate::checker::{self, Id, Known, Migration, Moment, Place, Places, Report, parse_hex};
 use crate::history::{self, TENANT};
 use crate::process::Process;
@@ -19,78 +19,7 @@ use crate::process::Process;
 /// The schema that a URL means if it names none.
 const SCHEMA: &str = "rehome";
 
-/// Which server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Server {
-    /// The store that the tenant begins in.
-    Shared,
-    /// The store that it moves to.
-    Dedicated,
-    /// The control plane.
-    Control,
-}
-
-impl Server {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Shared, Self::Dedicated, Self::Control];
-
-    /// The store's name in the configuration.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Shared => "shared",
-            Self::Dedicated => "dedicated",
-            Self::Control => "control",
-        }
-    }
-}
-
-/// A server for each store and one for the control plane.
-#[derive(Debug)]
-pub struct Servers {
-    clusters: BTreeMap<Server, Cluster>,
-    small_target: bool,
-}
-
-impl Servers {
-    /// Starts them.
-    pub fn start() -> Result<Self> {
-        Self::start_with(|_| Options::default())
-    }
-
-    /// Starts them, the store that the tenant moves to with databases on a disk of this size.
-    pub fn with_small_target(mib: u32) -> Result<Self> {
-        let small = |server| match server {
-            Server::Dedicated => Options::default().small_disk(mib),
-            Server::Shared | Server::Control => Options::default(),
-        };
-        Ok(Self { small_target: true, ..Self::start_with(small)? })
-    }
-
-    fn start_with(options: impl Fn(Server) -> Options) -> Result<Self> {
-        let start = |server| Ok((server, Cluster::start(&options(server).in_memory())?));
-        let clusters = Server::ALL.into_iter().map(start).collect::<Result<_>>()?;
-        Ok(Self { clusters, small_target: false })
-    }
-
-    fn database(&self, server: Server) -> Result<Database> {
-        match server {
-            Server::Dedicated if self.small_target => self.of(server).database_on_small_disk(),
-            _ => self.of(server).database(),
-        }
-    }
-
-    /// One of them.
-    pub fn of(&self, server: Server) -> &Cluster {
-        &self.clusters[&server]
-    }
-
-    /// Begins or resumes whichever was left stopped.
-    pub fn mend(&self) -> Result<()> {
-        self.clusters.values().try_for_each(Cluster::mend)
-    }
-}
-
-/// A deployment with a history in its default store, and what was sent to it.
+/// A deployment with a history in its default store, and the sent events.
 pub struct Stage<'a> {
     servers: &'a Servers,
     /// Whether the tenant had a history before.
@@ -112,8 +41,8 @@ struct Records {
 }
 
 impl<'a> Stage<'a> {
-    /// Makes a deployment on the servers and imports the history. `migration` are lines for
-    /// `[migration]` of its configuration, beside ours.
+    /// Creates a deployment on the servers and imports the history. `migration` are lines for
+    /// `[migration]` of its configuration, in addition to ours.
     pub fn new(servers: &'a Servers, migration: &str) -> Result<Self> {
         Self::make(servers, migration, &history::lines()?)
     }
@@ -126,8 +55,8 @@ impl<'a> Stage<'a> {
             Server::ALL.into_iter().map(database).collect::<Result<_>>()?;
         let mut proxies = BTreeMap::new();
         for who in Who::ALL {
-            for server in Server::ALL {
-                proxies.insert((who, server), Proxy::start(servers.of(server).port())?);
+            for (server, cluster) in servers.alone() {
+                proxies.insert((who, server), Proxy::start(cluster.port())?);
             }
         }
         let records = RefCell::default();
@@ -144,12 +73,12 @@ impl<'a> Stage<'a> {
         let import = import.arg(&events);
         let import = import.output()?;
         ensure!(import.status.success(), "import: {}", String::from_utf8_lossy(&import.stderr));
-        // Made when it is first used, and then the checker can look at it.
+        // The first use creates it, which the checker needs.
         stage.run(&["store", "check", Server::Dedicated.name()])?;
         Ok(stage)
     }
 
-    /// Plays on a stage of its own, whose folder is kept if that fails.
+    /// Runs on a separate stage, whose folder is kept after a failure.
     pub fn with<T>(
         servers: &Servers,
         migration: &str,
@@ -172,7 +101,7 @@ impl<'a> Stage<'a> {
         })
     }
 
-    /// Where its files are: configurations, records, what processes say.
+    /// The folder with its files: configurations, records, output of processes.
     pub fn path(&self) -> &Path {
         self.folder.path()
     }
@@ -184,7 +113,7 @@ impl<'a> Stage<'a> {
 
     /// Runs statements in the deployment's database there; what they answer.
     pub fn sql(&self, server: Server, statements: &str) -> Result<String> {
-        self.server(server).sql(self.databases[&server].name(), statements)
+        self.servers.sql(server, self.databases[&server].name(), statements)
     }
 
     /// Backs the deployment's database there up to a file.
@@ -197,7 +126,7 @@ impl<'a> Stage<'a> {
         self.server(server).restore(self.databases[&server].name(), file)
     }
 
-    /// A session of somebody else's in that database: it runs what it is told.
+    /// A session of a third party in that database, which runs statements from its stdin.
     pub fn session(&self, server: Server) -> Result<Process> {
         let mut psql = Command::new(self.server(server).programs().join("psql"));
         let database = self.databases[&server].name();
@@ -206,12 +135,12 @@ impl<'a> Stage<'a> {
         Process::start(psql, self.path(), &self.next_name("session"))
     }
 
-    /// What stands between a process and a server.
+    /// The proxy between a process and a server.
     pub fn proxy(&self, who: Who, server: Server) -> &Proxy {
         &self.proxies[&(who, server)]
     }
 
-    /// Lets everything pass everywhere.
+    /// Removes all faults of the proxies.
     pub fn mend_proxies(&self) -> Result<()> {
         for proxy in self.proxies.values() {
             proxy.flow();
@@ -220,7 +149,7 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    /// A process's configuration; one without proxies for nobody in particular.
+    /// A process's configuration; without a process, one without proxies.
     fn config(&self, who: Option<Who>) -> PathBuf {
         let name = who.map_or("nobody".to_owned(), Who::name);
         self.path().join(format!("{name}.toml"))
@@ -228,8 +157,11 @@ impl<'a> Stage<'a> {
 
     fn configuration(&self, who: Option<Who>, migration: &str) -> Result<String> {
         let url = |server| match who {
-            Some(who) => self.databases[&server].url_at(self.proxy(who, server).port()),
-            None => self.databases[&server].url(),
+            Some(who) if self.proxies.contains_key(&(who, server)) => {
+                self.databases[&server].url_at(self.proxy(who, server).port())
+            }
+            // No proxy is before a cluster with failover: its members are the URL's.
+            _ => self.databases[&server].url(),
         };
         let mut config = format!("[control_plane]\nurl = \"{}\"\n", url(Server::Control));
         for server in [Server::Shared, Server::Dedicated] {
@@ -254,7 +186,7 @@ impl<'a> Stage<'a> {
         format!("{:03}-{what}", records.processes)
     }
 
-    /// A program that is killed when whoever started it is gone: drivers would go on for ever.
+    /// A program that is killed when its parent ends: drivers would otherwise run forever.
     fn program(&self, name: &str) -> Command {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "--"]).arg(self.programs.join(name));
@@ -266,6 +198,8 @@ impl<'a> Stage<'a> {
         let mut command = self.program("rehome-failpoints");
         command.arg("--config").arg(self.config(who)).args(["--log-level", "info"]);
         command.env("REHOME_FAILPOINT", failpoint);
+        // Without a rollback window a command, and the work of a server, ends with the switch.
+        command.env("REHOME_MIGRATION_ROLLBACK_WINDOW", "0s");
         command
     }
 
@@ -282,8 +216,8 @@ impl<'a> Stage<'a> {
         Ok(self.command(None, failpoint).args(args).output()?.status.success())
     }
 
-    /// An application, to be started: writers with a new record, a subscriber and a reader that go on
-    /// with theirs.
+    /// An application, not yet started: writers with a new record, a subscriber and a reader that continue
+    /// their records.
     pub(super) fn application(&self, who: Who, name: &str, failpoint: &str, load: Load) -> Command {
         let at = |ending: &str| self.path().join(format!("{name}.{ending}"));
         let (record, watcher) = (at("record"), who.name());
@@ -294,7 +228,7 @@ impl<'a> Stage<'a> {
         let mut command = self.program("rehome-load");
         command.arg("--config").arg(self.config(Some(who))).args(["--tenant", TENANT]);
         command.arg("--record").arg(&record);
-        // Who looks on at a tenant that does not exist yet is told so, and ends.
+        // A subscriber or reader of a tenant that does not exist yet gets an error, and ends.
         if self.imported {
             command.arg("--seen").arg(&seen).arg("--reads").arg(&reads);
             command.args(["--subscriber", &watcher]);
@@ -337,7 +271,7 @@ impl<'a> Stage<'a> {
         Ok(known)
     }
 
-    /// Events that one process was told are stored, ever.
+    /// The number of all events acknowledged to one process.
     pub fn acked(&self, who: Who) -> Result<u64> {
         let records = self.records.borrow();
         let mut known = Known::default();
@@ -347,7 +281,7 @@ impl<'a> Stage<'a> {
         Ok(known.acked())
     }
 
-    /// The longest time that one of its appends took, in milliseconds.
+    /// The longest duration of one of its appends, in milliseconds.
     pub fn longest_ms(&self, who: Who) -> Result<u64> {
         let records = self.records.borrow();
         let mut known = Known::default();
@@ -367,7 +301,7 @@ impl<'a> Stage<'a> {
         self.migrations()?.pop().context("no migration")
     }
 
-    /// What is there now, against what is known.
+    /// Checks the current rows against the records.
     pub fn check(&self, moment: Moment) -> Result<Report> {
         checker::check(&self.places(), tenant()?, moment, || self.known())?.clean()
     }
@@ -386,7 +320,7 @@ fn tenant() -> Result<Id> {
     parse_hex(TENANT)
 }
 
-/// The folder of `rehome-load` and `rehome-failpoints`, which are built with whoever runs this.
+/// The folder of `rehome-load` and `rehome-failpoints`, which are built with this program.
 fn programs() -> Result<PathBuf> {
     let ours = std::env::current_exe()?;
     let found = ours.ancestors().skip(1).take(2).find(|folder| {

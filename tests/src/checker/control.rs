@@ -18,7 +18,7 @@ pub struct Route {
     pub n: u64,
     /// Events that the store must hold.
     pub base: u64,
-    /// Where the tenant's last migration stands.
+    /// The phase of the tenant's last migration.
     pub phase: Option<String>,
     /// A rollback window is open.
     pub window: bool,
@@ -27,13 +27,13 @@ pub struct Route {
 /// A migration's row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Migration {
-    /// Which.
+    /// Its id.
     pub id: Id,
-    /// Where it stands.
+    /// Its phase.
     pub phase: String,
-    /// All of it, as it is kept.
+    /// The whole stored state.
     pub state: String,
-    /// Cutovers begun.
+    /// The number of cutovers that began.
     pub cutover_attempts: u64,
     /// Its last entry in the log.
     pub log_entries: u64,

@@ -68,7 +68,7 @@ pub(super) struct History {
     /// In the order of their positions.
     pub(super) rows: Vec<Row>,
     by_id: HashMap<Id, Vec<usize>>,
-    /// What the streams' own rows say of their versions, where a store keeps such rows.
+    /// The versions in the streams' own rows, in stores with such rows.
     streams: Option<HashMap<Stream, u64>>,
 }
 
@@ -102,7 +102,7 @@ impl History {
         self.rows.get(index).map(|row| row.id)
     }
 
-    /// What can be said of a history by itself.
+    /// The checks of a history by itself.
     pub(super) fn check(&self, store: &str, found: &mut Vec<Violation>) {
         let lies = |what| Violation::LedgerLies { store: store.to_owned(), what };
         let mut digest = vec![0; 32];
@@ -142,7 +142,7 @@ pub(super) fn length(text: &str) -> [u8; 4] {
     u32::try_from(text.len()).unwrap_or(u32::MAX).to_be_bytes()
 }
 
-/// Whether the streams' rows say what their events do; a stream without events may have a row.
+/// Whether the streams' rows agree with their events; a stream without events may have a row.
 fn agree(streams: &HashMap<Stream, u64>, versions: &HashMap<&Stream, u64>) -> bool {
     let told = |(stream, version): (&Stream, &u64)| {
         versions.get(stream).copied().unwrap_or_default() == *version

@@ -6,24 +6,24 @@
 //!  control.db, stores ────┘ by SQL over the tables
 //! ```
 //!
-//! It knows what the writers wrote down (what they sent, what they were told), and what is in the
-//! places. It shares no code with what it checks: rows are read by SQL of its own, the chain is
-//! computed by code of its own from the definition of the canonical event, and which store has the
-//! authority is what the route's row says. Nothing here may use a crate of ours.
+//! It knows the writers' records (what they sent, and which responses they got) and the contents of the
+//! databases. It shares no code with what it checks: it reads rows with its own SQL,
+//! computes the chain with its own code from the definition of the canonical event, and takes the
+//! authoritative store from the route's row. It may not use another crate of ours.
 //!
-//! What it decides:
-//! * every acknowledged event is in the authoritative store, once, where the answer said;
-//! * what was never answered is there once or not at all, and an append is there whole or not;
-//! * no event is there that nobody sent, or that was refused;
-//! * positions are 1..n, versions of every stream are 1..n, what was answered before another was
-//!   sent lies before it;
-//! * the chain computed from the rows is what the rows and the ledger say;
+//! What it checks:
+//! * every acknowledged event is in the authoritative store, once, at the position in the response;
+//! * an event without a response is stored once or not at all, and an append is stored whole or not at all;
+//! * no event is stored that was not sent, or that was refused;
+//! * positions are 1..n, versions of every stream are 1..n, an event that was acknowledged before another was
+//!   sent precedes it;
+//! * the chain computed from the rows is the one in the rows and the ledger;
 //! * every other store holds a prefix of the authority's history, or nothing;
 //! * one ledger is active, the one that the route names, under the route's epoch;
 //! * the migrations' logs are whole;
-//! * a subscriber saw every event once and in order, and may repeat what came after its checkpoint only
-//!   when its process began anew;
-//! * no reader saw less than it had seen, or than anybody had been told before it began.
+//! * a subscriber received every event once and in order, and may receive the events after its checkpoint again only
+//!   after a restart of its process;
+//! * no reader saw less than it had seen before, or than was acknowledged to any writer before its read.
 
 mod control;
 mod history;
@@ -51,13 +51,13 @@ pub type Id = [u8; 16];
 /// When the check is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moment {
-    /// Others may be writing, and whoever died has no heir yet: no ledger need be active.
+    /// Others may be writing, and a killed process may have no successor yet: no ledger need be active.
     Between,
-    /// Nobody writes, and everything came to its end.
+    /// Nothing writes, and everything has finished.
     End,
 }
 
-/// What was found.
+/// The result.
 #[derive(Debug)]
 pub struct Report {
     /// The store that has the authority.
@@ -89,8 +89,8 @@ impl Report {
 /// Tries to see the same route before and after the stores were read.
 const TRIES: usize = 50;
 
-/// Checks one tenant. `known` reads the records anew each time it is called: once before the files
-/// are read, for what was acknowledged, and once after, for what was sent.
+/// Checks one tenant. `known` reads the records again on each call: once before the files
+/// are read, for the acknowledged events, and once after, for the sent ones.
 pub fn check(
     places: &Places,
     tenant: Id,
@@ -138,7 +138,7 @@ pub fn check(
     anyhow::bail!("the route never stood still")
 }
 
-/// Every acknowledged event is there once, where the answer said.
+/// Every acknowledged event is stored once, at the position in the response.
 fn acked(known: &Known, authority: &History, found: &mut Vec<Violation>) {
     for (id, sent) in &known.events {
         let Some(ack) = sent.ack else { continue };
@@ -191,9 +191,9 @@ fn sent(known: &Known, authority: &History, found: &mut Vec<Violation>) {
     }
 }
 
-/// What was answered before another append was sent lies before it.
+/// An event that was acknowledged before another append was sent precedes it.
 fn answered_before_sent(known: &Known, authority: &History, found: &mut Vec<Violation>) {
-    // By time: an answer raises what is behind, a send must come after it.
+    // Ordered by time: an acknowledgement raises the lower bound, a later send must come after it.
     let mut answers: Vec<(i64, u64)> = Vec::new();
     let mut sends: Vec<(i64, Id)> = Vec::new();
     for (id, sent) in &known.events {

@@ -9,10 +9,10 @@ use super::control::{Entry, Migration, Route};
 use super::history::{History, Ledger, Row};
 use super::{Id, hex};
 
-/// Longest wait for an answer; only a server that hangs takes so long.
+/// Longest wait for a response; only a server that hangs takes longer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Looks at a database through a connection of its own, in one snapshot. `{schema}` in a statement is
+/// Reads a database through a separate connection, in one snapshot. `{schema}` in a statement is
 /// the schema's name.
 fn look<T>(url: &str, schema: &str, read: impl AsyncFnOnce(&Reader<'_>) -> Result<T>) -> Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -24,13 +24,13 @@ fn look<T>(url: &str, schema: &str, read: impl AsyncFnOnce(&Reader<'_>) -> Resul
         let schema = format!("\"{}\"", schema.replace('"', "\"\""));
         let seen = read(&Reader { client: &client, schema }).await;
         drop(client);
-        // What it read is complete; how the connection ends says nothing more.
+        // The result is complete; how the connection ends does not matter.
         let _ = connection.await;
         seen
     };
     runtime.block_on(async {
         let looked = tokio::time::timeout(PATIENCE, look).await;
-        looked.context("the checker had no answer in time")?
+        looked.context("the checker had no response in time")?
     })
 }
 
@@ -46,7 +46,7 @@ impl Reader<'_> {
         Ok(self.client.query(&sql, &[&hex(&id)]).await?)
     }
 
-    /// A number that says which rows are a tenant's.
+    /// The number that identifies a tenant's rows.
     async fn numbered(&self, number: i64, sql: &str) -> Result<Vec<SqlRow>> {
         let sql = sql.replace("{schema}", &self.schema);
         Ok(self.client.query(&sql, &[&number]).await?)

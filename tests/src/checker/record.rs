@@ -13,7 +13,7 @@ use super::watched::{Answer, Subscriber};
 /// A stream's type and id.
 pub(super) type Stream = (String, String);
 
-/// What an acknowledgement said of one event.
+/// The acknowledgement of one event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ack {
     pub(super) version: u64,
@@ -21,7 +21,7 @@ pub(super) struct Ack {
     pub(super) at: Option<i64>,
 }
 
-/// An event as it was sent, and what its writer was told.
+/// An event as it was sent, and its response.
 #[derive(Clone, Debug)]
 pub(super) struct Sent {
     pub(super) stream: Stream,
@@ -31,7 +31,7 @@ pub(super) struct Sent {
     pub(super) content: Option<Content>,
 }
 
-/// What an event says, where the record has it.
+/// The contents of an event, if the record has them.
 #[derive(Clone, Debug)]
 pub(super) struct Content {
     event_type: String,
@@ -68,7 +68,7 @@ impl Known {
         longest.unsigned_abs()
     }
 
-    /// An event that was imported before anybody else wrote, as number `seq` of the history.
+    /// An event that was imported before the first write, as number `seq` of the history.
     pub fn import(
         &mut self,
         id: Id,

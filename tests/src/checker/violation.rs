@@ -16,7 +16,7 @@ pub enum Violation {
     Twice { event: Id, times: usize },
     /// In no record.
     NobodySent { event: Id, seq: u64 },
-    /// There although its writer was told that it was refused.
+    /// Stored, although it was refused to its writer.
     Refused { event: Id, seq: u64 },
     /// With other content, or in another stream, than it was sent with.
     Altered { event: Id, seq: u64 },
@@ -30,7 +30,7 @@ pub enum Violation {
     VersionGap { store: String, stream: String, version: u64 },
     /// The row's digest is not what its content gives.
     Chain { store: String, seq: u64 },
-    /// The ledger, or a stream's row, does not say what the events do.
+    /// The ledger, or a stream's row, does not agree with the events.
     LedgerLies { store: String, what: &'static str },
     /// Not the beginning of the authority's history.
     NotAPrefix { store: String, seq: u64 },
@@ -48,7 +48,7 @@ pub enum Violation {
     SawAnother { subscriber: String, seq: u64, event: Id },
     /// A reader saw less than it had seen before.
     Backwards { before: u64, after: u64 },
-    /// A read saw less than was told to others before it began.
+    /// A read saw less than was acknowledged to others before it began.
     Missed { seq: u64, told: u64 },
 }
 

@@ -1,14 +1,14 @@
-//! What subscribers and readers saw, against the history that there is.
+//! Compares what subscribers and readers received with the history.
 //!
-//! A subscriber's record, kept over all processes that bore its name:
+//! A subscriber's record, continued by all processes of its name:
 //!
 //! ```text
 //! B <time> <position>      it begins after this position, its checkpoint
-//! E <seq> <event id>       it was handed this event
-//! C <time> <seq>           it was told that its checkpoint is kept
+//! E <seq> <event id>       it received this event
+//! C <time> <seq>           its checkpoint was acknowledged
 //! ```
 //!
-//! A reader's, which looks at the end of the feed again and again:
+//! The record of a reader, which reads the end of the feed repeatedly:
 //!
 //! ```text
 //! Q <begun> <ended> <after> <last> <event id>   it asked for what comes after `after`; the last
@@ -17,7 +17,7 @@
 //! ```
 //!
 //! Times are microseconds since 1970, of one clock for all processes. A last line that was cut off by
-//! a kill counts for nothing.
+//! a kill is ignored.
 
 use std::path::Path;
 
@@ -76,7 +76,7 @@ impl Known {
         Ok(())
     }
 
-    /// Events that subscribers were handed, and answers that readers got: how much was looked at.
+    /// The number of events that subscribers received, and of responses that readers got.
     pub fn watched(&self) -> (u64, u64) {
         let events = self.subscribers.iter().flat_map(|subscriber| &subscriber.steps);
         let events = events.filter(|step| matches!(step, Step::Event { .. })).count();
@@ -120,17 +120,17 @@ pub(super) fn check(
 }
 
 impl Subscriber {
-    /// Every event once, in order, as the authority has it; after a begin again from a checkpoint that
-    /// was kept.
+    /// Every event once, in order, as in the authority; after a restart, again from a stored
+    /// checkpoint.
     fn check(&self, authority: &History, moment: Moment, found: &mut Vec<Violation>) {
-        // The last position handed out, and the last that is known to be kept.
+        // The last delivered position, and the last checkpoint that is known to be stored.
         let (mut at, mut kept) = (0, 0);
         // What it saw ever.
         let mut furthest = 0;
         for step in &self.steps {
             match *step {
                 Step::Begun { after } => {
-                    // A commit whose answer was lost may have been kept.
+                    // A commit without a response may have been stored.
                     if after < kept || after > furthest {
                         found.push(self.wrong(after, kept, "its checkpoint"));
                     }
@@ -260,7 +260,7 @@ mod tests {
     #[test]
     fn a_subscriber_may_repeat_what_came_after_its_checkpoint() -> Result<()> {
         assert_eq!(found(ALL, "Q 1 2 0 3 #3, Q 3 4 2 3 #3, P 5 6 2 3 #3, Q 7 8 3 5 #5")?, [""; 0]);
-        // A commit whose answer was lost, kept or not.
+        // A commit without a response, stored or not.
         let lost = "B 1 0, E 1 #1, E 2 #2, B 2 2, E 3 #3, E 4 #4, E 5 #5";
         assert_eq!(found(lost, "")?, [""; 0]);
         Ok(())

@@ -2,5 +2,5 @@
 //! can kill or stop it at each step of the protocol. See `rehome_engine`'s module `failpoint`.
 
 fn main() -> std::process::ExitCode {
-    rehome::run()
+    rehome_cli::run()
 }

@@ -1,10 +1,10 @@
-//! `rehome-load`: an application in a process of its own, over a `rehome.toml`: writers, and, where asked
-//! for, a subscriber and a reader.
+//! `rehome-load`: an application in a separate process, configured by a `rehome.toml`: writers and, on request,
+//! a subscriber and a reader.
 //!
-//! It writes until its standard input is closed or has a line, a SIGTERM or SIGINT comes, or its time is
-//! over; then each writer finishes its append. After a line the others look on until the input is closed,
-//! and the subscriber then goes to the end of the feed. The record goes to a file as it comes about (see
-//! `rehome_app::load::journal`), so that a checker has it also when the process is killed. On stdout:
+//! It writes until its stdin is closed or has a line, a SIGTERM or SIGINT comes, or its time is
+//! over; then each writer finishes its append. After a line the subscriber and the reader continue until the input is
+//! closed, and the subscriber then goes to the end of the feed. The record is written to a file immediately (see
+//! `rehome_workload::load::journal`), so that a checker has it even if the process is killed. On stdout:
 //! one line of JSON once the writers run, one more at the end.
 
 mod watch;
@@ -16,22 +16,23 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use clap::Parser;
-use rehome_app::load::observe::{Latencies, Timeline, observe};
-use rehome_app::load::record::{Record, Sent};
-use rehome_app::load::{Load, LoadOptions};
 use rehome_app::{Access, Config, Deployment};
 use rehome_domain::ids::TenantId;
+use rehome_observe::Observed;
 use rehome_ports::{EventStore, Migrations};
+use rehome_workload::load::observe::{Latencies, Timeline, observe};
+use rehome_workload::load::record::{Record, Sent};
+use rehome_workload::load::{Load, LoadOptions};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Stdin};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// How long a writer may take for its last append.
+/// Longest duration of a writer's last append.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Writers on one tenant, with a record of what they were told.
+/// Writes to one tenant, and records the responses.
 #[derive(Parser)]
 struct Args {
     /// The configuration.
@@ -49,7 +50,7 @@ struct Args {
     /// Where to keep the record; a new file.
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
-    /// End by itself after so many seconds.
+    /// End after this many seconds.
     #[arg(long, value_name = "S")]
     seconds: Option<f64>,
     /// What the events' content is drawn from.
@@ -79,7 +80,7 @@ async fn main() -> ExitCode {
 
 async fn run(args: Args) -> Result<()> {
     let config = Config::load(Some(&args.config))?;
-    let deployment = Deployment::open(&config, Access::Existing).await?;
+    let deployment = Observed::open(&config, Access::Existing).await?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let router: Arc<dyn EventStore> = Arc::new(deployment.engine().router().clone());
@@ -111,7 +112,7 @@ async fn run(args: Args) -> Result<()> {
     Ok(())
 }
 
-/// Those who look on.
+/// The subscriber and the reader.
 struct Watchers {
     tasks: JoinSet<Result<()>>,
     stop: CancellationToken,
@@ -140,7 +141,7 @@ impl Watchers {
         }
     }
 
-    /// Lets them look on until the input is closed, and come to their end.
+    /// Lets them continue until the input is closed, and finish.
     async fn end(mut self, input: &mut BufReader<Stdin>) -> Result<()> {
         if !self.tasks.is_empty() {
             // An input that cannot be read is as good as closed.

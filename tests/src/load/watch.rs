@@ -1,6 +1,5 @@
-//! Those who look on: a subscriber that follows the feed, and a reader that asks for its end. What they
-//! saw goes to files, a line at a time, as it comes about; `rehome_tests::checker` says what the lines
-//! mean and what they must not say.
+//! A subscriber that follows the feed, and a reader that requests its end. They record each event in a file, one line
+//! each, immediately; `rehome_tests::checker` documents the lines and the conditions on them.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -15,12 +14,12 @@ use tokio_util::sync::CancellationToken;
 
 /// Most events of one answer.
 const AT_ONCE: usize = 1_000;
-/// Events after which a subscriber keeps its checkpoint, at the latest.
+/// The most events after which a subscriber stores its checkpoint.
 const KEEP_EVERY: u64 = 50;
-/// Between two looks of a reader, and before what failed is tried again.
+/// Time between two reads of a reader, and before a retry.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// A record that others may add to later: a subscriber keeps one over all its processes.
+/// A record that others may continue: a subscriber keeps one over all its processes.
 struct Record {
     file: File,
     began: Instant,
@@ -97,7 +96,7 @@ pub(crate) async fn subscribe(
                     kept = subscription.position();
                     record.write(&format!("C {} {kept}", record.now()))?;
                 }
-                // The next one keeps more.
+                // The next checkpoint covers it.
                 Err(rehome_ports::ReadError::Control(error)) => wait_out(&error).await?,
                 Err(rehome_ports::ReadError::Store(error)) if !error.is_damage() => {
                     tokio::time::sleep(LOOK_EVERY).await;
@@ -109,7 +108,7 @@ pub(crate) async fn subscribe(
     Ok(())
 }
 
-/// Asks for the end of the feed again and again until `stop`.
+/// Reads the end of the feed repeatedly until `stop`.
 pub(crate) async fn read(
     engine: Engine,
     tenant: TenantId,
@@ -131,7 +130,7 @@ pub(crate) async fn read(
             record.write(&format!("{kind} {begun} {} {after} {seq} {id}", record.now()))?;
             last = seq;
         }
-        // Those who look all the time leave nothing for those who write.
+        // A reader without a wait would starve the writers.
         tokio::select! {
             () = stop.cancelled() => {}
             () = tokio::time::sleep(LOOK_EVERY) => {}
@@ -140,7 +139,7 @@ pub(crate) async fn read(
     Ok(())
 }
 
-/// Waits a moment if it can pass by itself; else that is the end.
+/// Waits a moment if the error is transient; otherwise returns it.
 async fn wait_out(error: &ControlError) -> Result<()> {
     if error.class() == Class::Fatal {
         anyhow::bail!("the subscription's checkpoint: {error}");

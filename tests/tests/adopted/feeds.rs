@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 use crate::site::{DEDICATED, SHARED, TENANT, end, on_a_site};
 
-/// The feed has every row once, in its order, across two switches; a page of it says the same; an append is
-/// refused for good, and says who writes.
+/// The feed has every row once, in order, across two switches; a page of it has the same rows; an append is
+/// refused permanently, and the refusal names the writer.
 #[test]
 fn the_table_of_another_library_is_a_live_feed() -> Result<()> {
     on_a_site(|site| {
@@ -53,6 +53,17 @@ fn the_table_of_another_library_is_a_live_feed() -> Result<()> {
             format!("SELECT version FROM events WHERE event_id = '{}'", text(last, "event_id")?);
         let version: u64 = site.sql(DEDICATED, &there)?.parse()?;
         ensure!(last["version"] == version, "{last}");
+
+        let at = format!(
+            "SELECT global_position FROM events WHERE tenant_id = '{TENANT}' ORDER BY 1 OFFSET 40 LIMIT 1"
+        );
+        let position = site.sql(SHARED, &at)?;
+        let between = ["--position", &position, "--from", SHARED, "--to", DEDICATED];
+        let asked = [&["tenant", "position", TENANT], &between[..]].concat();
+        let url = format!("http://127.0.0.1:{port}");
+        let (here, there) =
+            (site.json(&asked)?, site.json(&[&asked[..], &["--server", &url]].concat())?);
+        ensure!(here == there && here["events"].as_u64() > Some(0), "{here} and {there}");
 
         let append = json!({ "expected_version": 0, "events": [
             { "event_id": TENANT, "event_type": "Placed", "occurred_at": "2026-01-01T00:00:00Z", "data": {} }

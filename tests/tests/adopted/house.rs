@@ -1,6 +1,6 @@
-//! Tables of the house, the worked examples of `docs/layouts.md`: text tenants and payloads in bytes without event
+//! Custom tables, the worked examples of `docs/layouts.md`: text tenants and payloads in bytes without event
 //! ids; composite keys, quoted names and no position; a tenant before a separator, in partitions. Writers in
-//! plain SQL know nothing of rehome.
+//! plain SQL do not use rehome.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -16,7 +16,7 @@ use tokio_postgres::NoTls;
 
 use crate::site;
 
-/// A table, its layout, and how somebody writes to it.
+/// A table, its layout, and how its writers insert.
 struct House {
     tables: &'static str,
     layout: &'static str,
@@ -24,9 +24,9 @@ struct House {
     tenant: &'static str,
     /// A row of the tenant: `$1` is the number of its stream, `$2` of the event in it from 1.
     insert: &'static str,
-    /// One of somebody else's.
+    /// A row of another tenant.
     bystander: &'static str,
-    /// All that a move keeps, in the order of streams and versions.
+    /// The rows that a move must preserve, in the order of streams and versions.
     rows: &'static str,
     /// A row as `STREAM/EVENT`, by the numbers that it was written with.
     numbers: &'static str,
@@ -175,7 +175,7 @@ impl Place {
             let file = self.folder.path().join("dump.sql");
             rehome_cluster::shared().dump_schema(store.name(), &file)?;
             let text = fs::read_to_string(file)?;
-            // A random word that keeps psql from running what is in the dump.
+            // A random word that makes psql refuse commands in the dump.
             let lines = text.lines().filter(|line| !line.contains("restrict "));
             Ok::<_, anyhow::Error>(lines.collect::<Vec<_>>().join("\n"))
         };
@@ -230,7 +230,7 @@ impl Place {
         let wrong: Vec<_> = acknowledged.iter().filter(|one| times(one) != 1).collect();
         ensure!(wrong.is_empty(), "not there once, of {}: {wrong:?}", acknowledged.len());
         ensure!(there.len() == acknowledged.len() + 3 * 40, "{} rows", there.len());
-        // The old copy goes first, or its store goes on to refuse the tenant.
+        // The old copy must be purged first; otherwise its store refuses the tenant.
         self.run(&["tenant", "purge", house.tenant, "--store", NAMES[0]])?;
         for store in NAMES {
             let reason = ["--no-writers-left", "--reason", "the end of the test"];
@@ -253,7 +253,7 @@ fn filled(statement: &str, stream: u32, event: u32) -> String {
     statement.replace("$1", &stream.to_string()).replace("$2", &event.to_string())
 }
 
-/// Some that append to streams of their own, at the store that takes them, and keep what was acknowledged.
+/// Writers that append to their own streams, at the store that accepts them, and record the acknowledged events.
 struct Writers {
     stop: Arc<AtomicBool>,
     written: Arc<AtomicU32>,
@@ -284,7 +284,7 @@ impl Writers {
         })
     }
 
-    /// What was acknowledged, as `STREAM/EVENT`.
+    /// The acknowledged events, as `STREAM/EVENT`.
     fn end(self) -> Result<Vec<String>> {
         self.stop.store(true, Ordering::Relaxed);
         let mut all = Vec::new();
@@ -295,7 +295,7 @@ impl Writers {
     }
 }
 
-/// One writer, with one stream: each event is sent until a store takes it.
+/// One writer, with one stream: it sends each event until a store accepts it.
 #[tokio::main(flavor = "current_thread")]
 async fn writes(
     stream: u32,

@@ -17,7 +17,7 @@ const DEATHS: [(&str, &str); 8] = [
     ("cutover.published", SHARED),
 ];
 
-/// Whoever drives dies; another process goes on; the library's writers never stop.
+/// The driver is killed; another process takes over; the library's writers never stop.
 #[test]
 fn a_driver_dies_at_each_step_and_another_goes_on() -> Result<()> {
     on_a_site(|site| {
@@ -57,7 +57,7 @@ fn writers_and_servers_die_while_a_tenant_moves() -> Result<()> {
         let manual = ["--cutover", "manual", "--rollback-window", "0s"];
         let mut driver = site.spawn("", &[&start[..], &manual].concat())?;
         let id = site.comes_to("dual_write")?["id"].as_str().unwrap_or_default().to_owned();
-        // One process of writers dies in the middle of what it does; another takes its place.
+        // One process of writers is killed in the middle of its work; another replaces it.
         writers.remove(0).kill()?;
         writers.push(site.writers(3)?);
         for server in [site.cluster_of(SHARED), site.cluster_of(DEDICATED), site.middle()] {
@@ -65,7 +65,7 @@ fn writers_and_servers_die_while_a_tenant_moves() -> Result<()> {
             server.begin()?;
             site.writes(30)?;
         }
-        // The other sleeps through the cutover, whatever its writers have begun.
+        // The other is stopped during the cutover, in the middle of its work.
         let mut sleeper = writers.remove(0);
         sleeper.stop()?;
         site.run(&["migration", "cutover", &id])?;

@@ -6,12 +6,12 @@ use serde_json::Value;
 
 use crate::site::{DEDICATED, SHARED, Site, TENANT, end, on_a_site};
 
-/// What the guard says to writers that a store refuses.
+/// The SQLSTATE with which the guard refuses writers.
 const REFUSED: &str = "RH001";
 /// PostgreSQL's words for a transaction that may simply be repeated.
 const AGAIN: &str = "40001";
 
-/// One connection that takes a step for each line.
+/// One connection that runs one step per line.
 struct Odd {
     process: Process,
     answers: usize,
@@ -31,7 +31,7 @@ impl Odd {
         Ok(odd)
     }
 
-    /// Says what to do, and does not wait.
+    /// Sends a step, and does not wait.
     fn begin(&mut self, line: &str) -> Result<()> {
         self.process.tell(line)
     }
@@ -74,7 +74,7 @@ impl Odd {
     }
 }
 
-/// Transactions that were open before the tenant was guarded: one that goes on writing, one that is prepared,
+/// Transactions that were open before the tenant was guarded: one that continues to write, one that is prepared,
 /// one whose snapshot is older than the guard. Then savepoints and COPY while the copy is made.
 #[test]
 fn transactions_lie_across_the_guarding() -> Result<()> {
@@ -102,7 +102,7 @@ fn transactions_lie_across_the_guarding() -> Result<()> {
         for who in [&*format!("process {pid} "), "the prepared transaction 'across'"] {
             ensure!(said.contains(who), "{who} is not named: {said}");
         }
-        // Whoever asked before the guard goes on as before; whoever cannot see it is sent back.
+        // A transaction that read the routing before the guard continues; one that cannot see it is refused.
         open.inserts()?;
         snapshot.is_refused(AGAIN)?;
         snapshot.does("rollback")?;
@@ -155,7 +155,7 @@ fn transactions_lie_across_the_fence() -> Result<()> {
                          AND mode = 'ExclusiveLock'";
             Ok((site.sql(SHARED, waits)? != "0").then_some(()))
         })?;
-        // On a slow machine it was taken for one that has stopped, and ended: then nobody was told anything.
+        // On a slow machine it was considered stopped, and ended: then no writer got a response.
         inside.begin("commit")?;
         let committed = inside.answer()?;
         ensure!(committed["ok"] == true || committed["lost"] == true, "{committed}");

@@ -1,17 +1,23 @@
 //! Two databases with the library's tables, a third with its routing, and a deployment over them.
 
+mod library;
+mod programs;
+
 use std::cell::Cell;
+use std::env;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use rehome_cluster::{Cluster, Database, Options};
-use rehome_monitor::python::python;
 use rehome_tests::process::{Process, wait_for};
 use serde_json::Value;
 use tempfile::TempDir;
+
+use library::EVENTSOURCE_PY;
+pub(crate) use library::{EMMETT, Library, MESSAGE_DB, PYEVENTSOURCING};
 
 /// The tenant that moves.
 pub(crate) const TENANT: &str = "7a000000-0000-4000-8000-000000000001";
@@ -19,10 +25,9 @@ pub(crate) const TENANT: &str = "7a000000-0000-4000-8000-000000000001";
 const BYSTANDER: &str = "7a000000-0000-4000-8000-000000000002";
 pub(crate) const SHARED: &str = "shared";
 pub(crate) const DEDICATED: &str = "dedicated";
-const WRITERS: usize = 2;
-
 /// A deployment whose stores are adopted.
 pub(crate) struct Site {
+    library: &'static Library,
     folder: TempDir,
     /// The one server, or that of the source, of the target, and of the rest.
     clusters: Vec<Cluster>,
@@ -33,14 +38,34 @@ pub(crate) struct Site {
     processes: Cell<u32>,
 }
 
-/// Plays `scenario` on a site of its own, which is kept if it fails.
+/// Which of the library's tables a store has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Table {
+    Plain,
+    Partitioned,
+}
+
+/// Runs `scenario` on a separate site, which is kept after a failure.
 pub(crate) fn on_a_site(scenario: impl FnOnce(&Site) -> Result<()>) -> Result<()> {
-    play(Site::new(1)?, scenario)
+    play(Site::new(&EVENTSOURCE_PY, 1, Table::Plain)?, scenario)
 }
 
 /// The same with a server for each store, and one for the control plane and the routing.
 pub(crate) fn on_servers_apart(scenario: impl FnOnce(&Site) -> Result<()>) -> Result<()> {
-    play(Site::new(3)?, scenario)
+    play(Site::new(&EVENTSOURCE_PY, 3, Table::Plain)?, scenario)
+}
+
+/// On one server, with the library's table in partitions by time.
+pub(crate) fn on_partitions(scenario: impl FnOnce(&Site) -> Result<()>) -> Result<()> {
+    play(Site::new(&EVENTSOURCE_PY, 1, Table::Partitioned)?, scenario)
+}
+
+/// On one server, with the tables of another library.
+pub(crate) fn on_a_site_of(
+    library: &'static Library,
+    scenario: impl FnOnce(&Site) -> Result<()>,
+) -> Result<()> {
+    play(Site::new(library, 1, Table::Plain)?, scenario)
 }
 
 fn play(site: Site, scenario: impl FnOnce(&Site) -> Result<()>) -> Result<()> {
@@ -53,7 +78,7 @@ fn play(site: Site, scenario: impl FnOnce(&Site) -> Result<()>) -> Result<()> {
 
 impl Site {
     /// On servers of its own: the library's feed ends at the oldest transaction of the whole server.
-    fn new(servers: usize) -> Result<Self> {
+    fn new(library: &'static Library, servers: usize, table: Table) -> Result<Self> {
         let options = Options::default().in_memory().set("max_prepared_transactions", "20");
         let options = options.set("max_connections", "200");
         let clusters = (0..servers).map(|_| Cluster::start(&options));
@@ -63,13 +88,42 @@ impl Site {
         let (routing, control) = (on(2)?, on(2)?);
         let folder = tempfile::Builder::new().prefix("rehome-adopted-").tempdir()?;
         let processes = Cell::new(0);
-        let site = Self { folder, clusters, shared, dedicated, routing, control, processes };
-        for store in [&site.shared, &site.dedicated] {
-            site.python("schema.py", &[&store.url()])?;
+        let site =
+            Self { library, folder, clusters, shared, dedicated, routing, control, processes };
+        if library.name == EVENTSOURCE_PY.name {
+            site.make_tables(table)?;
+        } else {
+            for store in [SHARED, DEDICATED] {
+                site.make_tables_of(library, store)?;
+            }
+            site.python("store.py", &[library.name, "routing", &site.routing.url()])?;
         }
-        site.python("schema.py", &[&site.routing.url(), "--only-routing"])?;
         site.configure()?;
         Ok(site)
+    }
+
+    /// The tables of eventsource-py.
+    fn make_tables(&self, table: Table) -> Result<()> {
+        for store in [&self.shared, &self.dedicated] {
+            let year = self.middle().sql(self.control.name(), "SELECT extract(year FROM now())")?;
+            let partitioned = ["--partitioned", "--months", &year];
+            let more = if table == Table::Partitioned { &partitioned[..] } else { &[] };
+            self.python("schema.py", &[&[&*store.url()], more].concat())?;
+        }
+        self.python("schema.py", &[&self.routing.url(), "--only-routing"]).map(drop)
+    }
+
+    /// Those of another library, by its own means.
+    fn make_tables_of(&self, library: &Library, store: &str) -> Result<()> {
+        let database = self.database(store);
+        if library.handed_over.is_empty() {
+            self.python("store.py", &[library.name, "make", &database.url()])?;
+        } else {
+            let url = self.cluster_of(store).administrator_url(database.name());
+            self.python("store.py", &[library.name, "make", &url])?;
+            self.sql(store, &library.handed_over.replace("$1", database.name()))?;
+        }
+        Ok(())
     }
 
     fn configure(&self) -> Result<()> {
@@ -81,16 +135,16 @@ url = "{control}"
 [[stores]]
 id = "shared"
 url = "{shared}"
-layout = "eventsource-py"
+layout = "{library}"
 default = true
 
 [[stores]]
 id = "dedicated"
 url = "{dedicated}"
-layout = "eventsource-py"
+layout = "{library}"
 
 [[publish]]
-kind = "eventsource-py"
+{publish}
 url = "{routing}"
 
 [migration]
@@ -100,6 +154,8 @@ lease_ttl_ms = 1000
             shared = self.shared.url(),
             dedicated = self.dedicated.url(),
             routing = self.routing.url(),
+            library = self.library.name,
+            publish = self.library.publish,
         );
         let file = self.path().join("rehome.toml");
         fs::write(&file, config)?;
@@ -132,7 +188,7 @@ lease_ttl_ms = 1000
 
     /// Where the library's router sends the tenant.
     pub(crate) fn routed_to(&self) -> Result<String> {
-        let ask = format!("SELECT store_id FROM tenant_routing WHERE tenant_id = '{TENANT}'");
+        let ask = self.library.route.replace("$1", self.library.tenant);
         self.middle().sql(self.routing.name(), &ask)
     }
 
@@ -189,8 +245,8 @@ lease_ttl_ms = 1000
 
     /// Moves the tenant, and comes back when it is switched.
     pub(crate) fn move_to(&self, to: &str) -> Result<()> {
-        self.run(&["migration", "start", "--tenant", TENANT, "--to", to, "--rollback-window", "0s"])
-            .map(drop)
+        let start = ["migration", "start", "--tenant", self.library.tenant, "--to", to];
+        self.run(&[&start[..], &["--rollback-window", "0s"]].concat()).map(drop)
     }
 
     /// The last migration.
@@ -207,126 +263,12 @@ lease_ttl_ms = 1000
     pub(crate) fn comes_to(&self, state: &str) -> Result<Value> {
         wait_for(state, || Ok(self.last_if_any()?.filter(|last| last["state"] == state)))
     }
-
-    // The programs with the real library.
-
-    pub(crate) fn program(&self, name: &str, args: &[&str]) -> Result<Command> {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("adopted");
-        let mut command = Command::new(python()?);
-        command.current_dir(self.path()).arg(folder.join(name)).args(args);
-        Ok(command)
-    }
-
-    /// A program with the library, which has to succeed; what its last line says.
-    pub(crate) fn python(&self, name: &str, args: &[&str]) -> Result<Value> {
-        let output = self.program(name, args)?.output()?;
-        let said = said(&output).with_context(|| format!("{name} {}", args.join(" ")))?;
-        last_line(&said)
-    }
-
-    /// One process of eight writers that know the library and its router.
-    pub(crate) fn writers(&self, number: usize) -> Result<Process> {
-        self.writers_with(number, &[])
-    }
-
-    /// The same with more arguments.
-    pub(crate) fn writers_with(&self, number: usize, more: &[&str]) -> Result<Process> {
-        let journal = self.journal(&number.to_string());
-        let seed = number.to_string();
-        let (shared, dedicated) = (self.shared.url(), self.dedicated.url());
-        let (shared, dedicated) = (format!("shared={shared}"), format!("dedicated={dedicated}"));
-        let routing = self.routing.url();
-        let args = [
-            "--routing",
-            &routing,
-            "--store",
-            &shared,
-            "--store",
-            &dedicated,
-            "--tenant",
-            TENANT,
-            "--bystander",
-            BYSTANDER,
-            "--seed",
-            &seed,
-            "--journal",
-            &journal,
-        ];
-        let program = self.program("writers.py", &[&args, more].concat())?;
-        let mut writers = Process::start(program, self.path(), &self.name("writers"))?;
-        wait_for("writers that are ready", || {
-            if let Some(status) = writers.ended()? {
-                bail!("the writers ended with {status}: {}", writers.complained()?);
-            }
-            Ok(writers.said()?.contains("\"ready\"").then_some(()))
-        })?;
-        Ok(writers)
-    }
-
-    /// All processes with writers.
-    pub(crate) fn all_writers(&self) -> Result<Vec<Process>> {
-        (1..=WRITERS).map(|number| self.writers(number)).collect()
-    }
-
-    pub(crate) fn journal(&self, name: &str) -> String {
-        self.path().join(format!("journal-{name}")).display().to_string()
-    }
-
-    fn journals(&self) -> Result<Vec<PathBuf>> {
-        let mut journals = Vec::new();
-        for entry in fs::read_dir(self.path())? {
-            let path = entry?.path();
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            if name.starts_with("journal-") {
-                journals.push(path);
-            }
-        }
-        Ok(journals)
-    }
-
-    /// Acknowledged appends of the tenant so far, by all writers.
-    pub(crate) fn acknowledged(&self) -> Result<usize> {
-        let mut acknowledged = 0;
-        for journal in self.journals()? {
-            let said = fs::read_to_string(journal)?;
-            let of_tenant = said.lines().filter(|line| line.contains(TENANT));
-            acknowledged += of_tenant.filter(|line| line.contains("\"acked\"")).count();
-        }
-        Ok(acknowledged)
-    }
-
-    /// Waits until so many more appends were acknowledged.
-    pub(crate) fn writes(&self, more: usize) -> Result<()> {
-        let goal = self.acknowledged()? + more;
-        wait_for("the library's writers", || Ok((self.acknowledged()? >= goal).then_some(())))
-    }
-
-    /// What the checker finds, who holds the journals against the tables.
-    pub(crate) fn check(&self, authority: &str, prefix: bool) -> Result<Value> {
-        let other = if authority == SHARED { DEDICATED } else { SHARED };
-        let (authority, other) = (self.database(authority).url(), self.database(other).url());
-        let mut args = vec!["--tenant", TENANT, "--authority", &authority, "--other", &other];
-        if prefix {
-            args.push("--prefix");
-        }
-        let journals = self.journals()?;
-        let journals: Vec<_> = journals.iter().map(|path| path.display().to_string()).collect();
-        args.extend(journals.iter().flat_map(|journal| ["--journal", journal]));
-        self.python("checker.py", &args)
-    }
-
-    /// The library rebuilds all aggregates at a store; how many there are, and the hash of their states.
-    pub(crate) fn fold(&self, store: &str) -> Result<(u64, String)> {
-        let url = self.database(store).url();
-        let folded = self.python("readers.py", &["fold", &url, "--tenant", TENANT])?;
-        ensure!(folded["agree"] == true, "{folded}");
-        let digest = folded["digest"].as_str().context("a digest")?.to_owned();
-        Ok((folded["feed_events"].as_u64().context("a number")?, digest))
-    }
 }
 
 fn command(folder: &Path, failpoints: &str, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rehome-failpoints"));
+    // Without a rollback window a command, and the work of a server, ends with the switch.
+    command.env("REHOME_MIGRATION_ROLLBACK_WINDOW", "0s");
     command.current_dir(folder).args(args).env("REHOME_FAILPOINT", failpoints);
     command
 }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may end anywhere")]
 
+mod looks;
 mod site;
 
 use fantoccini::Locator;
@@ -15,6 +16,7 @@ async fn an_operator_moves_a_tenant_without_a_manual() {
     page.click_link("Move a tenant").await;
     page.fill("tenant", &site.tenant).await;
     page.choose("to", "dedicated").await;
+    page.choose("cutover", "manual").await;
     page.fill("rate", "150").await;
     page.fill("window", "1h").await;
     page.press("See the plan").await;
@@ -29,7 +31,7 @@ async fn an_operator_moves_a_tenant_without_a_manual() {
     let before = page.number_of("#numbers progress").await;
     page.until("the numbers move", async || page.number_of("#numbers progress").await > before)
         .await;
-    page.until("a chart is drawn", async || page.has("svg.chart polyline").await).await;
+    page.until("a chart is drawn", async || page.has("figure.chart polyline").await).await;
     assert_eq!(page.value("return document.body.dataset.mark").await, "same page");
     page.shot("migration-copying").await;
 
@@ -40,7 +42,7 @@ async fn an_operator_moves_a_tenant_without_a_manual() {
     page.shows("no violation").await;
 
     page.click_link("Switch now").await;
-    page.shows("Writers wait for some milliseconds").await;
+    page.shows("Writers wait for a few milliseconds").await;
     page.shot("confirm-cutover").await;
     page.press("Switch now").await;
     page.shows("Done. Writes go to dedicated.").await;
@@ -63,16 +65,16 @@ async fn an_abort_says_what_it_will_do_and_an_action_that_came_too_late_is_refus
     late.goto(&format!("/console{migration}/cutover")).await;
 
     page.click_link("Abort").await;
-    page.shows("is given up for good").await;
+    page.shows("cannot be resumed").await;
     page.run("document.querySelector('input[name=purge]').click()").await;
     page.press("Abort").await;
-    page.shows("Given up. Writes go to shared.").await;
+    page.shows("Aborted. Writes go to shared.").await;
 
     late.press("Switch now").await;
     late.shows("Not possible now").await;
     late.shot("refused").await;
     late.click_link("Back").await;
-    late.shows("Given up. Writes go to shared.").await;
+    late.shows("Aborted. Writes go to shared.").await;
     late.close().await;
     page.close().await;
 }
@@ -88,7 +90,7 @@ async fn a_viewer_sees_everything_and_no_buttons() {
     assert!(!page.has("#actions a").await && !page.has("a[href='/console/start']").await);
     page.goto(&format!("/console{migration}/pause")).await;
     page.press("Pause").await;
-    page.shows("may look, and not act").await;
+    page.shows("is read-only").await;
     page.goto(&migration).await;
     page.shows("New writes are mirrored to dedicated").await;
     operator.close().await;
@@ -135,6 +137,6 @@ async fn the_keyboard_reaches_everything_and_no_page_is_wider_than_a_phone() {
     page.goto("/").await;
     let body = page.client().find(Locator::Css("body")).await.unwrap();
     body.send_keys("\u{e004}").await.unwrap();
-    assert_eq!(page.value("return document.activeElement.textContent").await, "To the content");
+    assert_eq!(page.value("return document.activeElement.textContent").await, "Skip to content");
     page.close().await;
 }

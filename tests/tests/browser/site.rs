@@ -1,4 +1,4 @@
-//! A server of the real command, and browsers that look at it.
+//! A server of the real command, and browsers with its console.
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 /// The secret of the token that acts.
 pub(crate) const OPERATOR: &str = "rehome_operator_of_the_test";
-/// The secret of the token that looks.
+/// The secret of the viewer's token.
 pub(crate) const VIEWER: &str = "rehome_viewer_of_the_test";
 /// Only a failing test gets there.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -59,6 +59,8 @@ impl Site {
             .unwrap();
         let command = |words: &[&str]| {
             let mut command = Command::new(env!("CARGO_BIN_EXE_rehome-failpoints"));
+            // Without a rollback window a command, and the work of a server, ends with the switch.
+            command.env("REHOME_MIGRATION_ROLLBACK_WINDOW", "0s");
             command.args(words).current_dir(&at).env_remove("REHOME_FAILPOINT");
             command
         };
@@ -81,8 +83,13 @@ impl Site {
         Self { tenant, url, driver_port, server: server.into(), _driver: driver, folder }
     }
 
-    /// A browser of somebody with this token.
+    /// A browser with this token.
     pub(crate) async fn browse(&self, token: &str) -> Page {
+        self.browse_with(token, &[]).await
+    }
+
+    /// The same with more arguments.
+    pub(crate) async fn browse_with(&self, token: &str, more: &[&str]) -> Page {
         let profile = self.folder.path().join(uuid::Uuid::new_v4().to_string());
         let mut arguments = vec![
             "--headless=new".to_owned(),
@@ -95,6 +102,7 @@ impl Site {
             "--window-size=1280,1600".to_owned(),
             format!("--user-data-dir={}", profile.display()),
         ];
+        arguments.extend(more.iter().map(|&argument| argument.to_owned()));
         if rustix::process::geteuid().is_root() {
             // Chromium's sandbox does not start as root.
             arguments.push("--no-sandbox".to_owned());
@@ -158,6 +166,8 @@ fn driver(folder: &std::path::Path) -> (Process, u16) {
         .expect("chromedriver is not installed; `./x setup` installs it, or: apt-get install chromium-driver");
     let mut command = Command::new(program);
     command.arg("--port=0").stdin(Stdio::null());
+    // Five and a half hours before UTC, and without a summer time.
+    command.env("TZ", "Asia/Kolkata");
     let driver = Process::start(command, folder, "chromedriver").unwrap();
     let port = wait_for("chromedriver", || {
         let said = driver.said()?;
@@ -170,7 +180,7 @@ fn driver(folder: &std::path::Path) -> (Process, u16) {
     (driver, port.unwrap())
 }
 
-/// What somebody sees and does.
+/// A page in a browser.
 pub(crate) struct Page {
     client: Client,
     url: String,
@@ -272,11 +282,30 @@ impl Page {
         self.client.execute(script, Vec::new()).await.unwrap()
     }
 
+    /// What axe finds against the page, as `rule: element`.
+    pub(crate) async fn found_by_axe(&self) -> Vec<String> {
+        static AXE: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+        let axe = AXE.get_or_init(|| {
+            let file = concat!(
+                env!("CARGO_MANIFEST_DIR"),
+                "/../target/browser/node_modules/axe-core/axe.min.js"
+            );
+            std::fs::read_to_string(file).expect("axe-core is missing; `./x setup` fetches it")
+        });
+        self.run(axe).await;
+        let looks = "const done = arguments[arguments.length - 1]; axe.run(document).then(\
+            (found) => done(found.violations.flatMap((rule) => rule.nodes.map((node) => \
+            rule.id + ': ' + node.html.slice(0, 160) + ' ' + node.failureSummary))), \
+            (error) => done(['axe: ' + error]))";
+        let found = self.client.execute_async(looks, Vec::new()).await.unwrap();
+        serde_json::from_value(found).unwrap()
+    }
+
     pub(crate) async fn resize(&self, width: u32, height: u32) {
         self.client.set_window_size(width, height).await.unwrap();
     }
 
-    /// Keeps a picture where `REHOME_SCREENSHOTS` says, for people to look at.
+    /// Stores a screenshot where `REHOME_SCREENSHOTS` points.
     pub(crate) async fn shot(&self, name: &str) {
         if let Some(folder) = std::env::var_os("REHOME_SCREENSHOTS") {
             let picture = self.client.screenshot().await.unwrap();

@@ -1,6 +1,6 @@
-//! kill -9 at each failpoint of the engine, on PostgreSQL: what the servers hold is what was acknowledged,
-//! and another process goes on. The same points as on SQLite (`tests/tests/crash`), several on one
-//! deployment, one after the other.
+//! kill -9 at each failpoint of the engine, on PostgreSQL: the servers have all acknowledged events,
+//! and another process continues. The same points as on SQLite (`tests/tests/crash`), several in one
+//! deployment, in sequence.
 
 use anyhow::{Context as _, Result, ensure};
 use rehome_tests::chaos::{Cast, Server, Stage, Who, Work};
@@ -31,7 +31,7 @@ fn dies(cast: &mut Cast<'_>, stage: &Stage<'_>, points: &str, work: &Work<'_>) -
     stage.check(Moment::Between).with_context(|| format!("killed at {points}")).map(drop)
 }
 
-/// Another process goes on with the last migration until its end.
+/// Another process drives the last migration to its end.
 fn heir_goes_on(cast: &mut Cast<'_>, stage: &Stage<'_>, phase: &str) -> Result<()> {
     cast.start_driver(HEIR, "", &Work::Resume)?;
     cast.of(HEIR)?.succeeds()?;
@@ -41,7 +41,7 @@ fn heir_goes_on(cast: &mut Cast<'_>, stage: &Stage<'_>, phase: &str) -> Result<(
     cast.wait_for_acks(&[APP], 10)
 }
 
-/// The tenant moves from store to store, and whoever moves it dies at one point after the other.
+/// The tenant moves from store to store, and its driver is killed at one point after the other.
 fn moves_die_at(points: &[&str]) -> Result<()> {
     on_a_stage("", |stage| {
         let mut cast = writing(stage)?;
@@ -70,7 +70,7 @@ fn killed_before_the_cutover() -> Result<()> {
     ])
 }
 
-/// Whoever writes first to a tenant dies while the tenant is made; another makes it, and it can move.
+/// The first writer of a tenant is killed while it creates the tenant; another creates it, and it can move.
 #[test]
 fn killed_in_the_creation_of_a_tenant() -> Result<()> {
     for point in ["create.routed", "create.activated", "create.completed"] {
@@ -132,8 +132,8 @@ fn killed_in_a_roll_back() -> Result<()> {
     })
 }
 
-/// A migration that waits for an operator is aborted; its driver, which cleans up, dies there, and the
-/// process that aborts goes on.
+/// A migration that waits for an operator is aborted; its driver, which cleans up, is killed there, and the
+/// process that aborts continues.
 #[test]
 fn killed_while_cleaning_up_after_an_abort() -> Result<()> {
     on_a_stage("", |stage| {
@@ -167,8 +167,8 @@ fn killed_while_cleaning_up_after_an_abort() -> Result<()> {
     })
 }
 
-/// A row of the copy is deleted and found; who repairs it dies at one point after the other, and another
-/// process goes on.
+/// A row of the copy is deleted and the damage found; the repairing process is killed at one point after the other, and
+/// another process continues.
 #[test]
 fn killed_while_repairing_a_copy() -> Result<()> {
     on_a_stage("", |stage| {
@@ -207,7 +207,7 @@ fn repaired(cast: &mut Cast<'_>, stage: &Stage<'_>, dies: &str) -> Result<()> {
     let id = hex(&stage.last()?.id);
     let found = !stage.run_with_failpoint("", &["migration", "verify", &id])?;
     ensure!(found, "what is missing is found");
-    // Who waits for the migration to get further is told that it does not.
+    // A process that waits for the migration's progress is informed that it stopped.
     ensure!(cast.of(DRIVER)?.end()?.code() == Some(5), "{}", cast.of(DRIVER)?.said()?);
     cast.bury()?;
     let done = stage.run_with_failpoint(dies, &["migration", "repair", &id])?;

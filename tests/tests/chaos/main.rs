@@ -2,18 +2,20 @@
 //!
 //! | file | what happens |
 //! |---|---|
-//! | `scripted` | a tenant there and back under a script from a printed seed; `cargo xtask chaos` plays for longer |
-//! | `killed` | kill -9 at each failpoint; another process goes on |
-//! | `named` | schedules that are worth a name |
-//! | `restored` | databases that are again what they were when they were backed up |
-//! | `outages` | servers and connections that go and come back |
-//! | `planted` | the checker finds what is planted |
+//! | `scripted` | a tenant there and back during a script from a printed seed; `cargo xtask chaos` runs longer |
+//! | `failover` | a Patroni cluster loses its primary; `cargo xtask chaos --patroni` plays all phases |
+//! | `killed` | kill -9 at each failpoint; another process continues |
+//! | `named` | specific schedules |
+//! | `restored` | databases restored from a backup |
+//! | `outages` | servers and connections that fail and recover |
+//! | `planted` | the checker finds planted damage |
 //!
-//! All tests share three servers, one after the other. What is true in the end is decided by
-//! `rehome_tests::checker`. A run that fails keeps what its processes said.
+//! All tests share three servers, one after the other. `rehome_tests::checker` decides whether the result is right.
+//! A run that fails keeps the output of its processes.
 
 #![cfg(target_os = "linux")]
 
+mod failover;
 mod killed;
 mod named;
 mod outages;
@@ -26,7 +28,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use anyhow::Result;
 use rehome_tests::chaos::{Servers, Stage};
 
-/// Plays on a stage of its own, on servers that nobody else uses meanwhile.
+/// Runs on a separate stage, on servers that no other test uses meanwhile.
 fn on_a_stage<T>(migration: &str, play: impl FnOnce(&Stage<'_>) -> Result<T>) -> Result<T> {
     with_servers(|servers| Stage::with(servers, migration, play))
 }

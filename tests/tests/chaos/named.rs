@@ -20,7 +20,7 @@ fn held(stage: &Stage<'_>, server: Server) -> Result<u64> {
     events.parse().context("a number")
 }
 
-/// Everybody ends, and the tenant lives where it should.
+/// Ends all processes, and checks that the tenant is where it should be.
 pub(crate) fn finish(stage: &Stage<'_>, cast: Cast<'_>, authority: Server) -> Result<()> {
     cast.ends_well()?;
     let report = stage.check(Moment::End)?;
@@ -29,7 +29,7 @@ pub(crate) fn finish(stage: &Stage<'_>, cast: Cast<'_>, authority: Server) -> Re
 }
 
 /// The copier's server process waits, inside COPY and with the ledger row locked, for a client that
-/// will not go on.
+/// does not continue.
 #[test]
 fn a_copier_stopped_inside_copy_does_not_hold_up_the_cutover_that_another_process_takes_over()
 -> Result<()> {
@@ -107,7 +107,7 @@ fn an_application_that_sleeps_while_the_tenant_leaves_and_returns_writes_once() 
 }
 
 /// The driver's process is stopped between the fence and the switch; writers roll the cutover back
-/// and go on; it wakes with a step 6 in its hands.
+/// and continue; it wakes in the middle of step 6.
 #[test]
 fn a_driver_stopped_before_the_switch_does_not_switch_when_it_wakes() -> Result<()> {
     on_a_stage("cutover_timeout_ms = 500", |stage| {

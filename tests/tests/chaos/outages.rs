@@ -1,5 +1,5 @@
-//! Servers and connections that go and come back. Nobody helps: the processes that were running when
-//! it began are those that are running when it is over.
+//! Servers and connections that fail and recover, without help: the processes that run at the end are those that
+//! ran at the beginning.
 
 use anyhow::{Context as _, Result, ensure};
 use rehome_cluster::{Direction, Proxy};
@@ -73,7 +73,7 @@ fn writers_do_not_notice_a_target_that_crashes_during_dual_write() -> Result<()>
     })
 }
 
-/// It takes connections and answers nothing, which no error tells.
+/// It accepts connections and does not respond, which causes no error.
 #[test]
 fn writers_do_not_notice_a_target_that_hangs_during_dual_write() -> Result<()> {
     on_a_stage("", |stage| {
@@ -137,7 +137,7 @@ fn connections_that_are_cut_again_and_again_lose_nothing() -> Result<()> {
     })
 }
 
-/// The events are stored and the writer is not told: it asks again, and is told as the first time.
+/// The events are stored and the response is lost: the writer retries, and gets the first result.
 #[test]
 fn an_append_whose_answer_is_lost_is_there_once() -> Result<()> {
     on_a_stage("", |stage| {
@@ -153,8 +153,8 @@ fn an_append_whose_answer_is_lost_is_there_once() -> Result<()> {
     })
 }
 
-/// The plan of a start asks the target. One that is away, or takes connections and says nothing, is told
-/// of, and nothing has begun anywhere.
+/// The plan of a start queries the target. If the target is down, or accepts connections and does not respond, the
+/// plan says so, and nothing has begun anywhere.
 #[test]
 fn a_start_whose_target_does_not_answer_is_refused_and_leaves_nothing() -> Result<()> {
     let faults: [fn(&Proxy) -> Result<()>; 2] = [Proxy::refuse, |proxy| {
@@ -178,7 +178,7 @@ fn a_start_whose_target_does_not_answer_is_refused_and_leaves_nothing() -> Resul
     })
 }
 
-/// The migration began, and whoever began it is not told. It must be one migration, and go on.
+/// The migration began, and the response is lost. There must be one migration, and it must continue.
 #[test]
 fn a_start_whose_answer_is_lost_has_begun_once() -> Result<()> {
     on_a_stage("", |stage| {
@@ -217,7 +217,7 @@ fn an_application_that_is_cut_off_while_the_tenant_moves_goes_on_in_the_new_stor
     Ok(())
 }
 
-/// A report, a backup, somebody's forgotten session: it holds a snapshot and rows of its own.
+/// A report, a backup, a forgotten session: it holds a snapshot and row locks.
 #[test]
 fn a_long_transaction_at_the_source_holds_nothing_up() -> Result<()> {
     on_a_stage("", |stage| {

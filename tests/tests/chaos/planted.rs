@@ -1,5 +1,5 @@
-//! The checker itself, on PostgreSQL: what is planted in rows in which all is well is found and named. (What
-//! it finds in records, and in SQLite files, is planted among the crash tests.)
+//! Tests the checker itself, on PostgreSQL: it finds and names damage that is planted in correct rows. (The crash tests
+//! plant damage in records, and in SQLite files.)
 
 use anyhow::{Result, ensure};
 use rehome_tests::chaos::{Cast, Server, Who};
@@ -8,7 +8,7 @@ use rehome_tests::checker::Moment;
 use crate::named::{LOAD, TO_DEDICATED};
 use crate::on_a_stage;
 
-/// Where, what, what undoes it, and how what is found begins.
+/// The server, the statement, its undo, and the beginning of the finding.
 const PLANTS: [(Server, &str, &str, &str); 9] = [
     (
         Server::Dedicated,

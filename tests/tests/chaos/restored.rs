@@ -11,7 +11,7 @@ const EARLY: Who = Who::App(0);
 const LATE: Who = Who::App(1);
 const DRIVER: Who = Who::Driver(0);
 
-/// What the command says when it is refused, which it must be.
+/// The command's refusal.
 fn refused(stage: &Stage<'_>, args: &[&str]) -> Result<String> {
     match stage.run(args) {
         Ok(()) => anyhow::bail!("rehome {} came to a good end", args.join(" ")),
@@ -19,8 +19,8 @@ fn refused(stage: &Stage<'_>, args: &[&str]) -> Result<String> {
     }
 }
 
-/// The control plane knows nothing of a move that was made. Whoever asks it sends writes to the old
-/// source, which is fenced; nobody helps that, because the stores have seen what it never handed out.
+/// The control plane has lost a move that was made. It routes writes to the old
+/// source, which is fenced; this stays so, because the stores have a newer epoch than the control plane.
 #[test]
 fn nothing_is_written_by_a_control_plane_that_lost_time_until_an_operator_has_looked() -> Result<()>
 {

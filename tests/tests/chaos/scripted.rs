@@ -10,7 +10,7 @@ use crate::with_servers;
 /// Things that are done on each way.
 const STEPS: usize = 7;
 
-fn seed() -> Result<u64> {
+pub(crate) fn seed() -> Result<u64> {
     if let Ok(seed) = std::env::var("REHOME_CHAOS_SEED") {
         return seed.parse().context("REHOME_CHAOS_SEED");
     }

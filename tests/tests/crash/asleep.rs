@@ -1,11 +1,11 @@
-//! A process is stopped at a point of the protocol, others go on, and then it wakes: whatever it
-//! still does comes late and must be refused.
+//! A process is stopped at a point of the protocol, others continue, and then it wakes: its late
+//! steps must be refused.
 
 use anyhow::{Context as _, Result, ensure};
 
 use crate::site::{DEDICATED, Free, SHARED, Site, TENANT, on_a_site_until_free};
 
-/// The driver sleeps; another takes the migration over and finishes it; the driver wakes.
+/// The driver is stopped; another takes the migration over and finishes it; the driver wakes.
 fn overtaken_at(point: &str) -> Result<()> {
     on_a_site_until_free(|site| {
         let load = site.load("", 4, 300)?;
@@ -52,8 +52,8 @@ fn a_driver_that_sleeps_after_the_switch_is_overtaken() -> Result<()> {
     overtaken_at("cutover.switched")
 }
 
-/// The driver sleeps in the pause; writers roll the cutover back and go on at the source; the
-/// driver wakes, and its step must not switch to a target that is behind by then.
+/// The driver is stopped in the pause; writers roll the cutover back and continue at the source; the
+/// driver wakes, and must not switch to a target that is behind by then.
 fn rolled_back_at(point: &str) -> Result<()> {
     on_a_site_until_free(|site| {
         let load = site.load("", 4, 300)?;
@@ -80,8 +80,8 @@ fn rolled_back_at(point: &str) -> Result<()> {
     })
 }
 
-/// Before the fence nobody is paused, and nobody but the driver itself knows that it is too late:
-/// its fence and its roll back come at once.
+/// Before the fence no write is paused, and only the driver itself knows that it is too late:
+/// its fence and its roll back follow each other.
 #[test]
 fn a_driver_that_sleeps_before_the_fence_rolls_back_itself() -> Result<()> {
     on_a_site_until_free(|site| {
@@ -115,9 +115,9 @@ fn a_driver_that_sleeps_before_the_switch_is_rolled_back() -> Result<()> {
     rolled_back_at("cutover.compared")
 }
 
-/// The driver sleeps before the switch until its cutover was rolled back and an heir has begun the
+/// The driver is stopped before the switch until its cutover was rolled back and a successor has begun the
 /// next one: the migration is in the same state again, the target is behind, and only the revision
-/// tells the sleeper that this is not its pause.
+/// shows that this is another pause.
 #[test]
 fn a_driver_that_sleeps_into_the_next_cutover_does_not_switch() -> Result<()> {
     on_a_site_until_free(|site| {
@@ -140,7 +140,7 @@ fn a_driver_that_sleeps_into_the_next_cutover_does_not_switch() -> Result<()> {
         ensure!(site.last()?.phase == "cutover_paused", "it is {}", site.last()?.phase);
         site.wait_for_acks(20)?;
         sleeper.wake()?;
-        // It is refused, takes the migration over from the heir that sleeps, and finishes it.
+        // It is refused, takes the migration over from the stopped successor, and finishes it.
         sleeper.succeeds()?;
         site.check_between()?;
         heir.wake()?;
@@ -152,8 +152,8 @@ fn a_driver_that_sleeps_into_the_next_cutover_does_not_switch() -> Result<()> {
     })
 }
 
-/// The migration is given up and its target purged while its driver sleeps in the copy: what it
-/// copies later must not be there.
+/// The migration is aborted and its target purged while its driver is stopped in the copy: the rows that it
+/// copies later must not be stored.
 #[test]
 fn a_copier_that_sleeps_through_abort_and_purge_leaves_nothing() -> Result<()> {
     on_a_site_until_free(|site| {

@@ -1,7 +1,7 @@
-//! A disk without room, under SQLite: who needs it is told so and waits, nothing is half done, nothing that
-//! was acknowledged is lost, and all goes on by itself once there is room.
+//! A full disk, with SQLite: operations that need space report it and wait, nothing is half done, no acknowledged
+//! event is lost, and everything continues once there is space.
 //!
-//! The disk is a file system in memory. To mount one takes a namespace of one's own, so each test here runs
+//! The disk is a file system in memory. Mounting it needs a separate namespace, so each test here runs
 //! itself again in one.
 
 use std::process::Command;
@@ -13,7 +13,7 @@ use crate::site::{DEDICATED, SHARED, Site, TENANT, on_a_small_disk};
 
 /// Set for a test that runs in a namespace of its own.
 const INSIDE: &str = "REHOME_TEST_IN_NAMESPACE";
-/// What a full store is said to be.
+/// The error of a full store.
 const FULL: &str = "has no disk space left";
 /// A history of the tests and the writes of a test fit twice.
 const MIB: u32 = 16;
@@ -58,7 +58,7 @@ fn a_target_without_room_is_waited_for_in_dual_write() -> Result<()> {
             says_that_it_is_full(&driver)?;
             site.wait_for_acks(50)?;
             site.check_between()?;
-            // A cutover that is asked for now waits as well, and so does no writer.
+            // A cutover that is requested now waits as well, and delays no writer.
             let mut cutover = site.spawn("", &["migration", "cutover", &site.last_id()?])?;
             site.wait_for_acks(50)?;
             site.check_between()?;
@@ -73,8 +73,8 @@ fn a_target_without_room_is_waited_for_in_dual_write() -> Result<()> {
     })
 }
 
-/// Who needs room there is told that there is none; writers and a migration go on when there is some. (What
-/// fits into the log as it is, as a fence may, is taken.)
+/// Operations that need space report the full disk; writers and a migration continue when there is some. (An operation
+/// that fits into the log, as a fence may, succeeds.)
 #[test]
 fn a_source_without_room_says_so_and_loses_nothing() -> Result<()> {
     in_a_namespace("a_source_without_room_says_so_and_loses_nothing", || {

@@ -1,4 +1,4 @@
-//! kill -9 at each failpoint: the files hold what was acknowledged, and another process goes on.
+//! kill -9 at each failpoint: the files have all acknowledged events, and another process continues.
 
 use std::thread;
 use std::time::Duration;
@@ -20,7 +20,7 @@ fn write(site: &Site) -> Result<Process> {
     Ok(load)
 }
 
-/// Another process goes on until the tenant lives in the other store; then writers write on.
+/// Another process drives until the tenant is in the other store; then writers continue.
 fn heir_migrates(site: &Site, load: Process) -> Result<()> {
     site.on_last("resume", &[])?;
     ensure!(site.last()?.phase == "migrated", "it is {}", site.last()?.phase);
@@ -29,7 +29,7 @@ fn heir_migrates(site: &Site, load: Process) -> Result<()> {
     site.finish(DEDICATED).map(drop)
 }
 
-/// Whoever writes first to a tenant dies while the tenant is made; others make it, and it can move.
+/// The first writer of a tenant is killed while it creates the tenant; others create it, and it can move.
 fn creation_dies_at(point: &str) -> Result<()> {
     on_a_bare_site(|site| {
         site.load(&format!("{point}=kill"), WRITERS, RATE)?.dies()?;
@@ -128,8 +128,8 @@ fn killed_before_the_activation_was_recorded() -> Result<()> {
     migration_dies_at("cutover.activated")
 }
 
-/// No heir comes: writers go on by themselves, at the source or at the target, whichever it is. (What
-/// was not fenced pauses nobody, so nobody has a reason to roll it back.)
+/// No driver follows: writers continue without help, at the source or at the target. (Without a fence no write is
+/// paused, and there is no reason to roll it back.)
 fn writers_help_themselves_after(point: &str, authority: &str) -> Result<()> {
     on_a_site(|site| {
         let load = write(site)?;
@@ -166,7 +166,7 @@ fn without_an_heir_writers_activate_the_target() -> Result<()> {
 const TIMEOUT: Duration = Duration::from_millis(500);
 
 /// A cutover that takes too long: its driver is stopped in the middle of the pause, wakes after
-/// the deadline, rolls back, and dies there. Nobody writes, so nobody rolls back before it.
+/// the deadline, rolls back, and is killed there. Without writers, no one else rolls back before it.
 fn roll_back_dies_at(point: &str) -> Result<()> {
     on_a_site(|site| {
         let failpoints = format!("cutover.intent=stop,{point}=kill");
@@ -228,8 +228,8 @@ fn killed_after_a_roll_back_that_writers_have_done() -> Result<()> {
     late_roll_back_dies_at("roll_back.activated")
 }
 
-/// A migration that waits for an operator is aborted; its driver, which cleans up, dies there and
-/// the process that aborts goes on.
+/// A migration that waits for an operator is aborted; its driver, which cleans up, is killed there and
+/// the process that aborts continues.
 fn abort_dies_at(point: &str, purge: bool) -> Result<()> {
     on_a_site(|site| {
         let load = write(site)?;
@@ -245,7 +245,7 @@ fn abort_dies_at(point: &str, purge: bool) -> Result<()> {
         site.wait_for_acks(10)?;
         load.ends_well()?;
         site.finish(SHARED)?;
-        // What was left there, or nothing, is no obstacle for the next one.
+        // Leftovers of it are no obstacle for the next one.
         site.start("", &[])?.succeeds()?;
         site.finish(DEDICATED).map(drop)
     })
@@ -285,7 +285,7 @@ fn killed_in_the_middle_of_a_purge_after_an_abort() -> Result<()> {
     abort_dies_at("purge.chunk", true)
 }
 
-/// A row of the copy is deleted and found; who repairs it dies there, and another goes on.
+/// A row of the copy is deleted and the damage found; the repairing process is killed there, and another continues.
 fn repair_dies_at(point: &str) -> Result<()> {
     on_a_site(|site| {
         let load = write(site)?;
@@ -296,7 +296,7 @@ fn repair_dies_at(point: &str) -> Result<()> {
         let id = site.last_id()?;
         let found = site.ends(&["migration", "verify", &id])?;
         ensure!(found.code() == Some(5), "what is missing is found: {found}");
-        // Who waits for the migration to get further is told that it does not.
+        // A process that waits for the migration's progress is informed that it stopped.
         ensure!(driver.end()?.code() == Some(5), "{}", driver.said()?);
         site.spawn(&format!("{point}=kill"), &["migration", "repair", &id])?.dies()?;
         let mut other = site.spawn("", &["migration", "drive"])?;
@@ -360,7 +360,7 @@ fn killed_in_the_middle_of_a_purge_of_the_old_source() -> Result<()> {
     })
 }
 
-/// The driver that keeps the window dies; another one keeps it; the tenant returns.
+/// The driver is killed in the rollback window; another one takes over; the tenant returns.
 #[test]
 fn killed_after_the_old_source_became_a_replica() -> Result<()> {
     on_a_site(|site| {
@@ -379,7 +379,7 @@ fn killed_after_the_old_source_became_a_replica() -> Result<()> {
     })
 }
 
-/// The driver that closes the window dies there; another one goes on, and the tenant can move again.
+/// The driver is killed while it closes the window; another one continues, and the tenant can move again.
 fn closing_dies_at(point: &str) -> Result<()> {
     on_a_site(|site| {
         let load = write(site)?;

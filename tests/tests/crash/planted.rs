@@ -10,7 +10,7 @@ use rusqlite::Connection;
 
 use crate::site::{DEDICATED, known, on_a_site, places, tenant};
 
-/// What is changed.
+/// The kind of damage.
 enum Plant {
     /// The authority.
     Authority(&'static str),
@@ -29,8 +29,8 @@ struct Events {
 
 use Plant::{Authority, Control, Other, Record};
 
-/// What is planted, and how what is found begins. The tenant is the only one of its store, so every
-/// row is its own.
+/// The damage, and the beginning of the finding. The tenant is the only one of its store, so all
+/// rows are its own.
 const PLANTS: [(&str, Plant); 27] = [
     ("lost", Authority("DELETE FROM events WHERE position = (SELECT max(position) FROM events)")),
     ("gap", Authority("DELETE FROM events WHERE position % 1099511627776 = 700")),
@@ -49,7 +49,7 @@ const PLANTS: [(&str, Plant); 27] = [
     (
         "twice",
         Authority(
-            "DROP INDEX events_by_id; DROP INDEX events_by_stream;
+            "DROP INDEX events_by_stream;
              INSERT INTO events SELECT max(position) + 1, stream_no, version, event_id, event_type,
                  occurred_at, recorded_at, data, metadata, digest FROM events",
         ),

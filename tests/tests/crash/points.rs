@@ -9,7 +9,7 @@ use anyhow::{Result, ensure};
 /// The steps of the protocol, in its order, and the failpoints before and after them: where a process
 /// can die and leave something half done. Every name that the engine gives to `failpoint::hit` is here; a
 /// test of each is in `killed`.
-pub(crate) const STEPS: [(&str, &[&str]); 17] = [
+pub(crate) const STEPS: [(&str, &[&str]); 20] = [
     (
         "create: the row, the store's activation, the end of the creation",
         &["create.routed", "create.activated", "create.completed"],
@@ -43,10 +43,22 @@ pub(crate) const STEPS: [(&str, &[&str]); 17] = [
     ),
     ("the window's replica", &["window.adopted"]),
     ("close the window, then drop", &["window.closed", "window.dropped"]),
+    ("a removal: recorded, fenced, purged; given up", REMOVALS),
+    ("a drain: a fact of it; a move of it", DRAINS),
+    ("hooks: delivered, not noted", HOOKS),
 ];
 
-/// Only where somebody is told of switches: a test of it is in `adopted`, with PostgreSQL.
+/// Only with a publication of switches: a test of it is in `adopted`, with PostgreSQL.
 const PUBLISHED: &[&str] = &["cutover.published"];
+
+/// Those of removals: their tests are in `removals`.
+const REMOVALS: &[&str] = &["remove.begun", "remove.fenced", "remove.purged", "remove.cancelled"];
+
+/// Those of drains: their tests are in `drains`, on SQLite.
+const DRAINS: &[&str] = &["drain.recorded", "drain.started"];
+
+/// Those of hooks: their test is in `hooks`.
+const HOOKS: &[&str] = &["hooks.delivered"];
 
 #[test]
 fn the_list_of_failpoints_is_whole_and_each_has_its_test() -> Result<()> {
@@ -57,10 +69,21 @@ fn the_list_of_failpoints_is_whole_and_each_has_its_test() -> Result<()> {
     let listed: BTreeSet<String> = points().map(str::to_owned).collect();
     ensure!(hit == listed, "in the engine: {hit:?}\nlisted: {listed:?}");
 
-    for name in points().filter(|name| !PUBLISHED.contains(name)) {
+    let others = [PUBLISHED, REMOVALS, DRAINS, HOOKS];
+    let elsewhere = |name: &&str| others.iter().any(|points| points.contains(name));
+    for name in points().filter(|name| !elsewhere(name)) {
         for tests in ["crash/killed.rs", "chaos/killed.rs"] {
             ensure!(kills_at(root, tests, name)?, "nothing is killed at {name} in {tests}");
         }
+    }
+    for name in REMOVALS {
+        ensure!(kills_at(root, "crash/removals.rs", name)?, "nothing is killed at {name}");
+    }
+    for name in DRAINS {
+        ensure!(kills_at(root, "crash/drains.rs", name)?, "nothing is killed at {name}");
+    }
+    for name in HOOKS {
+        ensure!(kills_at(root, "crash/hooks.rs", name)?, "nothing is killed at {name}");
     }
     for name in PUBLISHED {
         ensure!(kills_at(root, "adopted/kills.rs", name)?, "nothing is killed at {name}");
@@ -71,7 +94,7 @@ fn the_list_of_failpoints_is_whole_and_each_has_its_test() -> Result<()> {
 /// Whether a file of tests has a process killed at the failpoint.
 fn kills_at(root: &Path, file: &str, name: &str) -> Result<bool> {
     let tests = fs::read_to_string(root.join("tests").join(file))?;
-    Ok(tests.contains(&format!("\"{name}\"")) || tests.contains(&format!("\"{name}=kill\"")))
+    Ok(tests.contains(&format!("\"{name}\"")) || tests.contains(&format!("{name}=kill\"")))
 }
 
 fn collect(folder: &Path, hit: &mut BTreeSet<String>) -> Result<()> {

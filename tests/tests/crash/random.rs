@@ -49,14 +49,14 @@ fn runs(what: u64) -> Result<()> {
 const DRIVER: u64 = 1;
 const BOTH: u64 = 2;
 
-/// Whoever is killed is followed by another: writers by new writers, a driver by an heir.
+/// Every killed process is replaced: writers by new writers, a driver by a successor.
 fn killed_at_any_time(site: &Site, draw: &mut Draw, what: u64) -> Result<()> {
     let mut load = site.load("", 4, 300)?;
     let slowly = ["--copy-rate-max", "2000", "--cutover-timeout-ms", "1000"];
     let mut driver = site.start("", &slowly)?;
     wait_for("the migration", || Ok(site.migrations()?.pop()))?;
     for _ in 0..KILLS {
-        // The time of the kill is what is random here; nothing is waited for.
+        // The time of the kill is random; it depends on no condition.
         thread::sleep(Duration::from_millis(draw.below(1_500)));
         let both = what == BOTH && draw.below(2) == 0;
         if both || what == BOTH && draw.below(2) == 0 {
@@ -86,7 +86,7 @@ fn killed_at_any_time(site: &Site, draw: &mut Draw, what: u64) -> Result<()> {
     site.finish(DEDICATED).map(drop)
 }
 
-/// Whether somebody still has to do something.
+/// Whether a step is still to be done.
 fn is_open(site: &Site) -> Result<bool> {
     let last = site.last()?;
     Ok(last.phase != "migrated" || last.state.contains("\"activated\":false"))

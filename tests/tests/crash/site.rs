@@ -46,7 +46,7 @@ lag_events_max = 200
 /// The files of a folder.
 type Content = Vec<(OsString, Vec<u8>)>;
 
-/// Plays `scenario` on a site of its own, which is kept if it fails.
+/// Runs `scenario` on a separate site, which is kept after a failure.
 pub(crate) fn on_a_site(scenario: impl FnOnce(&Site) -> Result<()>) -> Result<()> {
     play(Site::new()?, scenario)
 }
@@ -78,8 +78,8 @@ fn play(site: Site, scenario: impl FnOnce(&Site) -> Result<()>) -> Result<()> {
     })
 }
 
-/// The same for a scenario that stops a process: with bad luck that holds the lock of a file just
-/// then, and nobody can overtake it. Such a run says nothing and is played again.
+/// The same for a scenario that stops a process: by chance the process holds the lock of a file
+/// then, and none can overtake it. Such a run is repeated.
 pub(crate) fn on_a_site_until_free(scenario: impl Fn(&Site) -> Result<Free>) -> Result<()> {
     for _ in 0..5 {
         let mut free = Free::No;
@@ -101,7 +101,7 @@ pub(crate) enum Free {
     No,
 }
 
-/// A deployment, and what was sent to it.
+/// A deployment, and the sent events.
 pub(crate) struct Site {
     folder: TempDir,
     /// Whether the tenant had a history before.
@@ -137,7 +137,7 @@ impl Site {
             fs::copy(&from, &to)?;
             fs::remove_file(&from)?;
         }
-        // The checker and everybody else find it where it was.
+        // The checker and all processes find it at its old path.
         std::os::unix::fs::symlink(&to, &from)?;
         let config = CONFIG.replace(&format!("{small}.db"), &format!("small/{small}.db"));
         fs::write(site.path().join("rehome.toml"), config)?;
@@ -167,7 +167,7 @@ impl Site {
         fs::write(folder.path().join("rehome.toml"), CONFIG)?;
         fs::write(folder.path().join("nothing.ndjson"), "")?;
         let site = Self::with(folder, false);
-        // An import makes what is not there.
+        // An import creates a missing tenant.
         let nothing = site.path().join("nothing.ndjson");
         let nothing = nothing.to_str().context("a path in UTF-8")?;
         site.run(&["import", "--allow-empty", "--store", SHARED, nothing])?;
@@ -288,7 +288,7 @@ impl Site {
         })
     }
 
-    /// Takes an event out of a store behind everybody's back.
+    /// Deletes an event from a store directly.
     pub(crate) fn delete_event(&self, store: &str, seq: u64) -> Result<()> {
         let sql = "DELETE FROM events WHERE position % 1099511627776 = ?1";
         let deleted = self.connection(store)?.execute(sql, [i64::try_from(seq)?])?;
@@ -351,7 +351,7 @@ fn file(folder: &Path, name: &str) -> PathBuf {
     folder.join(format!("{name}.db"))
 }
 
-/// What was imported, and what these records have.
+/// The imported events, and those of these records.
 pub(crate) fn known(records: &[PathBuf]) -> Result<Known> {
     let mut known = history::known()?;
     for record in records {
@@ -366,6 +366,8 @@ pub(crate) fn tenant() -> Result<Id> {
 
 fn command(folder: &Path, failpoints: &str, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rehome-failpoints"));
+    // Without a rollback window a command, and the work of a server, ends with the switch.
+    command.env("REHOME_MIGRATION_ROLLBACK_WINDOW", "0s");
     command.arg("--config").arg(folder.join("rehome.toml")).args(["--log-level", "info"]);
     command.args(args).env("REHOME_FAILPOINT", failpoints);
     command

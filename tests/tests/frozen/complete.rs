@@ -2,14 +2,17 @@
 
 use std::collections::BTreeSet;
 
+use rehome_dashboards::{Settings, groups};
 use rehome_engine::metrics::{FAMILIES, Kind};
-use rehome_monitoring::{Settings, groups};
 
-use crate::table::{COUNTED, OF_MIGRATIONS, OF_PROCESS, PAGES, PAGES_WITHOUT_NUMBERS};
+use crate::table::{
+    COUNTED, OF_DRAINS, OF_MIGRATIONS, OF_PROCESS, PAGES, PAGES_OF_DRAINS, PAGES_WITHOUT_NUMBERS,
+};
 
 fn told() -> BTreeSet<&'static str> {
     let of_migrations = OF_MIGRATIONS.iter().map(|((family, ..), _)| *family);
-    of_migrations.chain(OF_PROCESS.iter().map(|((family, _), _)| *family)).collect()
+    let others = OF_PROCESS.iter().chain(OF_DRAINS).map(|((family, _), _)| *family);
+    of_migrations.chain(others).collect()
 }
 
 #[test]
@@ -24,7 +27,7 @@ fn every_gauge_has_a_row() {
     assert!(of_nothing.is_empty(), "rows of no family: {of_nothing:?}");
 }
 
-/// What a rule says while a component hangs rests on what it reads.
+/// The alerts' behaviour while a component hangs depends on the series that they read.
 #[test]
 fn every_alert_reads_what_has_a_row() {
     let known: BTreeSet<&str> = told().into_iter().chain(COUNTED.iter().copied()).collect();
@@ -61,6 +64,7 @@ fn every_page_has_a_row() {
         handler.starts_with("get(").then_some(path)
     });
     let pages: BTreeSet<&str> = pages.collect();
-    let known: BTreeSet<&str> = PAGES.iter().chain(PAGES_WITHOUT_NUMBERS).copied().collect();
+    let known = PAGES.iter().chain(PAGES_OF_DRAINS).chain(PAGES_WITHOUT_NUMBERS);
+    let known: BTreeSet<&str> = known.copied().collect();
     assert_eq!(pages, known, "pages of the console, and rows in tests/tests/frozen/table.rs");
 }

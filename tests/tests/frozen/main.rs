@@ -1,17 +1,17 @@
-//! What every screen says while a component hangs: takes connections and answers nothing, or keeps a lock.
-//! An error tells of itself; here nothing does but the numbers, and they have to be true within one scrape.
+//! Checks every screen while a component hangs: it accepts connections and does not respond, or holds a lock.
+//! An error is visible by itself; a hang is visible only in the numbers, which must be right within one scrape.
 //!
-//! | file | what it knows |
+//! | file | contents |
 //! |---|---|
-//! | `table` | every screen, and what is true on it for each component and phase |
+//! | `table` | every screen, and its expected contents for each component and phase |
 //! | `complete` | no screen is without a row |
-//! | `scene` | one deployment with a tenant in each phase, what freezes, and when the screens are looked at |
+//! | `scene` | one deployment with a tenant in each phase, the frozen component, and the times of the checks |
 //! | `site` | the deployment: databases, proxies, `rehome serve` |
-//! | `truth` | what the test knows by its own writers and its own SQL |
-//! | `screens` | a look at all screens |
+//! | `truth` | the state according to the test's own writers and SQL |
+//! | `screens` | reads all screens |
 //!
-//! Nothing that a screen says is taken for true: a number is compared with what the writers were told and
-//! what the stores hold.
+//! No screen is trusted: each number is compared with the writers' responses and
+//! the contents of the stores.
 
 #![cfg(target_os = "linux")]
 

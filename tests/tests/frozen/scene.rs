@@ -1,11 +1,11 @@
-//! One deployment with a tenant in each phase; a component freezes, and after a while the screens are looked
-//! at.
+//! One deployment with a tenant in each phase; a component freezes, and after a while the screens are read.
 //!
 //! ```text
 //!            bulk_copy       ten events a second to `target`
 //!  source    dual_write      to `target`, some hundred events a second
 //!            cutover_paused  to `aside`: the answer to its fence is held
 //!            migrated        to `target`, `source` kept level: the rollback window
+//!            dual_write      to `aside`, by a drain whose window is closed
 //! ```
 
 use std::sync::Arc;
@@ -22,16 +22,21 @@ use uuid::Uuid;
 
 use crate::screens::{Look, Metrics, Page};
 use crate::site::{Component, IMPORTED, Site};
-use crate::table::{By, DOCUMENT, HEALTH, OF_MIGRATIONS, OF_PROCESS, PAGES, Series, True, Truth};
+use crate::table::{
+    By, DOCUMENT, DRAIN, HEALTH, OF_DRAINS, OF_MIGRATIONS, OF_PROCESS, PAGES, PAGES_OF_DRAINS,
+    Series, True, Truth,
+};
 use crate::truth::{Heads, Load, Range, Waits, Writers};
 
 /// What a screen shows was true at most so long ago.
 const INTERVAL: Duration = Duration::from_secs(5);
-/// So long after the freeze the screens are looked at.
+/// Time between the freeze and the reading of the screens.
 const LOOK_AFTER: Duration = Duration::from_secs(10);
-/// How long an answer may take, and one of what needs a control plane that hangs.
+/// Longest time of a response, and of one that needs a frozen control plane.
 const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 const ANSWER_WITHOUT_CONTROL_PLANE_WITHIN: Duration = Duration::from_secs(45);
+/// Of a drain it is known what was seen last: within a second is asked, and all screens are asked at once.
+const AT_ONCE: Duration = Duration::from_secs(8);
 
 /// Where a tenant is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,18 +98,29 @@ fn all_screens_are_true_while_somebody_keeps_the_lock_of_the_targets_file() -> R
     play(Component::HeldLock)
 }
 
-/// Keeps the folder of one that fails.
+/// Keeps the folder after a failure.
 fn play(component: Component) -> Result<()> {
     let tenants = [(); 4].map(|()| Uuid::new_v4());
-    let site = Site::new(component, &tenants)?;
-    played(&site, component, tenants).map_err(|error| {
+    let drained = Uuid::new_v4();
+    let all: Vec<_> = tenants.into_iter().chain([drained]).collect();
+    let site = Site::new(component, &all)?;
+    played(&site, component, tenants, drained).map_err(|error| {
         let folder = site.keep();
         error.context(format!("what the process said is kept in {}", folder.display()))
     })
 }
 
-fn played(site: &Site, component: Component, tenants: [Uuid; 4]) -> Result<()> {
+fn played(site: &Site, component: Component, tenants: [Uuid; 4], drained: Uuid) -> Result<()> {
+    let drain = site.start_drain(drained)?;
+    site.wait_for_drain(drain)?;
     let stage = Stage::set(site, tenants)?;
+    let scrapes_it = || {
+        let metrics = Metrics::take(site.port())?;
+        let moving = [format!("drain_id=\"{drain}\""), "state=\"moving\"".to_owned()];
+        let series = metrics.series("drain_tenants", &moving);
+        Ok(matches!(series.as_slice(), [(_, count)] if *count > 0.0).then_some(()))
+    };
+    wait_for("the drain to be exported", scrapes_it)?;
     thread::sleep(Duration::from_secs(1));
     let (frozen_at, frozen_unix) = (Instant::now(), unix());
     let frozen = site.freeze()?;
@@ -119,7 +135,12 @@ fn played(site: &Site, component: Component, tenants: [Uuid; 4]) -> Result<()> {
         let mut of_all = scene.stage.ids.iter().map(|id| page.replace("{id}", &id.to_string()));
         if page.contains("{id}") { of_all.collect() } else { of_all.by_ref().take(1).collect() }
     };
-    let pages: Vec<String> = PAGES.iter().flat_map(|page| -> Vec<String> { pages(page) }).collect();
+    let mut pages: Vec<String> =
+        PAGES.iter().flat_map(|page| -> Vec<String> { pages(page) }).collect();
+    let of_drain = |page: &&str| page.replace("{id}", &drain.to_string());
+    let of_drains: Vec<_> = PAGES_OF_DRAINS.iter().map(of_drain).collect();
+    let document = format!("/v1/drains/{drain}");
+    pages.extend(of_drains.iter().cloned().chain([document.clone()]));
     let asked = Instant::now();
     let look = Look::take(site.port(), &scene.stage.ids, &pages)?;
     let moment = Moment { looked, asked, answered: Instant::now(), before, after };
@@ -133,6 +154,7 @@ fn played(site: &Site, component: Component, tenants: [Uuid; 4]) -> Result<()> {
         case.judge_document(&look.documents[phase as usize], &mut wrong);
     }
     scene.judge_process(&metrics, &mut wrong);
+    scene.judge_drain(&metrics, &look, (drain, &of_drains, &document), &mut wrong);
     scene.judge_health(&look.health, &moment, &mut wrong);
     for (path, page) in &look.pages {
         scene.judge_time(path, page, &mut wrong);
@@ -226,7 +248,7 @@ impl Stage {
         })
     }
 
-    /// After all: every writer got its answer, the stores are level, and the screens say so.
+    /// Afterwards: every writer got its response, the stores are level, and the screens show it.
     fn comes_through(self, site: &Site) -> Result<()> {
         self.stop.store(true, Ordering::Relaxed);
         for writer in self.threads {
@@ -260,7 +282,7 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
-    /// The target's server answers nothing. (Behind a lock that somebody keeps, reads are answered.)
+    /// The target's server does not respond. (With a held lock, it serves reads.)
     pub(crate) fn target_hangs(&self) -> bool {
         matches!(self.component, Component::Target | Component::BlackHole)
     }
@@ -277,6 +299,39 @@ impl Scene {
         for ((family, label), truth) in OF_PROCESS {
             let found = metrics.series(family, &[(*label).to_owned()]);
             judge_series(&format!("{family}{{{label}}}"), &found, &truth(self), wrong);
+        }
+    }
+
+    /// The drain's series, its pages and its document, which are there at once.
+    fn judge_drain(
+        &self,
+        metrics: &Metrics,
+        look: &Look,
+        (drain, pages, document): (Uuid, &[String], &str),
+        wrong: &mut Vec<String>,
+    ) {
+        for ((family, label), truth) in OF_DRAINS {
+            let labels = [format!("drain_id=\"{drain}\""), (*label).to_owned()];
+            let found = metrics.series(family, &labels);
+            judge_series(&format!("{family}{{{label}}}"), &found, &truth(self), wrong);
+        }
+        let hangs = self.component == Component::ControlPlane;
+        for path in pages.iter().map(String::as_str).chain([document]) {
+            let Some(page) = look.pages.get(path) else { continue };
+            if page.status != 200 || page.took > AT_ONCE {
+                let took = page.took.as_secs_f64();
+                wrong.push(format!("{path}: status {} after {took:.1} s", page.status));
+            }
+            if path != document && page.body.contains("does not answer") != hangs {
+                wrong
+                    .push(format!("{path}: whether the control plane answers is not what it says"));
+            }
+        }
+        let told = look.pages.get(document).map(Page::document).unwrap_or_default();
+        for (field, truth) in DRAIN {
+            let mut only = serde_json::Map::new();
+            only.insert((*field).to_owned(), told[*field].clone());
+            judge_document("drain", &Value::Object(only), &[(*field, *truth)], self, wrong);
         }
     }
 
@@ -301,10 +356,10 @@ impl Scene {
     }
 }
 
-/// When the screens were looked at, and who waited then.
+/// When the screens were read, and which writers waited then.
 pub(crate) struct Moment {
     looked: Instant,
-    /// When all but the metrics were asked for.
+    /// When all screens but the metrics were requested.
     asked: Instant,
     answered: Instant,
     before: [Waits; 4],
@@ -327,7 +382,7 @@ impl Case<'_> {
         &self.stage().writers[self.phase as usize]
     }
 
-    /// The store that takes the tenant's writes.
+    /// The store that accepts the tenant's writes.
     pub(crate) fn authority(&self) -> &'static str {
         if self.phase == Phase::Window { "target" } else { "source" }
     }
@@ -339,6 +394,11 @@ impl Case<'_> {
             Phase::CutoverPaused => "aside",
             Phase::Window => "source",
         }
+    }
+
+    /// What hangs.
+    pub(crate) fn component(&self) -> Component {
+        self.scene.component
     }
 
     /// The store answers nothing.
@@ -365,7 +425,7 @@ impl Case<'_> {
         writers as f64 * events as f64
     }
 
-    /// From when on what is shown may be from.
+    /// The oldest time at which a shown value may have been read.
     fn from(&self, store: &str) -> Instant {
         let from = self.moment.looked.checked_sub(INTERVAL).unwrap_or(self.moment.looked);
         if !self.takes_no_writes(store) {
@@ -391,7 +451,7 @@ impl Case<'_> {
         if !self.hangs(self.replica_store()) {
             return seen;
         }
-        // What came between the last look and the freeze is at most all there was.
+        // The events between the last reading and the freeze are at most all events.
         let acked = self.writers_of().acked(frozen, frozen).high;
         let most = IMPORTED as f64 + acked + self.in_flight();
         let most = if self.phase == Phase::BulkCopy { seen.high + 20.0 } else { most };
@@ -453,7 +513,7 @@ impl Case<'_> {
 
     pub(crate) fn blocked_for(&self) -> Range {
         let waits = self.waits(|waits| waits.blocked.as_secs_f64()).around(0.75);
-        // For a moment nobody waits, where appends go through.
+        // For a moment no write waits, where appends succeed.
         if waits.high < 2.0 { Range::of(0.0, waits.high) } else { waits }
     }
 

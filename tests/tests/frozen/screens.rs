@@ -1,4 +1,4 @@
-//! A look at all screens.
+//! Reads all screens.
 
 use std::collections::BTreeMap;
 use std::thread;
@@ -9,7 +9,7 @@ use rehome_domain::ids::MigrationId;
 use rehome_monitor::http::{self, Answer};
 use serde_json::Value;
 
-/// An answer, and how long it took.
+/// A response, and its duration.
 #[derive(Clone, Debug)]
 pub(crate) struct Page {
     pub(crate) status: u16,
@@ -30,16 +30,16 @@ impl Page {
     }
 }
 
-/// What all screens said, at one time.
+/// The contents of all screens at one time.
 pub(crate) struct Look {
     pub(crate) health: Page,
-    /// In the order in which they were asked for.
+    /// In the order of the requests.
     pub(crate) documents: Vec<Page>,
     pub(crate) pages: BTreeMap<String, Page>,
 }
 
 impl Look {
-    /// Looks at all but the metrics, at once.
+    /// Reads all screens but the metrics, at once.
     pub(crate) fn take(port: u16, migrations: &[MigrationId], pages: &[String]) -> Result<Self> {
         thread::scope(|scope| {
             let get = |path: String| scope.spawn(move || Page::get(port, &path));

@@ -7,10 +7,12 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use rehome_api::OptionsPatch;
+use rehome_api::drain::{DrainRequest, DrainSettings, DrainStart, DrainTarget};
 use rehome_app::migrations::StartRequest;
-use rehome_app::{Access, Config, Deployment};
+use rehome_app::{Access, Config};
 use rehome_cluster::{Cluster, Database, Direction, Options, Proxy, free_port, shared};
-use rehome_domain::ids::{MigrationId, TenantId};
+use rehome_domain::ids::{DrainId, MigrationId, TenantId};
+use rehome_observe::Observed;
 use rehome_tests::process::{Process, wait_for};
 use rusqlite::Connection;
 use serde_json::json;
@@ -31,7 +33,7 @@ pub(crate) enum Component {
     ControlPlane,
     /// A network that drops all that goes to the target and comes from it.
     BlackHole,
-    /// Somebody keeps the write lock of the target, a file.
+    /// A third party holds the write lock of the target, a file.
     HeldLock,
 }
 
@@ -52,7 +54,7 @@ pub(crate) struct Site {
     before_target: Option<Proxy>,
     port: u16,
     server: Option<Process>,
-    operator: Deployment,
+    operator: Observed,
     pub(crate) runtime: Runtime,
 }
 
@@ -97,7 +99,7 @@ impl Site {
         import(folder.path(), tenants)?;
         let runtime = Runtime::new()?;
         let config = Config::load(Some(&folder.path().join("rehome.toml")))?;
-        let operator = runtime.block_on(Deployment::open(&config, Access::Create))?;
+        let operator = runtime.block_on(Observed::open(&config, Access::Create))?;
         let mut site = Self {
             folder,
             component,
@@ -154,6 +156,38 @@ impl Site {
         Ok(self.runtime.block_on(self.operator.start(&request, None))?.id)
     }
 
+    /// Starts a drain of this tenant alone, whose window does not open while anybody looks.
+    pub(crate) fn start_drain(&self, tenant: Uuid) -> Result<Uuid> {
+        let settings = DrainSettings {
+            window: Some("2099-06-01 01:00-05:00 UTC".to_owned()),
+            ..DrainSettings::default()
+        };
+        let request = DrainRequest {
+            from: vec!["source".to_owned()],
+            to: vec![DrainTarget { store: "aside".to_owned(), weight: 1 }],
+            tenants: vec![tenant],
+            settings,
+            ..DrainRequest::default()
+        };
+        let start = DrainStart { request: Some(request), ..DrainStart::default() };
+        Ok(self.runtime.block_on(self.operator.start_drain(&start))?.uuid())
+    }
+
+    /// The migration of the drain's tenant, once it waits for the window.
+    pub(crate) fn wait_for_drain(&self, id: Uuid) -> Result<()> {
+        let id = DrainId::new(id);
+        wait_for("the drain's tenant to wait for the window", || {
+            let page = self.operator.drain_tenants(id, Some("moving"), 0, 1);
+            let page = self.runtime.block_on(page)?;
+            let Some(move_id) = page.tenants.first().and_then(|row| row.migration_id) else {
+                return Ok(None);
+            };
+            let migration = self.operator.migration(MigrationId::new(move_id));
+            let state = self.runtime.block_on(migration).map(|migration| migration.state);
+            Ok(state.is_ok_and(|state| state == "dual_write").then_some(()))
+        })
+    }
+
     pub(crate) fn request_cutover(&self, id: MigrationId) -> Result<()> {
         self.runtime.block_on(self.operator.request_cutover(id))?;
         Ok(())
@@ -167,7 +201,7 @@ impl Site {
         })
     }
 
-    /// Freezes the component, until what is answered is dropped.
+    /// Freezes the component until the returned value is dropped.
     pub(crate) fn freeze(&self) -> Result<Frozen<'_>> {
         let lock = match (&self.own, &self.before_target) {
             (Some(cluster), _) => {
@@ -190,7 +224,7 @@ impl Site {
         Ok(Frozen { site: self, _lock: lock })
     }
 
-    /// Keeps the folder for whoever wants to know why a test failed.
+    /// Keeps the folder, to diagnose a failed test.
     pub(crate) fn keep(mut self) -> PathBuf {
         drop(self.server.take());
         self.folder.keep()
@@ -218,6 +252,8 @@ impl Drop for Frozen<'_> {
 
 fn command(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rehome-failpoints"));
+    // Without a rollback window a command, and the work of a server, ends with the switch.
+    command.env("REHOME_MIGRATION_ROLLBACK_WINDOW", "0s");
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("REHOME_")) {
         command.env_remove(name);
     }

@@ -1,13 +1,13 @@
-//! Every screen, and what is true on it while a component hangs.
+//! Every screen, and its expected contents while a component hangs.
 //!
-//! A row is a screen; what is true there is a function of the component and the phase, so that together
-//! they are the table component × phase × screen. A screen without a row fails `complete`.
+//! A row is a screen; its expected contents are a function of the component and the phase, so that together
+//! they form the table component × phase × screen. A screen without a row fails `complete`.
 
 use crate::scene::{Case, Phase, Scene};
 use crate::site::{Component, IMPORTED};
 use crate::truth::Range;
 
-/// What is true.
+/// The expected contents.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum True {
     /// There is no such series, or the field is null.
@@ -34,10 +34,10 @@ pub(crate) enum By {
     Tenant,
 }
 
-/// A row: the screen, and what is true on it.
+/// A row: the screen, and its expected contents.
 pub(crate) type Row<S, C> = (S, Truth<C>);
 
-/// What is true where this is the case.
+/// The expected contents in this case.
 pub(crate) type Truth<C> = fn(&C) -> True;
 
 /// The same for a tenant.
@@ -114,7 +114,7 @@ pub(crate) const OF_MIGRATIONS: &[(Series, OfTenant)] = &[
     }),
     (("dual_write_operations_total", By::Tenant, |_| "status=\"success\"".to_owned()), |case| {
         match case.phase {
-            // What was written since, and nothing of the history.
+            // The events written since, without the history.
             Phase::DualWrite => {
                 Number(case.replica().less(Range::of(IMPORTED as f64, IMPORTED as f64)))
             }
@@ -161,6 +161,9 @@ pub(crate) const OF_PROCESS: &[Row<(&str, &str), Scene>] = &[
         _ => exactly(u8::from(!scene.target_hangs())),
     }),
     (("store_up", "store_id=\"aside\""), |scene| exactly(u8::from(!scene.target_hangs()))),
+    // Nothing verifies automatically here; the value is the last one found.
+    (("store_damaged_tenants", "store_id=\"source\""), |_| Absent),
+    (("store_verified_timestamp_seconds", "store_id=\"source\""), |_| Absent),
     (("control_plane_up", ""), |scene| {
         exactly(u8::from(scene.component != Component::ControlPlane))
     }),
@@ -178,13 +181,48 @@ pub(crate) const OF_PROCESS: &[Row<(&str, &str), Scene>] = &[
     }),
 ];
 
+/// Gauges of the drain: each with one more label that it has, if any. While the control plane hangs they are as
+/// they were, and nothing changes meanwhile: its one tenant waits for the window.
+pub(crate) const OF_DRAINS: &[Row<(&str, &str), Scene>] = &[
+    (("drain_state", ""), |_| exactly(0)),
+    (("drain_info", "source_stores=\"source\""), |_| exactly(1)),
+    (("drain_tenants", "state=\"moving\""), |_| exactly(1)),
+    (("drain_tenants", "state=\"moved\""), |_| exactly(0)),
+    (("drain_events", ""), |_| exactly(IMPORTED as f64)),
+    (("drain_failures", ""), |_| exactly(0)),
+    (("drain_failures_max", ""), |_| exactly(20)),
+    (("drain_workers", ""), |_| exactly(1)),
+    (("drain_window_open", ""), |_| exactly(0)),
+    // In 2099.
+    (("drain_window_opens_timestamp_seconds", ""), |_| Number(Range::of(4.07e9, 4.11e9))),
+    (("drain_window_missed", ""), |_| exactly(0)),
+    (("drain_last_progress_timestamp_seconds", ""), |scene| {
+        Number(Range::of(scene.frozen_unix - 300.0, scene.frozen_unix + 2.0))
+    }),
+    // Nobody was moved yet, so there is no rate.
+    (("drain_remaining_seconds", ""), |_| Absent),
+    (("drain_needs", ""), |_| exactly(0)),
+];
+
+/// Fields of `GET /v1/drains/{id}` that a component could make false; the others are those of its settings.
+pub(crate) const DRAIN: &[(&str, Truth<Scene>)] =
+    &[
+        ("state", |_| Text("running")),
+        ("moving", |_| exactly(1)),
+        ("moved", |_| exactly(0)),
+        ("window_open", |_| Constant),
+        ("last_seen_at", |scene| {
+            if scene.component == Component::ControlPlane { Says("20") } else { Absent }
+        }),
+    ];
+
 /// Fields of `GET /health/migration`, with the lag of the one migration that mirrors.
 pub(crate) const HEALTH: &[(&str, OfHealth)] = &[
     ("status", |(scene, _)| match scene.component {
         Component::Source => Text("degraded"),
         _ => Text("unhealthy"),
     }),
-    ("active_migrations", |(scene, _)| known(scene, exactly(3))),
+    ("active_migrations", |(scene, _)| known(scene, exactly(4))),
     ("stuck_migrations", |(scene, _)| known(scene, exactly(0))),
     ("high_sync_lag_count", |(scene, lag)| {
         let high = |lag: f64| u8::from(lag > 1_000.0);
@@ -201,7 +239,7 @@ pub(crate) const HEALTH: &[(&str, OfHealth)] = &[
     }),
 ];
 
-/// Without the control plane nothing is known, and `status` and `details` say so.
+/// Without the control plane all values are unknown, and `status` and `details` say so.
 fn known(scene: &Scene, then: True) -> True {
     if scene.component == Component::ControlPlane { Constant } else { then }
 }
@@ -209,6 +247,13 @@ fn known(scene: &Scene, then: True) -> True {
 /// Fields of `GET /v1/migrations/{id}`.
 pub(crate) const DOCUMENT: &[(&str, OfTenant)] = &[
     ("state", |case| Text(case.phase.state())),
+    // They follow from the state and the route: the domain's tests have them all.
+    ("allowed_actions", |_| Constant),
+    // The same: it has no manual cutover, pause, failure or violation.
+    ("needs", |_| Constant),
+    // From the log and the control plane's clock: the domain's tests have it.
+    ("last_cutover", |_| Constant),
+    ("return_until", |_| Constant),
     ("progress_percent", percent),
     ("events_copied", |case| {
         let copied = case.copied();
@@ -221,7 +266,7 @@ pub(crate) const DOCUMENT: &[(&str, OfTenant)] = &[
         Phase::Window => exactly(0),
         _ => Number(case.lag()),
     }),
-    // The copy stands still whatever hangs.
+    // The copy makes no progress, whatever hangs.
     ("rate_events_per_s", |_| exactly(0)),
     ("eta_seconds", |case| match case.phase {
         Phase::BulkCopy => Absent,
@@ -240,9 +285,14 @@ pub(crate) const DOCUMENT: &[(&str, OfTenant)] = &[
     ("target_unanswered_since", |case| unanswered(case, case.replica_store())),
     ("error", |_| Absent),
     ("open_violation", |_| Absent),
-    // What is waited for, in words: the engine's tests of waits compare them.
+    // The reason of a wait, in words: the engine's tests of waits compare them.
     ("waiting", |_| Constant),
     ("waiting_since", |_| Constant),
+    ("cutover_requested", |_| Constant),
+    ("hooks", |_| Absent),
+    // How hard it worked when it was stopped.
+    ("throttle_percent", |_| Constant),
+    ("throttle_reason", |_| Constant),
     ("id", |_| Constant),
     ("tenant_id", |_| Constant),
     ("source_store", |_| Text("source")),
@@ -255,26 +305,38 @@ pub(crate) const DOCUMENT: &[(&str, OfTenant)] = &[
     ("completed_at", |case| if case.phase == Phase::Window { Constant } else { Absent }),
 ];
 
-/// A document of what is over is made of its log.
+/// The document of an ended migration is built from its log.
 fn seen(case: &Case<'_>) -> True {
     if case.phase == Phase::Window { Absent } else { Constant }
 }
 
 fn unanswered(case: &Case<'_>, store: &str) -> True {
+    // A check of the store writes, and waits for the lock; while one is open, the store counts as silent.
+    if case.component() == Component::HeldLock && store == "target" && case.phase != Phase::Window {
+        return Constant;
+    }
     if case.phase != Phase::Window && case.hangs(store) { Says("20") } else { Absent }
 }
 
-/// Pages of the console that look at migrations, as they are routed; `{id}` stands for a migration. Each
-/// answers in time whatever hangs.
+/// Pages of the console that show migrations, as they are routed; `{id}` stands for a migration. Each
+/// responds in time, whatever hangs.
 pub(crate) const PAGES: &[&str] = &["/", "/migrations/{id}"];
+
+/// Pages of drains; `{id}` stands for the drain. They are there at once also without the control plane.
+pub(crate) const PAGES_OF_DRAINS: &[&str] = &["/drains", "/drains/{id}"];
 
 /// Pages that show no number of a migration: forms and what they ask, and what the page above updates by.
 pub(crate) const PAGES_WITHOUT_NUMBERS: &[&str] = &[
+    // Of the control plane's own rows, and an error at once without it. What a list of migrations shows is in the
+    // table of the first page too.
+    "/migrations",
+    "/tenants",
     "/console/live",
     "/console/start",
     "/console/plan",
     "/console/migrations/{id}/{action}",
     "/console/checklists/{id}",
+    "/console/runbook",
     "/console/login",
 ];
 

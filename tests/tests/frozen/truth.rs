@@ -1,5 +1,5 @@
-//! What the test knows: what its writers were told and since when they wait, and what the stores hold by
-//! SQL of its own.
+//! The expected state: the responses of the test's writers and their waits, and the contents of the stores by
+//! its own SQL.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -30,7 +30,7 @@ impl Range {
         (self.low..=self.high).contains(&value)
     }
 
-    /// What is left of it without the other; never below 0.
+    /// The difference; never below 0.
     pub(crate) fn less(self, other: Self) -> Self {
         Self::of((self.low - other.high).max(0.0), (self.high - other.low).max(0.0))
     }
@@ -41,7 +41,7 @@ impl Range {
     }
 }
 
-/// A number as it was at each time at which it was looked at, or changed.
+/// A number at each time at which it was read, or changed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Track(Vec<(Instant, u64)>);
 
@@ -115,7 +115,7 @@ struct Told {
     answered: Option<Instant>,
 }
 
-/// The writers of one tenant, and what they were told.
+/// The writers of one tenant, and their responses.
 #[derive(Clone, Default)]
 pub(crate) struct Writers(Arc<Mutex<Told>>);
 
@@ -187,7 +187,7 @@ impl Writers {
         self.told().count
     }
 
-    /// How it looks now.
+    /// The current state.
     pub(crate) fn now(&self) -> Waits {
         let told = self.told();
         let since = told.waiting.iter().flatten();
@@ -210,7 +210,7 @@ pub(crate) struct Waits {
     pub(crate) blocked: Duration,
 }
 
-/// Histories that are looked at all the time, by name.
+/// Histories that are read continuously, by name.
 pub(crate) struct Heads {
     tracks: Arc<Mutex<BTreeMap<&'static str, Track>>>,
     stop: Arc<AtomicBool>,
@@ -218,7 +218,7 @@ pub(crate) struct Heads {
 }
 
 impl Heads {
-    /// A look every quarter of a second; one that is not answered within a second is none.
+    /// A read every quarter of a second; one without a response within a second counts as none.
     pub(crate) fn watch(of: Vec<(&'static str, Place, Uuid)>) -> Result<Self> {
         let tracks: Arc<Mutex<BTreeMap<_, Track>>> = Arc::default();
         let stop = Arc::new(AtomicBool::new(false));
@@ -257,7 +257,7 @@ impl Drop for Heads {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(looking) = self.looking.take() {
-            // If it panicked, it has said so.
+            // A panic has printed its message.
             let _ = looking.join();
         }
     }

@@ -10,7 +10,7 @@ use crate::site::{DEDICATED, IMPORTED, LAG_MAX, Moving, REMOTE, SHARED};
 
 /// Those to the server.
 impl Play<'_> {
-    /// bulk_copy, so slowly that it does not end by itself here.
+    /// bulk_copy, slow enough not to finish during the test.
     pub(crate) fn copies(&self, tenant: Uuid) -> Result<Moving> {
         let slowly = OptionsPatch { copy_rate_max: Some(5), ..OptionsPatch::default() };
         let moving = self.site.start(tenant, REMOTE, slowly)?;
@@ -115,7 +115,7 @@ impl Play<'_> {
         Ok(moving)
     }
 
-    /// Writes to the target wait for a lock of ours until the cutover's time is up.
+    /// Writes to the target wait for a lock of the test until the cutover's timeout.
     pub(crate) fn cutover_times_out(&self, moving: &Moving) -> Result<()> {
         const TIMEOUT_MS: u32 = 3_000;
         let options =
@@ -135,7 +135,7 @@ impl Play<'_> {
         self.attempts(moving, [1, 0, 0, 1, 0])?;
         self.sees(&moving.of("cutover_timeout_total", ""), 1)?;
         self.sees(&moving.of("cutover_pause_duration_seconds_count", ""), 1)?;
-        // The truth is the timeout, and what it took to put all back.
+        // The expected values are the timeout, and the duration of the roll back.
         let pause = moving.of("cutover_pause_duration_seconds_sum", "");
         self.sees_some(&format!("{pause} >= 2.9 <= 30"))?;
         let under = moving.of("cutover_pause_duration_seconds_bucket", "le=\"2.5\"");
@@ -160,7 +160,7 @@ impl Play<'_> {
         formats::check(self.site)
     }
 
-    /// kill -9; another process takes over where it was.
+    /// kill -9; another process takes over.
     pub(crate) fn process_is_killed(&self, moving: &Moving) -> Result<()> {
         let started = self.sees_some("process_start_time_seconds")?;
         self.site.kill()?;
@@ -175,7 +175,7 @@ impl Play<'_> {
         self.sees(&moving.of("migration_state", ""), 2)?;
         self.level(moving, IMPORTED + 2)?;
         self.sees(&moving.of("migration_unattended", ""), 0)?;
-        // Counters of the process begin anew with it, at 0; those of the migration go on.
+        // Counters of the process start at 0 again; those of the migration continue.
         self.operations(moving, 0)?;
         self.attempts(moving, [1, 0, 0, 1, 0])
     }
@@ -183,7 +183,7 @@ impl Play<'_> {
     pub(crate) fn cuts_over(&self, moving: &Moving) -> Result<()> {
         self.site.append(moving.tenant, 1)?;
         self.operations(moving, 1)?;
-        // Somebody who routes for himself does not acknowledge, and then does.
+        // The receiver of the publication does not acknowledge, and then does.
         self.site.hold_publication()?;
         self.site.request_cutover(moving)?;
         self.sees(&moving.of("migration_state", ""), 4)?;
@@ -243,7 +243,27 @@ impl Play<'_> {
         self.fires("MigrationVerificationViolations")
     }
 
-    /// kill -9: the violations are as open as before, and nobody is told otherwise meanwhile.
+    /// The server verifies its stores regularly: forged events are damage there too.
+    pub(crate) fn store_is_damaged(&self) -> Result<()> {
+        let damaged = |store: &str| format!("store_damaged_tenants{{store_id=\"{store}\"}}");
+        self.sees(&damaged(DEDICATED), 1)?;
+        self.sees(&damaged(SHARED), 0)?;
+        let verified = format!("store_verified_timestamp_seconds{{store_id=\"{SHARED}\"}}");
+        self.sees_some(&format!("{verified} > 0"))?;
+        let checked = format!("store_verification_events_checked_total{{store_id=\"{SHARED}\"}}");
+        self.sees_some(&format!("{checked} >= {IMPORTED}"))?;
+        self.fires("RehomeStoreDamaged")
+    }
+
+    /// The row is put back as it was.
+    pub(crate) fn store_is_mended(&self) -> Result<()> {
+        let ours = self.site.event_data(SHARED, 10)?;
+        let mend = format!("UPDATE events SET data = '{ours}' WHERE position % 1099511627776 = 10");
+        ensure!(self.site.plant(DEDICATED, &mend)? == 1, "one event is changed");
+        self.sees(&format!("store_damaged_tenants{{store_id=\"{DEDICATED}\"}}"), 0)
+    }
+
+    /// kill -9: the violations stay open, and no screen says otherwise meanwhile.
     pub(crate) fn stays_failed_over_a_restart(&self, moving: &Moving) -> Result<()> {
         self.site.kill()?;
         self.sees("up", 0)?;

@@ -1,4 +1,4 @@
-//! What is left when all is over: no series, the alerts that fired and those that did not, log lines.
+//! The state at the end: no series, the alerts that fired and those that did not, log lines.
 
 use std::collections::BTreeSet;
 
@@ -24,7 +24,7 @@ impl Play<'_> {
         formats::check(self.site)
     }
 
-    /// Who fired, who did not, and that everything was said to be over in the end.
+    /// Which alerts fired, which did not, and that all were resolved in the end.
     pub(crate) fn alerts(&self, must: &[&str], may: &[&str]) -> Result<()> {
         let wanted: BTreeSet<String> = must.iter().map(|name| (*name).to_owned()).collect();
         wait_for("all alerts to have arrived, and their ends", || {
@@ -62,7 +62,7 @@ impl Play<'_> {
 
     pub(crate) fn says_of_the_outage(&self, moving: &Moving) -> Result<()> {
         let said = self.said(1, moving)?;
-        // Of the abort whoever aborts says so: the test.
+        // The aborting process logs the abort: the test.
         let wanted = ["Lease taken", "Bulk copy complete"];
         ensure!(said.milestones() == wanted, "{said:?}");
         ensure!(said.times("Target write failed") > 0, "{said:?}");
@@ -93,7 +93,7 @@ impl Play<'_> {
         Ok(())
     }
 
-    /// What the server that was started as the `which`th said of a migration.
+    /// The log lines of a migration from the server that was started as the `which`th.
     fn said(&self, which: u32, moving: &Moving) -> Result<Said> {
         let id = moving.id.to_string();
         let text = |line: &Value, key: &str| line[key].as_str().unwrap_or("").to_owned();

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, ensure};
 use rehome_api::OptionsPatch;
+use rehome_dashboards::{Settings, files};
 use rehome_monitor::wait_for;
-use rehome_monitoring::{Settings, files};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -43,7 +43,7 @@ impl Play<'_> {
         Ok(named.collect())
     }
 
-    /// Waits until a panel shows exactly this, but for what is 0.
+    /// Waits until a panel shows exactly this, apart from zeros.
     fn shows(&self, title: &str, wanted: &[(&str, f64)]) -> Result<()> {
         let wanted: BTreeMap<String, f64> =
             wanted.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
@@ -59,7 +59,7 @@ impl Play<'_> {
         seen.with_context(|| format!("it shows {last:?}"))
     }
 
-    /// Begins and ends while nobody looks.
+    /// Begins and ends between two scrapes.
     pub(crate) fn moves_at_once(&self, tenant: Uuid) -> Result<Moving> {
         let options = OptionsPatch { cutover: Some("auto".to_owned()), ..OptionsPatch::default() };
         let moving = self.site.start(tenant, REMOTE, options)?;
@@ -77,8 +77,8 @@ impl Play<'_> {
         Ok(moving)
     }
 
-    /// Its copy is taken over by the other process, which is started again before the cutover. Answers
-    /// which process is left.
+    /// The other process takes its copy over, and is restarted before the cutover. Returns
+    /// the remaining process.
     pub(crate) fn is_taken_over_and_restarted(&self, tenant: Uuid) -> Result<Which> {
         let slowly = OptionsPatch { copy_rate_max: Some(40), ..OptionsPatch::default() };
         let moving = self.site.start(tenant, REMOTE, slowly)?;

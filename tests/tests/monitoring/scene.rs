@@ -1,4 +1,4 @@
-//! Migrations through all that can happen to them, while the real Prometheus scrapes and the real
+//! Migrations through all faults, while the real Prometheus scrapes and the real
 //! Alertmanager sends.
 //!
 //! ```text
@@ -7,18 +7,19 @@
 //!  to dedicated  bulk_copy ─ an event forged in the target's file ─ failed ─ kill -9 ─ aborted ─ forgotten
 //!  to remote     dual_write ─ a slow target ─ a slow source ─ paused ─ kill -9 ─ resumed
 //!  to remote     two processes in turn ─ one that lacks the store ─ one that restarts
+//!  to remote     a drain: its window missed ─ stalled ─ its budget spent ─ finished ─ forgotten
 //!  at remote     the server of a dozen tenants and of the control plane gone
 //!  to all        at once ─ taken over and restarted ─ forged: what the panels show
 //! ```
 //!
-//! The rules are those that we ship, on a clock that runs faster.
+//! The rules are the shipped ones, on a faster clock.
 
 use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result};
 use rehome_api::OptionsPatch;
+use rehome_dashboards::{Settings, Thresholds, files, groups};
 use rehome_monitor::{programs, wait_for};
-use rehome_monitoring::{Settings, Thresholds, files, groups};
 use uuid::Uuid;
 
 use crate::formats;
@@ -50,11 +51,11 @@ const CUTOVERS: Alerts = Alerts {
         "RehomeMetricsAbsent",
         "TenantWritesBlocked",
     ],
-    // A write that waits for the lock may be taken for failed.
+    // A write that waits for the lock may count as failed.
     may: &["MigrationTargetWriteFailures"],
 };
 const FORGERY: Alerts = Alerts {
-    must: &["MigrationFailed", "MigrationVerificationViolations"],
+    must: &["MigrationFailed", "MigrationVerificationViolations", "RehomeStoreDamaged"],
     may: &["RehomeDown", "RehomeMetricsAbsent"],
 };
 const SLOWNESS: Alerts = Alerts {
@@ -87,6 +88,10 @@ const LEASES: Alerts = Alerts {
         "RehomeMetricsAbsent",
     ],
 };
+const DRAINING: Alerts = Alerts {
+    must: &["RehomeDrainBudgetSpent", "RehomeDrainStalled", "RehomeDrainWindowMissed"],
+    may: &["MigrationTargetWriteFailures", "RehomeStoreDown"],
+};
 /// Here Alertmanager holds back what others explain: these fire, and not all arrive.
 const GONE: Alerts = Alerts {
     must: &[
@@ -101,7 +106,7 @@ const GONE: Alerts = Alerts {
 
 #[test]
 fn every_alert_that_is_shipped_fires_and_ends_in_a_scene() {
-    let scenes = [OUTAGES, CUTOVERS, FORGERY, SLOWNESS, LEASES, GONE];
+    let scenes = [OUTAGES, CUTOVERS, FORGERY, SLOWNESS, LEASES, DRAINING, GONE];
     let fires: BTreeSet<_> = scenes.iter().flat_map(|scene| scene.must).copied().collect();
     let shipped = groups(&Settings::default()).into_iter().flat_map(|group| group.alerts);
     let shipped: BTreeSet<_> = shipped.map(|alert| alert.name).collect();
@@ -148,8 +153,10 @@ fn a_forged_event_fails_the_migration_and_alerts_arrive() -> Result<()> {
         play.nothing_yet()?;
         let forged = play.is_forged(TENANT)?;
         play.fails(&forged)?;
+        play.store_is_damaged()?;
         play.stays_failed_over_a_restart(&forged)?;
         play.is_aborted(&forged, 0)?;
+        play.store_is_mended()?;
         play.is_forgotten(&forged)?;
         play.says_of_the_failure(&forged)?;
         play.alerts(FORGERY.must, FORGERY.may)
@@ -165,7 +172,7 @@ fn slow_stores_and_a_long_pause_are_reported_and_end() -> Result<()> {
         ("append_latency_for", "1s"),
         ("paused_for", "6s"),
         ("silent_for", "5s"),
-        ("told_for", "10s"),
+        ("reported_for", "10s"),
     ])?;
     let site = Site::new(&wanted(&[(TENANT, IMPORTED, SHARED)], &rules))?;
     play(site, |play| {
@@ -184,7 +191,7 @@ fn leases_that_are_lost_and_work_that_nobody_can_do_are_reported_and_end() -> Re
         ("pending_for", "2s"),
         ("unattended_for", "2s"),
         ("silent_for", "5s"),
-        ("told_for", "40s"),
+        ("reported_for", "40s"),
     ])?;
     let histories = [(TENANT, IMPORTED, SHARED), (OTHER, IMPORTED, SHARED)];
     let site = Site::new(&Wanted { has_second: true, ..wanted(&histories, &rules) })?;
@@ -196,6 +203,22 @@ fn leases_that_are_lost_and_work_that_nobody_can_do_are_reported_and_end() -> Re
         play.nobody_can(OTHER)?;
         play.restarts()?;
         play.alerts(LEASES.must, LEASES.may)
+    })
+}
+
+#[test]
+fn a_drain_that_misses_its_window_stalls_and_spends_its_budget_is_reported_and_ends() -> Result<()>
+{
+    let rules = rules(&[("drain_stalled", "10s"), ("silent_for", "5s")])?;
+    let histories = [(TENANT, IMPORTED, SHARED)];
+    play(Site::new(&wanted(&histories, &rules))?, |play| {
+        play.nothing_yet()?;
+        let drain = play.drains(TENANT)?;
+        play.window_is_missed(drain)?;
+        play.drain_is_stalled(drain)?;
+        play.budget_is_spent(drain)?;
+        play.drain_ends(drain)?;
+        play.alerts(DRAINING.must, DRAINING.may)
     })
 }
 
@@ -261,7 +284,7 @@ fn wanted<'a>(histories: &'a [(Uuid, u64, &'a str)], rules: &'a [(&'a str, Strin
     }
 }
 
-/// Plays it, and keeps all of it if it fails.
+/// Runs it, and keeps everything after a failure.
 fn play(site: Site, scene: impl FnOnce(&Play<'_>) -> Result<()>) -> Result<()> {
     let played = scene(&Play { site: &site });
     played.map_err(|error: anyhow::Error| match site.keep() {

@@ -9,10 +9,11 @@ use std::process::Command;
 use anyhow::{Context as _, Result, ensure};
 use rehome_api::OptionsPatch;
 use rehome_app::migrations::StartRequest;
-use rehome_app::{Access, Config, Deployment};
+use rehome_app::{Access, Config};
 use rehome_cluster::{Cluster, Database, Options, free_port};
 use rehome_domain::ids::{MigrationId, StoreId, TenantId};
 use rehome_monitor::{Alertmanager, Prometheus, Receiver, Setup, Target, http};
+use rehome_observe::Observed;
 use rehome_tests::process::{Process, wait_for};
 use rusqlite::Connection;
 use serde_json::{Value, json};
@@ -44,8 +45,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) histories: &'a [(Uuid, u64, &'a str)],
     /// Rule files.
     pub(crate) rules: &'a [(&'a str, String)],
-    /// The configuration of Alertmanager, in which the second text stands for the address of who
-    /// receives; or one that sends everything at once.
+    /// The configuration of Alertmanager, in which the second text stands for the address of the
+    /// receiver; or one that sends everything at once.
     pub(crate) alertmanager: Option<(&'a str, &'a str)>,
     /// How often Prometheus scrapes, in milliseconds.
     pub(crate) every_ms: u32,
@@ -73,7 +74,7 @@ pub(crate) struct Site {
     ports: [u16; 2],
     servers: [RefCell<Option<Process>>; 2],
     begun: Cell<u32>,
-    operator: Deployment,
+    operator: Observed,
     runtime: Runtime,
     pub(crate) prometheus: Prometheus,
     _alertmanager: Alertmanager,
@@ -101,7 +102,7 @@ impl Site {
 
         let runtime = Runtime::new()?;
         let config = Config::load(Some(&folder.path().join("rehome.toml")))?;
-        let operator = runtime.block_on(Deployment::open(&config, Access::Create))?;
+        let operator = runtime.block_on(Observed::open(&config, Access::Create))?;
         let receiver = Receiver::start()?;
         let alertmanager = match wanted.alertmanager {
             Some((settings, address)) => {
@@ -196,8 +197,8 @@ impl Site {
         format!("instance=\"127.0.0.1:{}\"", self.ports[which as usize])
     }
 
-    /// Keeps the folder, with what the process tells last and what Prometheus has, for whoever wants to
-    /// know why a test failed.
+    /// Keeps the folder, with the last metrics of the process and the data of Prometheus, to diagnose a
+    /// failed test.
     pub(crate) fn keep(self) -> Result<PathBuf> {
         let told = self.scrape("text/plain").unwrap_or_else(|error| format!("{error:#}"));
         let has = self.prometheus.query("{__name__!=\"\"}").map(|all| format!("{all:#?}"));
@@ -209,7 +210,7 @@ impl Site {
         Ok(folder)
     }
 
-    /// What the process answers to a scrape in the format that is asked for.
+    /// The process's response to a scrape in the requested format.
     pub(crate) fn scrape(&self, accept: &str) -> Result<String> {
         Ok(http::get(self.ports[0], "/metrics", &[&format!("Accept: {accept}")])?.good()?.body)
     }
@@ -238,12 +239,20 @@ impl Site {
         Ok(Moving { id: started.id, tenant })
     }
 
+    /// What an operator asks for.
+    pub(crate) fn ask<T>(
+        &self,
+        what: impl AsyncFnOnce(&Observed) -> Result<T, rehome_app::AppError>,
+    ) -> Result<T> {
+        Ok(self.runtime.block_on(what(&self.operator))?)
+    }
+
     pub(crate) fn tune(&self, moving: &Moving, options: &OptionsPatch) -> Result<()> {
         self.runtime.block_on(self.operator.tune(moving.id, options))?;
         Ok(())
     }
 
-    /// Who is told of switches does not acknowledge from here on.
+    /// The receiver of the publication does not acknowledge from here on.
     pub(crate) fn hold_publication(&self) -> Result<()> {
         Ok(fs::write(self.folder.path().join(SILENT), "")?)
     }
@@ -286,7 +295,7 @@ impl Site {
         })
     }
 
-    /// What the control plane's log says of a migration: the name of each entry.
+    /// The control plane's log of a migration: the name of each entry.
     pub(crate) fn log(&self, moving: &Moving) -> Result<Vec<String>> {
         let log = self.runtime.block_on(self.operator.log(moving.id, 0))?;
         Ok(log.into_iter().map(|entry| entry.event).collect())
@@ -300,14 +309,21 @@ impl Site {
         lines.lines().map(parse).collect()
     }
 
-    /// Changes the file of a store, as nobody but a test does.
+    /// Changes the file of a store directly.
     pub(crate) fn plant(&self, store: &str, sql: &str) -> Result<usize> {
         let file = Connection::open(self.folder.path().join(format!("{store}.db")))?;
         file.busy_timeout(rehome_tests::process::PATIENCE)?;
         Ok(file.execute(sql, [])?)
     }
 
-    /// Nobody else writes to the file of a store while this does something.
+    /// What a store in a file has of the event at that position of a tenant that is alone in it.
+    pub(crate) fn event_data(&self, store: &str, position: u32) -> Result<String> {
+        let file = Connection::open(self.folder.path().join(format!("{store}.db")))?;
+        let sql = "SELECT data FROM events WHERE position % 1099511627776 = ?1";
+        Ok(file.query_row(sql, [position], |row| row.get(0))?)
+    }
+
+    /// Holds the write lock of a store's file meanwhile.
     pub(crate) fn while_locked(
         &self,
         store: &str,
@@ -320,7 +336,7 @@ impl Site {
         Ok(file.execute_batch("ROLLBACK")?)
     }
 
-    /// Lets nobody write events to `remote` until the lock is dropped; reading goes on.
+    /// Blocks writes of events to `remote` until the lock is dropped; reads continue.
     pub(crate) fn lock_remote(&self) -> Result<Locked<'_>> {
         let url = self.database.url();
         let lock = self.runtime.block_on(async {
@@ -388,7 +404,7 @@ fn append(port: u16, tenant: Uuid) -> Result<()> {
 const CONFIGS: [&str; 2] = ["rehome.toml", "second.toml"];
 const LACKING: &str = "lacking.toml";
 
-/// While this file is there, who is told of switches does not acknowledge.
+/// While this file exists, the receiver of the publication does not acknowledge.
 const SILENT: &str = "silent";
 
 fn config(folder: &Path, control: &str, database: Option<&Database>, port: u16) -> String {
@@ -402,8 +418,8 @@ fn config(folder: &Path, control: &str, database: Option<&Database>, port: u16) 
          [[stores]]\nid = \"{DEDICATED}\"\nurl = \"sqlite:{DEDICATED}.db\"\n\
          {remote}\
          [[publish]]\nkind = \"command\"\ncommand = [\"test\", \"!\", \"-e\", \"{silent}\"]\n\
-         [server]\nbind = \"127.0.0.1:{port}\"\n\
-         [migration]\nlease_ttl_ms = 1000\nbatch_events = 20\ncutover = \"manual\"\nlag_events_max = {LAG_MAX}\n\
+         [server]\nbind = \"127.0.0.1:{port}\"\nverify_stores_every = \"1s\"\n\
+         [migration]\nrollback_window = \"0s\"\nlease_ttl_ms = 1000\nbatch_events = 20\ncutover = \"manual\"\nlag_events_max = {LAG_MAX}\n\
          [telemetry]\nmetrics_retention = \"{RETENTION}\"\nlog = \"json\"\n"
     )
 }

@@ -1,4 +1,4 @@
-//! What else can happen, each so that an alert fires, and is mended, so that it ends.
+//! Further faults, each of which fires an alert, and is repaired, which resolves it.
 
 use std::thread;
 use std::time::Duration;
@@ -13,13 +13,13 @@ use crate::site::{IMPORTED, Moving, REMOTE, SHARED, Which};
 
 /// More than the rules of the scene allow the target to be behind.
 const BEHIND: u64 = 30;
-/// Longer than the rules allow an append to take; far shorter than a store may take to answer.
+/// Longer than the rules allow for an append; far shorter than a store's timeout.
 const SLOW: Duration = Duration::from_millis(400);
-/// Leases go from process to process at most so often before somebody has to have noticed.
+/// The number of lease changes after which an alert must have fired.
 const FLAPS_MAX: u32 = 8;
 
 impl Play<'_> {
-    /// The target takes no writes for a while, and then all at once.
+    /// The target accepts no writes for a while, and then all at once.
     pub(crate) fn target_is_slow(&self, moving: &Moving) -> Result<()> {
         let locked = self.site.lock_remote()?;
         self.site.append(moving.tenant, BEHIND)?;
@@ -30,13 +30,13 @@ impl Play<'_> {
         self.fires("MigrationHighDualWriteLatency")
     }
 
-    /// The source takes its time for each append.
+    /// The source is slow for each append.
     pub(crate) fn source_is_slow(&self, moving: &Moving) -> Result<()> {
         wait_for("TenantAppendLatencyHigh to arrive", || {
             let mut writer = None;
             self.site.while_locked(SHARED, || {
                 writer = Some(self.site.append_beside(moving.tenant));
-                // The fault itself: so long nobody can write.
+                // The fault itself: writes are blocked for this time.
                 thread::sleep(SLOW);
                 Ok(())
             })?;
@@ -98,8 +98,8 @@ impl Play<'_> {
         self.fires("MigrationLeaseFlapping")
     }
 
-    /// Only a process is left whose configuration lacks the target: it does not take what it cannot do,
-    /// says so, and leaves it to one that can.
+    /// The only process left has a configuration without the target: it does not take the migration, reports
+    /// it, and leaves it to a process that can.
     pub(crate) fn nobody_can(&self, tenant: Uuid) -> Result<Moving> {
         self.site.kill_that(Which::First)?;
         self.site.kill_that(Which::Second)?;
@@ -167,7 +167,7 @@ impl Play<'_> {
         self.sees("control_plane_up", 1)
     }
 
-    /// What is urgent goes where it wakes somebody, and what is not does not.
+    /// Critical alerts go to the on-call receiver, the others do not.
     pub(crate) fn notices_went_by_their_severity(&self) -> Result<()> {
         self.site.kill()?;
         self.fires("RehomeDown")?;

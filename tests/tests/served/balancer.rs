@@ -1,5 +1,5 @@
-//! A TCP balancer as simple as they come: each connection goes to the next server, or to the other one
-//! when that takes none.
+//! A minimal TCP load balancer: each connection goes to the next server, or to the other one
+//! if that refuses.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -45,7 +45,7 @@ impl Balancer {
         self.address
     }
 
-    /// Connections that each server has taken.
+    /// The number of connections to each server.
     pub(crate) fn taken(&self) -> [u64; 2] {
         [0, 1].map(|server| self.taken[server].load(Ordering::Relaxed))
     }
@@ -55,7 +55,7 @@ impl Drop for Balancer {
     fn drop(&mut self) {
         self.stop.cancel();
         if let Some(thread) = self.thread.take() {
-            // If it panicked, it has said so.
+            // A panic has printed its message.
             let _ = thread.join();
         }
     }
@@ -64,7 +64,7 @@ impl Drop for Balancer {
 async fn balance(listener: TcpListener, servers: [SocketAddr; 2], taken: Arc<[AtomicU64; 2]>) {
     let mut connections = JoinSet::new();
     let mut next = 0;
-    // A listener that takes no more is seen by its clients.
+    // Its clients see a listener that accepts no more.
     while let Ok((client, _)) = listener.accept().await {
         let order = [next, 1 - next];
         next = 1 - next;

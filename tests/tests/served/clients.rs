@@ -1,4 +1,4 @@
-//! Writers, a follower and an operator that know one address, and write down what they are told.
+//! Writers, a follower and an operator that know one address, and record the responses.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -9,15 +9,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use rehome_tests::history::TENANT;
 use serde_json::{Value, json};
 
 use crate::http::{Answer, Feed, Seen, ask};
 
-/// Longest that anybody goes on trying; only a failing test does.
+/// Longest time of retries; only a failing test reaches it.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// What `docs/http.md` says is to be sent again.
+/// The responses after which `docs/http.md` requires a retry.
 const AGAIN: [(u16, &str); 7] = [
     (429, "too_many_appends"),
     (429, "too_many_requests"),
@@ -35,7 +35,7 @@ pub(crate) const WRITERS: u64 = 4;
 /// What all clients share.
 pub(crate) struct Clients {
     address: SocketAddr,
-    /// Whether a connection may break: a server is killed.
+    /// Whether a connection may break or end: a server is killed or stopped.
     may_break: bool,
     folder: PathBuf,
     done: AtomicBool,
@@ -73,22 +73,22 @@ impl Clients {
         self.folder.join("follower.seen")
     }
 
-    /// What was answered that had to be sent again, and how often.
+    /// The responses that required a retry, and their number.
     pub(crate) fn again(&self) -> BTreeMap<String, u64> {
         self.again.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Has everybody come to an end.
+    /// Ends all clients.
     pub(crate) fn stop(&self) {
         self.done.store(true, Ordering::Relaxed);
     }
 
-    /// Appends that each writer was told are stored.
+    /// The number of acknowledged appends of each writer.
     pub(crate) fn acked(&self) -> Vec<u64> {
         self.acked.iter().map(|count| count.load(Ordering::Relaxed)).collect()
     }
 
-    /// The answer that is not to be sent again. Only what is documented may come before it.
+    /// The final response. Only documented responses may precede it.
     pub(crate) fn ask(
         &self,
         method: &str,
@@ -112,7 +112,7 @@ impl Clients {
         }
     }
 
-    /// How long to wait, as the answer says.
+    /// The wait that the response requests.
     fn comes_again(&self, answer: &Answer) -> Result<Duration> {
         ensure!(AGAIN.contains(&(answer.status, answer.problem())), "not documented: {answer:?}");
         let seconds = answer.retry_after.with_context(|| format!("no Retry-After: {answer:?}"))?;
@@ -131,7 +131,7 @@ impl Clients {
         *again.entry(what.to_owned()).or_default() += 1;
     }
 
-    /// Appends until told to stop, each event sent with the same id until it is answered.
+    /// Appends until stopped; sends each event with the same id until it is acknowledged.
     pub(crate) fn write(&self, writer: u64) -> Result<()> {
         let mut record = File::create(self.record(writer))?;
         let shared = writer >= WRITERS / 2;
@@ -146,7 +146,7 @@ impl Clients {
                 .iter()
                 .map(|id| json!({"event_id": id, "event_type": "Changed", "data": {"n": append}}))
                 .collect();
-            // Two of them say what they expect, and whoever is wrong about it is told.
+            // Two of them state an expected version, and get a conflict if it is wrong.
             let expected = if shared { json!("any") } else { json!(version) };
             let body = json!({"expected_version": expected, "events": events});
             writeln!(record, "S {writer} {append} {} order {stream} - {}", now()?, ids.join(","))?;
@@ -168,7 +168,7 @@ impl Clients {
         Ok(())
     }
 
-    /// Follows the feed, comes back by another connection again and again, and keeps its checkpoint
+    /// Follows the feed, reconnects again and again, and stores its checkpoint
     /// where every server finds it.
     pub(crate) fn follow(&self) -> Result<()> {
         let mut record = File::create(self.seen())?;
@@ -188,7 +188,11 @@ impl Clients {
                     Ok(Seen::Nothing) => {
                         ensure!(heard.elapsed() < PATIENCE, "nothing comes after {at}");
                     }
-                    Ok(Seen::End) => bail!("the feed ended after {at}, and no server stopped"),
+                    Ok(Seen::End) => {
+                        ensure!(self.may_break, "the feed ended after {at}, and no server stopped");
+                        self.count("a feed that ended");
+                        break;
+                    }
                     Err(error) => {
                         self.broke(&error)?;
                         break;

@@ -1,4 +1,4 @@
-//! schemathesis asks the real server what the served document allows and what it forbids, by seeds and
+//! schemathesis sends the real server requests that the served document allows and forbids, from seeds and
 //! in bounded numbers, as each role.
 
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use crate::site::Site;
 /// Longest for one role; only a machine that is too busy to work gets there.
 const PATIENCE: Duration = Duration::from_secs(900);
 const ROLES: [&str; 4] = ["admin", "operator", "viewer", "tenant"];
-/// What must hold whoever asks.
+/// Checks for all roles.
 const CONFORMS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,\
                         response_headers_conformance,response_schema_conformance,\
                         unsupported_method,allow_header_conformance,ignored_auth";
@@ -55,9 +55,9 @@ fn holds(site: &Site, url: &str, role: &str, more: &[&str]) -> Result<u64> {
     let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/served/contract.toml");
     command.arg("--config-file").arg(config).args(["run", &format!("{url}/openapi.json")]);
     command.args(["--header", &format!("Authorization: Bearer {}", secret(role))]);
-    // One case after the other, the same each time, none of them kept.
+    // In sequence, deterministic, without a stored database of examples.
     command.args(["--generation-deterministic", "--workers", "1", "--no-color"]);
-    // What goes on for ever has tests of its own.
+    // Endless responses have separate tests.
     command.args(["--exclude-path", "/v1/migrations/{migration}/watch"]);
     command.args(["--suppress-health-check", "all", "--request-timeout", "60"]);
     command.args(more).current_dir(site.folder());

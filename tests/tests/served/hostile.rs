@@ -19,9 +19,9 @@ const CONFIG: &str = "[control_plane]\nurl = \"sqlite:control.db\"\n\
     [server]\nclient_timeout_ms = 500\nconnections_max = 2000\nbodies_bytes_max = 16777216\n";
 /// Of each kind at once.
 const MANY: usize = 300;
-/// What a server may have kept for later, in MiB: buffers of the allocator, caches of the stores.
+/// Memory that a server may retain, in MiB: buffers of the allocator, caches of the stores.
 const KEPT_MIB_MAX: u64 = 96;
-/// What answers may hold, in MiB: the share of one caller, and what is read and written beside it.
+/// Memory of responses, in MiB: the share of one caller, and buffers for reads and writes.
 const ANSWERS_MIB_MAX: u64 = 160;
 
 fn descriptors(server: &Process) -> Result<usize> {
@@ -54,7 +54,7 @@ fn hold(address: SocketAddr, sent: &[u8]) -> Result<Vec<TcpStream>> {
     connected.collect()
 }
 
-/// Does harm; then waits until the server has given back what that took.
+/// Runs the attack; then waits until the server has released its resources.
 fn harm(
     server: &Process,
     address: SocketAddr,
@@ -69,7 +69,7 @@ fn harm(
     })
 }
 
-/// What a connection of the server's is told before it is closed; that it is closed is what counts.
+/// The data of a connection before the server closes it; only the close counts.
 fn is_left(mut stream: TcpStream) -> Result<Vec<u8>> {
     let mut answer = Vec::new();
     match stream.read_to_end(&mut answer) {
@@ -123,7 +123,7 @@ fn what_hostile_clients_took_is_given_back() -> Result<()> {
         })?;
         harm("bodies that are too large", &|| {
             for mut stream in hold(address, append(1 << 30).as_bytes())? {
-                // Not all of it is taken, and a server that has said no may be gone already.
+                // The server may read only a part, or may have closed the connection already.
                 let _ = stream.write_all(&vec![b' '; 64 << 10]);
                 let _ = stream.shutdown(Shutdown::Write);
                 is_left(stream)?;
@@ -148,7 +148,7 @@ fn what_hostile_clients_took_is_given_back() -> Result<()> {
             }
             Ok(())
         })?;
-        // Events of a megabyte, in answers that nobody reads.
+        // Events of a megabyte, in responses that are not read.
         let data = "x".repeat(1_000_000);
         for _ in 0..8 {
             let event = json!({"events": [{"event_type": "Large", "data": data}]});

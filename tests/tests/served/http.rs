@@ -8,7 +8,7 @@ use std::time::Duration;
 use rehome_tests::process::PATIENCE;
 use serde_json::Value;
 
-/// How often a reader of a stream looks up.
+/// How often a reader of a stream checks for the end.
 const LOOK_UP_EVERY: Duration = Duration::from_millis(200);
 
 /// What came back.
@@ -76,7 +76,7 @@ fn read(answer: &str) -> Option<Answer> {
     Some(Answer { status, retry_after, body: serde_json::from_str(body).ok()? })
 }
 
-/// What was sent in chunks; nothing if the last one is missing.
+/// The body of a chunked response; `None` if the last chunk is missing.
 fn unchunked(mut rest: &str) -> Option<String> {
     let mut whole = String::new();
     loop {
@@ -90,7 +90,7 @@ fn unchunked(mut rest: &str) -> Option<String> {
     }
 }
 
-/// A feed that goes on.
+/// An open feed.
 pub(crate) struct Feed {
     stream: TcpStream,
     /// As it came, chunks and all.
@@ -98,7 +98,7 @@ pub(crate) struct Feed {
     text: String,
 }
 
-/// What a look at a feed saw.
+/// The result of a read of a feed.
 pub(crate) enum Seen {
     /// An event: its position and its id.
     Event(u64, String),
@@ -183,7 +183,7 @@ impl Feed {
             if let (Some(id), Some(data)) = (field("id: "), field("data: ")) {
                 let spoiled = || io::Error::new(ErrorKind::InvalidData, block.clone());
                 let seq = id.parse().map_err(|_| spoiled())?;
-                // Data may hold numbers that no parser here takes; the id comes before it.
+                // Data may have numbers that no parser here accepts; the id comes before it.
                 let event = data.split("\"event_id\":\"").nth(1);
                 let id = event.and_then(|rest| rest.split('"').next()).ok_or_else(spoiled)?;
                 return Ok(Some(Seen::Event(seq, id.to_owned())));
@@ -192,7 +192,7 @@ impl Feed {
         Ok(None)
     }
 
-    /// Takes a whole chunk, if there is one.
+    /// Takes a complete chunk, if there is one.
     fn chunk(&mut self) -> io::Result<bool> {
         let spoiled = || io::Error::new(ErrorKind::InvalidData, "no chunk");
         let Some(end) = self.raw.windows(2).position(|two| two == b"\r\n") else {

@@ -8,10 +8,10 @@ use crate::http::ask;
 use crate::site::Site;
 use crate::together::{Stage, site, to_dedicated};
 
-/// The first server has the migration, dies where it is told to, and the second one goes on.
+/// The first server has the migration, is killed at this point, and the second one continues.
 fn dies_at(point: &str) -> Result<()> {
     // The target is a file: the servers share a machine here, and stores may be of both kinds. Writers
-    // wait for less than it takes until another server goes on.
+    // wait for less than the takeover by another server.
     let waits = "lease_ttl_ms = 5000\nwrite_pause_timeout_ms = 300\n";
     let (site, places) = site(None, waits)?;
     site.with(|site: &Site| {

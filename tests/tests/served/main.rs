@@ -1,23 +1,25 @@
-//! Servers of the real command, as a deployment has them.
+//! Servers of the real command, as in a deployment.
 //!
-//! | file | what happens |
+//! | file | what it tests |
 //! |---|---|
-//! | `contract` | schemathesis holds what is answered against the document that is served |
-//! | `together` | two servers behind a balancer, whose clients see a tenant move |
-//! | `killed` | the same, and one of the servers is killed in the middle of it |
-//! | `hostile` | clients that hold, break and spoil connections: what they took is given back |
-//! | `packaging` | the example configurations that we ship are read by the real parser |
+//! | `contract` | schemathesis compares the responses with the served document |
+//! | `together` | two servers behind a load balancer, whose clients see a tenant move |
+//! | `killed` | the same, and one of the servers is killed meanwhile |
+//! | `drained` | a store of some hundred tenants is drained, by servers that are added and killed |
+//! | `upgraded` | a deployment of the previous formats is upgraded, server by server, while its clients continue |
+//! | `hostile` | clients that hold, break and corrupt connections: the server releases the resources |
 //!
-//! What is true in the end is decided by [`rehome_tests::checker`].
+//! [`rehome_tests::checker`] decides whether the result is right.
 
 #![cfg(target_os = "linux")]
 
 mod balancer;
 mod clients;
 mod contract;
+mod drained;
 mod hostile;
 mod http;
 mod killed;
-mod packaging;
 mod site;
 mod together;
+mod upgraded;

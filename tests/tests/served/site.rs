@@ -45,14 +45,33 @@ impl Site {
 
     fn command(&self, failpoints: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rehome-failpoints"));
+        // Without a rollback window a command, and the work of a server, ends with the switch.
+        command.env("REHOME_MIGRATION_ROLLBACK_WINDOW", "0s");
         command.arg("--config").arg(self.path("rehome.toml")).arg("--json");
         command.env("REHOME_SERVER_BIND", "127.0.0.1:0").env("REHOME_FAILPOINT", failpoints);
         command
     }
 
+    /// Starts the command with these arguments.
+    pub(crate) fn command_of(&self, arguments: &[&str], name: &str) -> Result<Process> {
+        let mut command = self.command("");
+        command.args(arguments);
+        Process::start(command, self.folder(), name)
+    }
+
     /// A server that dies or stops at these failpoints, and where it listens.
     pub(crate) fn serve(&self, name: &str, failpoints: &str) -> Result<(Process, SocketAddr)> {
-        let mut command = self.command(failpoints);
+        self.listening(self.command(failpoints), name)
+    }
+
+    /// A server that listens there.
+    pub(crate) fn serve_at(&self, name: &str, address: SocketAddr) -> Result<Process> {
+        let mut command = self.command("");
+        command.env("REHOME_SERVER_BIND", address.to_string());
+        self.listening(command, name).map(|(server, _)| server)
+    }
+
+    fn listening(&self, mut command: Command, name: &str) -> Result<(Process, SocketAddr)> {
         command.arg("serve");
         let mut server = Process::start(command, self.folder(), name)?;
         let address = wait_for(name, || {
@@ -66,7 +85,7 @@ impl Site {
         Ok((server, address))
     }
 
-    /// Keeps the folder of a test that failed, and says where it is.
+    /// Keeps the folder of a failed test, and prints its path.
     pub(crate) fn with<T>(self, play: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
         let played = play(&self);
         played.map_err(|error| {

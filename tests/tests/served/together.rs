@@ -20,7 +20,7 @@ const SCHEMA: &str = "rehome";
 /// Appends of each writer between two steps.
 const BETWEEN: u64 = 8;
 
-/// A deployment, its servers, and everybody before the balancer.
+/// A deployment, its servers, and all clients of the load balancer.
 pub(crate) struct Stage<'a> {
     places: &'a Places,
     balancer: Balancer,
@@ -34,8 +34,8 @@ pub(crate) fn on_server(database: &Database) -> (Place, String) {
     (Place::Postgres { url: url.clone(), schema: SCHEMA.to_owned() }, url)
 }
 
-/// A site with both stores, and what the checker looks at. `target` is where `dedicated` is, or it is a
-/// file; `migration` are lines for that section of the configuration, beside ours.
+/// A site with both stores, and the checker's view of it. `target` is the database of `dedicated`, or it is a
+/// file; `migration` are lines for that section of the configuration, in addition to ours.
 pub(crate) fn site(target: Option<&Database>, migration: &str) -> Result<(Site, Places)> {
     let databases = [(); 2].map(|()| rehome_cluster::shared().database());
     let [control, shared] = databases;
@@ -57,6 +57,28 @@ pub(crate) fn site(target: Option<&Database>, migration: &str) -> Result<(Site, 
     Ok((site, Places { control, stores: stores.into() }))
 }
 
+/// The same with all of it in files.
+pub(crate) fn site_in_files(migration: &str) -> Result<(Site, Places)> {
+    let config = format!(
+        "[control_plane]\nurl = \"sqlite:control.db\"\n\
+         [[stores]]\nid = \"shared\"\nurl = \"sqlite:shared.db\"\ndefault = true\n\
+         [[stores]]\nid = \"dedicated\"\nurl = \"sqlite:dedicated.db\"\n\
+         [migration]\nbatch_events = 200\nlag_events_max = 200\n{migration}"
+    );
+    let site = Site::with_history(&config, "shared")?;
+    let file = |name: &str| Place::Sqlite(site.path(&format!("{name}.db")));
+    let stores = ["shared", "dedicated"].map(|name| (name.to_owned(), file(name)));
+    let places = Places { control: file("control"), stores: stores.into() };
+    Ok((site, places))
+}
+
+/// The name of the database that a place is in.
+pub(crate) fn database_of(place: &Place) -> Result<String> {
+    let Place::Postgres { url, .. } = place else { anyhow::bail!("{place:?} is no database") };
+    let name = url.rsplit('/').next().and_then(|name| name.split('?').next());
+    name.map(ToOwned::to_owned).context("a name")
+}
+
 impl<'a> Stage<'a> {
     pub(crate) fn new(
         site: &Site,
@@ -69,7 +91,7 @@ impl<'a> Stage<'a> {
         Ok(Self { places, balancer, clients, failed: AtomicBool::new(false) })
     }
 
-    /// Has an operator act while all others write and follow; then looks at all that is there.
+    /// Runs an operator while all others write and follow; then checks everything.
     pub(crate) fn play(&self, operate: impl FnOnce() -> Result<()>) -> Result<()> {
         thread::scope(|scope| {
             let watched = |work: Result<()>| {
@@ -86,7 +108,7 @@ impl<'a> Stage<'a> {
                 thread.join().map_err(|_| anyhow!("a client panicked")).flatten()
             };
             let wrote: Vec<_> = writers.into_iter().map(ended).collect();
-            // Also when something failed: nobody is left behind.
+            // Also after a failure: all clients end.
             let last = self.last_seq();
             self.clients.ends_at(*last.as_ref().unwrap_or(&1));
             let followed = ended(follower);
@@ -127,7 +149,7 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    /// Every writer is told that some more of its appends are stored.
+    /// Every writer gets further acknowledgements.
     pub(crate) fn goes_on(&self) -> Result<()> {
         let before = self.clients.acked();
         wait_for("appends", || {
@@ -138,7 +160,7 @@ impl<'a> Stage<'a> {
         })
     }
 
-    /// Starts what is asked for; answers the migration's id.
+    /// Starts the request; returns the migration's id.
     pub(crate) fn start(&self, path: &str, body: &Value) -> Result<String> {
         let key = [("Idempotency-Key", path)];
         let answer = self.clients.ask("POST", path, &key, Some(body))?;
@@ -167,14 +189,14 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    /// Ends a server as a machine is told to stop: it finishes what it accepted.
+    /// Ends a server as at a shutdown: it finishes accepted requests.
     pub(crate) fn ends(mut server: Process) -> Result<()> {
         server.terminate()?;
         server.succeeds()
     }
 }
 
-/// Where a tenant is to move, to be told when.
+/// The request for a move with a manual cutover.
 pub(crate) fn to_dedicated() -> Value {
     json!({
         "tenant_id": TENANT,

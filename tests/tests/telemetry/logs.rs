@@ -50,7 +50,7 @@ pub(crate) fn check_killed_lines(lines: &[Value], migration: &str) -> Result<()>
     Ok(())
 }
 
-/// Of the server that took it over and brought it to its end.
+/// The lines of the server that took it over and finished it.
 pub(crate) fn check_heirs_lines(lines: &[Value], migration: &str) -> Result<()> {
     let found = messages(lines, migration)?;
     let expected = [
@@ -72,7 +72,7 @@ pub(crate) fn check_heirs_lines(lines: &[Value], migration: &str) -> Result<()> 
     Ok(())
 }
 
-/// The documented queries find what they say, among these lines and one error.
+/// The documented queries find the expected lines among these lines and one error.
 pub(crate) fn check_queries(lines: &[Value]) -> Result<()> {
     let mut lines = lines.to_vec();
     let mut failed = find(&lines, "Cutover initiated")?.clone();
@@ -110,7 +110,7 @@ pub(crate) fn check_queries(lines: &[Value]) -> Result<()> {
     Ok(())
 }
 
-/// What a query finds, said once more.
+/// The result of a query, implemented a second time.
 type Query = fn(&Value) -> bool;
 
 #[test]

@@ -2,7 +2,10 @@
 
 mod collector;
 mod logs;
+mod metrics;
+mod outages;
 mod query;
+mod secure;
 mod site;
 mod traces;
 mod tree;

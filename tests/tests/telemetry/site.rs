@@ -40,6 +40,7 @@ span_sample_ratio = 1.0
 pub(crate) struct Site {
     folder: TempDir,
     telemetry: Vec<(&'static str, String)>,
+    environment: Vec<(&'static str, String)>,
 }
 
 impl Site {
@@ -47,7 +48,7 @@ impl Site {
     pub(crate) fn new(telemetry: &[(&'static str, &str)]) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("rehome-telemetry-").tempdir()?;
         let telemetry = telemetry.iter().map(|(key, text)| (*key, (*text).to_owned())).collect();
-        let site = Self { folder, telemetry };
+        let site = Self { folder, telemetry, environment: Vec::new() };
         let keys: Vec<_> =
             site.telemetry.iter().map(|(key, text)| format!("{key} = {text:?}\n")).collect();
         fs::write(site.path("rehome.toml"), format!("{CONFIG}{}", keys.concat()))?;
@@ -57,16 +58,25 @@ impl Site {
         Ok(site)
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    /// The same, with these variables for every process from here on.
+    pub(crate) fn with(mut self, environment: &[(&'static str, String)]) -> Self {
+        self.environment = environment.to_vec();
+        self
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// The command, to die or to stop at these failpoints.
     pub(crate) fn spawn(&self, name: &str, failpoints: &str, args: &[&str]) -> Result<Process> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rehome-failpoints"));
+        // Without a rollback window a command, and the work of a server, ends with the switch.
+        command.env("REHOME_MIGRATION_ROLLBACK_WINDOW", "0s");
         command.arg("--config").arg(self.path("rehome.toml")).args(["--log-level", "info"]);
         command.args(args).env("REHOME_FAILPOINT", failpoints);
         command.env("REHOME_SERVER_BIND", "127.0.0.1:0");
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         Process::start(command, self.folder.path(), name)
     }
 

@@ -15,7 +15,7 @@ const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-
 const CALLER: &[u8] = &[0x00, 0xf0, 0x67, 0xaa, 0x0b, 0xa9, 0x02, 0xb7];
 
 /// The command starts a migration and is killed after its first batch; a server takes it over, and
-/// takes an append of a traced caller during the dual write; an operator asks for the cutover.
+/// handles a traced append during the dual write; an operator requests the cutover.
 #[test]
 fn a_migration_that_outlives_its_process_is_one_trace_and_its_lines_are_the_guides() -> Result<()> {
     let collector = Collector::grpc()?;

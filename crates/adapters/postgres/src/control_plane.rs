@@ -1,11 +1,12 @@
-//! [`ControlPlane`] in a schema of a PostgreSQL database. What may happen to a route is
-//! [`rehome_domain::migration`]'s to say; here it is asked, and written down in one statement.
+//! [`ControlPlane`] in a schema of a PostgreSQL database. [`rehome_domain::migration`] decides what may happen to a
+//! route; this adapter calls it, and writes the result in one statement.
 //!
-//! Every operation is one statement in a transaction of its own, or a few of which each stands for
-//! itself. Nothing is locked between two of them, so a process that is stopped anywhere holds up
-//! nobody, and a pooler in transaction mode may stand in between.
+//! Every operation is one statement in a transaction of its own, or a few independent ones.
+//! Nothing is locked between two of them, so a process that is stopped anywhere blocks
+//! no other, and a pooler in transaction mode is possible.
 
 mod access;
+mod fleet;
 mod record;
 mod rows;
 mod tables;
@@ -16,10 +17,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use rehome_domain::event::Timestamp;
-use rehome_domain::ids::{Epoch, MigrationId, StoreId, TenantId};
+use rehome_domain::ids::{DrainId, Epoch, MigrationId, StoreId, TenantId};
 use rehome_domain::migration::{self, Fact, Migration};
+use rehome_domain::removal::{self, Turn};
 use rehome_domain::route::Route;
 use rehome_ports::clock::Clock;
+use rehome_ports::log_chain::LogAnchor;
 use rehome_ports::{
     ActiveLease, Beside, Change, Checkpoint, ControlError, ControlPlane, Fault, FaultKind, Lease,
     LeaseRequest, LeaseWatch, LogEntry, Marks, Memo, Migrations, Recorded, RouteListener,
@@ -34,14 +37,15 @@ type Answer<T> = Result<T, Failure<ControlError>>;
 
 /// A [`ControlPlane`] in a PostgreSQL database.
 ///
-/// Leases run by the server's clock, and the log is dated by it: the clocks of the hosts do not
-/// matter. Changes of routes are told by `NOTIFY` in the transaction that makes them.
+/// Leases use the server's clock, which also dates the log: the clocks of the hosts do not
+/// matter. `NOTIFY` announces changes of routes in the transaction that makes them.
 pub struct PgControlPlane {
     server: Arc<Server>,
     /// For tests: instead of the server's.
     clock: Option<Arc<dyn Clock>>,
     notices: Notices,
     leases: LeaseWatch,
+    workers: LeaseWatch<(DrainId, String)>,
 }
 
 impl PgControlPlane {
@@ -61,7 +65,8 @@ impl PgControlPlane {
         })
         .await?;
         let notices = Notices::new(&server);
-        Ok(Self { server, clock: None, notices, leases: LeaseWatch::default() })
+        let (leases, workers) = (LeaseWatch::default(), LeaseWatch::default());
+        Ok(Self { server, clock: None, notices, leases, workers })
     }
 
     /// The same, by another clock than the server's: for tests, where time is held.
@@ -88,6 +93,20 @@ impl PgControlPlane {
         record::record(&mut client, change, self.told(), self.notices.channel()).await
     }
 
+    async fn try_remove(&self, tenant: TenantId, rev: u64, turn: Turn) -> Answer<Route> {
+        let mut client = self.client().await?;
+        let known = |route: Option<Route>| route.ok_or(ControlError::UnknownTenant(tenant));
+        let route = known(tables::route(&mut client, tenant).await?)?;
+        if route.rev == rev {
+            let to = removal::apply(&route, turn).map_err(ControlError::from)?;
+            if tables::put_route(&mut client, rev, &to, self.notices.channel()).await? {
+                return Ok(to);
+            }
+        }
+        let now = known(tables::route(&mut client, tenant).await?)?;
+        Err(ControlError::Stale(Box::new(now)).into())
+    }
+
     async fn try_recover(
         &self,
         (tenant, rev): (TenantId, u64),
@@ -107,7 +126,7 @@ impl PgControlPlane {
         let mut to = migration::recovered(route.clone(), store, n, base);
         to.rev += 1;
         let channel = self.notices.channel();
-        if route.rev == rev && tables::recover_route(&mut client, rev, &to, channel).await? {
+        if route.rev == rev && tables::put_route(&mut client, rev, &to, channel).await? {
             return Ok(to);
         }
         let now = known(tables::route(&mut client, tenant).await?)?;
@@ -164,7 +183,7 @@ impl ControlPlane for PgControlPlane {
 
     async fn create_route(&self, tenant: TenantId, store: &StoreId) -> Result<Route, ControlError> {
         let new = Route::create(tenant, store.clone());
-        ask!(self, create_route(&new))
+        ask!(self, create_route(&new, self.notices.channel()))
     }
 
     async fn mark_created(&self, tenant: TenantId, epoch: Epoch) -> Result<Route, ControlError> {
@@ -173,6 +192,10 @@ impl ControlPlane for PgControlPlane {
 
     async fn record(&self, change: Change) -> Result<Recorded, ControlError> {
         self.answer(self.try_record(&change).await)
+    }
+
+    async fn remove(&self, tenant: TenantId, rev: u64, turn: Turn) -> Result<Route, ControlError> {
+        self.answer(self.try_remove(tenant, rev, turn).await)
     }
 
     async fn recover(
@@ -206,6 +229,14 @@ impl ControlPlane for PgControlPlane {
         limit: usize,
     ) -> Result<Vec<LogEntry>, ControlError> {
         ask!(self, log(id, after, limit))
+    }
+
+    async fn log_anchors(
+        &self,
+        after: Option<TenantId>,
+        limit: usize,
+    ) -> Result<Vec<LogAnchor>, ControlError> {
+        ask!(self, log_anchors(after, limit))
     }
 
     async fn lease(&self, request: &LeaseRequest) -> Result<Lease, ControlError> {

@@ -1,7 +1,7 @@
-//! What PostgreSQL says, as the ports say it.
+//! PostgreSQL's errors, mapped to those of the ports.
 //!
-//! A message says which server, what happened and what to do; never what a row holds. The details
-//! that PostgreSQL adds to an error name values, so they are left out.
+//! A message names the server, what happened and what to do; never the contents of a row. The details
+//! that PostgreSQL adds to an error contain values, so they are left out.
 
 use std::fmt;
 use std::time::Duration;
@@ -16,14 +16,14 @@ pub(crate) struct ServerError {
     kind: FaultKind,
     /// The answer was lost: whether the statement was carried out is not known.
     lost: bool,
-    /// What was lost may have been applied.
+    /// The lost operation may have been applied.
     applied: bool,
     /// A division by zero.
     undone: bool,
     source: Option<Said>,
 }
 
-/// What the server, or the way to it, said.
+/// An error of the server or of the connection.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct Said(String);
@@ -44,10 +44,15 @@ impl ServerError {
         Self::new(FaultKind::Unreachable(why.into()))
     }
 
-    /// Nothing was heard in time.
-    pub(crate) fn no_answer(time: Duration) -> Self {
-        let why = format!("no answer within {} s", time.as_secs_f32());
+    /// There will be no response that counts.
+    pub(crate) fn lost(why: impl Into<String>) -> Self {
         Self { lost: true, ..Self::unreachable(why) }
+    }
+
+    /// There was no response in time.
+    pub(crate) fn no_answer(time: Duration) -> Self {
+        let why = format!("no response within {} s", time.as_secs_f32());
+        Self::lost(why)
     }
 
     /// A connection to `place` could not be made; nothing was sent.
@@ -60,12 +65,12 @@ impl ServerError {
         let todo = match said {
             Some((code, message)) if code == "3D000" || message.starts_with("no such database") => {
                 Some(format!(
-                    "database \"{database}\" does not exist on {place}; create it, or correct the url"
+                    "database \"{database}\" does not exist on {place}; create it, or correct the URL"
                 ))
             }
             Some((_, message)) if message.contains("startup parameter") => Some(format!(
-                "{place} is a pooler that keeps the settings of sessions from the server ({message}); add \
-                 pooler=transaction to the url, and direct=HOST:PORT of the server itself for news of routes"
+                "{place} is a pooler that does not pass session settings to the server ({message}); add \
+                 pooler=transaction to the URL, and direct=HOST:PORT of the server itself for notifications of routes"
             )),
             _ => None,
         };
@@ -82,7 +87,7 @@ impl ServerError {
         Self { applied: self.lost, ..self }
     }
 
-    /// Somebody else holds what is needed.
+    /// Another session holds a needed lock.
     pub(crate) const fn locked() -> Self {
         Self::new(FaultKind::Locked)
     }
@@ -98,7 +103,7 @@ impl ServerError {
         Self { applied: true, ..self }
     }
 
-    /// Whether somebody else held what was needed for too long.
+    /// Whether another session held a needed lock for too long.
     pub(crate) fn is_locked(&self) -> bool {
         self.kind == FaultKind::Locked
     }
@@ -136,7 +141,7 @@ impl From<tokio_postgres::Error> for ServerError {
     }
 }
 
-/// The error and what is below it, in one line.
+/// The error and its causes, in one line.
 fn chain(error: &tokio_postgres::Error) -> String {
     let mut words = error.to_string();
     let mut below = std::error::Error::source(error);
@@ -163,14 +168,14 @@ fn kind(said: &DbError) -> FaultKind {
     match code.code() {
         "55P03" | "40001" | "40P01" => FaultKind::Locked,
         "53100" => FaultKind::Full,
-        // What a pooler has to say, and what sessions that are shared do to named statements.
+        // Errors of poolers, and of named statements in shared sessions.
         "26000" | "42P05" => FaultKind::NotSetUp(format!(
-            "a pooler in transaction mode stands in between, and named statements get lost in it ({}); add \
-             pooler=transaction to the url, or set max_prepared_statements of the pooler",
+            "the connection goes through a pooler in transaction mode, which loses named statements ({}); add \
+             pooler=transaction to the URL, or set max_prepared_statements of the pooler",
             said.message()
         )),
         _ if said.message().contains("statement pooling mode") => FaultKind::NotSetUp(format!(
-            "its pooler hands out single statements ({}); set pool_mode = transaction in the pooler's \
+            "its pooler is in statement mode ({}); set pool_mode = transaction in the pooler's \
              configuration",
             said.message()
         )),
@@ -184,8 +189,8 @@ fn kind(said: &DbError) -> FaultKind {
             Some("08" | "25" | "28" | "42" | "53" | "57" | "58") => {
                 FaultKind::Unreachable(words(said))
             }
-            // A value that cannot be, a row that must not be there: of our statements none can be
-            // the cause. What somebody's trigger raises says nothing about the data.
+            // An impossible value or row: rehome's statements cannot
+            // cause it. An exception in another program's trigger shows nothing about the data.
             Some("22" | "23") if said.routine() != Some("exec_stmt_raise") => {
                 FaultKind::Corrupt(words(said))
             }
@@ -198,7 +203,7 @@ fn kind(said: &DbError) -> FaultKind {
 /// Why an operation answers no: a rule, or the server.
 #[derive(Debug)]
 pub(crate) enum Failure<R> {
-    /// The domain said no.
+    /// The domain refused it.
     Rule(R),
     /// The server failed.
     Server(ServerError),

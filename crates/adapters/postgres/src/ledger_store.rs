@@ -1,6 +1,6 @@
 //! [`LedgerStore`] on a PostgreSQL server. Each operation is here in one screen or in its own file
-//! below. What the ledger's rules say is the domain's; what SQL has to know of them, to carry an
-//! operation out in one round trip, is the guard under which it writes.
+//! below. The domain decides by the ledger's rules; SQL knows only the condition under which it
+//! writes, so that an operation takes one round trip.
 //!
 //! | operation | how | round trips |
 //! |---|---|---|
@@ -9,11 +9,13 @@
 //! | fence, activate, adopt, drop | read, decide, compare-and-set | 2 |
 //! | purge, cut back | one function call for each chunk | 1 |
 //! | reads | one statement, so one snapshot | 1 |
+//! | anchors | one statement | 1 |
 //!
-//! **Who holds a ledger row.** One statement of the server's own, which ends whatever becomes of its
-//! client; or the transaction of a copy, whose client may be stopped while it holds the row. Whoever
-//! needs the row then ends that one's session, see `holder`.
+//! **Who holds a ledger row.** One statement of the server's own, which ends whatever happens to its
+//! client; or the transaction of a copy, whose client may be stopped while it holds the row. A process
+//! that needs the row then ends that session, see `holder`.
 
+pub(crate) mod anchors;
 mod append;
 mod change;
 mod copy;
@@ -28,10 +30,11 @@ use async_trait::async_trait;
 use rehome_domain::append::Append;
 use rehome_domain::digest::Digest;
 use rehome_domain::event::Event;
-use rehome_domain::ids::{Epoch, StoreId, TenantId};
+use rehome_domain::ids::{Epoch, MigrationId, StoreId, TenantId};
 use rehome_domain::ledger::{Activation, Head, Ledger, Refused};
 use rehome_domain::stream::StreamName;
 use rehome_ports::clock::Clock;
+use rehome_ports::log_chain::LogAnchor;
 use rehome_ports::{
     AppendOutcome, BatchLimit, Fault, Feed, LedgerStore, StoreError, StoreReport, StreamSlice,
     StreamVersion, TenantLedger,
@@ -105,6 +108,10 @@ impl LedgerStore for PgStore {
 
     async fn ledger(&self, tenant: TenantId) -> Result<Ledger, StoreError> {
         self.say(read::ledger(&self.server, tenant).await)
+    }
+
+    async fn lengths(&self, tenants: &[TenantId]) -> Result<Vec<u64>, StoreError> {
+        self.say(read::lengths(&self.server, tenants).await)
     }
 
     async fn append(
@@ -205,6 +212,22 @@ impl LedgerStore for PgStore {
         limit: usize,
     ) -> Result<Vec<TenantLedger>, StoreError> {
         self.say(read::tenants(&self.server, after, limit).await)
+    }
+
+    async fn keep_anchor(&self, anchor: &LogAnchor) -> Result<(), StoreError> {
+        self.say(anchors::keep(&self.server, anchor).await)
+    }
+
+    async fn anchors(
+        &self,
+        after: Option<MigrationId>,
+        limit: usize,
+    ) -> Result<Vec<LogAnchor>, StoreError> {
+        self.say(anchors::read(&self.server, after, limit).await)
+    }
+
+    async fn forget_anchors(&self, tenant: TenantId) -> Result<(), StoreError> {
+        self.say(anchors::forget(&self.server, tenant).await)
     }
 
     async fn check(&self) -> Result<StoreReport, StoreError> {

@@ -1,13 +1,13 @@
-//! News of routes by `LISTEN` and `NOTIFY`.
+//! Notifications of routes by `LISTEN` and `NOTIFY`.
 //!
 //! ```text
-//! connect ──▶ LISTEN ──▶ hears, and is heard from every few seconds ──▶ cut off ──▶ waits, connects
+//! connect ──▶ LISTEN ──▶ receives, and is pinged every few seconds ──▶ cut off ──▶ waits, connects
 //!                │                                                        │
-//!                └─ tells `Listening`: what was before may be missed      └─ tells `Silent`
+//!                └─ sends `Listening`: earlier changes may be missed      └─ sends `Silent`
 //! ```
 //!
-//! The connection is one of its own, past any pooler: in a pool of transactions nobody listens.
-//! A server that hangs answers no ping; a network that is cut answers none either.
+//! The connection is separate, past any pooler: a transaction pool cannot listen.
+//! A server that hangs answers no ping, nor does a broken network.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -26,12 +26,12 @@ use crate::server::Server;
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 /// Longest wait.
 const RETRY_MAX: Duration = Duration::from_secs(5);
-/// How often a connection on which nothing is heard is asked whether it lives.
+/// How often an idle connection is pinged.
 const PING_EVERY: Duration = Duration::from_secs(5);
 /// How long it may take to answer.
 const PING_WITHIN: Duration = Duration::from_secs(5);
 
-/// The news of one control plane. Nobody listens to the server until somebody listens here.
+/// The notifications of one control plane. It connects to the server with the first listener.
 pub(crate) struct Notices {
     server: Arc<Server>,
     channel: String,
@@ -91,7 +91,10 @@ async fn run(server: Arc<Server>, channel: String, teller: RouteTeller) {
         }
         if heard || first {
             let why = ended.err().map(|error| error.fault(server.what()).to_string());
-            tracing::warn!(why, "changed routes are not told for now; they are found by looking");
+            tracing::warn!(
+                why,
+                "notifications of changed routes are interrupted; routes are polled instead"
+            );
         }
         first = false;
         tokio::time::sleep(wait).await;
@@ -99,7 +102,7 @@ async fn run(server: Arc<Server>, channel: String, teller: RouteTeller) {
     }
 }
 
-/// Tells what is heard on one connection, until it ends.
+/// Passes on the notifications of one connection, until it ends.
 async fn hear(
     server: &Server,
     channel: &str,
@@ -110,7 +113,7 @@ async fn hear(
     let listen = format!("LISTEN {}", quoted(channel));
     let mut asked = Box::pin(client.batch_execute(&listen));
     let mut listening = false;
-    // Until when something has to be heard; while nothing is asked, when to ask.
+    // The deadline for the next message; without an open ping, the time of the next one.
     let mut due = Instant::now() + PING_WITHIN;
     let mut waiting = true;
     loop {
@@ -149,7 +152,7 @@ async fn hear(
     }
 }
 
-/// `NOTIFY`'s payload: the tenant and the revision of its route. What others say is not ours.
+/// `NOTIFY`'s payload: the tenant and the revision of its route. Other payloads are ignored.
 fn news(notice: &Notification) -> Option<RouteNews> {
     let (tenant, rev) = notice.payload().split_once(' ')?;
     let tenant: TenantId = tenant.parse().ok()?;

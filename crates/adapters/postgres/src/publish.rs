@@ -1,8 +1,8 @@
-//! Telling an application's own tables where a tenant has gone.
+//! Reporting a tenant's new store to an application's own tables.
 //!
-//! The statements of one publication run in one transaction. Its first statement notes the epoch in a
-//! table of ours, beside theirs, and holds the tenant's row there until the end: of two publications the
-//! one with the higher epoch stays, whoever comes last, and a late one changes nothing.
+//! The statements of one publication run in one transaction. Its first statement records the epoch in a
+//! table of rehome, beside the application's, and locks the tenant's row there until the end: of two publications the
+//! one with the higher epoch wins, in any order, and a late one changes nothing.
 
 use rehome_domain::ids::{Epoch, MigrationId, TenantId};
 use rehome_ports::{Fault, FaultKind};
@@ -31,10 +31,10 @@ const NOTE: &str = "\
     WHERE e.epoch <= excluded.epoch \
     RETURNING 1";
 
-/// A switch that is done, as it is told.
+/// A completed switch, as it is reported.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Switch {
-    /// Whose.
+    /// The tenant.
     pub tenant: TenantId,
     /// What the application calls the tenant.
     pub name: String,
@@ -57,7 +57,7 @@ pub enum Published {
     Superseded,
 }
 
-/// What is said to the database.
+/// The statements for the database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wording {
     /// The routing table of eventsource-py, in this schema.
@@ -78,15 +78,15 @@ pub struct PgPublisher {
 }
 
 impl PgPublisher {
-    /// Connects when there is something to tell.
+    /// Connects when there is something to report.
     pub fn new(url: PostgresUrl, wording: Wording) -> Result<Self, Fault> {
         let lender = Lender::new(url.for_publication(), PostgresOptions::default())
             .map_err(|error| error.fault(WHAT))?;
         Ok(Self { lender, wording })
     }
 
-    /// Makes what is needed beside the application's tables, and sees that the statements are understood, and
-    /// that nobody else moves the tenant.
+    /// Creates the table beside the application's, and checks that the statements are valid, and
+    /// that no other program moves the tenant.
     pub async fn prepare(&self, tenant: TenantId) -> Result<(), Fault> {
         self.try_prepare(tenant).await.map_err(|error| error.fault(WHAT))
     }
@@ -114,8 +114,8 @@ impl PgPublisher {
         };
         let values = Values::of(&nobody)?;
         for statement in self.statements() {
-            // EXPLAIN plans the statement: names, types and rights are looked at, and nothing is changed.
-            // It knows nothing of CALL.
+            // EXPLAIN plans the statement: it checks names, types and rights, and changes nothing.
+            // It does not support CALL.
             if !is_call(&statement) {
                 transaction.foreign(&format!("EXPLAIN {statement}"), &params(&values)).await?;
             }
@@ -123,7 +123,7 @@ impl PgPublisher {
         transaction.roll_back().await
     }
 
-    /// Tells of a switch. May be told again.
+    /// Reports a switch. Idempotent.
     pub async fn publish(&self, switch: &Switch) -> Result<Published, Fault> {
         self.try_publish(switch).await.map_err(|error| error.fault(WHAT))
     }
@@ -180,15 +180,15 @@ impl PgPublisher {
     }
 }
 
-const WHAT: &str = "the database where switches are published";
+const WHAT: &str = "the database of [[publish]]";
 
-/// The library does not move the tenant by itself, by its row in `tenant_routing`.
+/// The library is not moving the tenant itself, by its row in `tenant_routing`.
 const MAY_BE_CHANGED: &str = "r.migration_state IN ('normal', 'migrated')";
 
 fn moved_by_the_library(tenant: TenantId) -> ServerError {
     ServerError::new(FaultKind::NotSetUp(format!(
-        "the library's own migration of tenant {tenant} is under way, by its row in tenant_routing; finish or \
-         abort that one first"
+        "the library's own migration of tenant {tenant} is running, by its row in tenant_routing; finish or \
+         abort it first"
     )))
 }
 

@@ -3,9 +3,10 @@
 
 use rehome_domain::digest::Digest;
 use rehome_domain::event::{Event, EventType, Json, Timestamp};
-use rehome_domain::ids::{Epoch, EventId, TenantId};
+use rehome_domain::ids::{Epoch, EventId, MigrationId, TenantId};
 use rehome_domain::ledger::{Head, Ledger, Role};
 use rehome_domain::stream::StreamName;
+use rehome_ports::log_chain::{Followed, LogAnchor};
 use tokio_postgres::Row;
 use tokio_postgres::types::FromSql;
 use uuid::Uuid;
@@ -23,12 +24,12 @@ pub(crate) fn get<'a, T: FromSql<'a>>(row: &'a Row, column: usize) -> Read<T> {
         .map_err(|error| ServerError::corrupt(format!("a value of another type ({error})")))
 }
 
-/// A count as PostgreSQL keeps it.
+/// A count in PostgreSQL's form.
 pub(crate) fn int(count: u64) -> Read<i64> {
     i64::try_from(count).map_err(|_| ServerError::corrupt(format!("the number {count}")))
 }
 
-/// A count as it was kept.
+/// A stored count.
 pub(crate) fn count(row: &Row, column: usize) -> Read<u64> {
     let value: i64 = get(row, column)?;
     u64::try_from(value).map_err(|_| ServerError::corrupt(format!("the number {value}")))
@@ -45,7 +46,7 @@ pub(crate) fn tenant(row: &Row, column: usize) -> Read<TenantId> {
 
 pub(crate) fn role(row: &Row, column: usize) -> Read<Role> {
     Role::parse(get(row, column)?)
-        .ok_or_else(|| ServerError::corrupt("a ledger in a role that there is not"))
+        .ok_or_else(|| ServerError::corrupt("a ledger with an unknown role"))
 }
 
 /// A ledger from its role, epoch, seq and digest, in columns beginning with `first`.
@@ -54,11 +55,20 @@ pub(crate) fn ledger(row: &Row, first: usize) -> Read<Ledger> {
     Ok(Ledger { role: role(row, first)?, epoch: Epoch(count(row, first + 1)?), head })
 }
 
+/// An anchor of a log: migration, tenant, entry, hash. No entry: the migration is named only.
+pub(crate) fn log_anchor(row: &Row) -> Read<LogAnchor> {
+    let seen = match get::<Option<i64>>(row, 2)? {
+        Some(_) => Followed { index: count(row, 2)?, hash: digest(row, 3)? },
+        None => Followed::START,
+    };
+    Ok(LogAnchor { migration: MigrationId::new(get(row, 0)?), tenant: tenant(row, 1)?, seen })
+}
+
 /// A stream's name from two columns beginning with `first`.
 pub(crate) fn stream_name(row: &Row, first: usize) -> Read<StreamName> {
     let name = |column| get::<Option<&str>>(row, column);
     let (Some(kind), Some(id)) = (name(first)?, name(first + 1)?) else {
-        return Err(ServerError::corrupt("an event of a stream whose name is missing"));
+        return Err(ServerError::corrupt("an event of a stream without a name"));
     };
     StreamName::new(kind, id).map_err(|e| ServerError::corrupt(e.to_string()))
 }

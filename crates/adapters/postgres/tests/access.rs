@@ -1,4 +1,4 @@
-//! Getting in: TLS as `sslmode` asks for it, and passwords from where they may be.
+//! Connecting: TLS according to `sslmode`, and the permitted sources of passwords.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -144,7 +144,7 @@ async fn connections_are_encrypted_unless_that_is_declined() {
         ("", "t"),
         ("sslmode=prefer", "t"),
         ("sslmode=require", "t"),
-        // What is signed is bound to this very connection.
+        // The signature is bound to this connection.
         ("sslmode=require&channel_binding=require", "t"),
     ] {
         let store = works(&site.url(query)).await;
@@ -214,7 +214,7 @@ async fn a_file_of_authorities_that_is_of_no_use_is_named() {
     let empty = folder.path().join("empty.pem");
     fs::write(&empty, "nothing here\n").expect("a file");
     let missing = folder.path().join("missing.pem");
-    for (file, why) in [(&empty, "holds no certificate"), (&missing, "cannot be read")] {
+    for (file, why) in [(&empty, "has no usable certificate"), (&missing, "cannot be read")] {
         let url = format!("postgres://nobody@127.0.0.1:1/x?sslmode=verify-ca&{}", root(file));
         let problem = refused(&url).await;
         assert!(problem.contains(why), "{problem}");
@@ -254,9 +254,9 @@ async fn a_password_comes_from_the_variable_that_the_url_names() {
     let cluster = rehome_cluster::shared();
     let database = cluster.database().expect("a database");
     let unset = refused(&without_password(&database, "password_env=REHOME_NOT_SET")).await;
-    assert!(unset.contains("REHOME_NOT_SET is not set"), "{unset}");
+    assert!(unset.contains("REHOME_NOT_SET, which is not set"), "{unset}");
 
-    // A test cannot change its own environment safely, so the password becomes what is there.
+    // A test cannot change its own environment safely, so it sets the expected password to the existing value.
     let there = std::env::var("PATH").expect("a PATH");
     let sql = format!("ALTER ROLE {} PASSWORD '{}'", database.name(), there.replace('\'', "''"));
     cluster.sql("postgres", &sql).expect("another password");

@@ -14,7 +14,7 @@ use rehome_ports::{BatchLimit, LedgerStore};
 use rehome_postgres::{PgStore, PgStoreOptions};
 
 const BATCHES: u64 = 600;
-/// Few, so that retries, repeated ids and conflicts are as common as what is taken.
+/// Few, so that retries, repeated ids and conflicts are as frequent as successes.
 const IDS: u64 = 600;
 const STREAMS: [(&str, &str); 5] =
     [("a", "1"), ("a", "2"), ("b", "1"), ("A", "1"), ("é\"\\", "{,}")];

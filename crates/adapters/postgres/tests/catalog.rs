@@ -1,4 +1,4 @@
-//! Tables of other people, as the catalog describes them, and what is found about adopting them.
+//! Foreign tables, as the catalog describes them, and the findings about adopting them.
 
 use rehome_cluster::Database;
 use rehome_domain::layout::{Layout, TenantPart};
@@ -43,6 +43,7 @@ fn layout(table: &str, tenant: TenantPart, stream: &[&str], version: &str) -> La
         metadata: None,
         anew: Vec::new(),
         beside: Vec::new(),
+        locks_table: false,
     }
 }
 
@@ -82,6 +83,24 @@ const EVENTSOURCE_PY: &str = "\
     ALTER TABLE events ADD COLUMN txid xid8; \
     ALTER TABLE events ALTER COLUMN txid SET DEFAULT pg_current_xact_id();";
 
+/// Versions of libraries differ in their tables: the finding names the version that the layout is of, and what differs.
+#[tokio::test]
+async fn a_librarys_table_of_another_version_is_named_with_what_differs() {
+    let database = database(EVENTSOURCE_PY);
+    let layout = Layout::built_in("eventsource-py").expect("it comes with rehome");
+    let is_not = "differs from the table of eventsource-py 0.8.1";
+    let found = catalog::judge(&layout, &table(&database, "public", "events").await);
+    assert!(!texts(&found, Severity::Warn).iter().any(|text| text.contains(is_not)), "{found:#?}");
+    as_owner(
+        &database,
+        "ALTER TABLE events DROP COLUMN txid; ALTER TABLE events RENAME aggregate_id TO stream_uuid",
+    );
+    let found = catalog::judge(&layout, &table(&database, "public", "events").await);
+    let differs = [is_not, "it lacks \"aggregate_id\", \"txid\"", "it also has \"stream_uuid\""];
+    finds(&found, Severity::Warn, &differs);
+    finds(&found, Severity::Refuse, &["no column \"aggregate_id\" for the stream id"]);
+}
+
 #[tokio::test]
 async fn the_table_of_eventsource_py_is_described_and_fits_its_layout() {
     let database = database(EVENTSOURCE_PY);
@@ -117,11 +136,7 @@ async fn the_table_of_eventsource_py_is_described_and_fits_its_layout() {
     as_owner(&database, "ALTER SEQUENCE events_global_position_seq CACHE 32");
     let cached = self::table(&database, "public", "events").await;
     let found = catalog::judge(&layout, &cached);
-    finds(
-        &found,
-        Severity::Refuse,
-        &["hands out 32 numbers", "ALTER SEQUENCE public.events_global"],
-    );
+    finds(&found, Severity::Refuse, &["caches 32 numbers", "ALTER SEQUENCE public.events_global"]);
     assert_eq!(found[0].column.as_deref(), Some("global_position"));
 }
 
@@ -159,13 +174,13 @@ async fn partitions_are_listed_and_their_key_is_told_of() {
     let refused = texts(&found, Severity::Refuse);
     assert_eq!(refused.len(), 1, "{found:#?}");
     finds(&found, Severity::Refuse, &["public.others is unlogged", "SET LOGGED"]);
-    finds(&found, Severity::Warn, &["has \"timestamp\" in it", "as partitions have it"]);
+    finds(&found, Severity::Warn, &["contains \"timestamp\"", "as partitioning requires"]);
     finds(&found, Severity::Warn, &["no column \"txid\""]);
 
-    // A part is not the table.
+    // A partition is not the table.
     let part = self::table(&database, "public", "Old Ones").await;
     let found = catalog::judge(&layout, &part);
-    finds(&found, Severity::Refuse, &["\"Old Ones\" is a part of public.events"]);
+    finds(&found, Severity::Refuse, &["\"Old Ones\" is a partition of public.events"]);
 }
 
 #[tokio::test]
@@ -230,7 +245,11 @@ async fn tables_of_four_libraries_and_of_the_house_can_be_adopted() {
     assert_eq!(catalog::judge(&house, &described), []);
     let folded = Layout { version: "version".to_owned(), ..house };
     let found = catalog::judge(&folded, &described);
-    finds(&found, Severity::Refuse, &["no column \"version\"", "it has \"Version\"", "not folded"]);
+    finds(
+        &found,
+        Severity::Refuse,
+        &["no column \"version\"", "it has \"Version\"", "names are case-sensitive"],
+    );
 }
 
 #[tokio::test]
@@ -238,7 +257,7 @@ async fn columns_that_cannot_be_what_they_are_to_be_are_refused_by_name() {
     let database = database(
         "CREATE TABLE t (tenant jsonb NOT NULL, stream float8 NOT NULL, version text NOT NULL, type json NOT NULL, \
             data text, id text, at bigint, pos bigint NOT NULL, double text GENERATED ALWAYS AS (id || id) STORED, \
-            anew xid8 NOT NULL, snap pg_snapshot, key oid, serial bigint GENERATED ALWAYS AS IDENTITY UNIQUE, \
+            anew pg_lsn NOT NULL, snap pg_snapshot, key oid, serial bigint GENERATED ALWAYS AS IDENTITY UNIQUE, \
             UNIQUE (stream, version) DEFERRABLE)",
     );
     let described = table(&database, "public", "t").await;
@@ -257,23 +276,23 @@ async fn columns_that_cannot_be_what_they_are_to_be_are_refused_by_name() {
         (Some("stream"), &["is double precision, which cannot be the stream id"]),
         (Some("version"), &["is text, which cannot be the version", "a whole number"]),
         (Some("type"), &["is json, which cannot be the event type"]),
-        (Some("double"), &["is generated", "name the column that it is computed from"]),
-        (Some("pos"), &["no unique key says", "CREATE UNIQUE INDEX ON \"public\".\"t\" (\"pos\")"]),
+        (Some("double"), &["is generated", "name the column from which it is computed"]),
+        (
+            Some("pos"),
+            &["no unique key guarantees", "CREATE UNIQUE INDEX ON \"public\".\"t\" (\"pos\")"],
+        ),
         (Some("pos"), &["from no sequence"]),
         (Some("anew"), &["has no default"]),
         (Some("snap"), &["list it in anew"]),
-        (Some("serial"), &["may meet the same number"]),
-        (
-            None,
-            &["may be deferred", "CREATE UNIQUE INDEX CONCURRENTLY", "\"stream\", \"version\")"],
-        ),
+        (Some("serial"), &["may collide with the same number"]),
+        (None, &["is deferrable", "CREATE UNIQUE INDEX CONCURRENTLY", "\"stream\", \"version\")"]),
     ] {
         finds(&found, Severity::Refuse, parts);
         let it = found.iter().find(|finding| finding.text.contains(parts[0])).expect("it is there");
         assert_eq!(it.column.as_deref(), column, "{}", it.text);
     }
-    finds(&found, Severity::Warn, &["\"id\" is text, no uuid"]);
-    finds(&found, Severity::Warn, &["\"at\" is bigint, which is not read as a time"]);
+    finds(&found, Severity::Warn, &["\"id\" is text, not a uuid"]);
+    finds(&found, Severity::Warn, &["\"at\" is bigint, which cannot be read as a time"]);
     finds(&found, Severity::Warn, &["\"key\" is oid"]);
     assert!(found.is_sorted_by_key(|finding| finding.severity), "what refuses comes first");
 }
@@ -293,7 +312,10 @@ fn house() -> Layout {
 async fn unique_indexes_that_promise_less_are_not_taken_for_keys() {
     let key = "PRIMARY KEY (tenant, stream, version)";
     for (index, words) in [
-        ("CREATE UNIQUE INDEX i ON t (tenant, stream, version) WHERE version > 1", "for some of"),
+        (
+            "CREATE UNIQUE INDEX i ON t (tenant, stream, version) WHERE version > 1",
+            "covers some of",
+        ),
         ("CREATE UNIQUE INDEX i ON t (tenant, stream, version, lower(type))", "an expression"),
         ("CREATE INDEX i ON t (tenant, stream, version)", "has no unique key over"),
         ("CREATE UNIQUE INDEX i ON t (tenant, version) INCLUDE (stream)", "has no unique key over"),
@@ -308,7 +330,7 @@ async fn unique_indexes_that_promise_less_are_not_taken_for_keys() {
     finds(
         &found,
         Severity::Refuse,
-        &["no unique key tells every row apart", "\"tenant\" of the key"],
+        &["no unique key identifies every row", "\"tenant\" of the key"],
     );
 }
 
@@ -325,9 +347,9 @@ async fn what_has_no_rows_of_its_own_is_refused() {
         ("v", &["\"public\".\"v\" is a view"][..]),
         ("u", &["is unlogged", "ALTER TABLE \"public\".\"u\" SET LOGGED"]),
         ("parent", &["public.child inherits from", "NO INHERIT"]),
-        ("child", &["is a part of public.parent"]),
+        ("child", &["is a partition of public.parent"]),
         ("ruled", &["rule \"No News\"", "DROP RULE \"No News\" ON"]),
-        ("a{schema}", &["has braces in it"]),
+        ("a{schema}", &["contains braces"]),
     ] {
         let found = catalog::judge(&house(), &table(&database, "public", name).await);
         finds(&found, Severity::Refuse, words);
@@ -405,6 +427,6 @@ async fn triggers_and_foreign_keys_are_named() {
     );
     finds(&found, Severity::Warn, &["points to public.shops", "\"of_shop\"", "before the copy"]);
     finds(&found, Severity::Warn, &["DELETE or UPDATE of public.shops"]);
-    finds(&found, Severity::Warn, &["public.notes points to", "\"of_event\"", "being purged"]);
+    finds(&found, Severity::Warn, &["public.notes points to", "\"of_event\"", "prevent the purge"]);
     assert_eq!(found.len(), 5, "{found:#?}");
 }

@@ -7,9 +7,11 @@ use rehome_domain::append::Append;
 use rehome_domain::event::{EventType, Json, NewEvent};
 use rehome_domain::ids::Epoch;
 use rehome_domain::ledger::Activation;
+use rehome_domain::removal::Turn;
 use rehome_domain::stream::{ExpectedVersion, StreamName};
 use rehome_ports::clock::SystemClock;
-use rehome_ports::contract::kit::{event_id, store_id, tenant};
+use rehome_ports::contract::kit::{event_id, migration_id, store_id, tenant};
+use rehome_ports::log_chain::{Followed, LogAnchor};
 use rehome_ports::{BatchLimit, ControlPlane as _, LedgerStore};
 use rehome_postgres::{PgControlPlane, PgStore, PgStoreOptions, PostgresOptions, PostgresUrl};
 
@@ -59,7 +61,8 @@ async fn a_store_of_format_1_is_upgraded_with_what_it_holds() {
     let driven = tokio::spawn(connection);
     client
         .batch_execute(
-            "DROP FUNCTION rehome.append_one; \
+            "DROP TABLE rehome.log_anchors; \
+             DROP FUNCTION rehome.append_one; \
              DROP FUNCTION rehome.append; \
              ALTER TABLE rehome.meta DROP COLUMN system_identifier; \
              CREATE FUNCTION rehome.append() RETURNS integer LANGUAGE sql AS 'SELECT 1'; \
@@ -80,7 +83,7 @@ async fn a_store_of_format_1_is_upgraded_with_what_it_holds() {
         )
         .await
         .expect("a row");
-    assert_eq!([0, 1, 2].map(|column| formats.get::<_, i32>(column)), [5, 2, 2]);
+    assert_eq!([0, 1, 2].map(|column| formats.get::<_, i32>(column)), [6, 2, 2]);
     drop(client);
     driven.await.expect("no panic").expect("an orderly end");
 }
@@ -96,7 +99,12 @@ const FORMAT_2: &str = "\
     CREATE FUNCTION rehome.chain(previous bytea, seq bigint, stream_type text, stream_id text, \
         version bigint, event_id uuid, event_type text, occurred_at bigint, recorded_at bigint, \
         data text, metadata text) RETURNS bytea LANGUAGE sql STABLE AS 'SELECT previous'; \
-    DROP TABLE rehome.access, rehome.tokens, rehome.sessions; \
+    DROP TABLE rehome.access, rehome.tokens, rehome.sessions, rehome.drains, rehome.drain_tenants, \
+        rehome.drain_log, rehome.drain_workers, rehome.cordons, rehome.pins, rehome.log_anchors; \
+    DROP INDEX rehome.routes_by_store, rehome.routes_by_phase, rehome.migrations_by_phase, \
+    rehome.migrations_by_source, rehome.migrations_by_target; \
+    ALTER TABLE rehome.routes DROP COLUMN log_hash, DROP COLUMN log_entry, DROP COLUMN removal_events, \
+        DROP COLUMN removal_epoch; \
     ALTER TABLE rehome.meta DROP COLUMN system_identifier; \
     UPDATE rehome.meta SET format = 2, oldest_reader = 2, oldest_writer = 2";
 
@@ -124,17 +132,63 @@ async fn both_parts_of_format_2_are_upgraded_and_their_functions_get_a_path_of_t
     let pinned = || cluster.sql(database.name(), PINNED).expect("an answer");
     assert_eq!(pinned(), "0|11");
 
-    // The old process goes on beside the new one.
+    // The old process continues beside the new one.
     let new = open(&database).await;
     let control = PgControlPlane::open(url, false, PostgresOptions::default()).await;
     assert!(control.expect("a control plane").route(tenant(1)).await.expect("an answer").is_some());
     assert_eq!(append(&new, 4, 2).await, 5);
     assert_eq!(append(&old, 6, 1).await, 6);
-    // All but the one that says of every name where it is.
+    // All except the one that lists all names.
     assert_eq!(pinned(), "9|10");
     let meta = "SELECT kind, format, oldest_reader, system_identifier = \
                     (SELECT s.system_identifier::text FROM pg_control_system() AS s) \
                 FROM rehome.meta ORDER BY kind";
     let meta = cluster.sql(database.name(), meta).expect("an answer");
-    assert_eq!(meta, "control_plane|5|5|t\nstore|5|2|t");
+    assert_eq!(meta, "control_plane|9|5|t\nstore|6|2|t");
+}
+
+#[tokio::test]
+async fn a_store_of_format_5_is_upgraded_and_can_keep_anchors() {
+    let database = rehome_cluster::shared().database().expect("a new database");
+    let old = open(&database).await;
+    old.activate(tenant(1), Activation { epoch: Epoch(1), base: 0, created: false })
+        .await
+        .expect("an active tenant");
+    assert_eq!(append(&old, 1, 3).await, 3);
+    let before = "DROP TABLE rehome.log_anchors; \
+                  UPDATE rehome.meta SET format = 5 WHERE kind = 'store'";
+    rehome_cluster::shared().sql(database.name(), before).expect("a store of format 5");
+    let (new, other) = tokio::join!(open(&database), open(&database));
+    let hash = new.ledger(tenant(1)).await.expect("a ledger").head.digest;
+    let seen = Followed { index: 2, hash };
+    let anchor = LogAnchor { tenant: tenant(1), migration: migration_id(1), seen };
+    new.keep_anchor(&anchor).await.expect("room for it");
+    assert_eq!(other.anchors(None, 9).await.expect("an answer"), [anchor]);
+    assert_eq!(append(&old, 4, 1).await, 4);
+    let meta = "SELECT format, oldest_reader FROM rehome.meta WHERE kind = 'store'";
+    let meta = rehome_cluster::shared().sql(database.name(), meta).expect("an answer");
+    assert_eq!(meta, "6|2", "one of format 5 may go on beside it");
+}
+
+#[tokio::test]
+async fn a_control_plane_of_format_8_is_upgraded_and_can_remove_a_tenant() {
+    let database = rehome_cluster::shared().database().expect("a new database");
+    let url: PostgresUrl = database.url().parse().expect("a URL");
+    let open = async |create| {
+        let opened = PgControlPlane::open(url.clone(), create, PostgresOptions::default()).await;
+        opened.expect("a control plane")
+    };
+    let old = open(true).await;
+    old.create_route(tenant(1), &store_id("a")).await.expect("a route");
+    let route = old.mark_created(tenant(1), Epoch(1)).await.expect("a row");
+    let before = "ALTER TABLE rehome.routes DROP COLUMN removal_events, DROP COLUMN removal_epoch; \
+                  UPDATE rehome.meta SET format = 8 WHERE kind = 'control_plane'";
+    rehome_cluster::shared().sql(database.name(), before).expect("one of format 8");
+    let (new, other) = tokio::join!(open(false), open(false));
+    let turn = Turn::Begin { events: 3 };
+    let begun = new.remove(tenant(1), route.rev, turn).await.expect("a removal");
+    assert_eq!(other.route(tenant(1)).await.expect("an answer"), Some(begun));
+    let meta = "SELECT format, oldest_reader FROM rehome.meta WHERE kind = 'control_plane'";
+    let meta = rehome_cluster::shared().sql(database.name(), meta).expect("an answer");
+    assert_eq!(meta, "9|5", "one of format 8 may go on beside it");
 }

@@ -1,5 +1,5 @@
-//! Somebody who holds a ledger row and has stopped: a session that locks it as a copy does and then
-//! says nothing stands for a process that was stopped.
+//! A stopped process that holds a ledger row: simulated by a session that locks it as a copy does and then
+//! sends nothing.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -63,7 +63,7 @@ async fn who_stopped_inside_a_copy_holds_nobody_up() {
     let ledger = store.activate(TENANT, route).await.expect("it goes on");
     assert!(began.elapsed() < BOUND, "{:?}", began.elapsed());
     assert_eq!((ledger.role, ledger.epoch), (Role::Active, Epoch(3)));
-    // The stopped one wakes up and is told.
+    // The stopped one wakes up and gets the refusal.
     copy.as_mut().finish().await.expect_err("its session was ended");
 }
 
@@ -92,7 +92,7 @@ async fn who_works_is_waited_for() {
     let busy = session(&database).await;
     lock(&busy).await;
 
-    // Longer than one that stands still would be borne with.
+    // Longer than the tolerance for a stopped holder.
     let works = async {
         busy.batch_execute("SELECT pg_sleep(2.5)").await?;
         busy.batch_execute("COMMIT").await

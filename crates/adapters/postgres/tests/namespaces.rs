@@ -1,5 +1,5 @@
-//! Other roles in the same database, and names as they should not be: nothing that another role can
-//! make runs as ours, whatever stands between us and the server.
+//! Other roles in the same database, and hostile names: no object that another role can
+//! create runs with our privileges, even through a pooler.
 
 use std::sync::Arc;
 
@@ -42,8 +42,8 @@ fn with_another_role() -> (Database, String) {
     (database, other)
 }
 
-/// Operators and functions that fit every pair of types for which `pg_catalog` has none that does, as
-/// whoever may create in `public` can make them. Each fails when it is called.
+/// Operators and functions for every pair of types for which `pg_catalog` has none that fits, as
+/// a role with CREATE on `public` can define them. Each fails when it is called.
 const TRAPS: &str = "\
     CREATE FUNCTION public.sprung(anyelement) RETURNS void LANGUAGE plpgsql AS \
         'BEGIN RAISE EXCEPTION ''a trap sprang''; END'; \
@@ -138,7 +138,7 @@ async fn nothing_that_others_make_in_public_is_run() {
     let (database, other) = with_another_role();
     sql(&database, &format!("GRANT CREATE ON SCHEMA public TO {other}; SET ROLE {other}; {TRAPS}"));
     everything(&database.url()).await;
-    // The trap works: this is what a statement of ours must not be.
+    // The trap works: no statement of ours may look like this.
     let sprung = rehome_cluster::shared()
         .sql(database.name(), "SELECT 1::numeric * 2::integer")
         .expect_err("a trap");
@@ -173,7 +173,7 @@ async fn an_append_is_the_same_under_whatever_path_it_is_called() {
         let tenant = tenant(n);
         let (first, second) =
             (append_sql(&tenant.to_string(), 1), append_sql(&tenant.to_string(), 2));
-        // The first makes the stream, so the second is taken at once.
+        // The first creates the stream, so the second succeeds at once.
         sql(&database, &format!("SET search_path = {path}; {first}; {second}"));
         sql(&database, &format!("SELECT digest FROM rehome.ledger WHERE tenant = '{tenant}'"))
     };

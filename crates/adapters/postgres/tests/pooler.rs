@@ -15,7 +15,7 @@ use rehome_ports::{BatchLimit, Change, ControlPlane, Fault, LedgerStore, RouteNe
 use rehome_postgres::{PgControlPlane, PgStore, PgStoreOptions, PostgresOptions};
 use tokio_postgres::NoTls;
 
-/// Fewer than tests ask at once, so that transactions of different clients share connections.
+/// Fewer than the concurrent requests of tests, so that transactions of different clients share connections.
 const FEW: u32 = 2;
 /// Longest wait for anything; only a failing test waits for it.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -68,7 +68,7 @@ mod control_planes {
 
     async fn control(clock: Arc<ManualClock>) -> (Arc<dyn ControlPlane>, (Pooler, Database)) {
         let (database, pooler) = pooled(FEW);
-        // News go past the pooler.
+        // Notifications bypass the pooler.
         let url = format!("{}&direct=127.0.0.1:{}", url(&database, &pooler), database.port());
         let control = open_control(&url).await.by_clock(clock);
         (Arc::new(control), (pooler, database))
@@ -155,7 +155,7 @@ async fn two_stores_share_one_server_connection() {
     assert_eq!(sessions, "1");
 }
 
-/// Whoever vanishes inside a transaction leaves none of it to the next on the same session.
+/// A client that disconnects inside a transaction leaves nothing of it to the next one on the same session.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_transaction_that_is_cut_off_leaves_nothing_behind() {
     let (database, pooler) = pooled(1);
@@ -208,12 +208,16 @@ async fn news_of_routes_come_past_the_pooler() {
 async fn a_pooler_that_is_not_named_or_not_fit_is_named_with_the_setting() {
     let database = rehome_cluster::shared().database().expect("a new database");
     for (lines, query, words) in [
-        ("", "", ["is a pooler that keeps the settings", "pooler=transaction"]),
-        ("pool_mode = session", "", ["is a pooler that keeps the settings", "pooler=transaction"]),
+        ("", "", ["is a pooler that does not pass session settings", "pooler=transaction"]),
+        (
+            "pool_mode = session",
+            "",
+            ["is a pooler that does not pass session settings", "pooler=transaction"],
+        ),
         (
             "pool_mode = statement",
             "?pooler=transaction",
-            ["single statements", "pool_mode = transaction"],
+            ["statement mode", "pool_mode = transaction"],
         ),
     ] {
         let pooler = Pooler::start_with(&database, FEW, lines).expect("a pooler");
@@ -228,7 +232,7 @@ async fn a_pooler_that_is_not_named_or_not_fit_is_named_with_the_setting() {
     }
 }
 
-/// It drops what sessions ask for, and hands out transactions: what was asked for is brought by each.
+/// It discards settings of sessions, and assigns transactions: each transaction sets what it needs.
 #[tokio::test]
 async fn a_store_works_behind_a_pooler_that_nobody_named_and_says_that_there_is_one() {
     let database = rehome_cluster::shared().database().expect("a new database");

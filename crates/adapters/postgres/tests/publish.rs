@@ -1,5 +1,5 @@
-//! Telling an application's own tables of a switch: of two the later one stays, whoever comes last; nothing is
-//! half done; what would fail is known before.
+//! Publishing a switch in an application's own tables: of two switches the later one stays, in any order;
+//! nothing is half done; errors are found in advance.
 
 use rehome_cluster::Database;
 use rehome_domain::ids::{Epoch, MigrationId, TenantId};
@@ -92,7 +92,7 @@ async fn a_migration_of_the_librarys_own_is_left_alone() {
     let fault = publisher.publish(&switch(3, "b")).await.unwrap_err();
     assert!(fault.to_string().contains("the library's own migration"), "{fault}");
     assert_eq!(as_owner(&database, ROUTED), "x|dual_write");
-    // Nothing of it was noted either: once that one is over, the switch is told.
+    // Nothing of it is recorded either: once that one has ended, the switch is published.
     as_owner(&database, "UPDATE tenant_routing SET migration_state = 'normal'");
     assert_eq!(publisher.publish(&switch(3, "b")).await.unwrap(), Published::Done);
     assert_eq!(as_owner(&database, ROUTED), "b|normal");
@@ -134,7 +134,7 @@ async fn what_would_fail_is_known_before() {
     };
     let said = problem("UPDATE public.nothing SET n = 1").await;
     assert!(said.contains("public.nothing"), "{said}");
-    // A name that is not qualified is looked for nowhere.
+    // An unqualified name is not looked up in the search path.
     let said = problem("INSERT INTO told VALUES ($4)").await;
     assert!(said.contains("told"), "{said}");
     let said = problem("DELETE FROM public.told; DROP TABLE public.told").await;
@@ -147,7 +147,7 @@ async fn what_would_fail_is_known_before() {
     assert!(missing.to_string().contains("tenant_routing"), "{missing}");
 }
 
-/// Whoever can make a schema of that name before us could have code run as the role that publishes.
+/// A role that can create a schema of that name first could run code with the privileges of the publishing role.
 #[tokio::test]
 async fn a_schema_that_another_role_made_is_refused() {
     let database = database(ROUTING);

@@ -1,5 +1,5 @@
-//! Changes of a ledger row between what an operation read and what it writes, forced: another session
-//! holds the row while the operation reads what was there before, and then lets it go.
+//! Forced changes of a ledger row between an operation's read and its write: another session
+//! holds the row while the operation reads the old state, and then releases it.
 
 use std::sync::Arc;
 use std::time::Duration;

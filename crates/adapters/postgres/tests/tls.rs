@@ -65,7 +65,7 @@ fn named(common_name: &str) -> X509Name {
     name.build()
 }
 
-/// A certificate for `key`, by `issuer` or by itself.
+/// A certificate for `key`, signed by `issuer` or by itself.
 fn certify(wish: &Wish, key: &Key, issuer: Option<(&X509, &Key)>) -> X509 {
     let mut made = X509Builder::new().expect("a builder");
     made.set_version(wish.version - 1).expect("a version");
@@ -362,14 +362,14 @@ async fn a_certificate_that_was_revoked_is_refused() {
     let certificate = pem(&[&certify(&Wish::of("localhost").authority(), &key, None)]);
     site.cluster.use_tls(&certificate, &key_pem(&key)).expect("a server with TLS");
     let root = site.file("root.pem", &certificate).display().to_string();
-    // A list of another authority says nothing about this one, and then it is not known to be good.
+    // A list of another authority says nothing about this one, so its status is unknown.
     let missing =
         site.url("localhost", &format!("sslmode=verify-ca&sslrootcert={root}&sslcrl=/none"));
     let problem = refused(&missing).await;
     assert!(problem.contains("its sslcrl /none cannot be read"), "{problem}");
 }
 
-/// The system's authorities are asked, and do not know this one.
+/// The system's authorities do not include this one.
 #[tokio::test]
 async fn the_systems_authorities_are_asked_where_they_are_wanted() {
     let site = Site::new().await;

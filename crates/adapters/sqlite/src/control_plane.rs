@@ -1,7 +1,8 @@
-//! [`ControlPlane`] on a file of its own. What may happen to a route is
-//! [`rehome_domain::migration`]'s to say; here it is asked and written down in one transaction.
+//! [`ControlPlane`] on its own file. [`rehome_domain::migration`] decides what may happen to a route;
+//! this adapter calls it and writes the result in one transaction.
 
 mod access;
+mod fleet;
 mod log;
 mod tables;
 
@@ -11,10 +12,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use rehome_domain::event::Timestamp;
-use rehome_domain::ids::{Epoch, MigrationId, StoreId, TenantId};
+use rehome_domain::ids::{DrainId, Epoch, MigrationId, StoreId, TenantId};
 use rehome_domain::migration::{self, Fact, Migration};
+use rehome_domain::removal::{self, Turn};
 use rehome_domain::route::Route;
 use rehome_ports::clock::Clock;
+use rehome_ports::log_chain::LogAnchor;
 use rehome_ports::{
     ActiveLease, Beside, Change, Checkpoint, ControlError, ControlPlane, Fault, Lease,
     LeaseRequest, LeaseRow, LeaseWatch, LogEntry, Marks, Memo, Migrations, ReadBackMark, Recorded,
@@ -29,12 +32,13 @@ type Answer<T> = Result<T, Failure<ControlError>>;
 
 /// A [`ControlPlane`] in a SQLite file.
 ///
-/// Leases run by the injected clock, the log is dated by it. Dropping the handle finishes what was
-/// handed in and closes the file, which may block for a moment; [`SqliteControlPlane::close`] does
+/// Leases use the injected clock, which also dates the log. Dropping the handle finishes submitted
+/// work and closes the file, which may block for a moment; [`SqliteControlPlane::close`] does
 /// the same without blocking the caller's thread.
 pub struct SqliteControlPlane {
     clock: Arc<dyn Clock>,
     leases: Arc<LeaseWatch>,
+    workers: Arc<LeaseWatch<(DrainId, String)>>,
     file: File,
 }
 
@@ -61,12 +65,12 @@ impl SqliteControlPlane {
             options: file,
         })
         .await?;
-        Ok(Self { clock, leases: Arc::default(), file })
+        Ok(Self { clock, leases: Arc::default(), workers: Arc::default(), file })
     }
 
     /// Finishes the writes that were handed in and closes the file.
     pub async fn close(self) {
-        // A panic in a drop has nothing left to say to us.
+        // A panic in a drop cannot be reported.
         let _ = tokio::task::spawn_blocking(move || drop(self)).await;
     }
 
@@ -111,11 +115,21 @@ fn record(tx: &Transaction<'_>, change: &Change, at: Timestamp) -> Answer<Record
     if change.fact.routes() && change.rev != Some(route.rev) {
         return Err(ControlError::Stale(Box::new(route)).into());
     }
+    if let (Fact::Started { target, .. }, None) = (&change.fact, &migration)
+        && let Some(cordon) = fleet::cordon(tx, target)?
+    {
+        let last = route.migration.map(|(id, _)| known_migration(tx, id)).transpose()?;
+        if migration::arrives(target, last.as_ref()) {
+            let (store, why) = (target.clone(), cordon.why);
+            return Err(ControlError::Cordoned { store, why }.into());
+        }
+    }
     let applied = migration::apply(&route, migration.as_ref(), &change.fact, at);
     let (route, migration) = applied.map_err(ControlError::from)?;
     tables::put_route(tx, &route)?;
     tables::put_migration(tx, &migration)?;
-    log::append(tx, change.migration, at, &change.actor, &change.fact)?;
+    let seen = log::append(tx, migration.id, at, &change.actor, &change.fact)?;
+    tables::anchor_log(tx, &LogAnchor { tenant: route.tenant, migration: migration.id, seen })?;
     Ok(Recorded { route, migration })
 }
 
@@ -189,8 +203,15 @@ impl ControlPlane for SqliteControlPlane {
     async fn create_route(&self, tenant: TenantId, store: &StoreId) -> Result<Route, ControlError> {
         let new = Route::create(tenant, store.clone());
         self.write(move |tx| {
-            if let Some(route) = tables::route(tx, tenant)? {
-                return Ok(route);
+            let known = tables::route(tx, tenant)?;
+            let new = match known.as_ref().map(|known| removal::reborn(known, &new.store)) {
+                None => new,
+                Some(Some(reborn)) => reborn,
+                Some(None) => return Ok(known.unwrap_or(new)),
+            };
+            if let Some(cordon) = fleet::cordon(tx, &new.store)? {
+                let (store, why) = (new.store, cordon.why);
+                return Err(ControlError::Cordoned { store, why }.into());
             }
             tables::put_route(tx, &new)?;
             Ok(new)
@@ -213,6 +234,22 @@ impl ControlPlane for SqliteControlPlane {
     async fn record(&self, change: Change) -> Result<Recorded, ControlError> {
         let clock = Arc::clone(&self.clock);
         self.write(move |tx| record(tx, &change, clock.now())).await
+    }
+
+    async fn remove(&self, tenant: TenantId, rev: u64, turn: Turn) -> Result<Route, ControlError> {
+        self.write(move |tx| {
+            let route = known_route(tx, tenant)?;
+            if route.rev != rev {
+                return Err(ControlError::Stale(Box::new(route)).into());
+            }
+            let after = removal::apply(&route, turn).map_err(ControlError::from)?;
+            if after.is_removed() {
+                tables::remove_checkpoints(tx, tenant)?;
+            }
+            tables::put_route(tx, &after)?;
+            Ok(after)
+        })
+        .await
     }
 
     async fn recover(
@@ -252,6 +289,14 @@ impl ControlPlane for SqliteControlPlane {
             Ok(log::read(tx, id, after, limit)?)
         })
         .await
+    }
+
+    async fn log_anchors(
+        &self,
+        after: Option<TenantId>,
+        limit: usize,
+    ) -> Result<Vec<LogAnchor>, ControlError> {
+        self.read(move |tx| Ok(tables::log_anchors(tx, after, limit)?)).await
     }
 
     async fn lease(&self, request: &LeaseRequest) -> Result<Lease, ControlError> {

@@ -1,18 +1,18 @@
-//! What SQLite says, as the ports say it.
+//! SQLite's errors, mapped to those of the ports.
 //!
-//! A message says which file, what happened and what to do; never what a row holds.
+//! A message names the file, what happened and what to do; never the contents of a row.
 
 use rehome_domain::ledger::Refused;
 use rehome_ports::{ControlError, Fault, FaultKind, StoreError};
 use rusqlite::ffi::{self, ErrorCode};
 
-/// What SQLite says of a file whose header is not that of a database.
+/// SQLite's message for a file whose header is not that of a database.
 const NO_DATABASE: &str = "it is not a SQLite database";
 
 /// What went wrong with a file, before its name is on it.
 #[derive(Debug)]
 pub(crate) enum FileError {
-    /// SQLite said so.
+    /// An error of SQLite.
     Sql(rusqlite::Error),
     /// A commit failed.
     Commit(rusqlite::Error),
@@ -31,7 +31,7 @@ impl FileError {
     /// A thread could not be started.
     #[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
     pub(crate) fn no_thread(error: std::io::Error) -> Self {
-        Self::Kind(FaultKind::Unreachable(format!("no thread for it could be started: {error}")))
+        Self::Kind(FaultKind::Unreachable(format!("no thread could be started for it: {error}")))
     }
 
     /// The fault of the file called `what`.
@@ -57,8 +57,8 @@ impl FileError {
         }
     }
 
-    /// The fault of a file that was found to be ours when it was opened: if it is no SQLite database
-    /// any more, it is damaged.
+    /// The fault of a file that was valid when it was opened: if it is no longer a SQLite database,
+    /// it is damaged.
     fn fault_of_ours(self, what: &str) -> Fault {
         let mut fault = self.fault(what);
         if fault.kind == FaultKind::Foreign(NO_DATABASE.to_owned()) {
@@ -67,7 +67,7 @@ impl FileError {
         fault
     }
 
-    /// Whether it says that the file is not ours, or not for us.
+    /// Whether it shows that the file is not rehome's, or not for this deployment.
     pub(crate) fn is_clear(&self) -> bool {
         let clear = |kind: &FaultKind| {
             matches!(
@@ -84,7 +84,7 @@ impl FileError {
         }
     }
 
-    /// Whether somebody else holds the file.
+    /// Whether another connection holds the file.
     pub(crate) fn is_busy(&self) -> bool {
         matches!(self, Self::Sql(error) if kind(error) == FaultKind::Locked)
     }
@@ -105,7 +105,7 @@ impl From<rusqlite::types::FromSqlError> for FileError {
 /// Why a job answers no: a rule, or the file.
 #[derive(Debug)]
 pub(crate) enum Failure<R> {
-    /// The domain said no.
+    /// The domain refused it.
     Rule(R),
     /// The file failed.
     File(FileError),
@@ -184,12 +184,12 @@ fn sqlite_kind(error: ffi::Error, message: Option<&str>) -> FaultKind {
         | ErrorCode::OutOfMemory
         | ErrorCode::OperationInterrupted
         | ErrorCode::NoLargeFileSupport => FaultKind::Unreachable(words()),
-        // What is in the file is not what a SQLite file, or a file of ours, can hold.
+        // The contents are impossible for a SQLite file, or for a file of rehome.
         ErrorCode::DatabaseCorrupt | ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch => {
             FaultKind::Corrupt(words())
         }
-        // All else, also what we do not know (tables that are gone while a backup is put back are an
-        // "SQL logic error"), says nothing about the data.
+        // Any other error, also an unknown one (tables that are missing while a backup is restored are an
+        // "SQL logic error"), shows nothing about the data.
         _ => FaultKind::Failing(words()),
     }
 }

@@ -1,5 +1,5 @@
-//! Another program, for demonstrations and tests: it writes events into a table of its own with plain SQL, as
-//! eventsource-py does, and knows nothing of rehome.
+//! Another program, for demonstrations and tests: it writes events into its own table with plain SQL, like
+//! eventsource-py, and does not use rehome.
 
 use std::fmt;
 use std::path::Path;
@@ -32,7 +32,7 @@ pub struct PlainEvent {
     pub payload: String,
 }
 
-/// Why an insert was not taken.
+/// Why an insert was refused.
 #[derive(Debug)]
 pub enum PlainError {
     /// The database refused it, in these words.

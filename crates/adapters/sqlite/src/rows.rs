@@ -6,8 +6,10 @@ use rehome_domain::event::{Event, EventType, Json, Timestamp};
 use rehome_domain::ids::{Epoch, EventId, MigrationId, StoreId, TenantId};
 use rehome_domain::ledger::{Head, Ledger, Role};
 use rehome_domain::migration::{Migration, Phase};
+use rehome_domain::removal::Removal;
 use rehome_domain::route::Route;
 use rehome_domain::stream::StreamName;
+use rehome_ports::log_chain::{Followed, LogAnchor};
 use rehome_ports::record::{read_fact, read_options, read_state};
 use rehome_ports::{Checkpoint, LogEntry, Marks, ReadBackMark};
 use rusqlite::Row;
@@ -19,7 +21,7 @@ type Read<T> = Result<T, FileError>;
 /// Bits of a position that number a tenant's events.
 const SEQ_BITS: u32 = 40;
 /// The highest number of an event.
-const SEQ_MAX: u64 = (1 << SEQ_BITS) - 1;
+pub(crate) const SEQ_MAX: u64 = (1 << SEQ_BITS) - 1;
 /// The highest number of a tenant in one store.
 const TENANT_NO_MAX: i64 = (1 << (63 - SEQ_BITS)) - 1;
 
@@ -28,10 +30,10 @@ const TENANT_NO_MAX: i64 = (1 << (63 - SEQ_BITS)) - 1;
 pub(crate) struct TenantNo(i64);
 
 impl TenantNo {
-    /// The number after the highest one taken.
+    /// The next number after the highest one in use.
     pub(crate) fn after(highest: i64) -> Read<Self> {
         if highest >= TENANT_NO_MAX {
-            let why = format!("{highest} tenants, more than one store can keep");
+            let why = format!("{highest} tenants, more than a store can hold");
             return Err(FileError::corrupt(why));
         }
         Ok(Self(highest + 1))
@@ -66,12 +68,12 @@ pub(crate) const fn seq_of(position: i64) -> u64 {
     position.cast_unsigned() & SEQ_MAX
 }
 
-/// A count as SQLite keeps it.
+/// A count in SQLite's form.
 pub(crate) fn int(count: u64) -> Read<i64> {
     i64::try_from(count).map_err(|_| FileError::corrupt(format!("the number {count}")))
 }
 
-/// A count as it was kept.
+/// A stored count.
 pub(crate) fn count(row: &Row<'_>, column: usize) -> Read<u64> {
     let value: i64 = row.get(column)?;
     u64::try_from(value).map_err(|_| FileError::corrupt(format!("the number {value}")))
@@ -124,8 +126,8 @@ pub(crate) const LEDGER: &str = "tenant_no, role, epoch, seq, digest";
 /// A ledger row from [`LEDGER`], and the tenant's number.
 pub(crate) fn ledger(row: &Row<'_>) -> Read<(TenantNo, Ledger)> {
     let role = row.get_ref(1)?.as_str()?;
-    let role = Role::parse(role)
-        .ok_or_else(|| FileError::corrupt("a ledger in a role that there is not"))?;
+    let role =
+        Role::parse(role).ok_or_else(|| FileError::corrupt("a ledger with an unknown role"))?;
     let head = Head { seq: count(row, 3)?, digest: digest(row, 4)? };
     Ok((TenantNo(row.get(0)?), Ledger { role, epoch: Epoch(count(row, 2)?), head }))
 }
@@ -146,7 +148,7 @@ pub(crate) fn event(row: &Row<'_>, stream: StreamName) -> Read<Event> {
     let payload = |column, name| match row.get_ref(column)?.as_str_or_null() {
         Ok(Some(text)) => Ok(Json::trusted(text)),
         Ok(None) => Err(FileError::corrupt(format!("event {seq} without its {name}"))),
-        Err(e) => Err(FileError::corrupt(format!("event {seq} with a spoilt {name} ({e})"))),
+        Err(e) => Err(FileError::corrupt(format!("event {seq} with a damaged {name} ({e})"))),
     };
     let event_type = row.get_ref(4)?.as_str()?;
     Ok(Event {
@@ -167,7 +169,9 @@ pub(crate) fn event(row: &Row<'_>, stream: StreamName) -> Read<Event> {
 
 /// Columns of [`route`].
 pub(crate) const ROUTE: &str = "tenant, rev, store, epoch, prev_epoch, n, m, base, migration, \
-     phase, deadline_ms, created, rollback_window";
+     phase, deadline_ms, created, rollback_window, \
+     (SELECT epoch FROM removals AS x WHERE x.tenant = routes.tenant), \
+     (SELECT events FROM removals AS x WHERE x.tenant = routes.tenant)";
 
 /// A route from [`ROUTE`].
 pub(crate) fn route(row: &Row<'_>) -> Read<Route> {
@@ -176,7 +180,7 @@ pub(crate) fn route(row: &Row<'_>) -> Read<Route> {
         None => None,
         Some(phase) => {
             let phase = Phase::parse(phase)
-                .ok_or_else(|| FileError::corrupt("a route in a phase that there is not"))?;
+                .ok_or_else(|| FileError::corrupt("a route with an unknown phase"))?;
             Some((migration_id(row, 8)?, phase))
         }
     };
@@ -193,7 +197,15 @@ pub(crate) fn route(row: &Row<'_>) -> Read<Route> {
         deadline_ms: count(row, 10)?,
         created: row.get(11)?,
         window: row.get(12)?,
+        removal: removal(row)?,
     })
+}
+
+fn removal(row: &Row<'_>) -> Read<Option<Removal>> {
+    let number =
+        |column| row.get::<_, Option<i64>>(column)?.map(|_| count(row, column)).transpose();
+    let (k, events) = (number(13)?.map(Epoch), number(14)?);
+    Ok(k.map(|k| events.map_or(Removal::Done, |events| Removal::Running { k, events })))
 }
 
 /// Columns of [`migration`].
@@ -237,6 +249,15 @@ pub(crate) fn log_entry(row: &Row<'_>) -> Read<LogEntry> {
         text: fact.to_owned(),
         hash: digest(row, 4)?,
     })
+}
+
+/// An anchor of a log: migration, tenant, entry, hash. No entry: the migration is named only.
+pub(crate) fn log_anchor(row: &Row<'_>) -> Read<LogAnchor> {
+    let seen = match optional_count(row, 2)? {
+        Some(index) => Followed { index, hash: digest(row, 3)? },
+        None => Followed::START,
+    };
+    Ok(LogAnchor { migration: migration_id(row, 0)?, tenant: tenant(row, 1)?, seen })
 }
 
 /// Columns of [`marks`].

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use rehome_ports::clock::SystemClock;
+use rehome_ports::contract::fleet::Plane;
 use rehome_ports::memory::ManualClock;
 use rehome_ports::{AccessRegistry, ControlPlane, LedgerStore};
 use rehome_sqlite::{SqliteControlPlane, SqliteStore, SqliteStoreOptions};
@@ -32,6 +33,13 @@ async fn registry(clock: Arc<ManualClock>) -> (Arc<dyn AccessRegistry>, TempDir)
     (Arc::new(control.await.expect("a new control plane")), folder)
 }
 
+async fn fleet(clock: Arc<ManualClock>) -> (Plane, TempDir) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let control = SqliteControlPlane::open(folder.path().join("control.db"), true, clock);
+    (Arc::new(control.await.expect("a new control plane")), folder)
+}
+
 rehome_ports::access_registry_contract!(registry);
+rehome_ports::fleet_contract!(fleet);
 rehome_ports::ledger_store_contract!(store);
 rehome_ports::control_plane_contract!(control);

@@ -1,33 +1,20 @@
 //! `[monitoring.thresholds]` and `monitoring.runbook_url`: when the alerts fire that `monitoring export`
 //! writes, and where their runbook is.
 
-use rehome_monitoring::{Kind, Settings, Thresholds};
+use rehome_dashboards::Settings;
 
-use super::table::Table;
-use super::{ConfigError, Set};
+use super::ConfigError;
+use super::draft::Draft;
+use super::keys::{THRESHOLDS, monitoring};
 
-pub(super) fn thresholds(
-    table: Option<Table<'_>>,
-    settings: &mut Settings,
-) -> Result<(), ConfigError> {
-    let Some(mut table) = table else { return Ok(()) };
-    for known in Thresholds::default().list() {
-        let (wanted, is_number) = match known.kind {
-            Kind::Count => ("a whole number", true),
-            Kind::Duration | Kind::Latency => ("a duration like \"15m\"", false),
-        };
-        if let Some(set) = table.plain(known.name, wanted, is_number)? {
-            threshold(settings, known.name, &set)?;
-        }
+/// From the values that were set, and the defaults of the others.
+pub(super) fn settings(draft: &Draft) -> Result<Settings, ConfigError> {
+    let runbook = draft.values.effective(&monitoring::RUNBOOK_URL)?;
+    let mut settings = Settings { runbook, ..Settings::default() };
+    for (name, given) in draft.thresholds() {
+        let text = given.raw.first().map_or("", String::as_str);
+        let refuse = |problem| given.place.refuse(format!("{THRESHOLDS}: {problem}"));
+        settings.thresholds.set(name, text).map_err(refuse)?;
     }
-    table.end()
-}
-
-pub(super) fn threshold(
-    settings: &mut Settings,
-    name: &str,
-    set: &Set<String>,
-) -> Result<(), ConfigError> {
-    let refuse = |problem| set.place.refuse(format!("monitoring.thresholds: {problem}"));
-    settings.thresholds.set(name, &set.value).map_err(refuse)
+    Ok(settings)
 }

@@ -4,26 +4,24 @@
 //! [client]
 //! url = "https://rehome.example:7411"
 //! token_file = "operator.token"      # relative to this file; REHOME_TOKEN overrides it
-//! ca_file = "our-ca.pem"             # who vouches for the server, instead of those the system knows
-//! retry_for = "30s"                  # how long a server that does not answer is asked again
+//! ca_file = "our-ca.pem"             # the authorities that sign the server's certificate, instead of the system's
+//! retry_for = "30s"                  # how long to retry while the server does not answer
 //! ```
 //!
-//! A file may have this section alone: whoever acts through a server needs to know no store.
+//! A file may have this section alone: a command that acts through a server needs no stores.
 
 use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use hyper::Uri;
-use rehome_api::duration::Millis;
-
+use super::draft::Draft;
+use super::keys::{client, telemetry};
 use super::private::warn_of_wide;
-use super::table::Table;
-use super::{ConfigError, Draft, LogFormat, Place, Set};
+use super::values::Values;
+use super::{ConfigError, LogFormat, Place, Set};
+use hyper::Uri;
 
-/// How long a server that does not answer is asked again, unless it is said otherwise.
-const RETRY_FOR: Duration = Duration::from_secs(30);
 /// Most bytes of a token.
 const TOKEN_BYTES_MAX: usize = 1_024;
 
@@ -32,13 +30,13 @@ const TOKEN_BYTES_MAX: usize = 1_024;
 pub struct ClientConfig {
     /// The server; `None`: commands act on the stores and the control plane themselves.
     pub server: Option<ServerUrl>,
-    /// Who asks.
+    /// The token.
     pub token: Option<TokenText>,
     /// The certificates (PEM) that vouch for the server, instead of those that the system knows.
     pub ca_file: Option<PathBuf>,
-    /// How long a server that does not answer is asked again.
+    /// How long to retry while the server does not answer.
     pub retry_for: Duration,
-    /// How log lines look.
+    /// The format of log lines.
     pub log: LogFormat,
     /// The file that the token was read from.
     token_file: Option<PathBuf>,
@@ -53,7 +51,7 @@ impl TokenText {
         let text = text.trim();
         let printable = text.bytes().all(|b| b.is_ascii_graphic());
         if text.is_empty() || !printable || text.len() > TOKEN_BYTES_MAX {
-            return Err("holds no token, which is one word");
+            return Err("holds no token; a token is one word");
         }
         Ok(Self(text.to_owned()))
     }
@@ -80,9 +78,9 @@ pub struct ServerUrl {
 }
 
 impl ServerUrl {
-    /// Reads a url. The message never repeats it: somebody may have put a password there.
+    /// Parses a URL. The message never repeats it, because it may contain a password.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
-        const WANTED: &str = "must be a url like \"https://rehome.example:7411\"";
+        const WANTED: &str = "must be a URL like \"https://rehome.example:7411\"";
         let uri: Uri = text.parse().map_err(|_| WANTED)?;
         let secure = match uri.scheme_str() {
             Some("http") => false,
@@ -90,11 +88,11 @@ impl ServerUrl {
             _ => return Err(WANTED),
         };
         if uri.query().is_some() || text.contains('#') {
-            return Err("must be a url without \"?\" and \"#\"");
+            return Err("must be a URL without \"?\" and \"#\"");
         }
         let authority = uri.authority().ok_or(WANTED)?;
         if authority.as_str().contains('@') {
-            return Err("must be a url without a user; the token comes from REHOME_TOKEN or \
+            return Err("must be a URL without a user; the token comes from REHOME_TOKEN or \
                         client.token_file");
         }
         if authority.host().is_empty() {
@@ -149,64 +147,27 @@ impl fmt::Display for ServerUrl {
     }
 }
 
-/// `[client]` before it was looked at as a whole.
-#[derive(Debug, Default)]
-pub(crate) struct ClientDraft {
+/// `[client]` before it is validated as a whole.
+struct Section {
     server: Option<Set<ServerUrl>>,
     token_file: Option<Set<PathBuf>>,
     ca_file: Option<PathBuf>,
-    retry_for: Option<Duration>,
+    retry_for: Duration,
     without_tls: bool,
 }
 
-impl ClientDraft {
-    const KEYS: [&'static str; 4] = ["url", "token_file", "ca_file", "retry_for"];
-
-    pub(super) fn read(mut table: Table<'_>, folder: &Path) -> Result<Self, ConfigError> {
-        let mut draft = Self::default();
-        for key in Self::KEYS {
-            if let Some(set) = table.text(key)? {
-                draft.set(key, &set, folder)?;
-            }
-        }
-        draft.without_tls = table.flag("without_tls")?.is_some_and(|set| set.value);
-        table.end()?;
-        Ok(draft)
+impl Section {
+    fn of(values: &Values) -> Result<Self, ConfigError> {
+        Ok(Self {
+            server: values.given(&client::URL)?,
+            token_file: values.given(&client::TOKEN_FILE)?,
+            ca_file: values.value(&client::CA_FILE)?,
+            retry_for: values.effective(&client::RETRY_FOR)?,
+            without_tls: values.effective(&client::WITHOUT_TLS)?,
+        })
     }
 
-    /// The keys that the environment may set.
-    pub(super) fn key(name: &str) -> Option<&'static str> {
-        Self::KEYS.into_iter().find(|key| *key == name)
-    }
-
-    /// Sets one of them from its text, wherever it comes from.
-    pub(super) fn set(
-        &mut self,
-        key: &str,
-        set: &Set<String>,
-        folder: &Path,
-    ) -> Result<(), ConfigError> {
-        let refuse = |problem: &str| set.place.refuse(format!("client.{key} {problem}"));
-        let path = || folder.join(&set.value);
-        match key {
-            "url" => {
-                let value = ServerUrl::parse(&set.value).map_err(refuse)?;
-                self.server = Some(Set { value, place: set.place.clone() });
-            }
-            "token_file" => {
-                self.token_file = Some(Set { value: path(), place: set.place.clone() });
-            }
-            "ca_file" => self.ca_file = Some(path()),
-            _ => {
-                let millis: Millis =
-                    set.value.parse().map_err(|problem| refuse(&format!(": {problem}")))?;
-                self.retry_for = Some(Duration::from_millis(millis.0));
-            }
-        }
-        Ok(())
-    }
-
-    /// Looks at it as a whole. The token is read now, and only where it will be sent.
+    /// Validates it as a whole. The token is read now, and only where it will be sent.
     fn whole(
         self,
         said: Option<Set<ServerUrl>>,
@@ -237,8 +198,8 @@ impl ClientDraft {
         let Set { value: server, place } = server;
         if token.is_some() && !server.secure && !server.is_here() && !self.without_tls {
             return Err(place.refuse(
-                "the token could be read on the way to this server: use https://, or, where the \
-                 way is safe, set client.without_tls = true",
+                "others could read the token on the network: use https://, or, where the \
+                 network is safe, set client.without_tls = true",
             ));
         }
         Ok(ClientConfig {
@@ -246,7 +207,7 @@ impl ClientDraft {
             token_file: self.token_file.filter(|_| !by_variable).map(|set| set.value),
             token,
             ca_file: self.ca_file,
-            retry_for: self.retry_for.unwrap_or(RETRY_FOR),
+            retry_for: self.retry_for,
             log,
         })
     }
@@ -254,21 +215,23 @@ impl ClientDraft {
 
 impl Default for ClientConfig {
     fn default() -> Self {
+        let section = Section::of(&Values::default());
+        let section = section.expect("a test reads the default of every key");
         Self {
             server: None,
             token_file: None,
             token: None,
             ca_file: None,
-            retry_for: RETRY_FOR,
+            retry_for: section.retry_for,
             log: LogFormat::default(),
         }
     }
 }
 
 /// The variable that names the server, like `--server`.
-const SERVER: &str = "REHOME_SERVER";
+pub(super) const SERVER: &str = "REHOME_SERVER";
 /// The variable that holds the token.
-const TOKEN: &str = "REHOME_TOKEN";
+pub(super) const TOKEN: &str = "REHOME_TOKEN";
 
 impl ClientConfig {
     /// Warns where others may read the token's file.
@@ -276,9 +239,9 @@ impl ClientConfig {
         warn_of_wide(self.token_file.as_deref());
     }
 
-    /// Which server, and how: by `said` on the command line, or else by `REHOME_SERVER`, or else by
-    /// `[client]` of `file`, or `./rehome.toml` if there is one. The rest of a configuration may be
-    /// missing, and is not looked at as a whole.
+    /// The server and the connection settings: from `said` on the command line, else from `REHOME_SERVER`, else from
+    /// `[client]` of `file`, or `./rehome.toml` if it exists. The rest of a configuration may be
+    /// missing, and is not validated as a whole.
     pub fn load(file: Option<&Path>, said: Option<&str>) -> Result<Self, ConfigError> {
         Self::load_from(file, said, super::unicode_variables())
     }
@@ -301,12 +264,25 @@ impl ClientConfig {
             Ok(Set { value, place })
         });
         let token = value(TOKEN);
-        let (draft, _) = match super::draft(file, variables) {
+        let mut draft = match Draft::read(file, variables) {
             Ok(draft) => draft,
-            Err(ConfigError::NoFile(_)) if file.is_none() => (Draft::default(), Place::Environment),
+            Err(ConfigError::NoFile(_)) if file.is_none() => Draft::default(),
             Err(error) => return Err(error),
         };
-        draft.client.whole(said.transpose()?, token.as_deref(), draft.telemetry.log)
+        if !draft.problems.is_empty() {
+            return Err(draft.problems.swap_remove(0));
+        }
+        Self::of(&draft.values, said.transpose()?, token.as_deref())
+    }
+
+    /// From the values that were set; `said` and `token` override them.
+    pub(super) fn of(
+        values: &Values,
+        said: Option<Set<ServerUrl>>,
+        token: Option<&str>,
+    ) -> Result<Self, ConfigError> {
+        let log = values.effective(&telemetry::LOG)?;
+        Section::of(values)?.whole(said, token, log)
     }
 }
 

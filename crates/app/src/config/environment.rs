@@ -1,34 +1,29 @@
-//! `REHOME_*`: the environment's say, key by key.
+//! `REHOME_*`: what the environment sets, key by key.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use rehome_domain::ids::StoreId;
 
-use super::client::ClientDraft;
-use super::server::ServerDraft;
-use super::telemetry::TelemetryDraft;
-use super::{
-    ConfigError, Draft, MigrationDefaults, MonitoringConfig, Place, Set, StoreDraft, Url, alerts,
-    audit,
-};
-use crate::layouts::LayoutSource;
+use super::draft::{Draft, Row};
+use super::keys::{self, Entry, Shape, stores};
+use super::values::{Given, Values};
+use super::{ConfigError, Place};
 
-const CONTROL_PLANE: &str = "REHOME_CONTROL_PLANE_";
 const STORES: &str = "REHOME_STORES_";
-const MIGRATION: &str = "REHOME_MIGRATION_";
-const THRESHOLDS: &str = "REHOME_MONITORING_THRESHOLDS_";
-const TELEMETRY: &str = "REHOME_TELEMETRY_";
-const SERVER: &str = "REHOME_SERVER_";
-const CLIENT: &str = "REHOME_CLIENT_";
-const MONITORING: &str = "REHOME_MONITORING_";
-const AUDIT: &str = "REHOME_AUDIT_";
+
+/// What the variables of a section begin with.
+fn prefixes() -> impl Iterator<Item = String> {
+    let sections = keys::sections().filter(|section| !section.repeats || section.name == "stores");
+    sections
+        .map(|section| format!("REHOME_{}_", section.name.to_ascii_uppercase().replace('.', "_")))
+}
 
 /// The variables that name a part of the configuration, in the order of their names.
 pub(super) fn ours(variables: impl IntoIterator<Item = (String, String)>) -> Vec<(String, String)> {
-    let prefixes = [CONTROL_PLANE, STORES, MIGRATION, TELEMETRY, SERVER, CLIENT, MONITORING, AUDIT];
+    let prefixes: Vec<_> = prefixes().collect();
     let mut ours: Vec<_> = variables
         .into_iter()
-        .filter(|(name, _)| prefixes.iter().any(|prefix| name.starts_with(prefix)))
+        .filter(|(name, _)| prefixes.iter().any(|prefix| name.starts_with(prefix.as_str())))
         // An empty variable is one that is not set.
         .filter(|(name, value)| !value.is_empty() && !is_platforms(name, value))
         .collect();
@@ -56,128 +51,83 @@ fn is_platforms(name: &str, value: &str) -> bool {
         && port == Some("PORT")
 }
 
-/// Overrides what the file says. Without a file (`may_add`) a store may also be named here only.
-pub(super) fn apply(
-    draft: &mut Draft,
-    variables: &[(String, String)],
-    may_add: bool,
-) -> Result<(), ConfigError> {
+/// Overrides values of the file. Without a file a store may also be defined here only.
+pub(super) fn apply(draft: &mut Draft, variables: &[(String, String)]) {
+    let single: Vec<_> = keys::entries().filter(|entry| entry.section != "stores").collect();
     for (name, value) in variables {
-        let set = Set { value: value.clone(), place: Place::Variable(name.clone()) };
-        if name == "REHOME_CONTROL_PLANE_URL" {
-            draft.control_plane = Some(url(&set)?);
-        } else if name == "REHOME_MONITORING_RUNBOOK_URL" {
-            draft.alerts.runbook.clone_from(&set.value);
-        } else if let Some(key) = name.strip_prefix(THRESHOLDS) {
-            alerts::threshold(&mut draft.alerts, &key.to_ascii_lowercase(), &set)?;
-        } else if let Some(key) = name.strip_prefix(TELEMETRY) {
-            let key = TelemetryDraft::key(&key.to_ascii_lowercase());
-            draft.telemetry.set(key.ok_or_else(|| unknown(&set))?, &set)?;
-        } else if let Some(key) = name.strip_prefix(MIGRATION) {
-            let key = MigrationDefaults::key(&key.to_ascii_lowercase());
-            draft.migration.set(key.ok_or_else(|| unknown(&set))?, &set)?;
-        } else if let Some(key) = name.strip_prefix(SERVER) {
-            let key = ServerDraft::key(&key.to_ascii_lowercase());
-            draft.server.set(key.ok_or_else(|| unknown(&set))?, &set, Path::new(""))?;
-        } else if let Some(key) = name.strip_prefix(CLIENT) {
-            let key = ClientDraft::key(&key.to_ascii_lowercase());
-            draft.client.set(key.ok_or_else(|| unknown(&set))?, &set, Path::new(""))?;
-        } else if let Some(key) = name.strip_prefix(MONITORING) {
-            let key = MonitoringConfig::key(&key.to_ascii_lowercase());
-            draft.monitoring.set(key.ok_or_else(|| unknown(&set))?, &set)?;
-        } else if name
-            .strip_prefix(AUDIT)
-            .is_some_and(|key| audit::is_key(&key.to_ascii_lowercase()))
-        {
-            draft.audit_key = Some(set.value.into());
-        } else if let Some(rest) = name.strip_prefix(STORES) {
-            store(draft, rest, &set, may_add)?;
+        let place = Place::Variable(name.clone());
+        let applied = if let Some(rest) = name.strip_prefix(STORES) {
+            store(draft, rest, value, &place)
         } else {
-            return Err(unknown(&set));
-        }
-    }
-    Ok(())
-}
-
-fn unknown(set: &Set<String>) -> ConfigError {
-    set.place.refuse("names no key of the configuration")
-}
-
-fn url(set: &Set<String>) -> Result<Set<Url>, ConfigError> {
-    let value =
-        Url::parse(&set.value, Path::new("")).map_err(|problem| set.place.refuse(problem))?;
-    Ok(Set { value, place: set.place.clone() })
-}
-
-fn store(
-    draft: &mut Draft,
-    rest: &str,
-    set: &Set<String>,
-    may_add: bool,
-) -> Result<(), ConfigError> {
-    let keys = [StoreKey::Url, StoreKey::Default, StoreKey::Layout];
-    let named = keys.into_iter().find_map(|key| Some((key, rest.strip_suffix(key.suffix())?)));
-    let (key, name) = named.ok_or_else(|| unknown(set))?;
-    let index = match matching(draft, name, set)? {
-        Some(index) => index,
-        None if may_add => {
-            let id: StoreId = name
-                .to_ascii_lowercase()
-                .parse()
-                .map_err(|problem| set.place.refuse(format!("{problem}")))?;
-            let id = Set { value: id, place: set.place.clone() };
-            draft.stores.push(StoreDraft { id, url: None, default: false, layout: None });
-            draft.stores.len() - 1
-        }
-        None => return Err(set.place.refuse("names a store that the file does not")),
-    };
-    match key {
-        StoreKey::Url => draft.stores[index].url = Some(url(set)?),
-        StoreKey::Layout => {
-            let value = LayoutSource::parse(&set.value, Path::new(""));
-            draft.stores[index].layout = Some(Set { value, place: set.place.clone() });
-        }
-        StoreKey::Default => {
-            let value = set.value.parse().map_err(|_| set.place.refuse("must be true or false"))?;
-            // The environment has the last word on which one it is.
-            if value {
-                draft.stores.iter_mut().for_each(|store| store.default = false);
+            match single.iter().find(|entry| entry.variable().as_ref() == Some(name)) {
+                Some(entry) => {
+                    draft.values.set(entry, given(entry, value, &place));
+                    Ok(())
+                }
+                None => Err(unknown(&place)),
             }
-            draft.stores[index].default = value;
+        };
+        draft.problems.extend(applied.err());
+    }
+}
+
+/// The value of a variable; a list is separated by commas.
+fn given(entry: &Entry, value: &str, place: &Place) -> Given {
+    let raw = match entry.shape {
+        Shape::List => value.split(',').map(|text| text.trim().to_owned()).collect(),
+        _ => vec![value.to_owned()],
+    };
+    Given { raw, place: place.clone(), folder: PathBuf::new() }
+}
+
+fn unknown(place: &Place) -> ConfigError {
+    place.refuse("names no key of the configuration")
+}
+
+fn store(draft: &mut Draft, rest: &str, value: &str, place: &Place) -> Result<(), ConfigError> {
+    let named = keys::of("stores").filter(|entry| entry.variable().is_some()).find_map(|entry| {
+        let suffix = format!("_{}", entry.name.to_ascii_uppercase());
+        Some((entry, rest.strip_suffix(&suffix)?.to_owned()))
+    });
+    let (entry, name) = named.ok_or_else(|| unknown(place))?;
+    let index = match matching(draft, &name, place)? {
+        Some(index) => index,
+        None if draft.place == Place::Environment => {
+            let id = name.to_ascii_lowercase();
+            id.parse::<StoreId>().map_err(|problem| place.refuse(problem.to_string()))?;
+            let mut values = Values::default();
+            for entry in keys::of("stores").filter(|entry| entry.name == stores::ID.name) {
+                values.set(&entry, given(&entry, &id, place));
+            }
+            stores_of(draft).push(Row { place: place.clone(), values });
+            stores_of(draft).len() - 1
+        }
+        None => return Err(place.refuse("names a store that is not in the file")),
+    };
+    // The environment has the last word on which one is the default store.
+    if entry.name == stores::DEFAULT.name && value == "true" {
+        for store in stores_of(draft) {
+            store.values.unset(&stores::DEFAULT);
         }
     }
+    stores_of(draft)[index].values.set(&entry, given(&entry, value, place));
     Ok(())
 }
 
-/// A key of a store.
-#[derive(Clone, Copy)]
-enum StoreKey {
-    Url,
-    Default,
-    Layout,
-}
-
-impl StoreKey {
-    const fn suffix(self) -> &'static str {
-        match self {
-            Self::Url => "_URL",
-            Self::Default => "_DEFAULT",
-            Self::Layout => "_LAYOUT",
-        }
-    }
+fn stores_of(draft: &mut Draft) -> &mut Vec<Row> {
+    draft.rows.entry("stores").or_default()
 }
 
 /// The store that a variable means.
-fn matching(draft: &Draft, name: &str, set: &Set<String>) -> Result<Option<usize>, ConfigError> {
-    let written = |id: &StoreId| id.as_str().to_ascii_uppercase().replace('-', "_");
-    let mut found = draft
-        .stores
-        .iter()
-        .enumerate()
-        .filter(|(_, store)| written(&store.id.value) == name)
-        .map(|(index, _)| index);
+fn matching(draft: &Draft, name: &str, place: &Place) -> Result<Option<usize>, ConfigError> {
+    let written = |row: &Row| {
+        let id = row.values.value(&stores::ID).ok().flatten()?;
+        Some(id.as_str().to_ascii_uppercase().replace('-', "_"))
+    };
+    let named = |(_, row): &(usize, &Row)| written(row).as_deref() == Some(name);
+    let mut found = draft.rows("stores").iter().enumerate().filter(named).map(|(index, _)| index);
     match (found.next(), found.next()) {
-        (_, Some(_)) => Err(set.place.refuse("could mean more than one store; rename one of them")),
+        (_, Some(_)) => Err(place.refuse("matches more than one store; rename one of them")),
         (first, None) => Ok(first),
     }
 }

@@ -1,4 +1,4 @@
-//! `rehome.toml`: where the control plane and the stores are, and what migrations run with.
+//! `rehome.toml`: the control plane, the stores, and the defaults of migrations.
 //!
 //! ```toml
 //! [control_plane]
@@ -7,87 +7,83 @@
 //! [[stores]]
 //! id = "shared"
 //! url = "sqlite:shared.db"
-//! default = true                     # where new tenants go
+//! default = true                     # where new tenants are created
 //!
 //! [[stores]]
 //! id = "orders"
 //! url = "postgres://rehome@db/orders"
 //! layout = "orders.layout.toml"      # events in a table of another library (docs/layouts.md); relative
-//!                                    # to this file, or the name of a layout that comes with rehome
+//!                                    # to this file, or the name of a built-in layout
 //!
-//! [[publish]]                        # who is told that a tenant was switched (docs/adopting.md)
+//! [[publish]]                        # where to report a tenant's switch (docs/adopting.md)
 //! kind = "eventsource-py"            # or "sql", "http", "command"
 //! url = "postgres://rehome@db/routing"
 //!
-//! [migration]                        # what a migration runs with unless it is told otherwise
+//! [migration]                        # defaults of migrations
 //! copy_rate_max = 5000
 //! rollback_window = "1h"
 //! ```
 //!
-//! **Nothing is passed over.** An unknown key and a bad value are refused with the key, the file
+//! **Nothing is ignored.** An unknown key and a bad value are refused with the key, the file
 //! and the line.
 //!
-//! **The environment** overrides the file, key by key:
-//!
-//! | variable | key |
-//! |---|---|
-//! | `REHOME_CONTROL_PLANE_URL` | `control_plane.url` |
-//! | `REHOME_STORES_<ID>_URL` | `url` of the store `<id>`; capitals, `-` written as `_` |
-//! | `REHOME_STORES_<ID>_DEFAULT` | `default` of the store `<id>` |
-//! | `REHOME_STORES_<ID>_LAYOUT` | `layout` of the store `<id>` |
-//! | `REHOME_MIGRATION_<KEY>` | `migration.<key>`, for example `REHOME_MIGRATION_COPY_RATE_MAX` |
-//! | `REHOME_MONITORING_RUNBOOK_URL` | `monitoring.runbook_url` |
-//! | `REHOME_MONITORING_THRESHOLDS_<KEY>` | `monitoring.thresholds.<key>` |
-//! | `REHOME_TELEMETRY_<KEY>` | `telemetry.<key>`, for example `REHOME_TELEMETRY_LOG` |
-//! | `REHOME_CLIENT_<KEY>` | `client.<key>`; `REHOME_SERVER` is `client.url` too, and goes before it |
-//! | `REHOME_TOKEN` | the token itself, instead of `client.token_file` |
-//! | `REHOME_SERVER_<KEY>` | `server.bind`, `server.tls_cert`, `server.tls_key` |
-//! | `REHOME_AUDIT_KEY_FILE` | `audit.key_file` |
-//! | `REHOME_MONITORING_<KEY>` | `monitoring.<key>`, for example `REHOME_MONITORING_PROMETHEUS_URL` |
+//! **The environment** overrides the file, key by key: `REHOME_<SECTION>_<KEY>`, and
+//! `REHOME_STORES_<ID>_<KEY>` for a store (in capitals, `-` and `.` written as `_`). `keys` has the table of
+//! all keys, from which reading, `rehome config show`, `rehome init` and docs/configuration.md are derived.
 //!
 //! Without a file the environment is the whole configuration; relative paths in it are relative to
-//! the working directory. A variable that begins like these and names no key is refused too.
+//! the working directory. A variable with this prefix that names no key is refused too.
 //!
-//! A url may hold a password: it is never shown, [`Url`]'s `Debug` and `Display` leave it out.
+//! A URL may contain a password: it is never shown, [`Url`]'s `Debug` and `Display` omit it.
 
 mod alerts;
-mod audit;
 mod check;
 mod client;
+mod documentation;
+mod draft;
 mod environment;
 mod file;
+mod hooks;
+mod issuers;
+mod keys;
 mod migration;
 mod monitoring;
 mod network;
+mod otlp;
 mod private;
 mod publish;
+mod report;
 mod server;
 pub(crate) mod table;
-mod telemetry;
+mod template;
 #[cfg(test)]
 mod tests;
 mod url;
+mod values;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rehome_domain::ids::StoreId;
 use rehome_domain::layout::Layout;
-use rehome_engine::metrics::RETENTION;
 
-use crate::layouts::LayoutSource;
+use crate::certificates::CertificateRule;
+use crate::oidc::IssuerConfig;
 use crate::tokens::Token;
-use client::ClientDraft;
-use server::ServerDraft;
-use telemetry::TelemetryDraft;
+use draft::Draft;
 
+pub use check::problems;
 pub use client::{ClientConfig, ServerUrl, TokenText};
+pub use documentation::documentation;
+pub use hooks::{HookConfig, HookWay};
 pub use migration::MigrationDefaults;
-pub use monitoring::MonitoringConfig;
+pub use monitoring::{MonitoringConfig, Tools};
 pub use network::{Network, first_bits};
+pub use otlp::{Destination, Headers, OtlpConfig, OtlpProtocol, Pem};
 pub use publish::{PublishConfig, PublishWay};
-pub use server::{CallerLimits, DEFAULT_PORT, ServerConfig, ServerLimits, TlsFiles};
-pub use telemetry::{OtlpProtocol, TracesConfig};
+pub use report::{Origin, Report, Setting, report};
+pub use server::{CallerLimits, ServerConfig, ServerLimits, TlsFiles, VerifyStores};
+pub use template::{Template, TemplateStore};
 pub use url::Url;
 
 /// The file that is read when none is named.
@@ -102,26 +98,32 @@ pub struct Config {
     pub stores: Vec<StoreConfig>,
     /// The store that new tenants go to: one of `stores`.
     pub default_store: StoreId,
-    /// What a migration runs with unless it is told otherwise.
+    /// Defaults of migrations.
     pub migration: MigrationDefaults,
-    /// How log lines look.
+    /// The format of log lines.
     pub log: LogFormat,
     /// How long the metrics of a migration stay after it ended.
     pub metrics_retention: Duration,
-    /// Where spans go.
-    pub traces: TracesConfig,
+    /// Where spans and metrics go.
+    pub otlp: OtlpConfig,
     /// How the server listens.
     pub server: ServerConfig,
-    /// Whom the server believes.
+    /// The tokens that the server accepts.
     pub tokens: Vec<Token>,
-    /// Where the tools are that watch the deployment, and what is asked of it.
+    /// Whose tokens it believes besides.
+    pub issuers: Vec<IssuerConfig>,
+    /// Whose certificates have a role.
+    pub certificates: Vec<CertificateRule>,
+    /// The tools that watch the deployment, and the limits of the checklists.
     pub monitoring: MonitoringConfig,
     /// When the alerts fire that `monitoring export` writes, and where their runbook is.
-    pub alerts: rehome_monitoring::Settings,
+    pub alerts: rehome_dashboards::Settings,
     /// The key by which exported logs are signed.
     pub audit_key: Option<PathBuf>,
-    /// Who is told of a switch.
+    /// The receivers of switches.
     pub publish: Vec<PublishConfig>,
+    /// The hooks of migrations.
+    pub hooks: Vec<HookConfig>,
     /// The file itself, if there is a password in it.
     pub(crate) secret: Option<PathBuf>,
 }
@@ -137,7 +139,7 @@ pub struct StoreConfig {
     pub layout: Option<Layout>,
 }
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFormat {
     /// For people.
@@ -170,9 +172,9 @@ pub enum ConfigError {
     /// The file cannot be read.
     #[error("the configuration file {} cannot be read: {source}", path.display())]
     Unreadable {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// The error.
         #[source]
         source: std::io::Error,
     },
@@ -181,14 +183,29 @@ pub enum ConfigError {
     Invalid {
         /// `file:line`, or the variable.
         place: String,
-        /// The key and what is wrong with it.
+        /// The line, for the order in which mistakes are listed; 0: none.
+        line: usize,
+        /// The key and its problem.
         problem: String,
     },
 }
 
+impl ConfigError {
+    /// The line of the file, for sorting; problems without a line come last.
+    fn order(&self) -> usize {
+        match self {
+            Self::Invalid { line, .. } if *line > 0 => *line,
+            _ => usize::MAX,
+        }
+    }
+}
+
 /// Where a setting comes from, for messages.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Place {
+    /// Nowhere: it is the default.
+    #[default]
+    Default,
     /// A line of a file.
     Line(PathBuf, usize),
     /// The file as a whole.
@@ -204,13 +221,15 @@ pub(crate) enum Place {
 impl Place {
     pub(crate) fn refuse(&self, problem: impl Into<String>) -> ConfigError {
         let place = match self {
+            Self::Default => "default".to_owned(),
             Self::Line(path, line) => format!("{}:{line}", path.display()),
             Self::File(path) => path.display().to_string(),
             Self::Variable(name) => format!("environment variable {name}"),
             Self::Environment => "environment".to_owned(),
             Self::Argument(name) => (*name).to_owned(),
         };
-        ConfigError::Invalid { place, problem: problem.into() }
+        let line = if let Self::Line(_, line) = self { *line } else { 0 };
+        ConfigError::Invalid { place, line, problem: problem.into() }
     }
 }
 
@@ -219,42 +238,6 @@ impl Place {
 pub(crate) struct Set<T> {
     pub(crate) value: T,
     pub(crate) place: Place,
-}
-
-/// The configuration before it was looked at as a whole.
-#[derive(Debug, Default)]
-pub(crate) struct Draft {
-    pub(crate) control_plane: Option<Set<Url>>,
-    pub(crate) stores: Vec<StoreDraft>,
-    pub(crate) migration: MigrationDefaults,
-    telemetry: TelemetryDraft,
-    pub(crate) server: ServerDraft,
-    pub(crate) client: ClientDraft,
-    pub(crate) tokens: Vec<Token>,
-    pub(crate) monitoring: MonitoringConfig,
-    pub(crate) alerts: rehome_monitoring::Settings,
-    pub(crate) audit_key: Option<PathBuf>,
-    publish: Vec<PublishConfig>,
-    pub(crate) secret: Option<PathBuf>,
-}
-
-impl Draft {
-    /// Whether there is a password in it.
-    fn holds_secret(&self) -> bool {
-        let stores = self.stores.iter().filter_map(|store| store.url.as_ref());
-        let mut urls = stores.chain(&self.control_plane);
-        urls.any(|url| url.value.has_password())
-            || self.monitoring.tools.hold_secret()
-            || self.publish.iter().any(PublishConfig::holds_secret)
-    }
-}
-
-#[derive(Debug)]
-pub(crate) struct StoreDraft {
-    pub(crate) id: Set<StoreId>,
-    pub(crate) url: Option<Set<Url>>,
-    pub(crate) default: bool,
-    pub(crate) layout: Option<Set<LayoutSource>>,
 }
 
 impl Config {
@@ -268,68 +251,42 @@ impl Config {
         file: Option<&Path>,
         variables: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
-        let (draft, whole) = draft(file, variables)?;
-        check::whole(draft, &whole)
+        let mut draft = Draft::read(file, variables)?;
+        check::whole(&mut draft).map_err(|mut problems| problems.swap_remove(0))
     }
 
-    /// Stores in files of one folder, with the first as the default one: for a first look and for
+    /// Whether any token, issuer or certificate is configured.
+    pub fn lets_somebody_in(&self) -> bool {
+        !(self.tokens.is_empty() && self.issuers.is_empty() && self.certificates.is_empty())
+    }
+
+    /// Stores in files of one folder, with the first as the default one: for demonstrations and for
     /// tests.
     pub fn embedded(folder: &Path, stores: &[StoreId]) -> Option<Self> {
         let file = |name: &str| Url::sqlite(folder.join(format!("{name}.db")));
-        Some(Self {
-            control_plane: file("control"),
-            stores: stores
-                .iter()
-                .map(|id| {
-                    let url = file(&format!("store-{id}"));
-                    StoreConfig { id: id.clone(), url, layout: None }
-                })
-                .collect(),
-            default_store: stores.first()?.clone(),
-            migration: MigrationDefaults::default(),
-            log: LogFormat::default(),
-            metrics_retention: RETENTION,
-            traces: TracesConfig::default(),
-            server: ServerConfig::default(),
-            tokens: Vec::new(),
-            monitoring: MonitoringConfig::default(),
-            alerts: rehome_monitoring::Settings::default(),
-            audit_key: None,
-            publish: Vec::new(),
-            secret: None,
-        })
+        let configured = |id: &StoreId| {
+            let url = file(&format!("store-{id}"));
+            StoreConfig { id: id.clone(), url, layout: None }
+        };
+        let default = stores.first()?.clone();
+        let stores = stores.iter().map(configured).collect();
+        Some(check::defaults(file("control"), stores, default))
+    }
+
+    /// Whether there is a password in it.
+    fn holds_secret(&self) -> bool {
+        let stores = self.stores.iter().map(|store| &store.url);
+        let mut urls = stores.chain([&self.control_plane]);
+        urls.any(Url::has_password)
+            || self.monitoring.tools.hold_secret()
+            || self.otlp.holds_secret
+            || self.publish.iter().any(PublishConfig::holds_secret)
+            || self.hooks.iter().any(HookConfig::holds_secret)
     }
 }
 
-/// The environment; what is no Unicode can name no key of ours.
-fn unicode_variables() -> impl Iterator<Item = (String, String)> {
+/// The environment; a name that is not Unicode cannot be a key of rehome.
+pub fn unicode_variables() -> impl Iterator<Item = (String, String)> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-}
-
-/// What the file says, and then the environment; and where it comes from as a whole.
-fn draft(
-    file: Option<&Path>,
-    variables: impl IntoIterator<Item = (String, String)>,
-) -> Result<(Draft, Place), ConfigError> {
-    let variables = environment::ours(variables);
-    let path = file.unwrap_or(Path::new(DEFAULT_FILE));
-    let mut draft = Draft::default();
-    let whole = match std::fs::read_to_string(path) {
-        Ok(text) => {
-            draft = file::read(path, &text)?;
-            draft.secret = draft.holds_secret().then(|| path.to_owned());
-            Place::File(path.to_owned())
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            if file.is_some() || variables.is_empty() {
-                return Err(ConfigError::NoFile(path.to_owned()));
-            }
-            Place::Environment
-        }
-        Err(source) => return Err(ConfigError::Unreadable { path: path.to_owned(), source }),
-    };
-    let may_add = whole == Place::Environment;
-    environment::apply(&mut draft, &variables, may_add)?;
-    Ok((draft, whole))
 }

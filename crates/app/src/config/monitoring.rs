@@ -1,73 +1,55 @@
-//! `[monitoring]`: where the tools are that watch the deployment, and what is asked of it.
+//! `[monitoring]`: the tools that watch the deployment, and the limits of the checklists.
 
-use super::table::Table;
-use super::{ConfigError, Set};
-use crate::monitoring::{Endpoint, Tools};
+use super::ConfigError;
+use super::keys::monitoring;
+use super::values::Values;
+use crate::http::Endpoint;
 
-/// What the checklists ask, and where.
+/// Where the tools are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tools {
+    /// Prometheus.
+    pub prometheus: Option<Endpoint>,
+    /// Alertmanager.
+    pub alertmanager: Option<Endpoint>,
+    /// Grafana.
+    pub grafana: Option<Endpoint>,
+    /// Loki.
+    pub loki: Option<Endpoint>,
+    /// Elasticsearch; the path of its url names the index.
+    pub elasticsearch: Option<Endpoint>,
+}
+
+impl Tools {
+    /// Whether a url of theirs holds a password.
+    pub(crate) fn hold_secret(&self) -> bool {
+        let Self { prometheus, alertmanager, grafana, loki, elasticsearch } = self;
+        let all = [prometheus, alertmanager, grafana, loki, elasticsearch];
+        all.into_iter().flatten().any(Endpoint::has_password)
+    }
+}
+
+/// The tools that the checklists query, and their limits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MonitoringConfig {
     /// Where the tools are.
     pub tools: Tools,
-    /// What 99 of 100 appends may take, in milliseconds.
+    /// The longest accepted p99 latency of appends, in milliseconds.
     pub latency_p99_max_ms: u32,
 }
 
-impl Default for MonitoringConfig {
-    fn default() -> Self {
-        // The monitoring guide's threshold for the latency of the dual write.
-        Self { tools: Tools::default(), latency_p99_max_ms: 100 }
-    }
-}
-
-/// The keys, and whether they are numbers.
-const KEYS: [(&str, bool); 6] = [
-    ("prometheus_url", false),
-    ("alertmanager_url", false),
-    ("grafana_url", false),
-    ("loki_url", false),
-    ("elasticsearch_url", false),
-    ("latency_p99_max_ms", true),
-];
-
-const MILLIS: &str = "a whole number of milliseconds from 1 to 600000";
-
 impl MonitoringConfig {
-    pub(super) fn read(mut table: Table<'_>) -> Result<Self, ConfigError> {
-        let mut config = Self::default();
-        for (key, is_number) in KEYS {
-            let wanted = if is_number { MILLIS } else { "a string" };
-            if let Some(set) = table.plain(key, wanted, is_number)? {
-                config.set(key, &set)?;
-            }
-        }
-        table.end()?;
-        Ok(config)
-    }
-
-    /// Whether there is such a key.
-    pub(super) fn key(name: &str) -> Option<&'static str> {
-        KEYS.iter().map(|(key, _)| *key).find(|key| *key == name)
-    }
-
-    /// Sets one key from its text, wherever it comes from.
-    pub(super) fn set(&mut self, key: &'static str, set: &Set<String>) -> Result<(), ConfigError> {
-        let refuse = |problem: &str| set.place.refuse(format!("monitoring.{key} {problem}"));
-        let tools = &mut self.tools;
-        let place = match key {
-            "prometheus_url" => &mut tools.prometheus,
-            "alertmanager_url" => &mut tools.alertmanager,
-            "grafana_url" => &mut tools.grafana,
-            "loki_url" => &mut tools.loki,
-            "elasticsearch_url" => &mut tools.elasticsearch,
-            _ => {
-                let millis = set.value.parse().ok().filter(|ms| (1..=600_000).contains(ms));
-                let wanted = || refuse(&format!("must be {MILLIS}"));
-                self.latency_p99_max_ms = millis.ok_or_else(wanted)?;
-                return Ok(());
-            }
-        };
-        *place = Some(Endpoint::parse(&set.value).map_err(refuse)?);
-        Ok(())
+    /// From the values that were set, and the defaults of the others.
+    pub(super) fn of(values: &Values) -> Result<Self, ConfigError> {
+        Ok(Self {
+            tools: Tools {
+                prometheus: values.value(&monitoring::PROMETHEUS_URL)?,
+                alertmanager: values.value(&monitoring::ALERTMANAGER_URL)?,
+                grafana: values.value(&monitoring::GRAFANA_URL)?,
+                loki: values.value(&monitoring::LOKI_URL)?,
+                elasticsearch: values.value(&monitoring::ELASTICSEARCH_URL)?,
+            },
+            latency_p99_max_ms: values.effective(&monitoring::LATENCY_P99_MAX_MS)?,
+        })
     }
 }

@@ -27,7 +27,11 @@ impl Config {
             PublishWay::Http { key_file, .. } => key_file.as_deref(),
             PublishWay::Database { .. } | PublishWay::Command { .. } => None,
         });
-        let secrets = self.secret.as_deref().into_iter().chain(key).chain(signing);
+        let exporters = self.otlp.traces.iter().chain(&self.otlp.metrics);
+        let shown = exporters.filter_map(|to| to.key_file.as_deref());
+        let hooks = self.hooks.iter().filter_map(|hook| hook.key_file());
+        let secrets = self.secret.as_deref().into_iter().chain(key).chain(signing).chain(hooks);
+        let secrets = secrets.chain(shown);
         warn_of_wide(data.iter().map(PathBuf::as_path).chain(secrets));
     }
 }

@@ -1,11 +1,11 @@
-//! `[[publish]]`: who is told that a tenant was switched.
+//! `[[publish]]`: the receivers of a tenant's switch.
 //!
 //! ```toml
 //! [[publish]]
 //! kind = "eventsource-py"            # the table tenant_routing of that library's router
 //! url = "postgres://rehome@db/routing"
 //! schema = "public"                  # of tenant_routing; this is the default
-//! stores = { shared = "default" }    # what the application calls our stores, where it differs
+//! stores = { shared = "default" }    # the application's names of the stores, where they differ
 //!
 //! [[publish]]
 //! kind = "sql"
@@ -20,47 +20,45 @@
 //! [[publish]]
 //! kind = "command"
 //! command = ["/usr/local/bin/tenant-moved", "--now"]
-//! within = "10s"                     # how long it may take
+//! within = "10s"                     # the timeout
 //! ```
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rehome_api::duration::Millis;
 use rehome_domain::ids::StoreId;
 use rehome_postgres::{PostgresUrl, Wording};
 
-use super::table::Table;
-use super::{ConfigError, Place, Set, Url};
-use crate::monitoring::Endpoint;
+use super::draft::Row;
+use super::keys::publish;
+use super::values::Values;
+use super::{ConfigError, Place, Url};
+use crate::http::Endpoint;
 
-/// How long a command may take.
-const WITHIN: Duration = Duration::from_secs(10);
-
-/// One that is told.
+/// One receiver.
 #[derive(Clone, Debug)]
 pub struct PublishConfig {
-    /// How.
+    /// Its kind and settings.
     pub way: PublishWay,
     /// What it calls our stores, where it differs.
     pub stores: BTreeMap<StoreId, String>,
     place: Place,
 }
 
-/// How somebody is told.
+/// The ways to notify a receiver.
 #[derive(Clone, Debug)]
 pub enum PublishWay {
     /// By statements in a database.
     Database {
-        /// Which; the schema in it is for what is kept there of ours.
+        /// The database; the schema in the URL is for rehome's own table there.
         url: Box<PostgresUrl>,
         /// The statements.
         wording: Wording,
     },
     /// By a request with a JSON document.
     Http {
-        /// To whom.
+        /// The receiver.
         endpoint: Endpoint,
         /// The file with the key by which the document is signed.
         key_file: Option<PathBuf>,
@@ -69,7 +67,7 @@ pub enum PublishWay {
     Command {
         /// The program and its arguments.
         command: Vec<String>,
-        /// How long it may take.
+        /// The timeout.
         within: Duration,
     },
 }
@@ -90,93 +88,68 @@ impl PublishConfig {
     }
 }
 
+/// The keys of each kind; those that none of them lists apply to all.
+const KINDS: [(&str, &[&str]); 4] = [
+    ("eventsource-py", &[publish::URL.name, publish::SCHEMA.name]),
+    ("sql", &[publish::URL.name, publish::STATEMENTS.name]),
+    ("http", &[publish::URL.name, publish::KEY_FILE.name]),
+    ("command", &[publish::COMMAND.name, publish::WITHIN.name]),
+];
+
 /// One entry.
-pub(super) fn read(
-    place: &Place,
-    mut table: Table<'_>,
-    folder: &Path,
-) -> Result<PublishConfig, ConfigError> {
+pub(super) fn of(Row { place, values }: &Row) -> Result<PublishConfig, ConfigError> {
     let missing = |key: &str| place.refuse(format!("publish.{key} is missing"));
-    let kind = table.text("kind")?.ok_or_else(|| missing("kind"))?;
+    let kind = values.given(&publish::KIND)?.ok_or_else(|| missing("kind"))?;
+    let Some((_, keys)) = KINDS.iter().find(|(name, _)| *name == kind.value) else {
+        return Err(kind
+            .place
+            .refuse("publish.kind must be \"eventsource-py\", \"sql\", \"http\" or \"command\""));
+    };
+    let of_kinds = |name: &str| KINDS.iter().any(|(_, keys)| keys.contains(&name));
+    let stray = values.names().find(|(name, _)| of_kinds(name) && !keys.contains(name));
+    if let Some((name, given)) = stray {
+        let why = format!("publish.{name} does not apply to kind \"{}\"", kind.value);
+        return Err(given.place.refuse(why));
+    }
     let way = match kind.value.as_str() {
         "eventsource-py" => {
-            let url = database(&mut table, folder)?.ok_or_else(|| missing("url"))?;
-            let schema = table.text("schema")?.map_or_else(|| "public".to_owned(), |set| set.value);
+            let schema = values.effective(&publish::SCHEMA)?;
+            let url = database(values)?.ok_or_else(|| missing("url"))?;
             PublishWay::Database { url, wording: Wording::EventsourcePy { schema } }
         }
         "sql" => {
-            let url = database(&mut table, folder)?.ok_or_else(|| missing("url"))?;
-            let statements = table.texts("statements")?.ok_or_else(|| missing("statements"))?;
-            not_empty("statements", &statements)?;
-            PublishWay::Database { url, wording: Wording::Statements(statements.value) }
+            let url = database(values)?.ok_or_else(|| missing("url"))?;
+            let statements = values.value(&publish::STATEMENTS)?;
+            let statements = statements.ok_or_else(|| missing("statements"))?;
+            PublishWay::Database { url, wording: Wording::Statements(statements) }
         }
         "http" => {
-            let url = table.text("url")?.ok_or_else(|| missing("url"))?;
+            let url = values.given(&publish::URL)?.ok_or_else(|| missing("url"))?;
             let endpoint = Endpoint::parse(&url.value)
                 .map_err(|problem| url.place.refuse(format!("publish.url {problem}")))?;
-            let key_file = table.text("key_file")?.map(|set| folder.join(set.value));
-            PublishWay::Http { endpoint, key_file }
-        }
-        "command" => {
-            let command = table.texts("command")?.ok_or_else(|| missing("command"))?;
-            not_empty("command", &command)?;
-            let within = table.text("within")?.map(|set| duration(&set)).transpose()?;
-            PublishWay::Command { command: command.value, within: within.unwrap_or(WITHIN) }
+            PublishWay::Http { endpoint, key_file: values.value(&publish::KEY_FILE)? }
         }
         _ => {
-            return Err(kind.place.refuse(
-                "publish.kind must be \"eventsource-py\", \"sql\", \"http\" or \"command\"",
-            ));
+            let command = values.value(&publish::COMMAND)?.ok_or_else(|| missing("command"))?;
+            PublishWay::Command { command, within: values.effective(&publish::WITHIN)? }
         }
     };
-    let stores = table.table("stores")?.map(names).transpose()?.unwrap_or_default();
-    table.end()?;
+    let stores = values.value(&publish::STORES)?.unwrap_or_default().into_iter().collect();
     Ok(PublishConfig { way, stores, place: place.clone() })
 }
 
-/// The entries, whose stores have to be there.
-pub(super) fn whole(
-    entries: Vec<PublishConfig>,
-    stores: &HashSet<StoreId>,
-) -> Result<Vec<PublishConfig>, ConfigError> {
-    for entry in &entries {
-        if let Some(unknown) = entry.stores.keys().find(|id| !stores.contains(*id)) {
-            let why = format!("publish.stores names \"{unknown}\", which is not the id of a store");
-            return Err(entry.place.refuse(why));
-        }
-    }
-    Ok(entries)
+/// Refuses an entry that names a store that is not there.
+pub(super) fn knows(entry: &PublishConfig, stores: &HashSet<StoreId>) -> Result<(), ConfigError> {
+    let Some(unknown) = entry.stores.keys().find(|id| !stores.contains(*id)) else { return Ok(()) };
+    let why = format!("publish.stores names \"{unknown}\", which is not the id of a store");
+    Err(entry.place.refuse(why))
 }
 
-fn names(table: Table<'_>) -> Result<BTreeMap<StoreId, String>, ConfigError> {
-    let mut names = BTreeMap::new();
-    for (key, set) in table.all_texts()? {
-        let id = key
-            .parse()
-            .map_err(|problem| set.place.refuse(format!("publish.stores: {problem}")))?;
-        names.insert(id, set.value);
-    }
-    Ok(names)
-}
-
-fn database(table: &mut Table<'_>, folder: &Path) -> Result<Option<Box<PostgresUrl>>, ConfigError> {
-    let Some(set) = table.text("url")? else { return Ok(None) };
+fn database(values: &Values) -> Result<Option<Box<PostgresUrl>>, ConfigError> {
+    let Some(set) = values.given(&publish::URL)? else { return Ok(None) };
     let refuse = |problem: &str| set.place.refuse(format!("publish.url {problem}"));
-    match Url::parse(&set.value, folder).map_err(|problem| refuse(&problem))? {
+    match Url::parse(&set.value, Path::new("")).map_err(|problem| refuse(&problem))? {
         Url::Postgres(url) => Ok(Some(url)),
-        Url::Sqlite(_) => Err(refuse("must be a url like \"postgres://USER@HOST/DATABASE\"")),
+        Url::Sqlite(_) => Err(refuse("must be a URL like \"postgres://USER@HOST/DATABASE\"")),
     }
-}
-
-fn not_empty(key: &str, set: &Set<Vec<String>>) -> Result<(), ConfigError> {
-    if set.value.is_empty() || set.value.iter().any(|text| text.trim().is_empty()) {
-        return Err(set.place.refuse(format!("publish.{key} must not be empty")));
-    }
-    Ok(())
-}
-
-fn duration(set: &Set<String>) -> Result<Duration, ConfigError> {
-    const WANTED: &str = "publish.within must be a duration like \"10s\", at most 10 minutes";
-    let millis = set.value.parse::<Millis>().ok().filter(|ms| (1..=600_000).contains(&ms.0));
-    millis.map(|ms| Duration::from_millis(ms.0)).ok_or_else(|| set.place.refuse(WANTED))
 }

@@ -1,10 +1,11 @@
-//! A table of a TOML file, taken apart key by key: what is left over at the end is unknown.
+//! A table of a TOML file, consumed key by key: the rest is unknown.
 
 use std::path::Path;
 
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeString, DeTable, DeValue};
 
+use super::keys::{Entry, Shape};
 use super::{ConfigError, Place, Set};
 
 /// The file that a table is in, for messages.
@@ -40,7 +41,7 @@ pub(crate) enum TextOrTable<'a> {
     Table(Place, Table<'a>),
 }
 
-/// A table whose keys are taken one by one.
+/// A table whose keys are consumed one by one.
 pub(crate) struct Table<'a> {
     source: Source<'a>,
     /// Its name, with a dot behind it; empty for the whole file.
@@ -74,7 +75,7 @@ impl<'a> Table<'a> {
         }
     }
 
-    pub(crate) fn flag(&mut self, key: &'static str) -> Result<Option<Set<bool>>, ConfigError> {
+    pub(crate) fn boolean(&mut self, key: &'static str) -> Result<Option<Set<bool>>, ConfigError> {
         let Some((place, value)) = self.take(key) else { return Ok(None) };
         match value {
             DeValue::Boolean(value) => Ok(Some(Set { value, place })),
@@ -82,39 +83,29 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// A value as the text that the environment would give for it.
-    pub(crate) fn plain(
+    /// A whole number, as text.
+    pub(crate) fn number(
         &mut self,
         key: &'static str,
         wanted: &str,
-        is_number: bool,
     ) -> Result<Option<Set<String>>, ConfigError> {
         let Some((place, value)) = self.take(key) else { return Ok(None) };
-        match value {
-            DeValue::Integer(number) if is_number && number.radix() == 10 => {
-                Ok(Some(Set { value: number.as_str().replace('_', ""), place }))
-            }
-            DeValue::String(text) if !is_number => {
-                Ok(Some(Set { value: text.into_owned(), place }))
-            }
-            other => Err(self.refuse(&place, key, &must_be(wanted, &other))),
+        match texts(Shape::Number, &value) {
+            Some(texts) => Ok(Some(Set { value: texts.concat(), place })),
+            None => Err(self.refuse(&place, key, &must_be(wanted, &value))),
         }
     }
 
-    /// A number, with a fraction or without, as the text that the environment would give for it.
-    pub(crate) fn decimal(
-        &mut self,
-        key: &'static str,
-    ) -> Result<Option<Set<String>>, ConfigError> {
-        let Some((place, value)) = self.take(key) else { return Ok(None) };
-        match value {
-            DeValue::Float(number) => {
-                Ok(Some(Set { value: number.as_str().replace('_', ""), place }))
-            }
-            DeValue::Integer(number) if number.radix() == 10 => {
-                Ok(Some(Set { value: number.as_str().replace('_', ""), place }))
-            }
-            other => Err(self.refuse(&place, key, &must_be("a number", &other))),
+    /// The value of a key of the configuration as texts: one, but of a list or a map any number.
+    pub(super) fn raw(&mut self, entry: &Entry) -> Result<Option<Set<Vec<String>>>, ConfigError> {
+        let Some((place, value)) = self.take(entry.name) else { return Ok(None) };
+        let wanted = match entry.shape {
+            Shape::Decimal => "a number".to_owned(),
+            _ => (entry.wanted)(),
+        };
+        match texts(entry.shape, &value) {
+            Some(value) => Ok(Some(Set { value, place })),
+            None => Err(self.refuse(&place, entry.name, &must_be(&wanted, &value))),
         }
     }
 
@@ -150,7 +141,7 @@ impl<'a> Table<'a> {
     ) -> Result<Vec<(Place, Table<'a>)>, ConfigError> {
         let Some((place, value)) = self.take(key) else { return Ok(Vec::new()) };
         let DeValue::Array(array) = value else {
-            let problem = format!("is written as [[{key}]], once for each");
+            let problem = format!("must be written as [[{key}]], one section for each");
             return Err(self.refuse(&place, key, &problem));
         };
         let each = array.into_iter().map(|value: Spanned<DeValue<'a>>| {
@@ -182,29 +173,47 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// All keys, each with a string.
-    pub(crate) fn all_texts(self) -> Result<Vec<(String, Set<String>)>, ConfigError> {
-        let mut texts = Vec::new();
-        for (key, value) in &self.entries {
-            let place = self.source.at(value.span().start);
-            let key = key.get_ref();
-            let Some(text) = value.get_ref().as_str() else {
-                return Err(self.refuse(&place, key, &must_be("a string", value.get_ref())));
-            };
-            texts.push((key.to_string(), Set { value: text.to_owned(), place }));
-        }
-        Ok(texts)
+    /// Refuses the keys that were not consumed.
+    pub(crate) fn end(self) -> Result<(), ConfigError> {
+        self.unknown().into_iter().next().map_or(Ok(()), Err)
     }
 
-    /// Refuses what was not taken.
-    pub(crate) fn end(self) -> Result<(), ConfigError> {
-        let Some((key, _)) = self.entries.iter().min_by_key(|(key, _)| key.span().start) else {
-            return Ok(());
-        };
-        let place = self.source.at(key.span().start);
+    /// The keys that were not consumed, in the order of the file.
+    pub(crate) fn unknown(self) -> Vec<ConfigError> {
+        let mut keys: Vec<_> = self.entries.iter().map(|(key, _)| key).collect();
+        keys.sort_by_key(|key| key.span().start);
         let known = self.known.join(", ");
-        let (name, key) = (&self.name, key.get_ref());
-        Err(place.refuse(format!("unknown key {name}{key}; known here are: {known}")))
+        let refuse = |key: &Spanned<DeString<'_>>| {
+            let (name, place) = (&self.name, self.source.at(key.span().start));
+            place
+                .refuse(format!("unknown key {name}{}; the known keys are: {known}", key.get_ref()))
+        };
+        keys.into_iter().map(refuse).collect()
+    }
+}
+
+/// A value of this shape as texts; `None`: it has another one.
+fn texts(shape: Shape, value: &DeValue<'_>) -> Option<Vec<String>> {
+    let number = |text: &str| vec![text.replace('_', "")];
+    match (shape, value) {
+        (Shape::Text | Shape::List, DeValue::String(text)) => Some(vec![text.clone().into_owned()]),
+        (Shape::Number | Shape::Decimal, DeValue::Integer(integer)) if integer.radix() == 10 => {
+            Some(number(integer.as_str()))
+        }
+        (Shape::Decimal, DeValue::Float(float)) => Some(number(float.as_str())),
+        (Shape::Flag, DeValue::Boolean(flag)) => Some(vec![flag.to_string()]),
+        (Shape::List, DeValue::Array(array)) => {
+            array.iter().map(|item| item.get_ref().as_str().map(str::to_owned)).collect()
+        }
+        (Shape::Map, DeValue::Table(entries)) => {
+            let mut texts = Vec::new();
+            for (key, value) in entries {
+                texts.push(key.get_ref().to_string());
+                texts.push(value.get_ref().as_str()?.to_owned());
+            }
+            Some(texts)
+        }
+        _ => None,
     }
 }
 

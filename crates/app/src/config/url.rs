@@ -33,6 +33,11 @@ impl Url {
         matches!(self, Self::Postgres(url) if url.has_password())
     }
 
+    /// Parses a URL from the command line; a relative path is relative to the working directory.
+    pub fn given(text: &str) -> Result<Self, String> {
+        Self::parse(text, Path::new(""))
+    }
+
     /// Reads a url; a relative path is relative to `folder`. The message never repeats the url,
     /// which may hold a password.
     pub(crate) fn parse(text: &str, folder: &Path) -> Result<Self, String> {
@@ -44,12 +49,12 @@ impl Url {
             return postgres(text);
         }
         let Some((scheme, rest)) = text.split_once(':') else {
-            return Err("is not a url; write it like \"sqlite:shared.db\"".to_owned());
+            return Err("is not a URL; write it like \"sqlite:shared.db\"".to_owned());
         };
         match scheme {
             "sqlite" => Self::parse_sqlite(rest, folder),
             "postgres" | "postgresql" => postgres(text),
-            _ => Err("has a scheme that is not known; write it like \"sqlite:shared.db\" or \
+            _ => Err("has an unknown scheme; write it like \"sqlite:shared.db\" or \
                       \"postgres://USER@HOST/DATABASE\""
                 .to_owned()),
         }
@@ -62,12 +67,10 @@ impl Url {
             return Err("names no file; write it like \"sqlite:shared.db\"".to_owned());
         }
         if path == ":memory:" {
-            return Err(
-                "a store in memory would be another one in every process; name a file".to_owned()
-            );
+            return Err("every process would have its own store in memory; name a file".to_owned());
         }
         if path.contains(['?', '#', '\0']) {
-            return Err("holds parameters; a \"sqlite:\" url is a path and nothing else".to_owned());
+            return Err("has parameters; a \"sqlite:\" URL is only a path".to_owned());
         }
         if path.ends_with('/') {
             return Err("names a folder, not a file".to_owned());

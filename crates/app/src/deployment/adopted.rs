@@ -47,7 +47,7 @@ impl Adoption {
         }
     }
 
-    /// Takes the guard out again. Answers what was done.
+    /// Removes the guard. Returns the steps carried out.
     pub(crate) async fn release(&self, no_writers_left: bool) -> Result<Vec<String>, Fault> {
         match self {
             Self::Postgres(adoption) => adoption.release(no_writers_left).await,

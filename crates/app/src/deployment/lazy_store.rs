@@ -7,18 +7,20 @@ use async_trait::async_trait;
 use rehome_domain::append::Append;
 use rehome_domain::digest::Digest;
 use rehome_domain::event::Event;
-use rehome_domain::ids::{Epoch, StoreId, TenantId};
-use rehome_domain::layout::Layout;
+use rehome_domain::ids::{Epoch, MigrationId, StoreId, TenantId};
+use rehome_domain::layout::{Beside, Layout};
 use rehome_domain::ledger::{Activation, Head, Ledger};
 use rehome_domain::stream::StreamName;
 use rehome_ports::clock::Clock;
+use rehome_ports::log_chain::LogAnchor;
 use rehome_ports::{
-    AppendOutcome, BatchLimit, Fault, FaultKind, Feed, LedgerStore, StoreError, StoreReport,
-    StreamSlice, StreamVersion, TenantLedger, TenantNames,
+    AppendOutcome, BatchLimit, CheckpointRow, End, Fault, FaultKind, Feed, LedgerStore, Room,
+    StoreError, StoreReport, StreamSlice, StreamVersion, TenantLedger, TenantNames,
 };
 use rehome_postgres::{PgStore, PgStoreOptions};
 use rehome_sqlite::{FileOptions, SqliteStore, SqliteStoreOptions};
 use tokio::sync::OnceCell;
+use uuid::Uuid;
 
 use super::adopted::Adoption;
 use crate::config::{StoreConfig, Url};
@@ -123,9 +125,9 @@ impl LazyStore {
             Place::Adopted(adoption) => matches!(adoption, Adoption::Sqlite(_)),
         };
         let why = if in_a_file {
-            format!("a copy of store \"{owner}\"; every store needs a file of its own")
+            format!("a copy of store \"{owner}\"; every store needs its own file")
         } else {
-            format!("store \"{owner}\", or a copy of it; every store needs a schema of its own")
+            format!("store \"{owner}\", or a copy of it; every store needs its own schema")
         };
         Err(Fault::new(what, FaultKind::Failing(format!("it is {why}"))).into())
     }
@@ -139,6 +141,10 @@ impl LedgerStore for LazyStore {
 
     async fn ledger(&self, tenant: TenantId) -> Result<Ledger, StoreError> {
         self.reach().await?.ledger(tenant).await
+    }
+
+    async fn lengths(&self, tenants: &[TenantId]) -> Result<Vec<u64>, StoreError> {
+        self.reach().await?.lengths(tenants).await
     }
 
     async fn append(
@@ -167,6 +173,10 @@ impl LedgerStore for LazyStore {
         events: &[Event],
     ) -> Result<Head, StoreError> {
         self.reach().await?.extend(tenant, m, previous, events).await
+    }
+
+    async fn finish_index(&self, tenant: TenantId) -> Result<(), StoreError> {
+        self.reach().await?.finish_index(tenant).await
     }
 
     async fn fence(&self, tenant: TenantId, from: Epoch, to: Epoch) -> Result<Head, StoreError> {
@@ -248,8 +258,26 @@ impl LedgerStore for LazyStore {
         self.reach().await?.unguarded(tenant).await
     }
 
+    async fn leave(&self, tenant: TenantId, epoch: Epoch, by: Uuid) -> Result<Ledger, StoreError> {
+        self.reach().await?.leave(tenant, epoch, by).await
+    }
+
+    async fn unguard(&self, tenant: TenantId, epoch: Epoch, by: Uuid) -> Result<(), StoreError> {
+        self.reach().await?.unguard(tenant, epoch, by).await
+    }
+
     async fn fence_holds(&self, tenant: TenantId) -> Result<(), StoreError> {
         self.reach().await?.fence_holds(tenant).await
+    }
+
+    async fn make_room(&self, tenant: TenantId, end: End) -> Result<Option<Room>, StoreError> {
+        self.reach().await?.make_room(tenant, end).await
+    }
+
+    async fn fence_is_over(&self, tenant: TenantId) {
+        if let Ok(store) = self.reach().await {
+            store.fence_is_over(tenant).await;
+        }
     }
 
     async fn settle(&self, tenant: TenantId, epoch: Epoch, to: &StoreId) -> Result<(), StoreError> {
@@ -272,8 +300,40 @@ impl LedgerStore for LazyStore {
         self.reach().await?.position_of_number(tenant, seq).await
     }
 
+    async fn beside(&self, tenant: TenantId) -> Result<Vec<(Beside, Option<u64>)>, StoreError> {
+        self.reach().await?.beside(tenant).await
+    }
+
+    async fn checkpoint_rows(&self, tenant: TenantId) -> Result<Vec<CheckpointRow>, StoreError> {
+        self.reach().await?.checkpoint_rows(tenant).await
+    }
+
+    async fn put_checkpoint_row(&self, row: &CheckpointRow) -> Result<bool, StoreError> {
+        self.reach().await?.put_checkpoint_row(row).await
+    }
+
     async fn obstacles(&self, tenant: TenantId) -> Result<Vec<String>, StoreError> {
         self.reach().await?.obstacles(tenant).await
+    }
+
+    async fn keep_anchor(&self, anchor: &LogAnchor) -> Result<(), StoreError> {
+        self.reach().await?.keep_anchor(anchor).await
+    }
+
+    async fn anchors(
+        &self,
+        after: Option<MigrationId>,
+        limit: usize,
+    ) -> Result<Vec<LogAnchor>, StoreError> {
+        self.reach().await?.anchors(after, limit).await
+    }
+
+    async fn forget_anchors(&self, tenant: TenantId) -> Result<(), StoreError> {
+        self.reach().await?.forget_anchors(tenant).await
+    }
+
+    async fn free_bytes(&self) -> Result<Option<u64>, StoreError> {
+        self.reach().await?.free_bytes().await
     }
 
     async fn check(&self) -> Result<StoreReport, StoreError> {

@@ -1,7 +1,7 @@
 //! A deployment, opened: the control plane, the stores, and the engine over them.
 //!
-//! The control plane is opened at once; a store when it is first used, so that a store that is
-//! down is in nobody's way who does not need it.
+//! The control plane is opened at once, a store when it is first used, so that an
+//! unreachable store affects only what needs it.
 
 mod adopted;
 mod lazy_store;
@@ -13,32 +13,27 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use rehome_domain::event::Timestamp;
-use rehome_domain::ids::{StoreId, TenantId};
+use rehome_domain::ids::StoreId;
 use rehome_domain::route::Route;
-use rehome_engine::metrics::Metrics;
 use rehome_engine::migration::{Operations, Supervisor};
 use rehome_engine::telemetry::Logs;
-use rehome_engine::{Engine, EngineConfig, Observer, Observers, Stores, UnknownStore};
+use rehome_engine::{
+    Engine, EngineConfig, Observer, Observers, Stores, UnknownStore, holds_history,
+};
 use rehome_ports::clock::{Clock, SystemClock};
 use rehome_ports::{
-    AccessRegistry, ControlError, ControlPlane, Fault, FaultKind, LedgerStore, Migrations,
-    StoreError, TenantNames,
+    AccessRegistry, ControlError, ControlPlane, Fault, FaultKind, Fleet, LedgerStore, StoreError,
+    TenantNames,
 };
 use rehome_postgres::{PgControlPlane, PgStore, PostgresOptions};
 use rehome_sqlite::{FileOptions, SqliteControlPlane};
 use uuid::Uuid;
 
-use crate::audit::Findings;
 use crate::config::{Config, Url};
 use crate::error::{AppError, Kind};
-use crate::health::Health;
-use crate::history::History;
-use crate::measured::Measured;
-use crate::monitoring::{Firing, LastFiring};
+use crate::hooks::ConfiguredHooks;
 use crate::publication::Publications;
-use crate::scrape::Reachable;
 use crate::store_watch::StoreWatch;
-use crate::telemetry::Traces;
 pub(crate) use adopted::Adoption;
 use lazy_store::{Common, Identities, LazyStore};
 
@@ -65,35 +60,51 @@ pub struct Deployment {
     config: Arc<Config>,
     engine: Engine,
     registry: Arc<dyn AccessRegistry>,
+    fleet: Arc<dyn Fleet>,
+    names: TenantNames,
     stores: Arc<BTreeMap<StoreId, Arc<LazyStore>>>,
-    metrics: Metrics,
-    reachable: Arc<Reachable>,
     store_watch: Arc<StoreWatch>,
-    history: History,
     clock: Arc<dyn Clock>,
-    measured: Measured,
-    health: Health,
-    findings: Arc<Findings>,
-    firing: Arc<LastFiring>,
-    traces: Option<Traces>,
     holder: Arc<str>,
     /// In whose name operators' facts are recorded.
     actor: Arc<str>,
     only_at: Option<u64>,
 }
 
+/// The parts of a deployment that an observer of the engine may need while it is being opened.
+pub struct Opening<'a> {
+    /// The configuration.
+    pub config: &'a Config,
+    /// The control plane, which is open.
+    pub control: &'a Arc<dyn ControlPlane>,
+    /// This process's clock.
+    pub clock: &'a Arc<dyn Clock>,
+    /// The name of this process.
+    pub holder: &'a str,
+}
+
 impl Deployment {
-    /// Opens the control plane and gets ready to open the stores.
+    /// Opens the control plane and prepares the stores, without observers.
     pub async fn open(config: &Config, access: Access) -> Result<Self, AppError> {
+        Self::open_observed(config, access, |_| Vec::new()).await
+    }
+
+    /// Opens the control plane and prepares the stores. `observers` returns those that the engine notifies,
+    /// beside the one that writes log lines.
+    pub async fn open_observed(
+        config: &Config,
+        access: Access,
+        observers: impl FnOnce(&Opening<'_>) -> Vec<Arc<dyn Observer>>,
+    ) -> Result<Self, AppError> {
         config.warn_of_wide_files();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let create = access == Access::Create;
         let opened = open_control_plane(&config.control_plane, create, &clock).await;
-        let (control, registry) = opened.map_err(|fault| match fault.kind {
+        let (control, registry, fleet) = opened.map_err(|fault| match fault.kind {
             FaultKind::Missing(_) => AppError::failed(
                 "missing",
                 format!(
-                    "{fault}; if the deployment is new, `rehome serve` or the first `rehome import` makes it"
+                    "{fault}; if the deployment is new, `rehome serve` or the first `rehome import` creates it"
                 ),
             ),
             _ => fault.into(),
@@ -101,6 +112,7 @@ impl Deployment {
 
         let names = TenantNames::default();
         let publications = Publications::new(&config.publish, control.deployment(), &names)?;
+        let hooks = ConfiguredHooks::new(&config.hooks, control.deployment(), &names)?;
         let common = Common {
             deployment: control.deployment(),
             file: file_options(&engine_config(config)),
@@ -111,7 +123,7 @@ impl Deployment {
         let mut stores = BTreeMap::new();
         let mut made = Vec::new();
         for store in &config.stores {
-            // A schema is asked when it is opened.
+            // A schema is checked when it is opened.
             let is_file = store.url.file().is_some_and(is_file);
             let create = create
                 && !is_file
@@ -125,48 +137,41 @@ impl Deployment {
         }
         join_all(made.iter().map(async |store| {
             if let Err(error) = store.reach().await {
-                tracing::warn!(store = store.id().as_str(), %error, "the store was not made");
+                tracing::warn!(store = store.id().as_str(), %error, "the store was not created");
             }
         }))
         .await;
         let by_id = stores.values().map(|store| Arc::clone(store) as Arc<dyn LedgerStore>);
         let by_id = Stores::new(by_id, config.default_store.clone())?;
         let store_watch = Arc::new(StoreWatch::new(&by_id, &clock));
-        let metrics = Metrics::new(Arc::clone(&clock), config.metrics_retention);
-        let history = History::default();
-        let measured = Measured::new(&clock);
-        let mirror = Arc::clone(measured.mirror()) as Arc<dyn Observer>;
         let holder = holder();
-        let traces = Traces::begin(&config.traces, &control, &clock, &holder);
-        let logs = Arc::new(Logs::new(Arc::clone(&clock)));
-        let mut observers: Vec<Arc<dyn Observer>> =
-            vec![metrics.observer(), history.observer(), mirror, logs];
-        observers.extend(traces.as_ref().map(Traces::observer));
+        let opening = Opening { config, control: &control, clock: &clock, holder: &holder };
+        let mut observers = observers(&opening);
+        observers.push(Arc::new(Logs::new(Arc::clone(&clock))));
         let observers = Observers::new(observers);
         let of_engine = Arc::clone(&clock);
         let engine = Engine::watched(control, by_id, of_engine, engine_config(config), observers);
+        let engine = engine.with_fleet(Arc::clone(&fleet));
         let engine = match publications {
             Some(publications) => engine.publishing(Arc::new(publications)),
+            None => engine,
+        };
+        let engine = match hooks {
+            Some(hooks) => engine.hooked(Arc::new(hooks)),
             None => engine,
         };
         Ok(Self {
             config: Arc::new(config.clone()),
             engine,
             registry,
+            fleet,
+            names,
             stores: Arc::new(stores),
-            metrics,
-            reachable: Arc::default(),
             store_watch,
-            history,
-            traces,
             actor: format!("operator at {holder}").into(),
             holder: holder.into(),
             only_at: None,
             clock,
-            measured,
-            health: Health::default(),
-            findings: Arc::default(),
-            firing: Arc::default(),
         })
     }
 
@@ -178,23 +183,23 @@ impl Deployment {
         let url = deployment.url(id).ok_or_else(|| unknown_store(config, id))?;
         if deployment.stores.get(id).is_some_and(|store| store.adoption().is_some()) {
             return Err(AppError::refused(format!(
-                "store \"{id}\" is a table of another library; `rehome store adopt {id}` puts the guard \
+                "store \"{id}\" is a table of another library; `rehome store adopt {id}` installs the guard \
                  beside it"
             )));
         }
         match url {
             Url::Sqlite(path) if is_file(path) => {
-                return Err(AppError::refused(format!("store \"{id}\" has a file already: {url}")));
+                return Err(AppError::refused(format!("store \"{id}\" already has a file: {url}")));
             }
             Url::Postgres(there) if PgStore::is_there(id, there).await? => {
-                return Err(AppError::refused(format!("store \"{id}\" is there already: {url}")));
+                return Err(AppError::refused(format!("store \"{id}\" already exists: {url}")));
             }
             Url::Sqlite(_) | Url::Postgres(_) => {}
         }
         if holds_history(&**deployment.engine.control(), id).await? {
             return Err(AppError::refused(format!(
-                "store \"{id}\" is missing at {url}, and by the control plane's word it held \
-                 tenants; bring it back or correct its url"
+                "store \"{id}\" is missing at {url}, and the control plane has it as the store of \
+                 tenants; restore it or correct its URL"
             )));
         }
         let deployment = Self::open(config, Access::Create).await?;
@@ -212,36 +217,23 @@ impl Deployment {
         &self.registry
     }
 
-    /// Which of our alerts fire, by the tools of `[monitoring]`; some seconds old at most.
-    pub async fn firing(&self) -> Firing {
-        self.firing.now(&self.config.monitoring.tools).await
+    /// Drains, cordons and pins, by the control plane.
+    pub fn fleet(&self) -> &Arc<dyn Fleet> {
+        &self.fleet
     }
 
-    /// What this process has counted.
-    pub fn metrics(&self) -> &Metrics {
-        &self.metrics
-    }
-
-    /// Remembers that an append, whose last event got this position, came with a W3C `traceparent`:
-    /// what the mirror does with it will be linked to it.
-    pub fn came_with(&self, tenant: TenantId, last_seq: u64, traceparent: &str) {
-        if let Some(traces) = &self.traces {
-            traces.appended(tenant, last_seq, traceparent);
-        }
-    }
-
-    /// Who answered when last asked.
-    pub fn reachable(&self) -> &Reachable {
-        &self.reachable
+    /// What tenants are called in tables of other libraries, as far as this process has seen.
+    pub(crate) fn names(&self) -> &TenantNames {
+        &self.names
     }
 
     /// The stores, as they last answered.
-    pub(crate) fn store_watch(&self) -> &StoreWatch {
+    pub fn store_watch(&self) -> &StoreWatch {
         &self.store_watch
     }
 
-    /// The same deployment in a process that serves: its name as a holder of leases says so, because such
-    /// a process exports what it drives, and no screen of it waits for a store for long.
+    /// The same deployment in a server: its name as a lease holder marks it as one, because a
+    /// server exports what it drives, and none of its pages waits long for a store.
     #[must_use]
     pub fn serving(self) -> Self {
         self.store_watch.serve();
@@ -251,32 +243,12 @@ impl Deployment {
         Self { holder: format!("{}{SERVES}", self.holder).into(), ..self }
     }
 
-    /// What was seen of migrations lately.
-    pub fn history(&self) -> &History {
-        &self.history
-    }
-
     /// The time by this process's clock.
-    pub(crate) fn now(&self) -> Timestamp {
+    pub fn now(&self) -> Timestamp {
         self.clock.now()
     }
 
-    /// What this process measures.
-    pub(crate) fn measured(&self) -> &Measured {
-        &self.measured
-    }
-
-    /// The last answer about its health.
-    pub(crate) fn health_state(&self) -> &Health {
-        &self.health
-    }
-
-    /// What is known to be broken of logs.
-    pub(crate) fn findings(&self) -> &Findings {
-        &self.findings
-    }
-
-    /// What was configured.
+    /// The configuration.
     pub fn config(&self) -> &Config {
         &self.config
     }
@@ -291,8 +263,8 @@ impl Deployment {
         Supervisor::new(&self.engine, Arc::clone(&self.holder))
     }
 
-    /// The same deployment, for what somebody asks of it: who asked, and why if that was said, stand in
-    /// the migrations' logs.
+    /// The same deployment, in the name of a caller: the migrations' logs record the actor and the
+    /// reason, if any.
     #[must_use]
     pub fn acting_as(&self, who: &str, why: Option<&str>) -> Self {
         let why = why.map(str::trim).filter(|why| !why.is_empty());
@@ -303,7 +275,7 @@ impl Deployment {
         Self { actor: actor.into(), ..self.clone() }
     }
 
-    /// The same in the name of whoever runs this process, with the reason that was given.
+    /// The same in the name of the user who runs this process, with the given reason.
     pub fn because(&self, why: Option<&str>) -> Result<Self, AppError> {
         check_reason(why)?;
         Ok(self.acting_as(&self.actor, why))
@@ -314,12 +286,12 @@ impl Deployment {
         &self.actor
     }
 
-    /// The operator's side of migrations, in the name of who asks.
+    /// The operator's side of migrations, in the name of the actor.
     pub fn operations(&self) -> Operations {
         Operations::new(&self.engine, &*self.actor).only_at(self.only_at)
     }
 
-    /// The same, for somebody who acts on what was seen: what changes a migration is done only while
+    /// The same, conditional on the state last read: a migration is changed only while
     /// its tenant's route has this revision (see [`Deployment::revision`]).
     #[must_use]
     pub fn only_at(self, rev: Option<u64>) -> Self {
@@ -339,7 +311,7 @@ impl Deployment {
         self.engine.stores().get(id)
     }
 
-    /// The table that a store adopts, without a control plane: to look at it and nothing else.
+    /// The table that a store adopts, without a control plane: for inspection only.
     pub(crate) fn table_alone(config: &Config, id: &StoreId) -> Option<Adoption> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let common = Common {
@@ -367,7 +339,7 @@ impl Deployment {
             {
                 AppError::failed(
                     "missing",
-                    format!("{fault}; if it is new, `rehome store create {id}` makes it"),
+                    format!("{fault}; if it is new, `rehome store create {id}` creates it"),
                 )
             }
             error => error.into(),
@@ -383,7 +355,7 @@ impl Deployment {
         self.url(id).is_some()
     }
 
-    /// Finishes what was accepted. Handles that are still held keep the files open.
+    /// Finishes accepted operations. Handles that are still held keep the files open.
     pub async fn close(self) {
         self.engine.shutdown().await;
     }
@@ -413,8 +385,8 @@ pub(crate) fn unknown_store(config: &Config, id: &StoreId) -> AppError {
     )
 }
 
-/// What a control plane is for: routes and logs, and who may enter.
-type Opened = (Arc<dyn ControlPlane>, Arc<dyn AccessRegistry>);
+/// What a control plane is for: routes and logs, who may enter, and drains.
+type Opened = (Arc<dyn ControlPlane>, Arc<dyn AccessRegistry>, Arc<dyn Fleet>);
 
 async fn open_control_plane(
     url: &Url,
@@ -423,49 +395,23 @@ async fn open_control_plane(
 ) -> Result<Opened, Fault> {
     Ok(match url {
         Url::Sqlite(path) => {
-            both(Arc::new(SqliteControlPlane::open(path.clone(), create, Arc::clone(clock)).await?))
+            all(Arc::new(SqliteControlPlane::open(path.clone(), create, Arc::clone(clock)).await?))
         }
         Url::Postgres(url) => {
             let url = (**url).clone();
-            both(Arc::new(PgControlPlane::open(url, create, PostgresOptions::default()).await?))
+            all(Arc::new(PgControlPlane::open(url, create, PostgresOptions::default()).await?))
         }
     })
 }
 
-fn both<T: ControlPlane + AccessRegistry + 'static>(opened: Arc<T>) -> Opened {
-    (Arc::clone(&opened) as Arc<dyn ControlPlane>, opened)
+fn all<T: ControlPlane + AccessRegistry + Fleet + 'static>(opened: Arc<T>) -> Opened {
+    let registry: Arc<dyn AccessRegistry> = opened.clone();
+    (opened.clone(), registry, opened)
 }
 
 fn is_file(path: &Path) -> bool {
     // An empty file is as good as none: SQLite leaves one when it is stopped while making it.
     std::fs::metadata(path).is_ok_and(|metadata| metadata.len() > 0 || !metadata.is_file())
-}
-
-/// Whether by the control plane's word the store holds, or held, something of a tenant.
-async fn holds_history(control: &dyn ControlPlane, store: &StoreId) -> Result<bool, ControlError> {
-    const PAGE: usize = 1_000;
-    let mut after = None;
-    loop {
-        let routes = control.routes(after, PAGE).await?;
-        if routes.iter().any(|route| route.store == *store) {
-            return Ok(true);
-        }
-        after = routes.last().map(|route| route.tenant);
-        if routes.len() < PAGE {
-            break;
-        }
-    }
-    let mut which = Migrations { limit: PAGE, ..Migrations::default() };
-    loop {
-        let migrations = control.migrations(which).await?;
-        if migrations.iter().any(|m| m.source == *store || m.target == *store) {
-            return Ok(true);
-        }
-        which.before = migrations.last().map(|migration| migration.id);
-        if migrations.len() < PAGE {
-            return Ok(false);
-        }
-    }
 }
 
 fn engine_config(config: &Config) -> EngineConfig {
@@ -477,12 +423,17 @@ fn engine_config(config: &Config) -> EngineConfig {
             defaults.write_pause_timeout,
         ),
         lease_ttl: set(config.migration.lease_ttl_ms, defaults.lease_ttl),
+        create_tenants: !config.server.refuse_unknown_tenants,
+        brake_goal: match config.migration.throttle {
+            Some(false) => None,
+            _ => config.migration.throttle_goal.or(defaults.brake_goal),
+        },
         ..defaults
     }
 }
 
-/// A store says that it is locked while the appends that wait for it can still hear it: half of
-/// the time that they wait for an answer.
+/// A store reports that it is locked while the waiting appends can still use the error: half of
+/// the time that they wait for a response.
 fn file_options(engine: &EngineConfig) -> FileOptions {
     let defaults = FileOptions::default();
     let locked_after = (engine.write_pause_timeout / 2).min(defaults.locked_after);
@@ -490,11 +441,11 @@ fn file_options(engine: &EngineConfig) -> FileOptions {
 }
 
 /// Whether the holder of a lease is a process that serves, by its name.
-pub(crate) fn is_server(holder: &str) -> bool {
+pub fn is_server(holder: &str) -> bool {
     holder.ends_with(SERVES)
 }
 
-/// Says where a lease's holder can be found, and is unique.
+/// A unique name for a lease holder that shows where it runs.
 fn holder() -> String {
     let host = gethostname::gethostname().to_string_lossy().into_owned();
     let unique = Uuid::new_v4().simple().to_string();

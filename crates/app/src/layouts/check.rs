@@ -7,7 +7,7 @@ use rehome_postgres::catalog::{self, Finding, Severity, Table};
 use super::guess::database;
 use crate::error::AppError;
 
-/// Looks at the layout's table, if a database is named, and at its rows where the table fits.
+/// Checks the layout's table, if a database is named, and its rows if the table matches.
 pub async fn check(layout: &Layout, url: Option<&str>) -> Result<LayoutCheck, AppError> {
     let mut check = LayoutCheck {
         name: layout.name.clone(),
@@ -80,15 +80,17 @@ fn document(finding: Finding) -> LayoutFinding {
     LayoutFinding { severity: severity.to_owned(), column: finding.column, text: finding.text }
 }
 
-/// What is said of a table that is not there.
+/// The message about a missing table.
 pub(super) fn missing(schema: &str, name: &str, there: &[String]) -> String {
     let alike = there.iter().find(|other| other.to_lowercase() == name.to_lowercase());
     match (alike, there) {
         (Some(alike), _) => format!(
-            "schema \"{schema}\" has no table \"{name}\"; it has \"{alike}\": names are as they are, not folded"
+            "schema \"{schema}\" has no table \"{name}\"; it has \"{alike}\": names are case-sensitive"
         ),
         (None, []) => {
-            format!("there is no table \"{name}\": schema \"{schema}\" is not there, or has none")
+            format!(
+                "there is no table \"{name}\": schema \"{schema}\" does not exist, or has no table"
+            )
         }
         (None, some) => {
             let some: Vec<_> = some.iter().take(20).map(|name| format!("\"{name}\"")).collect();
@@ -155,20 +157,28 @@ async fn beside(
     layout: &Layout,
 ) -> Result<Vec<Finding>, AppError> {
     let mut findings = Vec::new();
-    let mut warn = |column: Option<&String>, text: String| {
-        findings.push(Finding { severity: Severity::Warn, column: column.cloned(), text });
+    let warn = |column: Option<&String>, text: String| Finding {
+        severity: Severity::Warn,
+        column: column.cloned(),
+        text,
     };
     for beside in &layout.beside {
         let name = format!("\"{}\".\"{}\"", layout.schema, beside.table);
-        let Some(table) = catalog::table(url, &layout.schema, &beside.table).await? else {
-            warn(None, format!("there is no table {name}; nothing of it is handled"));
+        let table = catalog::table(url, &layout.schema, &beside.table).await?;
+        if beside.heads.is_some() {
+            findings.extend(catalog::judge_heads(layout, table.as_ref()));
+            continue;
+        }
+        let Some(table) = table else {
+            findings.push(warn(None, format!("there is no table {name}; it is ignored")));
             continue;
         };
         for (column, part) in [(&beside.tenant, "tenant"), (&beside.position, "position")] {
             if let Some(column) = column
                 && table.column(column).is_none()
             {
-                warn(Some(column), format!("{name} has no column \"{column}\" for the {part}"));
+                let text = format!("{name} has no column \"{column}\" for the {part}");
+                findings.push(warn(Some(column), text));
             }
         }
     }

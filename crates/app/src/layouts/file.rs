@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use rehome_domain::layout::{Beside, BesideKind, Layout, TenantPart};
+use rehome_domain::layout::{Beside, BesideKind, Heads, Layout, TenantPart};
 
 use crate::config::table::{Source, Table, TextOrTable};
 use crate::config::{ConfigError, Place, Set};
 
-/// Most bytes of a name that PostgreSQL keeps.
+/// Maximum length of a name in PostgreSQL, in bytes.
 const NAME_BYTES_MAX: usize = 63;
 
 /// Reads a layout from the text of a file.
@@ -18,6 +18,7 @@ pub(super) fn read(path: &Path, text: &str) -> Result<Layout, ConfigError> {
     let schema = optional(&mut root, "schema", "schema")?;
     let table = required(&mut root, &whole, "table", "table")?;
     let first_version = first_version(&mut root)?;
+    let locks_table = root.boolean("locks_table")?.is_some_and(|set| set.value);
     let missing = || whole.refuse("columns is missing; write [columns] with the columns below it");
     let mut columns = root.table("columns")?.ok_or_else(missing)?;
     let mut used = Used::default();
@@ -92,11 +93,12 @@ pub(super) fn read(path: &Path, text: &str) -> Result<Layout, ConfigError> {
         metadata: metadata.map(|set| set.value),
         anew: anew.map(|set| set.value).unwrap_or_default(),
         beside,
+        locks_table,
     };
     if Layout::built_in(&layout.name).is_some_and(|known| known != layout) {
         let name = &layout.name;
         return Err(layout_name.place.refuse(format!(
-            "name: \"{name}\" is a layout that comes with rehome, and this one differs from it; call it otherwise"
+            "name: \"{name}\" is a built-in layout, and this file differs from it; use another name"
         )));
     }
     Ok(layout)
@@ -121,11 +123,11 @@ impl Used {
     fn anew(&mut self, name: &str, place: &Place) -> Result<(), ConfigError> {
         if let Some((other, _)) = self.0.iter().find(|(_, used)| used == name) {
             let why = match *other {
-                "columns.anew" => "it is there twice".to_owned(),
-                "columns.position" => "the position is given anew without that".to_owned(),
-                other => format!("it is {other}, which is equal wherever the event is"),
+                "columns.anew" => "it is listed twice".to_owned(),
+                "columns.position" => "the target always computes the position".to_owned(),
+                other => format!("it is {other}, which is the same in every store"),
             };
-            return Err(place.refuse(format!("columns.anew has \"{name}\" in it; {why}")));
+            return Err(place.refuse(format!("columns.anew contains \"{name}\"; {why}")));
         }
         self.0.push(("columns.anew", name.to_owned()));
         Ok(())
@@ -139,9 +141,9 @@ fn name(key: &str, set: Set<String>) -> Result<Set<String>, ConfigError> {
         text if text.len() > NAME_BYTES_MAX => {
             format!("has {} bytes, and names have at most {NAME_BYTES_MAX}", text.len())
         }
-        text if text.contains('\0') => "has a NUL in it".to_owned(),
+        text if text.contains('\0') => "contains a NUL".to_owned(),
         text if text.contains(['{', '}']) => {
-            "has a brace in it, which the guard cannot write; rename it".to_owned()
+            "contains a brace, which the guard cannot write; rename it".to_owned()
         }
         _ => return Ok(set),
     };
@@ -181,7 +183,7 @@ fn names(
 
 fn first_version(table: &mut Table<'_>) -> Result<u8, ConfigError> {
     let wanted = "0 or 1, the version of a stream's first event";
-    let Some(set) = table.plain("first_version", wanted, true)? else { return Ok(1) };
+    let Some(set) = table.number("first_version", wanted)? else { return Ok(1) };
     match &*set.value {
         "0" => Ok(0),
         "1" => Ok(1),
@@ -209,7 +211,7 @@ fn tenant(columns: &mut Table<'_>, whole: &Place) -> Result<(TenantPart, Place),
         {
             return Err(set
                 .place
-                .refuse(format!("columns.tenant.{which} is empty, or has a NUL in it")));
+                .refuse(format!("columns.tenant.{which} is empty, or contains a NUL")));
         }
     }
     let part = match (column, key, prefix) {
@@ -217,7 +219,11 @@ fn tenant(columns: &mut Table<'_>, whole: &Place) -> Result<(TenantPart, Place),
             TenantPart::Json { column: column.value, key: key.value }
         }
         (None, None, Some(prefix)) => TenantPart::Prefix { separator: prefix.value },
-        _ => return Err(place.refuse(format!("columns.tenant is neither of its forms; {HOW}"))),
+        _ => {
+            return Err(
+                place.refuse(format!("columns.tenant has none of the accepted forms; {HOW}"))
+            );
+        }
     };
     Ok((part, place))
 }
@@ -242,10 +248,16 @@ fn beside(root: &mut Table<'_>, events: &str) -> Result<Vec<Beside>, ConfigError
         if all.iter().any(|other| other.table == table.value) {
             return Err(table
                 .place
-                .refuse(format!("beside.table \"{}\" is there twice", table.value)));
+                .refuse(format!("beside.table \"{}\" is defined twice", table.value)));
         }
         let tenant = optional(&mut entry, "tenant", "beside.tenant")?;
         let position = optional(&mut entry, "position", "beside.position")?;
+        let heads = heads(&mut entry, *kind)?;
+        if heads.is_some() && all.iter().any(|other| other.heads.is_some()) {
+            return Err(table
+                .place
+                .refuse("two tables of streams' heads go with the events; there is one"));
+        }
         entry.end()?;
         if let (Some(tenant), Some(position)) = (&tenant, &position)
             && tenant.value == position.value
@@ -260,9 +272,42 @@ fn beside(root: &mut Table<'_>, events: &str) -> Result<Vec<Beside>, ConfigError
             table: table.value,
             tenant: tenant.map(|set| set.value),
             position: position.map(|set| set.value),
+            heads,
         });
     }
     Ok(all)
+}
+
+/// How the rows of a table of streams' heads follow the events.
+fn heads(entry: &mut Table<'_>, kind: BesideKind) -> Result<Option<Heads>, ConfigError> {
+    let stream_id = names(entry, "stream_id", "beside.stream_id")?;
+    let version = optional(entry, "version", "beside.version")?;
+    let same = names(entry, "same", "beside.same")?;
+    let travels = names(entry, "travels", "beside.travels")?;
+    let places = [&stream_id, &same, &travels].map(|set| set.as_ref().map(|set| &set.place));
+    let place = places.into_iter().flatten().chain(version.as_ref().map(|set| &set.place)).next();
+    let Some(place) = place.cloned() else { return Ok(None) };
+    if kind != BesideKind::Streams {
+        return Err(place.refuse(
+            "stream_id, version, same and travels are for [[beside]] of the kind \"streams\"",
+        ));
+    }
+    let (Some(stream_id), Some(version)) = (stream_id, version) else {
+        return Err(place.refuse("beside.stream_id and beside.version go together"));
+    };
+    let values = |set: Option<Set<Vec<String>>>| set.map(|set| set.value).unwrap_or_default();
+    let heads = Heads {
+        stream_id: stream_id.value,
+        version: version.value,
+        same: values(same),
+        travels: values(travels),
+    };
+    let all =
+        || heads.stream_id.iter().chain([&heads.version]).chain(&heads.same).chain(&heads.travels);
+    if let Some(twice) = all().find(|name| all().filter(|other| other == name).count() > 1) {
+        return Err(place.refuse(format!("[[beside]] names column \"{twice}\" twice")));
+    }
+    Ok(Some(heads))
 }
 
 /// The word for what a table beside the events holds.

@@ -1,10 +1,10 @@
-//! Layouts: which column of somebody else's table is what, as a file, and what can be said about one.
+//! Layouts: the mapping of columns in another library's table, as files, with checks and drafts.
 //!
-//! | file | what it does |
+//! | file | contents |
 //! |---|---|
 //! | `file` | TOML to a layout |
 //! | `text` | a layout to TOML |
-//! | `check` | what of a table does not go with a layout |
+//! | `check` | how a table differs from a layout |
 //! | `guess` | a draft from a table's description |
 //!
 //! The keys of the file are in `docs/layouts.md`.
@@ -60,7 +60,7 @@ impl LayoutSource {
         match self {
             Self::Named(name) => Layout::built_in(name).ok_or_else(|| {
                 place.refuse(format!(
-                    "stores.layout: no layout \"{name}\" comes with rehome; those that do: {}; the name of a \
+                    "stores.layout: there is no built-in layout \"{name}\"; the built-in ones are {}; the name of a \
                      file ends in .layout.toml",
                     BUILT_IN.join(", ")
                 ))

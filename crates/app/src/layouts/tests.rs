@@ -50,6 +50,7 @@ fn every_key_is_read() {
         table: table.to_owned(),
         tenant,
         position,
+        heads: None,
     };
     let expected = Layout {
         name: "orders".to_owned(),
@@ -72,8 +73,11 @@ fn every_key_is_read() {
             beside(BesideKind::Checkpoints, "checkpoints", name("tenant"), name("position")),
             beside(BesideKind::Outbox, "out", None, None),
         ],
+        locks_table: false,
     };
     assert_eq!(layout, expected);
+    let locks = read(&format!("locks_table = true\n{WHOLE}")).unwrap();
+    assert_eq!(locks, Layout { locks_table: true, ..expected });
 }
 
 #[test]
@@ -108,9 +112,9 @@ fn a_tenant_has_three_forms() {
     // A stream's name may have its tenant in it.
     assert_eq!(tenant("\"year\""), Ok(TenantPart::Column("year".to_owned())));
     for (value, problem) in [
-        ("{ column = \"meta\" }", "neither of its forms"),
-        ("{ column = \"meta\", prefix = \"-\" }", "neither of its forms"),
-        ("{ }", "neither of its forms"),
+        ("{ column = \"meta\" }", "has none of the accepted forms"),
+        ("{ column = \"meta\", prefix = \"-\" }", "has none of the accepted forms"),
+        ("{ }", "has none of the accepted forms"),
         ("{ prefix = \"\" }", "columns.tenant.prefix is empty"),
         ("{ column = \"meta\", keys = \"a\" }", "unknown key columns.tenant.keys"),
         ("{ column = \"\", key = \"a\" }", "columns.tenant.column is empty"),
@@ -134,8 +138,8 @@ fn bad_values_are_refused_with_key_file_and_line() {
         ("first_version = 0", "first_version = \"0\"", ":5: first_version must be 0 or 1"),
         ("\"Order Events\"", "\"\"", ":4: table is empty"),
         ("\"Order Events\"", &long, ":4: table has 64 bytes"),
-        ("\"Order Events\"", "\"a\\u0000\"", ":4: table has a NUL"),
-        ("\"version\"", "\"{schema}\"", ":10: columns.version has a brace"),
+        ("\"Order Events\"", "\"a\\u0000\"", ":4: table contains a NUL"),
+        ("\"version\"", "\"{schema}\"", ":10: columns.version contains a brace"),
         ("[\"year\", \"no\"]", "[]", ":9: columns.stream_id names no column"),
         ("[\"year\", \"no\"]", "[\"year\", \"\"]", ":9: columns.stream_id is empty"),
         ("[\"year\", \"no\"]", "[\"year\", 1]", ":9: columns.stream_id must be a list of strings"),
@@ -162,24 +166,24 @@ fn bad_values_are_refused_with_key_file_and_line() {
         (
             "[\"txid\"]",
             "[\"txid\", \"txid\"]",
-            ":18: columns.anew has \"txid\" in it; it is there twice",
+            ":18: columns.anew contains \"txid\"; it is listed twice",
         ),
         (
             "[\"txid\"]",
             "[\"id\"]",
-            ":18: columns.anew has \"id\" in it; the position is given anew",
+            ":18: columns.anew contains \"id\"; the target always computes the position",
         ),
         (
             "[\"txid\"]",
             "[\"payload\"]",
-            ":18: columns.anew has \"payload\" in it; it is columns.data",
+            ":18: columns.anew contains \"payload\"; it is columns.data",
         ),
         (
             "\"checkpoints\"\ntable",
             "\"notes\"\ntable",
             ":20: beside.kind must be one of checkpoints",
         ),
-        ("\"out\"", "\"checkpoints\"", ":26: beside.table \"checkpoints\" is there twice"),
+        ("\"out\"", "\"checkpoints\"", ":26: beside.table \"checkpoints\" is defined twice"),
         (
             "\"out\"",
             "\"Order Events\"",
@@ -194,7 +198,7 @@ fn bad_values_are_refused_with_key_file_and_line() {
         (
             "name = \"orders\"",
             "name = \"eventsource-py\"",
-            ":2: name: \"eventsource-py\" is a layout that",
+            ":2: name: \"eventsource-py\" is a built-in layout",
         ),
         ("[columns]", "[columns", ":6: not TOML"),
     ] {
@@ -220,4 +224,30 @@ fn what_is_written_is_read_back() {
     }
     assert_eq!(show("nobodys").unwrap_err().kind(), Kind::NotFound);
     assert_eq!(list().len(), BUILT_IN.len());
+}
+
+#[test]
+fn heads_of_streams_are_read_and_what_contradicts_itself_is_refused() {
+    let heads = "\n[[beside]]\nkind = \"streams\"\ntable = \"heads\"\nstream_id = [\"a\", \"b\"]\n\
+        version = \"v\"\nsame = [\"p\"]\ntravels = [\"kind\"]\n";
+    let layout = read(&format!("{WHOLE}{heads}")).unwrap();
+    let (beside, found) = layout.heads().unwrap();
+    assert_eq!(
+        (&*beside.table, &found.stream_id[..]),
+        ("heads", &["a".to_owned(), "b".to_owned()][..])
+    );
+    assert_eq!((&*found.version, &*found.same[0], &*found.travels[0]), ("v", "p", "kind"));
+    assert!(!beside.stands_in_the_way());
+    let text = super::text::layout(&layout, |_| String::new());
+    assert_eq!(read(&text).unwrap(), layout);
+    for (from, to, problem) in [
+        ("\"streams\"", "\"outbox\"", "are for [[beside]] of the kind \"streams\""),
+        ("version = \"v\"\n", "", "beside.stream_id and beside.version go together"),
+        ("[\"kind\"]", "[\"v\"]", "names column \"v\" twice"),
+    ] {
+        let error = read(&format!("{WHOLE}{}", heads.replacen(from, to, 1))).unwrap_err();
+        assert!(error.contains(problem), "{error}");
+    }
+    let twice = format!("{WHOLE}{heads}{}", heads.replacen("\"heads\"", "\"others\"", 1));
+    assert!(read(&twice).unwrap_err().contains("two tables of streams' heads"));
 }

@@ -43,7 +43,7 @@ impl Text {
     }
 }
 
-/// What a name of somebody else's may have in it ends no comment.
+/// A foreign name cannot end a comment.
 fn on_one_line(text: &str) -> String {
     text.replace(|c: char| c.is_control(), " ")
 }
@@ -70,11 +70,14 @@ pub(super) fn string(text: &str) -> String {
 pub(super) fn strings(texts: &[String]) -> String {
     match texts {
         [one] => string(one),
-        all => {
-            let all: Vec<_> = all.iter().map(|text| string(text)).collect();
-            format!("[{}]", all.join(", "))
-        }
+        all => list(all),
     }
+}
+
+/// A list, also of one.
+fn list(texts: &[String]) -> String {
+    let all: Vec<_> = texts.iter().map(|text| string(text)).collect();
+    format!("[{}]", all.join(", "))
 }
 
 /// Where the tenant is, as the value of its key.
@@ -88,7 +91,7 @@ pub(super) fn tenant(part: &TenantPart) -> String {
     }
 }
 
-/// The layout's file; `why` is asked for each key's comment.
+/// The layout's file; `why` returns each key's comment.
 pub(super) fn layout(layout: &Layout, why: impl Fn(&str) -> String) -> String {
     let mut text = Text::default();
     let one = |name: &Option<String>| name.as_deref().map(string);
@@ -99,6 +102,9 @@ pub(super) fn layout(layout: &Layout, why: impl Fn(&str) -> String) -> String {
         ("first_version", layout.first_version.to_string()),
     ] {
         text.set(key, &value, &why(key));
+    }
+    if layout.locks_table {
+        text.set("locks_table", "true", &why("locks_table"));
     }
     text.line("");
     text.line("[columns]");
@@ -119,8 +125,7 @@ pub(super) fn layout(layout: &Layout, why: impl Fn(&str) -> String) -> String {
     set("data", Some(string(&layout.data)));
     set("metadata", one(&layout.metadata));
     if !layout.anew.is_empty() {
-        let all: Vec<_> = layout.anew.iter().map(|name| string(name)).collect();
-        set("anew", Some(format!("[{}]", all.join(", "))));
+        set("anew", Some(list(&layout.anew)));
     }
     for beside in &layout.beside {
         text.line("");
@@ -131,6 +136,15 @@ pub(super) fn layout(layout: &Layout, why: impl Fn(&str) -> String) -> String {
         for (key, name) in [("tenant", &beside.tenant), ("position", &beside.position)] {
             if let Some(name) = name {
                 text.set(key, &string(name), "");
+            }
+        }
+        if let Some(heads) = &beside.heads {
+            text.set("stream_id", &strings(&heads.stream_id), "");
+            text.set("version", &string(&heads.version), "");
+            for (key, names) in [("same", &heads.same), ("travels", &heads.travels)] {
+                if !names.is_empty() {
+                    text.set(key, &list(names), "");
+                }
             }
         }
     }

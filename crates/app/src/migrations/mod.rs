@@ -1,20 +1,22 @@
-//! Migrations: what operators ask for, who works on it, and how it looks.
+//! Migrations: operators' requests, the work, and documents.
 //!
-//! A migration is worked on by whichever process holds its lease. What an operator asks for is a
-//! fact in its log; the holder acts on it, and a process that asks and finds no holder does the
-//! work itself.
+//! The process that holds a migration's lease drives it. An operator's request is a
+//! fact in its log; the holder acts on it, and if there is no holder, the requesting process
+//! drives it.
 
-mod look;
 mod plan;
 mod probe;
+mod queries;
+mod rate;
 mod requests;
 mod verify;
 mod work;
 mod worker;
 
-pub(crate) use look::Lengths;
 pub use plan::{EstimateRequest, estimate};
+pub use queries::Lengths;
+pub use rate::{LIVE_WITHIN, RATE_WINDOW, WriteRate, history_length, rate_lately};
 pub(crate) use requests::is_window_open;
-pub use requests::{IdempotencyKey, Resumed, StartRequest};
+pub use requests::{IdempotencyKey, Resumed, StartRequest, Started};
 pub use verify::VerifyRequest;
 pub use work::{Goal, Worked};

@@ -9,7 +9,7 @@ use crate::deployment::Deployment;
 use crate::documents;
 use crate::error::AppError;
 
-/// What to estimate from; what is not named has the monitoring guide's default.
+/// Inputs of an estimate; missing ones have the default of the monitoring contract.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct EstimateRequest {
     /// Events to copy.
@@ -26,7 +26,7 @@ pub struct EstimateRequest {
     pub buffer_factor: Option<f64>,
 }
 
-/// How long a migration would take.
+/// The estimated duration of a migration.
 pub fn estimate(request: &EstimateRequest) -> Result<api::Estimate, AppError> {
     let defaults = Inputs::default();
     let inputs = Inputs {
@@ -41,7 +41,7 @@ pub fn estimate(request: &EstimateRequest) -> Result<api::Estimate, AppError> {
 }
 
 impl Deployment {
-    /// Looks at everything that a migration needs, and estimates how long it would take.
+    /// Checks everything that a migration needs, and estimates its duration.
     pub async fn plan(&self, tenant: TenantId, target: &StoreId) -> Result<api::Plan, AppError> {
         self.check_answers(tenant, target).await.map_err(|error| error.tenant(tenant))?;
         let request = PlanRequest { tenant, target: target.clone() };

@@ -1,11 +1,11 @@
-//! How long a migration would take, by a look: at a sample of the history, at how fast it grows, and at
-//! how fast earlier migrations into the same store went.
+//! An estimate by a probe: from a sample of the history, its growth rate, and
+//! the rates of earlier migrations into the same store.
 //!
-//! **Nothing is written anywhere.** What a write to the target costs could be measured by copying a
-//! sample there and removing it again. That would put a tenant's events into a store before anybody has
-//! decided that they may be there, and leave a tombstone in its ledgers for each probe. What earlier
-//! migrations did into that store is the better measure, and where there were none the range is wide
-//! and says so.
+//! **Nothing is written.** The cost of a write to the target could be measured by copying a
+//! sample there and removing it again. That would put a tenant's events into a store before an operator has
+//! decided that they may be there, and leave a tombstone in its ledgers for each probe. Earlier
+//! migrations into that store are the better measure; without any, the range is wide
+//! and a remark says so.
 
 use rehome_api as api;
 use rehome_domain::estimate::{self, Estimate, Inputs};
@@ -15,13 +15,14 @@ use rehome_engine::migration::{OperationError, PlanRequest};
 use rehome_ports::{LogEntry, Migrations};
 
 use super::plan::EstimateRequest;
+use super::rate::rate_lately;
 use crate::deployment::Deployment;
 use crate::documents;
 use crate::error::AppError;
 
-/// Earlier migrations that are looked at, newest first.
+/// Maximum number of earlier migrations to read, newest first.
 const EARLIER: usize = 20;
-/// Shorter copies tell nothing about a rate, in events and in microseconds.
+/// Shorter copies do not give a rate, in events and in microseconds.
 const EVENTS_MIN: u64 = 1_000;
 const TIME_MIN_US: i64 = 100_000;
 /// A copy reads, writes, indexes and flushes: it is so many times slower than reading alone.
@@ -41,7 +42,7 @@ impl Range {
         Self { low: change(self.low), likely: change(self.likely), high: change(self.high) }
     }
 
-    /// Of what was measured; the likely one is the middle.
+    /// The range of the measurements; the likely one is the median.
     fn of(mut rates: Vec<f64>) -> Option<Self> {
         rates.sort_by(f64::total_cmp);
         let (low, high) = (*rates.first()?, *rates.last()?);
@@ -50,12 +51,12 @@ impl Range {
 }
 
 impl Deployment {
-    /// Estimates by a look; what `told` names is taken from there.
+    /// Estimates by a probe; `given` overrides measurements.
     pub async fn probe(
         &self,
         tenant: TenantId,
         target: &StoreId,
-        told: &EstimateRequest,
+        given: &EstimateRequest,
     ) -> Result<api::Probe, AppError> {
         let about = |error: AppError| error.tenant(tenant);
         self.check_answers(tenant, target).await.map_err(about)?;
@@ -69,21 +70,21 @@ impl Deployment {
             .map(|finding| format!("it would not start: {}", finding.detail))
             .collect();
         let read = plan.read_rate.ok_or_else(|| {
-            let message = "the tenant has no events, so there is nothing to measure";
+            let message = "the tenant has no events to measure";
             about(AppError::refused(message))
         })?;
-        let write = match told.write_rate {
+        let write = match given.write_rate {
             Some(rate) => rate,
-            None => self.rate_lately(tenant).await.map_err(about)?.events_per_s,
+            None => rate_lately(self, tenant).await.map_err(about)?.events_per_s,
         };
-        let (copy, from) = if let Some(rate) = told.copy_rate {
-            (Range { low: rate, likely: rate, high: rate }, "told")
+        let (copy, from) = if let Some(rate) = given.copy_rate {
+            (Range { low: rate, likely: rate, high: rate }, "given")
         } else if let Some(range) = Range::of(self.earlier_rates(target).await?) {
             (range, "earlier migrations")
         } else {
             remarks.push(
-                "no earlier migration into that store tells how fast it takes events; the rate is \
-                 guessed from reading"
+                "there is no earlier migration into that store to measure its write rate; the rate is \
+                 guessed from the read rate"
                     .to_owned(),
             );
             (READ_TO_COPY.map(|factor| read / factor), "reading")
@@ -95,9 +96,9 @@ impl Deployment {
             let inputs = Inputs {
                 total_events: plan.events,
                 copy_rate_per_second: rate,
-                dual_write_lag_events: told.lag_events.unwrap_or(defaults.dual_write_lag_events),
-                cutover_pause_seconds: told.pause_seconds.unwrap_or(PAUSE_SECONDS),
-                buffer_factor: told.buffer_factor.unwrap_or(defaults.buffer_factor),
+                dual_write_lag_events: given.lag_events.unwrap_or(defaults.dual_write_lag_events),
+                cutover_pause_seconds: given.pause_seconds.unwrap_or(PAUSE_SECONDS),
+                buffer_factor: given.buffer_factor.unwrap_or(defaults.buffer_factor),
                 write_rate_per_second: write,
             };
             at_rate(&inputs)

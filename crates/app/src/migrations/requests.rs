@@ -1,4 +1,4 @@
-//! What operators ask for. Each is one fact in the migration's log.
+//! Operators' requests. Each is one fact in the migration's log.
 
 use rehome_api::OptionsPatch;
 use rehome_domain::ids::{MigrationId, StoreId, TenantId};
@@ -23,8 +23,8 @@ pub struct StartRequest {
     pub options: OptionsPatch,
 }
 
-/// What a client made up to be able to ask for the same again: the id of the migration follows from
-/// it, so nothing has to be remembered but the migration.
+/// A key that a client chose to make a request repeatable: the id of the migration is derived from
+/// it, so the migration is the only record that is needed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdempotencyKey {
     who: String,
@@ -51,29 +51,48 @@ impl IdempotencyKey {
     }
 }
 
+/// A migration that a request for its start is answered by.
+#[derive(Clone, Debug)]
+pub struct Started {
+    /// The migration.
+    pub migration: Migration,
+    /// Whether this request started it; `false`: an earlier one with the same key did.
+    pub is_new: bool,
+}
+
+impl Started {
+    fn before(migration: Migration) -> Self {
+        Self { migration, is_new: false }
+    }
+
+    fn now(migration: Migration) -> Self {
+        Self { migration, is_new: true }
+    }
+}
+
 /// What became of a `resume`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Resumed {
     /// The process of this name works on the migration.
     ByAnother(String),
-    /// Nobody does; this process has to.
+    /// No process does; this one has to.
     Here,
 }
 
 impl Deployment {
-    /// What a migration runs with when `patch` is asked for.
+    /// The options of a migration that is started with `patch`.
     pub fn options(&self, patch: &OptionsPatch) -> Result<Options, AppError> {
-        let configured = options::apply(Options::default(), &self.config().migration.options)?;
+        let configured = options::apply(options::defaults(), &self.config().migration.options)?;
         Ok(options::apply(configured, patch)?)
     }
 
-    /// Starts a migration; who works on it is another matter. With a key, the same start can be asked
-    /// for again, and is answered by the migration that it began the first time.
+    /// Starts a migration, without driving it. With a key, the same start can be
+    /// repeated, and returns the migration that it started the first time.
     pub async fn start(
         &self,
         request: &StartRequest,
         key: Option<&IdempotencyKey>,
-    ) -> Result<Migration, AppError> {
+    ) -> Result<Started, AppError> {
         let StartRequest { tenant, target, options: patch } = request;
         let options = self.options(patch)?;
         let about = |error: AppError| error.tenant(*tenant);
@@ -81,18 +100,15 @@ impl Deployment {
         if key.is_some()
             && let Some(begun) = self.begun(id, *tenant, target, options).await?
         {
-            return Ok(begun);
+            return Ok(Started::before(begun));
         }
         self.check_answers(*tenant, target).await.map_err(about)?;
         match self.operations().start_as(id, *tenant, target, options).await {
-            Ok(migration) => {
-                self.baseline_at_start(&migration).await;
-                Ok(migration)
-            }
-            // The same may have been asked for at the same time.
+            Ok(migration) => Ok(Started::now(migration)),
+            // The same start may have been requested concurrently.
             Err(error) => match key {
                 Some(_) => match self.begun(id, *tenant, target, options).await? {
-                    Some(begun) => Ok(begun),
+                    Some(begun) => Ok(Started::before(begun)),
                     None => Err(about(error.into())),
                 },
                 None => Err(about(error.into())),
@@ -106,7 +122,7 @@ impl Deployment {
         id: MigrationId,
         patch: &OptionsPatch,
         key: Option<&IdempotencyKey>,
-    ) -> Result<Migration, AppError> {
+    ) -> Result<Started, AppError> {
         let options = self.options(patch)?;
         let migration = self.engine().control().migration(id).await?;
         let Migration { tenant, source, .. } = &migration;
@@ -114,7 +130,7 @@ impl Deployment {
         if key.is_some()
             && let Some(begun) = self.begun(new, *tenant, source, options).await?
         {
-            return Ok(begun);
+            return Ok(Started::before(begun));
         }
         let route = self.engine().control().route(*tenant).await?;
         if let Some(route) = &route {
@@ -124,8 +140,7 @@ impl Deployment {
         let operations = self.operations().only_at(None);
         let started = operations.start_return_as(new, id, options).await;
         let back = started.map_err(|error| about(error.into(), &migration))?;
-        self.baseline_at_start(&back).await;
-        Ok(back)
+        Ok(Started::now(back))
     }
 
     fn new_id(&self, key: Option<&IdempotencyKey>) -> MigrationId {
@@ -135,8 +150,8 @@ impl Deployment {
         )
     }
 
-    /// The migration that was begun under this id before, if one was. It has to be the one that is
-    /// asked for now.
+    /// The migration that was started under this id before, if any. It must match the present
+    /// request.
     async fn begun(
         &self,
         id: MigrationId,
@@ -157,7 +172,7 @@ impl Deployment {
         if begun.tenant == tenant && begun.target == *target && same_options {
             return Ok(Some(begun));
         }
-        let message = "the idempotency key was used for another start; make a new one";
+        let message = "the idempotency key was used for another start; use a new one";
         Err(about(AppError::new(Kind::Refused, "key_reused", message), &begun))
     }
 
@@ -168,7 +183,7 @@ impl Deployment {
         paused.map_err(|error| about(error.into(), &migration))
     }
 
-    /// Lets a paused migration go on, or has one that nobody works on be worked on again.
+    /// Resumes a paused migration, or one whose process has died.
     pub async fn resume(&self, id: MigrationId, keep_window: bool) -> Result<Resumed, AppError> {
         let migration = self.engine().control().migration(id).await?;
         let phase = migration.state.phase();
@@ -179,11 +194,11 @@ impl Deployment {
         }
         let refuse = |why: String| Err(about(AppError::refused(why).state(phase), &migration));
         if nothing_left(migration.state) {
-            return refuse(format!("is {phase}; nothing is left to do"));
+            return refuse(format!("is {phase}; there is nothing left to do"));
         }
         if is_window_open(&migration) && !keep_window {
             return refuse(
-                "is migrated; to keep the old source level until its rollback window ends, say \
+                "is migrated; to keep replicating to the old source until its rollback window ends, add \
                  --keep-window"
                     .to_owned(),
             );
@@ -194,15 +209,22 @@ impl Deployment {
         }
     }
 
-    /// Asks for the cutover. Answers the migration as it was before the driver acted on it.
+    /// Requests the cutover. Returns the migration as it was before the driver acted on it.
     pub async fn request_cutover(&self, id: MigrationId) -> Result<Migration, AppError> {
         let migration = self.engine().control().migration(id).await?;
         let requested = self.operations().request_cutover(id).await;
         requested.map_err(|error| about(error.into(), &migration))
     }
 
-    /// Gives a migration up. The clean-up of the target is left to whoever works on it. A cutover
-    /// that is under way comes to its end first: if its process has died, once its deadline is over.
+    /// Withdraws a requested cutover before it begins; the next one needs a new request.
+    pub async fn withdraw_cutover(&self, id: MigrationId) -> Result<Migration, AppError> {
+        let migration = self.engine().control().migration(id).await?;
+        let withdrawn = self.operations().withdraw_cutover(id).await;
+        withdrawn.map_err(|error| about(error.into(), &migration))
+    }
+
+    /// Aborts a migration. Its driver cleans up the target. A running cutover
+    /// ends first: if its process has died, once its deadline has passed.
     pub async fn abort(&self, id: MigrationId, purge: bool) -> Result<Migration, AppError> {
         let migration = self.engine().control().migration(id).await?;
         let operations = self.operations();
@@ -213,7 +235,7 @@ impl Deployment {
         aborted.await.map_err(|error| about(error.into(), &migration))
     }
 
-    /// Asks for the repair of what verifications found: whoever works on the migration cuts the copy back
+    /// Requests the repair of open violations: the driver of the migration cuts the copy back
     /// to before the damage, copies it again and verifies it.
     pub async fn repair(&self, id: MigrationId) -> Result<Migration, AppError> {
         let migration = self.engine().control().migration(id).await?;
@@ -221,7 +243,7 @@ impl Deployment {
         requested.map_err(|error| about(error.into(), &migration))
     }
 
-    /// Says that an operator has seen that a migration failed; a repeat is no change.
+    /// Acknowledges that a migration failed; a repeat changes nothing.
     pub async fn acknowledge(&self, id: MigrationId) -> Result<Migration, AppError> {
         let migration = self.engine().control().migration(id).await?;
         let acknowledged = self.operations().acknowledge(id).await;
@@ -248,7 +270,7 @@ fn about(error: AppError, migration: &Migration) -> AppError {
     error.migration(migration.id).tenant(migration.tenant)
 }
 
-/// Whether the old source is, or should be, kept level.
+/// Whether the rollback window is open, or should be.
 pub(crate) fn is_window_open(migration: &Migration) -> bool {
     matches!(migration.state, State::Migrated { old_source: OldSource::Window { .. }, .. })
 }

@@ -14,7 +14,7 @@ use crate::error::AppError;
 pub struct VerifyRequest {
     /// How deep.
     pub level: Level,
-    /// The part of the history to look at, from 0 to 1.
+    /// The fraction of the history to compare, from 0 to 1.
     pub sample: f64,
     /// Where to begin.
     pub after_seq: u64,

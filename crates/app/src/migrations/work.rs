@@ -1,9 +1,11 @@
-//! Working on a migration in this process, until a goal is reached or somebody says stop.
+//! Driving a migration in this process, until a goal is reached or the work is stopped.
 
 use std::time::Duration;
 
 use rehome_domain::ids::MigrationId;
-use rehome_domain::migration::{Cleanup, Migration, OpenViolation, Phase, Repair, State, Working};
+use rehome_domain::migration::{
+    Cleanup, Migration, OpenViolation, Phase, Repair, State, Undone, Working,
+};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -11,21 +13,21 @@ use super::worker::worker;
 use crate::deployment::Deployment;
 use crate::error::{AppError, Kind};
 
-/// How long a stopped driver has to come to a good place; then it is left where it is, which is
-/// safe, but the lease has to run out by itself.
+/// How long a stopped driver has to reach a safe point; then it is left where it is, which is
+/// safe, but the lease has to expire.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 
-/// How often it is looked whether another process goes on with what was stopped here.
+/// How often to check whether another process continues the work that was stopped here.
 const SUCCESSOR_POLL: Duration = Duration::from_millis(50);
 
-/// When there is no need to go on.
+/// When the work may end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Goal {
     /// The tenant lives in the target, or the migration came to another end.
     Migrated,
-    /// The cutover that was asked for was done or rolled back. `attempts`: cutovers begun before.
+    /// The requested cutover was done or rolled back. `attempts`: earlier cutovers.
     CutOver {
-        /// Cutovers begun before.
+        /// Number of earlier cutovers.
         attempts: u32,
     },
     /// The copy was cut back, copied again and verified, and nothing is open.
@@ -45,7 +47,8 @@ impl Goal {
             (_, State::RolledBack(cleanup)) => cleanup == Cleanup::Done,
             (Self::CutOver { attempts }, State::Working(working)) => {
                 let asked = working == Working::DualWrite { cutover_requested: true };
-                !asked && migration.cutover_attempts > attempts
+                !asked
+                    && (migration.cutover_attempts > attempts || ended_before_it_began(migration))
             }
             (Self::CutOver { .. }, State::Paused(_)) => true,
             _ => false,
@@ -53,7 +56,12 @@ impl Goal {
     }
 }
 
-/// What is open and only an operator can do something about: the migration does not get further.
+/// The requested cutover was withdrawn or vetoed before it began.
+fn ended_before_it_began(migration: &Migration) -> bool {
+    matches!(migration.undone(), Some(Undone::Withdrawn | Undone::Vetoed))
+}
+
+/// An open violation that only an operator can resolve: the migration makes no progress.
 fn waits_for_operator(migration: &Migration) -> Option<&OpenViolation> {
     let goes_on = !migration.state.phase().is_terminal();
     let open = migration.violations.open.as_ref().filter(|_| goes_on);
@@ -61,14 +69,7 @@ fn waits_for_operator(migration: &Migration) -> Option<&OpenViolation> {
 }
 
 pub(super) fn nothing_left(state: State) -> bool {
-    use rehome_domain::migration::OldSource::{Fenced, Purged};
-    match state {
-        State::Failed { .. } | State::RolledBack(Cleanup::Done) => true,
-        State::Migrated { activated, old_source } => {
-            activated && matches!(old_source, Fenced { .. } | Purged)
-        }
-        _ => false,
-    }
+    matches!(state, State::Failed { .. }) || state.is_settled()
 }
 
 /// How the work ended.
@@ -78,16 +79,16 @@ pub struct Worked {
     pub migration: Migration,
     /// Whether this process worked on it; otherwise it watched the one that did.
     pub here: bool,
-    /// Whether it was told to stop before the goal was reached.
+    /// Whether it was stopped before the goal was reached.
     pub stopped: bool,
-    /// If it was: the process that goes on with it, where one does.
+    /// If it was: the process that continues it, if any.
     pub goes_on: Option<String>,
 }
 
 impl Deployment {
-    /// Works on a migration, or watches the process that does and takes over when that one dies,
-    /// until `goal` is reached or `stop` is cancelled. A cutover that has begun is finished first:
-    /// writers wait for it.
+    /// Drives a migration, or watches the process that does and takes over when that one dies,
+    /// until `goal` is reached or `stop` is cancelled. A cutover that has started is finished first,
+    /// because writers wait for it.
     pub async fn work(
         &self,
         id: MigrationId,
@@ -109,7 +110,6 @@ impl Deployment {
         let supervised = tokio::select! {
             supervised = run => Some(supervised?),
             () = too_late => None,
-            never = self.keep_measuring() => match never {},
         };
         let (migration, here) = if let Some(supervised) = supervised {
             (supervised.migration, supervised.drove)
@@ -124,8 +124,8 @@ impl Deployment {
         Ok(Worked { migration, here, stopped, goes_on })
     }
 
-    /// The process that works on the migration now that this one does not. A server, or `migration
-    /// drive`, looks for such work three times in the length of a lease.
+    /// The process that drives the migration now that this one does not. A server, or `migration
+    /// drive`, polls for such work three times in the length of a lease.
     async fn successor(&self, id: MigrationId) -> Option<String> {
         let until = Instant::now() + self.engine().config().lease_ttl * 2 / 3;
         while Instant::now() < until {
@@ -140,17 +140,14 @@ impl Deployment {
         None
     }
 
-    /// Works on every migration of the deployment that nobody else works on, until `stop` is
-    /// cancelled: on those that were started and left, and on those of processes that died or hang.
+    /// Works on every drain of the deployment, and on every migration without a driver, until `stop` is
+    /// cancelled: those that were started and left, and those of processes that died or hang.
     pub async fn work_on_all(&self, stop: &CancellationToken) {
-        let supervisor = self.supervisor();
-        tokio::select! {
-            () = supervisor.run_all(stop) => {}
-            never = self.keep_measuring() => match never {},
-        }
+        let (supervisor, workers) = (self.supervisor(), self.workers());
+        tokio::join!(supervisor.run_all(stop), workers.run_all(stop));
     }
 
-    /// Whether the goal is reached, whoever works on it; and if it is, whether as it was meant to be.
+    /// Whether the goal is reached, whichever process drives; and if so, whether as intended.
     pub async fn outcome(
         &self,
         id: MigrationId,
@@ -196,8 +193,8 @@ impl Deployment {
         Ok(())
     }
 
-    /// The process that works on the migration, if one does. A lease that is held by a process
-    /// that died is told from others by not being renewed, which takes as long as it runs.
+    /// The process that drives the migration, if any. The lease of a process
+    /// that died is recognised by not being renewed, which takes as long as it runs.
     pub async fn worker(&self, id: MigrationId) -> Result<Option<String>, AppError> {
         Ok(worker(&**self.engine().control(), id).await?)
     }
@@ -212,16 +209,16 @@ impl Worked {
         let why = migration.error.as_deref().unwrap_or("no reason was recorded");
         if let Some(holder) = &self.goes_on {
             let message = format!(
-                "no longer worked on or watched here, while {phase}; {holder} goes on with it; \
-                 `rehome migration pause {id}` holds it, `rehome migration watch {id}` shows it, \
-                 `rehome migration abort {id}` gives it up",
+                "this command no longer drives or watches it; it is {phase}, and {holder} continues it; \
+                 `rehome migration pause {id}` pauses it, `rehome migration watch {id}` watches it, \
+                 `rehome migration abort {id}` aborts it",
             );
             return Err(about(AppError::failed("stopped", message)));
         }
         if self.stopped {
             let message = format!(
-                "stopped while {phase}; it waits, writes go on at {}; \
-                 `rehome migration resume {id}` goes on, `rehome migration abort {id}` gives it up",
+                "stopped in {phase}; the migration waits, writes continue at {}; \
+                 `rehome migration resume {id}` continues, `rehome migration abort {id}` aborts it",
                 self.authority(),
             );
             return Err(about(AppError::failed("stopped", message)));
@@ -231,7 +228,7 @@ impl Worked {
             && let Some(open) = waits_for_operator(migration)
         {
             let message = format!(
-                "is {phase} and goes no further: {}; the tenant stays at {}",
+                "is {phase} and makes no progress: {}; the tenant stays at {}",
                 open.advice(id),
                 self.authority()
             );
@@ -256,14 +253,26 @@ impl Worked {
             }
             (Goal::CutOver { .. }, Phase::Paused) => {
                 let message = format!(
-                    "was paused before the cutover; `rehome migration resume {id}` goes on with it"
+                    "was paused before the cutover; `rehome migration resume {id}` continues it"
                 );
                 Err(about(AppError::failed("paused", message)))
             }
+            (Goal::CutOver { .. }, phase)
+                if phase != Phase::Migrated && ended_before_it_began(migration) =>
+            {
+                let vetoed = migration.undone() == Some(Undone::Vetoed);
+                let code = if vetoed { "cutover_vetoed" } else { "cutover_withdrawn" };
+                let message = format!(
+                    "is {phase}: {why}; writes continue at {}, the target stays up to date; `rehome migration \
+                     cutover {id}` requests it again",
+                    self.authority()
+                );
+                Err(about(AppError::failed(code, message)))
+            }
             (Goal::CutOver { .. }, phase) if phase != Phase::Migrated => {
                 let message = format!(
-                    "the cutover was rolled back ({why}); writes go on at {}, the target is kept \
-                     level; `rehome migration cutover {id}` tries again",
+                    "the cutover was rolled back ({why}); writes continue at {}, the target stays \
+                     up to date; `rehome migration cutover {id}` tries again",
                     self.authority()
                 );
                 Err(about(AppError::failed("cutover_rolled_back", message)))

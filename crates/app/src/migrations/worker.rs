@@ -1,4 +1,4 @@
-//! Who works on a migration, as its lease tells it.
+//! The driver of a migration, by its lease.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use rehome_domain::ids::MigrationId;
 use rehome_ports::{ControlError, ControlPlane};
 use tokio::time::Instant;
 
-/// How often a lease is looked at.
+/// How often a lease is read.
 const LEASE_POLL: Duration = Duration::from_millis(50);
 
 /// The holder of the lease once it was seen to be renewed; `None` once it has run out.
@@ -19,11 +19,11 @@ pub(super) async fn worker(
     let mut last = first.clone();
     loop {
         tokio::time::sleep(LEASE_POLL).await;
-        // Taken before the look, which may be slow: what it sees is from after this.
+        // Taken before the read, which may be slow: its result is from after this.
         let waited = since.elapsed().as_millis();
         let Some(now) = control.lease_holder(id).await? else { return Ok(None) };
         let renewed = now.remaining_ms > last.remaining_ms || now.holder != last.holder;
-        // Beyond its time it can only have been renewed between two looks.
+        // Beyond its time it can only have been renewed between two reads.
         if renewed || waited > u128::from(first.remaining_ms) {
             return Ok(Some(now.holder));
         }
@@ -58,7 +58,7 @@ mod tests {
         }
     }
 
-    /// A control plane with a migration that somebody holds the lease of.
+    /// A control plane with a migration whose lease is held.
     async fn held() -> (Arc<FaultyControlPlane>, Arc<Script>) {
         let plane = MemoryControlPlane::new(Arc::new(TestClock(Instant::now())));
         let tenant = TenantId::new(Uuid::from_u128(7));
@@ -93,7 +93,7 @@ mod tests {
         assert_eq!(found.unwrap().as_deref(), Some("a process"));
     }
 
-    /// The reply of a look takes longer than the lease runs: what it tells is from before that.
+    /// The reply of a read takes longer than the lease: its content is from before that.
     #[tokio::test(start_paused = true)]
     async fn a_slow_look_at_a_lease_of_the_dead_is_not_taken_for_its_renewal() {
         let (plane, script) = held().await;

@@ -1,7 +1,7 @@
-//! Telling applications that route for themselves where a tenant has gone: `[[publish]]`.
+//! Reporting a tenant's new store to applications with their own routing: `[[publish]]`.
 //!
-//! Every entry is told of every switch, by whichever driver lives, until all have acknowledged. A switch
-//! may be told twice, and late; the epoch says which of two is true.
+//! A driver reports every switch to every entry, until all have acknowledged. A switch
+//! may be reported twice, and late; the epoch orders reports.
 
 #[cfg(test)]
 mod tests;
@@ -34,7 +34,7 @@ struct Entry {
 }
 
 impl Publications {
-    /// Those that are configured; `None`: nobody is.
+    /// The configured entries; `None`: there are none.
     pub(crate) fn new(
         entries: &[PublishConfig],
         deployment: &str,
@@ -81,7 +81,7 @@ fn all(outcomes: Vec<Result<(), String>>) -> Result<(), String> {
 impl Publisher for Publications {
     async fn publish(&self, moved: &Moved) -> Result<(), String> {
         let name = self.names.of(moved.tenant).unwrap_or_else(|| moved.tenant.to_string());
-        // One that does not answer keeps no other from being told.
+        // An entry that does not answer does not delay the others.
         all(join_all(self.entries.iter().map(|entry| entry.publish(moved, &name))).await)
     }
 

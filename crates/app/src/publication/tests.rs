@@ -11,8 +11,8 @@ use uuid::Uuid;
 
 use super::Publications;
 use crate::config::Config;
+use crate::http::fake::Fake;
 use crate::key::Key;
-use crate::monitoring::fake::Fake;
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 
@@ -60,7 +60,7 @@ async fn a_request_is_signed_and_told_until_it_is_acknowledged() {
         told.publish(&moved(u64::from(acknowledges))).await.unwrap();
     }
     let heard = fake.heard();
-    // Acknowledged, it is not told again.
+    // Once acknowledged, it is not published again.
     told.publish(&moved(409)).await.unwrap();
     assert_eq!(fake.heard().len(), heard.len());
 
@@ -94,7 +94,7 @@ async fn one_that_fails_keeps_no_other_from_being_told() {
         let why = both.publish(&moved(3)).await.unwrap_err();
         assert!(why.starts_with("[[publish]] http: http://127.0.0.1:1"), "{why}");
     }
-    // Once, although the other made the whole be told twice.
+    // Once, although the failure of the other caused a second publication.
     let wanted = "REHOME_DEPLOYMENT=d1\nREHOME_EPOCH=3\nREHOME_FROM=shared\n\
         REHOME_MIGRATION=00000000-0000-0000-0000-000000000009\n\
         REHOME_TENANT=00000000-0000-0000-0000-000000000007\n\

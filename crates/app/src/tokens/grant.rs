@@ -6,13 +6,13 @@ use rehome_domain::ids::{StoreId, TenantId};
 use rehome_ports::AccessScope;
 
 /// What the bearer of a token may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
     /// Everything: events of all tenants, purges, recoveries and tokens too.
     Admin,
-    /// Look at migrations, stores and tenants, and run migrations; no events.
+    /// View migrations, stores and tenants, and operate migrations; no events.
     Operator,
-    /// Look at migrations, stores and tenants; no events.
+    /// View migrations, stores and tenants; no events.
     Viewer,
     /// Append and read the events of its tenants, and nothing else.
     Tenant,
@@ -50,7 +50,7 @@ impl Role {
             .ok_or("the roles are admin, operator, viewer, tenant (or writer), reader and metrics")
     }
 
-    /// Whether it is of those who look after migrations.
+    /// Whether it may view migrations.
     pub const fn views(self) -> bool {
         matches!(self, Self::Admin | Self::Operator | Self::Viewer)
     }
@@ -61,7 +61,7 @@ impl Role {
 }
 
 /// A role, and the tenants and stores that it is bound to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Grant {
     role: Role,
     tenants: Vec<TenantId>,
@@ -80,7 +80,7 @@ impl Grant {
                 Err("the roles tenant and reader need a tenant")
             }
             Role::Tenant | Role::Reader if !stores.is_empty() => {
-                Err("the roles tenant and reader are bound to tenants, wherever these live")
+                Err("the roles tenant and reader are bound to tenants, in any store")
             }
             Role::Admin | Role::Metrics if !(tenants.is_empty() && stores.is_empty()) => {
                 Err("the roles admin and metrics are bound to nothing")
@@ -94,7 +94,7 @@ impl Grant {
         Self { role: Role::Tenant, tenants: vec![tenant], stores: Vec::new() }
     }
 
-    /// As the control plane keeps it.
+    /// In the control plane's form.
     pub fn scope(&self) -> AccessScope {
         AccessScope {
             tenants: self.tenants.clone(),
@@ -108,7 +108,7 @@ impl Grant {
         let role = match (Role::parse(role)?, scope.read_only) {
             (Role::Tenant, true) => Role::Reader,
             (Role::Operator, true) => Role::Viewer,
-            (Role::Admin, true) => return Err("an admin that changes nothing is none"),
+            (Role::Admin, true) => return Err("an admin token cannot be read-only"),
             (role, _) => role,
         };
         Self::new(role, scope.tenants.clone(), scope.stores.clone())
@@ -171,7 +171,7 @@ impl Grant {
 }
 
 impl From<Role> for Grant {
-    /// Without bounds. A tenant's without a tenant reaches nobody's events.
+    /// Without bounds. The role tenant without a tenant reaches no events.
     fn from(role: Role) -> Self {
         Self { role, tenants: Vec::new(), stores: Vec::new() }
     }

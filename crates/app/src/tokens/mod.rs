@@ -1,8 +1,8 @@
-//! Tokens: who may do what through a server.
+//! Tokens: the rights of callers of a server.
 //!
-//! A token is 256 random bits, shown once, when it is made. The configuration, or the control plane, keeps
-//! its SHA-256. That is enough, and an expensive hash like argon2 would add nothing: those are for passwords,
-//! which can be guessed; 256 random bits cannot, whoever has the hash.
+//! A token is 256 random bits, shown once at its creation. The configuration, or the control plane, stores
+//! its SHA-256. An expensive hash like argon2 would add nothing: it protects passwords,
+//! which can be guessed; 256 random bits cannot, even by someone who has the hash.
 
 use std::fmt;
 use std::str::FromStr;
@@ -38,17 +38,17 @@ impl TokenHash {
         Self(Sha256::digest(token.as_bytes()).into())
     }
 
-    /// Whether both are the same, in a time that does not tell how much of them is.
+    /// Constant-time comparison.
     pub fn matches(&self, other: &Self) -> bool {
         self.0.ct_eq(&other.0).into()
     }
 
-    /// As the control plane keeps it.
+    /// In the control plane's form.
     pub const fn kept(&self) -> SecretHash {
         SecretHash::new(self.0)
     }
 
-    /// From what the control plane keeps.
+    /// From the control plane's form.
     pub const fn from_kept(kept: &SecretHash) -> Self {
         Self(*kept.as_bytes())
     }
@@ -96,7 +96,7 @@ pub fn secret(prefix: &str) -> Result<String, AppError> {
     Ok(text)
 }
 
-/// Checks the name of a token: it stands in logs of migrations.
+/// Checks the name of a token, which appears in logs of migrations.
 pub fn check_name(name: &str) -> Result<(), &'static str> {
     let fits = |b: u8| b.is_ascii_alphanumeric() || b"._-@".contains(&b);
     if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(fits) {
@@ -105,14 +105,14 @@ pub fn check_name(name: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// A token, as the configuration keeps it.
+/// A token in a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
     /// Who, in logs.
     pub name: String,
     /// What its bearer may do.
     pub grant: Grant,
-    /// What tells it.
+    /// Its hash.
     pub hash: TokenHash,
     /// From when on it is worth nothing.
     pub expires_at: Option<Timestamp>,
@@ -129,7 +129,7 @@ impl Token {
         Ok(Self { name, grant: grant.into(), hash, expires_at: None })
     }
 
-    /// Makes a new one; answers it with its text, which nothing keeps.
+    /// Creates a token; returns it with its secret, which is not stored.
     pub fn create(name: String, grant: impl Into<Grant>) -> Result<(Self, String), AppError> {
         let text = secret(PREFIX)?;
         let token = Self::new(name, grant, TokenHash::of(&text)).map_err(|problem| {

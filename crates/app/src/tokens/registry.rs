@@ -1,7 +1,7 @@
-//! Tokens that the control plane keeps: made, listed, rotated, revoked. Every server knows them.
+//! Tokens in the control plane: create, list, rotate, revoke. Every server accepts them.
 //!
-//! Each of these can be asked again after a lost answer: a token that is made twice with the same secret is
-//! the one that is there, and what was revoked stays so.
+//! Each operation can be repeated after a lost response: creating a token again with the same secret returns the
+//! existing one, and a revoked token stays revoked.
 
 use rehome_api::duration::Millis;
 use rehome_api::{Time, Token as Document, Tokens};
@@ -14,25 +14,25 @@ use super::{Grant, Token, TokenHash, check_name};
 use crate::Deployment;
 use crate::error::{AppError, Kind};
 
-/// A token to be kept.
+/// A token to store.
 #[derive(Clone, Debug)]
 pub struct NewToken {
     /// Who, in logs.
     pub name: String,
     /// What its bearer may do.
     pub grant: Grant,
-    /// What tells it.
+    /// Its hash.
     pub hash: TokenHash,
     /// How long it is good; `None`: until it is revoked.
     pub expires_in: Option<Millis>,
 }
 
-/// What a token that is kept allows; not of a role that this version does not know.
+/// The grant of a stored token; `None` for a role that this version does not know.
 pub fn kept_grant(token: &AccessToken) -> Option<Grant> {
     Grant::kept(&token.role, &token.scope).ok()
 }
 
-/// All that is kept, and the control plane's time.
+/// The access list, and the control plane's time.
 struct Found {
     contents: AccessContents,
     now: Timestamp,
@@ -52,20 +52,20 @@ impl Found {
 impl Deployment {
     async fn kept_tokens(&self) -> Result<Found, AppError> {
         let access = self.access_registry().access(None).await?;
-        // Without a known revision all of it is told.
+        // Without a known revision the whole list is returned.
         Ok(Found { contents: access.contents.unwrap_or_default(), now: access.now })
     }
 
-    /// All tokens: those of this process's configuration, and those that the control plane keeps.
+    /// All tokens: those of this process's configuration, and those of the control plane.
     pub async fn tokens(&self) -> Result<Tokens, AppError> {
         let Found { contents, now } = self.kept_tokens().await?;
         let configured = self.config().tokens.iter().map(|token| of_configuration(token, now));
         let kept = contents.tokens.iter().map(|token| document(token, now));
-        let closed = contents.gate.closed || !self.config().tokens.is_empty();
+        let closed = contents.gate.closed || self.config().lets_somebody_in();
         Ok(Tokens { closed, tokens: configured.chain(kept).collect() })
     }
 
-    /// Keeps a new token. From now on nobody enters without one.
+    /// Stores a new token. From now on every request needs one.
     pub async fn create_token(&self, new: &NewToken) -> Result<Document, AppError> {
         check_name(&new.name)
             .map_err(|problem| AppError::new(Kind::Usage, "bad_token_name", problem))?;
@@ -77,8 +77,8 @@ impl Deployment {
         if found.named(&new.name).any(|token| token.is_good(found.now)) {
             let name = &new.name;
             return Err(AppError::refused(format!(
-                "there is a token \"{name}\" already; `rehome token rotate {name}` replaces it, and another \
-                 name makes another"
+                "the token \"{name}\" already exists; `rehome token rotate {name}` replaces it, or use another \
+                 name"
             )));
         }
         let token = self.made(new, found.now);
@@ -86,7 +86,7 @@ impl Deployment {
         Ok(document(&token, found.now))
     }
 
-    /// Keeps a token in the place of the one of that name, which ends after so long.
+    /// Stores a token as the replacement of the one of that name, which ends after this time.
     pub async fn rotate_token(
         &self,
         name: &str,
@@ -98,7 +98,7 @@ impl Deployment {
         let good = found.named(name).filter(|token| token.is_good(found.now));
         let Some(old) = good.last() else { return Err(self.no_such(name, &found)) };
         let grant = kept_grant(old).ok_or_else(|| {
-            let message = format!("the role of the token \"{name}\" is one of a later version");
+            let message = format!("the role of the token \"{name}\" is unknown to this version");
             AppError::refused(message)
         })?;
         if let Some(kept) = found.by_hash(&hash) {
@@ -130,13 +130,13 @@ impl Deployment {
         Ok(found.named(name).map(|token| document(token, found.now)).collect())
     }
 
-    /// Lets everybody in where no token is configured, or nobody without a token.
+    /// Opens or closes the deployment for requests without a token, where no token is configured.
     pub async fn set_gate(&self, closed: bool) -> Result<Tokens, AppError> {
         let found = self.kept_tokens().await?;
         if !closed && let Some(token) = found.contents.tokens.iter().find(|t| t.is_good(found.now))
         {
             return Err(AppError::refused(format!(
-                "the token \"{}\" is good; whoever opens a deployment to everybody revokes its tokens first",
+                "the token \"{}\" is valid; revoke all tokens before you open the deployment",
                 token.name
             )));
         }
@@ -149,7 +149,7 @@ impl Deployment {
     /// answers whether it is closed.
     pub async fn close_gate_if_configured(&self) -> Result<bool, AppError> {
         let Gate { closed, .. } = self.kept_tokens().await?.contents.gate;
-        if closed || self.config().tokens.is_empty() {
+        if closed || !self.config().lets_somebody_in() {
             return Ok(closed);
         }
         self.set_gate(true).await.map(|tokens| tokens.closed)
@@ -175,8 +175,8 @@ impl Deployment {
             return Ok(());
         }
         Err(AppError::refused(format!(
-            "the token \"{name}\" stands in the configuration; its lines are what is changed there, and the \
-             servers that have them are sent SIGHUP"
+            "the token \"{name}\" is in the configuration; change its lines there, and send the \
+             servers SIGHUP"
         )))
     }
 
@@ -185,9 +185,9 @@ impl Deployment {
             return refused;
         }
         let problem = if found.named(name).next().is_some() {
-            "is over: it has expired, or was revoked; `rehome token create` makes another"
+            "has expired or was revoked; `rehome token create` creates another"
         } else {
-            "is not there; `rehome token list` shows those that are"
+            "does not exist; see `rehome token list`"
         };
         AppError::new(Kind::NotFound, "unknown_token", format!("the token \"{name}\" {problem}"))
     }
@@ -203,12 +203,12 @@ fn same(
     if kept.name == name && kept_grant(kept).as_ref() == Some(grant) {
         return Ok(document(kept, now));
     }
-    Err(AppError::refused("a token of another name or role has this secret already"))
+    Err(AppError::refused("another token already has this secret"))
 }
 
 pub(super) fn later(now: Timestamp, length: Millis) -> Timestamp {
     let micros = i64::try_from(length.0).unwrap_or(i64::MAX).saturating_mul(1_000);
-    // What lies beyond what is written as a time never comes.
+    // Times beyond the representable range never come.
     Timestamp::from_micros(now.micros().saturating_add(micros).min(YEAR_9999))
 }
 

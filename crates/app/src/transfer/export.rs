@@ -1,8 +1,8 @@
 //! Export: a tenant's history as lines, in its order, page by page.
 //!
-//! It ends where the history ended when the export began, so that it comes to an end while writers
-//! go on, and it is the same history on both sides of a cutover: event n here is event n there. The chain is
-//! recomputed on the way.
+//! It ends where the history ended when the export started, so that it terminates while writers
+//! continue, and it is the same on both sides of a cutover, because positions are. The chain is
+//! recomputed during the export.
 
 use rehome_api::ndjson::EventLine;
 use rehome_api::{ExportReport, Time};
@@ -10,7 +10,7 @@ use rehome_domain::digest::{Digest, chain};
 use rehome_domain::event::{Event, Json};
 use rehome_domain::ids::{StoreId, TenantId};
 use rehome_domain::ledger::{Head, Role};
-use rehome_ports::{BatchLimit, ControlError, EventStore as _};
+use rehome_ports::{BatchLimit, EventStore as _};
 use serde_json::value::RawValue;
 
 pub use super::output::Output;
@@ -31,7 +31,7 @@ pub struct ExportRequest {
 }
 
 impl Deployment {
-    /// Exports, and tells `progress` now and then how many events of how many are written.
+    /// Exports, and periodically calls `progress` with the number of written events and the total.
     pub async fn export(
         &self,
         request: &ExportRequest,
@@ -94,8 +94,10 @@ impl Deployment {
             let ledger = self.store(id)?.ledger(tenant).await?;
             if ledger.role == Role::Absent {
                 let place = match self.engine().control().route(tenant).await? {
-                    Some(route) => format!("it lives in store \"{}\"", route.store),
-                    None => "it is not known; import or append its first event".to_owned(),
+                    Some(route) if !route.is_removed() => {
+                        format!("it lives in store \"{}\"", route.store)
+                    }
+                    _ => "it is unknown; import or append its first event".to_owned(),
                 };
                 return Err(AppError::new(
                     Kind::NotFound,
@@ -107,8 +109,7 @@ impl Deployment {
             return Ok((ledger.role, ledger.head));
         }
         loop {
-            let route = self.engine().control().route(tenant).await?;
-            let route = route.ok_or(ControlError::UnknownTenant(tenant))?;
+            let route = self.engine().control().known_route(tenant).await?;
             let ledger = self.store(&route.store)?.ledger(tenant).await?;
             // Read again: the store may have been left while it answered.
             let now = self.engine().control().route(tenant).await?;
@@ -132,7 +133,7 @@ impl Deployment {
 
 fn line(tenant: TenantId, event: &Event, out: &mut Vec<u8>) -> Result<(), AppError> {
     let spoiled = |_| {
-        let message = format!("the event at seq {} holds what is not JSON", event.seq);
+        let message = format!("the event at seq {} is not valid JSON", event.seq);
         AppError::failed("corrupt", message).tenant(tenant)
     };
     let raw = |json: &Json| serde_json::from_str::<&RawValue>(json.as_str()).map(ToOwned::to_owned);
@@ -168,7 +169,7 @@ async fn write(mut sink: Sink, text: &mut Vec<u8>) -> std::io::Result<Sink> {
 
 fn unwritable(output: &Output, error: &std::io::Error) -> AppError {
     if error.kind() == std::io::ErrorKind::BrokenPipe {
-        return AppError::failed("broken_pipe", "whoever read the output has gone");
+        return AppError::failed("broken_pipe", "the reader of the output is gone");
     }
     let name = match output {
         Output::Stdout => "the standard output".to_owned(),
@@ -177,17 +178,17 @@ fn unwritable(output: &Output, error: &std::io::Error) -> AppError {
     AppError::failed("unwritable_output", format!("{name} cannot be written: {error}"))
 }
 
-/// All was written: whoever exports what is left of a damaged history needs it. But nobody may take it for
-/// what was stored.
+/// Everything was written, because the rest of a damaged history may be needed. But it must not be mistaken for
+/// the stored history.
 fn damage(tenant: TenantId, seq: u64) -> AppError {
     let message = format!(
-        "the history was exported to its end, but it is not what was stored, from seq {seq} on: the row does \
-         not give its digest; `rehome store verify` looks at the store"
+        "the whole history was exported, but it is damaged from seq {seq} on: the row does \
+         not match its digest; run `rehome store verify` on the store"
     );
     AppError::new(Kind::Violated, "damaged", message).tenant(tenant)
 }
 
 fn gap(tenant: TenantId, seq: u64) -> AppError {
-    let message = format!("the history has no event at seq {seq}, where there must be one");
+    let message = format!("the history has no event at seq {seq}, although the ledger counts one");
     AppError::failed("corrupt", message).tenant(tenant)
 }

@@ -1,5 +1,5 @@
-//! gzip as gunzip takes it: any number of members, and zeros behind the last one, with which tapes and
-//! block devices fill up. Anything else behind it is no part of the input that somebody packed.
+//! gzip as gunzip accepts it: any number of members, and zeros behind the last one, with which tapes and
+//! block devices pad. Anything else behind it is an error.
 
 use std::io::{self, BufRead, Read};
 
@@ -8,8 +8,8 @@ use flate2::bufread::GzDecoder;
 /// Something follows the packed data that is not packed data.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "behind the end of the gzip stream there are bytes that are neither gzip nor zeros; if they are not \
-     wanted, unpack the file and import what comes out"
+    "bytes after the end of the gzip stream are neither gzip nor zeros; if you do not need \
+     them, unpack the file and import the result"
 )]
 pub(super) struct TrailingJunk;
 

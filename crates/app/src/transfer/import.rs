@@ -1,10 +1,10 @@
 //! Import: lines become appends through the router, one ordered writer per tenant, many tenants at
 //! once, round by round. Memory is bounded by two rounds.
 //!
-//! Importing again is no change: an event that is there with the same content answers as it did
-//! the first time. An import never reorders: a tenant's history ends before its first line that is not
-//! taken, whatever comes after it; the other tenants go on, and the refused lines are listed at the
-//! end. A fault of a store ends the import; what was imported by then is reported exactly.
+//! An import is idempotent: an event that is present with the same content returns the original
+//! result. An import never reorders: a tenant's history ends before its first refused
+//! line, whatever comes after it; the other tenants continue, and the refused lines are listed at the
+//! end. A fault of a store ends the import; the report is exact up to that point.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
@@ -14,7 +14,7 @@ use rehome_api::ImportReport;
 use rehome_api::transfer::{RefusedLine, TenantImport};
 use rehome_domain::append::{AppendConflict, Appended};
 use rehome_domain::ids::{StoreId, TenantId};
-use rehome_ports::AppendError;
+use rehome_ports::{AppendError, ControlError};
 
 use super::input::Input;
 use super::rounds::{Bad, Line, Round, Rounds};
@@ -55,7 +55,7 @@ pub async fn import(
         .map_err(|error| error.imported(ImportReport::default(), "; nothing was imported"))?;
     if rounds.is_empty() && !request.allow_empty {
         let message = format!(
-            "{} holds no event; nothing was imported (--allow-empty, if that is right)",
+            "{} has no event; nothing was imported (use --allow-empty if that is right)",
             rounds.name()
         );
         return Err(AppError::failed("empty_input", message));
@@ -70,14 +70,29 @@ impl Deployment {
     /// Imports what the rounds hold.
     pub async fn import(
         &self,
-        mut rounds: Rounds,
+        rounds: Rounds,
         store: Option<&StoreId>,
         mut progress: impl FnMut(&ImportReport),
+    ) -> Result<ImportReport, AppError> {
+        self.import_rounds(rounds, store, |report, _| {
+            progress(report);
+            Ok(())
+        })
+        .await
+    }
+
+    /// The same; `done` is called after each round, with what the input waits for.
+    pub(super) async fn import_rounds(
+        &self,
+        mut rounds: Rounds,
+        store: Option<&StoreId>,
+        mut done: impl FnMut(&ImportReport, Option<&str>) -> Result<(), AppError>,
     ) -> Result<ImportReport, AppError> {
         let mut import = Import {
             deployment: self,
             store,
             input: rounds.name().to_owned(),
+            unit: rounds.unit(),
             places: HashMap::new(),
             tenants: Vec::new(),
             refused: BTreeMap::new(),
@@ -86,11 +101,15 @@ impl Deployment {
         };
         while let Some(round) = rounds.next().await {
             match round {
-                Ok(round) => import.round(round).await?,
+                Ok(mut round) => {
+                    let waits_for = round.waits_for.take();
+                    import.round(round).await?;
+                    done(&import.report(), waits_for.as_deref())?;
+                }
                 Err(error) => return Err(import.stopped(error, Doubt::default())),
             }
-            progress(&import.report());
         }
+        import.finish_indexes().await?;
         import.done()
     }
 }
@@ -99,10 +118,12 @@ struct Import<'a> {
     deployment: &'a Deployment,
     store: Option<&'a StoreId>,
     input: String,
+    /// What lines of the input are called.
+    unit: &'static str,
     /// Where in `tenants` each one is.
     places: HashMap<TenantId, usize>,
     tenants: Vec<Tenant>,
-    /// The first line of each tenant that was not taken, by its number.
+    /// The first refused line of each tenant, by its number.
     refused: BTreeMap<u64, (TenantId, String, AppError)>,
     /// Their tenants.
     ended: HashSet<TenantId>,
@@ -135,16 +156,16 @@ impl Import<'_> {
             let place = match self.meet(tenant).await {
                 Ok(place) => place,
                 Err(error) => {
-                    let input = &self.input;
+                    let place = self.place(number);
                     let refused = error.kind() == Kind::Refused;
                     let error = error.line(number);
                     if refused {
                         let why = error.to_string();
-                        let error = error.prefixed(&format!("{input}, line {number}: "));
+                        let error = error.prefixed(&format!("{place}: "));
                         self.refuse(tenant, number, why, error);
                         continue;
                     }
-                    let error = error.prefixed(&format!("{input}, line {number}: "));
+                    let error = error.prefixed(&format!("{place}: "));
                     return Err(self.stopped(error, Doubt::default()));
                 }
             };
@@ -162,13 +183,26 @@ impl Import<'_> {
             .await;
         self.settle(ended)?;
         for Bad { tenant, number, why } in round.bad {
-            let message = format!("{}, line {number}: {why}", self.input);
+            let message = format!("{}: {why}", self.place(number));
             let error = AppError::failed("bad_line", message).tenant(tenant).line(number);
             self.refuse(tenant, number, why, error);
         }
-        let first = self.refused.first_key_value().map(|(number, _)| number - 1);
+        let first = self.refused.first_key_value().map(|(number, _)| number.saturating_sub(1));
         self.report.lines_complete = first.unwrap_or(round.last_line);
         Ok(())
+    }
+
+    /// Finishes what the stores have put off.
+    async fn finish_indexes(&self) -> Result<(), AppError> {
+        for tenant in &self.tenants {
+            self.deployment.store(&tenant.store)?.finish_index(tenant.id).await?;
+        }
+        Ok(())
+    }
+
+    /// A line, as messages name it.
+    fn place(&self, number: u64) -> String {
+        format!("{}, {} {number}", self.input, self.unit)
     }
 
     /// The tenant's history ends before this line.
@@ -178,19 +212,19 @@ impl Import<'_> {
         }
     }
 
-    /// All is imported, but for what was refused.
+    /// Everything is imported, except for what was refused.
     fn done(&mut self) -> Result<ImportReport, AppError> {
         let report = self.report();
         let Some((_, (_, _, error))) = self.refused.pop_first() else { return Ok(report) };
         if report.refused.len() == 1 && report.tenants.len() <= 1 {
             // There was one tenant: refused as a whole, or up to this line.
-            return Err(stopped_with(report, error, Doubt::default()));
+            return Err(stopped_with(report, error, Doubt::default(), self.unit));
         }
         let mut list = String::new();
         for refused in report.refused.iter().skip(1).take(REFUSED_LISTED) {
             let RefusedLine { line, tenant_id, why } = refused;
             // Writing to a String cannot fail.
-            let _ = write!(list, "\nline {line}, tenant {tenant_id}: {why}");
+            let _ = write!(list, "\n{} {line}, tenant {tenant_id}: {why}", self.unit);
         }
         let total = report.refused.len();
         if total > REFUSED_LISTED + 1 {
@@ -198,16 +232,16 @@ impl Import<'_> {
         }
         let (imported, there) = (report.events_imported, report.events_already_there);
         let statement = format!(
-            "; of {total} tenants nothing was imported from their first refused line on, the others are \
-             complete ({imported} events imported, {there} were there already; all lines up to {} are \
-             in the stores); run the import again once it is mended, nothing is doubled{list}",
-            report.lines_complete
+            "; for {total} tenants nothing was imported from their first refused {0} on, the others are \
+             complete ({imported} events imported, {there} already present; all {0}s up to {1} are \
+             in the stores); correct them and run the import again; it imports nothing twice{list}",
+            self.unit, report.lines_complete
         );
         Err(error.done_in_part().imported(report, &statement))
     }
 
-    /// Counts what was done. A line that was refused ends its tenant's history; the first line with which
-    /// a store failed, if there is one, is the error.
+    /// Counts the results. A refused line ends its tenant's history; the first line with a store
+    /// failure, if any, is the error.
     fn settle(&mut self, ended: Vec<Ended>) -> Result<(), AppError> {
         let mut first: Option<(u64, TenantId, String)> = None;
         let mut written = Vec::new();
@@ -240,24 +274,24 @@ impl Import<'_> {
                 }
             }
         }
-        let error = |input: &str, number: u64, tenant: TenantId, problem: &str| {
-            let message = format!("{input}, line {number}, tenant {tenant}: {problem}");
+        let error = |place: &str, number: u64, tenant: TenantId, problem: &str| {
+            let message = format!("{place}, tenant {tenant}: {problem}");
             AppError::failed("not_imported", message).tenant(tenant).line(number)
         };
         for (number, tenant, problem) in refused {
-            let error = error(&self.input, number, tenant, &problem);
+            let error = error(&self.place(number), number, tenant, &problem);
             self.refuse(tenant, number, problem, error);
         }
         let Some((number, tenant, problem)) = first else { return Ok(()) };
         let after = written.iter().filter(|line| **line > number).count() as u64;
         let after = Doubt { after, unknown };
         let complete = self.refused.first_key_value().map_or(number, |(line, _)| number.min(*line));
-        self.report.lines_complete = complete - 1;
-        let error = error(&self.input, number, tenant, &problem);
+        self.report.lines_complete = complete.saturating_sub(1);
+        let error = error(&self.place(number), number, tenant, &problem);
         Err(self.stopped(error, after))
     }
 
-    /// Finds out where the tenant lives; a new one is to live in the store that was asked for.
+    /// Finds the tenant's store; a new tenant is created in the requested one.
     async fn meet(&mut self, id: TenantId) -> Result<usize, AppError> {
         if let Some(place) = self.places.get(&id) {
             return Ok(*place);
@@ -265,6 +299,10 @@ impl Import<'_> {
         let engine = self.deployment.engine();
         let new = self.store.unwrap_or(engine.stores().default_id());
         let store = match engine.control().route(id).await? {
+            Some(route) if route.is_removed() => new.clone(),
+            Some(route) if route.removal.is_some() => {
+                return Err(ControlError::BeingRemoved(id).into());
+            }
             Some(route) => route.store,
             None => new.clone(),
         };
@@ -308,40 +346,41 @@ impl Import<'_> {
             lines_complete: self.report.lines_complete,
             tenants: tenants.collect(),
             refused: refused.collect(),
+            verified: None,
         }
     }
 
     fn stopped(&self, error: AppError, doubt: Doubt) -> AppError {
-        stopped_with(self.report(), error, doubt)
+        stopped_with(self.report(), error, doubt, self.unit)
     }
 }
 
-/// The error with what was done until then.
-fn stopped_with(report: ImportReport, error: AppError, doubt: Doubt) -> AppError {
+/// The error with the report up to that point.
+fn stopped_with(report: ImportReport, error: AppError, doubt: Doubt, unit: &str) -> AppError {
     let (imported, there) = (report.events_imported, report.events_already_there);
     let Doubt { after, unknown } = doubt;
     let mut statement = match report.lines_complete {
         0 if imported == 0 && unknown == 0 => "; nothing was imported".to_owned(),
-        0 => format!("; no line before it, {imported} events imported"),
+        0 => format!("; no {unit} before it, {imported} events imported"),
         lines => format!(
-            "; the lines up to {lines} are in the stores ({imported} events imported, {there} \
-                 were there already)"
+            "; the {unit}s up to {lines} are in the stores ({imported} events imported, {there} \
+                 already present)"
         ),
     };
     // Writing to a String cannot fail.
     if after > 0 {
-        let _ = write!(statement, ", {after} of them from lines behind this one");
+        let _ = write!(statement, ", {after} of them from {unit}s after this one");
     }
     if unknown > 0 {
-        let _ = write!(statement, ", and of {unknown} events it is not known");
+        let _ = write!(statement, ", and the outcome of {unknown} events is unknown");
     }
     if imported + there + unknown > 0 {
-        statement.push_str("; run the import again once it is mended, nothing is doubled");
+        statement.push_str("; correct it and run the import again; it imports nothing twice");
     }
     error.imported(report, &statement)
 }
 
-/// What a round did beside the lines up to the first that was not taken.
+/// The results of a round beyond the first refused line.
 #[derive(Clone, Copy, Default)]
 struct Doubt {
     /// Events written from lines behind it.
@@ -365,11 +404,11 @@ impl Tenant {
 }
 
 impl Line {
-    /// The event was there before, but not where the line says.
+    /// The event was present before, but not at the line's position.
     fn misplaced(&self, appended: &Appended) -> Option<String> {
         let version = self.version.filter(|version| *version != appended.first_version)?;
         Some(format!(
-            "the event is there already, as version {} of its stream; the line says {version}",
+            "the event is already present, as version {} of its stream; the line has {version}",
             appended.first_version
         ))
     }
@@ -378,15 +417,15 @@ impl Line {
         match (error, self.version) {
             (AppendError::Conflict(AppendConflict::Version { stream, actual }), Some(version)) => {
                 format!(
-                    "the line is version {version} of stream {stream}, whose next version is {}",
+                    "it is version {version} of stream {stream}, whose next version is {}",
                     actual + 1
                 )
             }
             (AppendError::Conflict(AppendConflict::Id { id }), _) => {
-                format!("event id {id} is there already, with other content")
+                format!("event id {id} is already present, with other content")
             }
             (AppendError::OutcomeUnknown { source, .. }, _) => {
-                format!("whether it was written is not known: {source}")
+                format!("whether it was written is unknown: {source}")
             }
             (error, _) => error.to_string(),
         }

@@ -1,6 +1,7 @@
 //! Import and export of events as NDJSON.
 //!
 //! ```text
+//! a table elsewhere ─▶ rows ──┐
 //! file, stdin ─▶ lines ─▶ rounds (a thread; bounded) ─▶ one ordered append per tenant ─▶ router
 //! router, store ─▶ pages ─▶ lines ─▶ stdout, or a file beside the file, then renamed
 //! ```
@@ -9,12 +10,17 @@ mod export;
 mod gunzip;
 mod import;
 mod input;
+mod look;
 mod output;
+mod records;
 mod rounds;
+mod table;
 #[cfg(test)]
 mod tests;
 
 pub use export::{ExportRequest, Output};
 pub use import::{ImportRequest, import};
-pub use input::Input;
+pub use input::{Format, Input};
+pub use look::{look_at, look_at_table};
 pub use rounds::Rounds;
+pub use table::{TableEnd, TableOf, TableProgress, TableRequest, import_table};

@@ -46,8 +46,8 @@ impl Output {
     }
 }
 
-/// The file to write to, and where it goes then. What is no regular file (a device, a pipe) is
-/// written to as it is.
+/// The file to write to, and its final name. A file that is not regular (a device, a pipe) is
+/// written to directly.
 fn open_file(path: &Path) -> io::Result<(File, Option<Beside>)> {
     // A link stays one: what it points to is replaced.
     let to = path.canonicalize().unwrap_or_else(|_| path.to_owned());
@@ -59,7 +59,7 @@ fn open_file(path: &Path) -> io::Result<(File, Option<Beside>)> {
     Ok((file, Some(Beside { path, to, kept: false })))
 }
 
-/// A name in the same folder that nobody else uses.
+/// An unused name in the same folder.
 fn beside(path: &Path) -> io::Result<PathBuf> {
     let Some(name) = path.file_name() else {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "names no file"));
@@ -72,7 +72,7 @@ fn beside(path: &Path) -> io::Result<PathBuf> {
 
 pub(super) enum Sink {
     Stdout(BufWriter<io::Stdout>),
-    /// Somebody looks on: the same values, with what a terminal obeys as JSON's escapes.
+    /// A terminal: the same values, with control characters as JSON escapes.
     Terminal(io::Stdout),
     File(BufWriter<File>, Option<Beside>),
     Packed(GzEncoder<BufWriter<File>>, Option<Beside>),
@@ -101,7 +101,7 @@ impl Sink {
     }
 }
 
-/// The file under its other name; removed unless it is kept.
+/// The file under its temporary name; removed unless it is renamed.
 pub(super) struct Beside {
     path: PathBuf,
     to: PathBuf,

@@ -29,7 +29,8 @@ async fn rounds(content: &[u8]) -> Result<Vec<(u64, Vec<(TenantId, usize)>)>, St
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("events");
     std::fs::write(&path, content).unwrap();
-    let mut rounds = Rounds::open(&Input::new(path)).await.map_err(|error| error.to_string())?;
+    let mut rounds =
+        Rounds::open(&Input::new(path, None)).await.map_err(|error| error.to_string())?;
     let mut all = Vec::new();
     while let Some(round) = rounds.next().await {
         let round = round.map_err(|error| error.to_string())?;
@@ -76,7 +77,7 @@ async fn a_file_that_was_cut_off_ends_in_an_error_wherever_it_was_cut() {
     let whole = packed(&text);
     for end in [12, whole.len() / 2, whole.len() - 9, whole.len() - 1] {
         let error = rounds(&whole[..end]).await.unwrap_err();
-        assert!(error.contains("cut off") || error.contains("damaged"), "{end}: {error}");
+        assert!(error.contains("truncated") || error.contains("damaged"), "{end}: {error}");
     }
     // Within a line, when it is not packed.
     let error = rounds(&text.as_bytes()[..text.len() - 30]).await.unwrap_err();

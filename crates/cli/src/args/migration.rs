@@ -12,11 +12,11 @@ use super::options::OptionFlags;
 /// `rehome migration ...`
 #[derive(Debug, Subcommand)]
 pub(crate) enum MigrationCommand {
-    /// Move a tenant to another store while its writers go on.
+    /// Migrate a tenant to another store while it accepts writes.
     ///
-    /// The migration runs in this process until the tenant lives in the target, or an operator
-    /// has to act. Ctrl-C stops the work and not the tenant: `migration resume` goes on with it.
-    /// Through a server it runs there, and the command ends when it was started unless it is to wait.
+    /// The migration runs in this process until the tenant is in the target, or until it needs an
+    /// operator. Ctrl-C stops the work, never the tenant; `migration resume` continues it. With a server,
+    /// the migration runs there and the command returns once it is started, unless --wait is given.
     #[command(after_help = "\
 Examples:
   rehome migration start --tenant 824a8fcf-0c14-513f-bd3a-4c35d1078706 --to dedicated
@@ -24,101 +24,122 @@ Examples:
       --copy-rate-max 2000 --cutover at 2024-06-15T02:00:00Z --rollback-window 24h")]
     Start(Box<Start>),
     /// List migrations, newest first.
+    #[command(visible_alias = "ls")]
     List {
-        /// Only those in this state.
+        /// Only migrations in this state.
         #[arg(long, value_name = "STATE", value_parser = phase)]
         state: Option<Phase>,
-        /// Only those of this tenant.
+        /// Only migrations of this tenant.
         #[arg(long, value_name = "TENANT", value_parser = tenant)]
         tenant: Option<TenantId>,
-        /// At most so many.
+        /// Only migrations of tenants whose ids begin so, or whose name this is.
+        #[arg(long, value_name = "TEXT")]
+        search: Option<String>,
+        /// Only migrations from or to this store.
+        #[arg(long, value_name = "ID")]
+        store: Option<StoreId>,
+        /// Only migrations that need you: ready for a manual cutover, paused, failed, or with an open violation.
+        #[arg(long)]
+        needs_you: bool,
+        /// Maximum number of results.
         #[arg(long, value_name = "N", default_value_t = 50)]
         limit: usize,
     },
     /// Show a migration.
+    #[command(visible_alias = "status")]
     Show(OneMigration),
-    /// Show a migration as it goes on, until its end.
+    /// Watch a migration until it ends.
     Watch(OneMigration),
-    /// Show what happened to a migration.
+    /// Show the log of a migration.
     Log(Look),
-    /// Stop the work; writes go on at the source.
+    /// Pause the work; writes continue at the source.
     Pause(Changing),
-    /// Go on with a paused migration, or with one whose process has died.
+    /// Resume a paused migration, or one whose process has died.
     Resume {
-        /// Which.
+        /// The migration.
         #[command(flatten)]
         migration: Changing,
-        /// Once migrated, keep the old source level until the rollback window ends.
+        /// After the cutover, keep replicating to the old source until the rollback window ends.
         #[arg(long)]
         keep_window: bool,
     },
-    /// Work on every migration that nobody works on, until stopped.
+    /// Drive every migration that no other process drives, until stopped.
     ///
-    /// For a process that lives long, beside others like it, and without a server, which does the same: it takes over from processes that died
-    /// or hang. What is paused or failed is left to operators.
+    /// For a long-running process without a server (a server does the same). It takes over from processes
+    /// that died or hang. It does not touch paused and failed migrations.
     Drive,
-    /// Ask for the cutover, and wait for it.
-    Cutover(Changing),
-    /// Give a migration up before its cutover; the tenant stays where it is.
-    Abort {
-        /// Which.
+    /// Request the cutover and wait for it, or withdraw it before it begins.
+    Cutover {
+        /// The migration.
         #[command(flatten)]
         migration: Changing,
-        /// Remove what was copied to the target.
+        /// Withdraw the cutover: none begins until one is requested again. Refused once it has begun.
+        #[arg(long)]
+        withdraw: bool,
+    },
+    /// Abort a migration before its cutover; the tenant stays at the source.
+    Abort {
+        /// The migration.
+        #[command(flatten)]
+        migration: Changing,
+        /// Also purge the copy in the target.
         #[arg(long)]
         purge_target: bool,
+        /// The answer.
+        #[command(flatten)]
+        yes: Yes,
     },
     /// Repair the copy after a verification or the read-back found violations.
     ///
-    /// The copy is cut back to before the damage, copied again and verified; writes go on at the source.
-    /// Damage in the source's own rows cannot be repaired this way, and the command names it. Exits
-    /// with 5 when violations are found again.
+    /// Removes the copy from the damage on, copies again and verifies; writes continue at the source.
+    /// Damage in the source itself cannot be repaired this way and is reported. Exit code 5 if violations
+    /// are found again.
     Repair(Changing),
-    /// Say that you have seen that a migration failed.
+    /// Acknowledge a failed migration.
     ///
-    /// Health checks and alerts then no longer tell of it. The tenant stays where it is; `migration
-    /// abort` cleans up, also without this.
+    /// Health checks and alerts no longer report it. The tenant stays where it is; `migration abort` cleans
+    /// up, with or without this.
     Acknowledge(Changing),
-    /// Take, or take again, the baseline that a migration is compared with afterwards.
+    /// Record the baseline with which the migration is compared afterwards; replaces an earlier one.
     ///
-    /// Events per second from the ledger over the window, and the latency of appends as far as this
-    /// process or the configured Prometheus sees it. One is taken at each start, from the last minute.
+    /// Records events per second over the window, and the append latency if this process or the configured
+    /// Prometheus knows it. Each start records one, of the last minute.
     Baseline {
-        /// Which.
+        /// The migration.
         #[command(flatten)]
         migration: OneMigration,
-        /// How long to watch.
+        /// Length of the window.
         #[arg(long, value_name = "DURATION", default_value = "30s")]
         window: Millis,
-        /// Show the one that was taken.
+        /// Show the recorded baseline.
         #[arg(long, conflicts_with = "window")]
         show: bool,
     },
-    /// Verify the two stores of a migration against each other.
+    /// Compare the two stores of a migration.
     ///
-    /// Exits with 5 when violations are found.
+    /// Exit code 5 if violations are found.
     Verify(Verify),
     /// Change options while a migration runs.
     #[command(after_help = "\
 Example:
   rehome migration tune 0197f0a5-6f3c-7cc3-98c8-0c5a4d7d5a55 --copy-rate-max 500")]
     Tune {
-        /// Which.
+        /// The migration.
         #[command(flatten)]
         migration: Changing,
-        /// What to change.
+        /// The options to change.
         #[command(flatten)]
         options: Box<OptionFlags>,
     },
     /// Move the tenant back, within the rollback window of its migration.
     Return {
-        /// The migration that brought it here.
+        /// The migration to undo.
         #[command(flatten)]
         migration: Changing,
-        /// How to go back.
+        /// Options of the return.
         #[command(flatten)]
         goal: Goal,
-        /// What to run with.
+        /// Options of the migration.
         #[command(flatten)]
         options: Box<OptionFlags>,
     },
@@ -127,31 +148,30 @@ Example:
 /// `rehome migration start ...`
 #[derive(Debug, Args)]
 pub(crate) struct Start {
-    /// Whose history.
+    /// The tenant.
     #[arg(long, value_name = "TENANT", value_parser = tenant)]
     pub(crate) tenant: TenantId,
-    /// To which store.
+    /// The target store.
     #[arg(long, value_name = "STORE")]
     pub(crate) to: StoreId,
-    /// How far to go.
+    /// What to wait for.
     #[command(flatten)]
     pub(crate) goal: Goal,
-    /// Why.
+    /// The reason.
     #[command(flatten)]
     pub(crate) why: Reason,
-    /// What to run with.
+    /// Options of the migration.
     #[command(flatten)]
     pub(crate) options: OptionFlags,
 }
 
-/// How far a command goes.
+/// When the command returns.
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct Goal {
-    /// Wait for the end. A migration that runs in this process is always waited for; one that a server
-    /// works on, with this only.
+    /// Wait for the end. Without a server the command always waits; with one, only with this option.
     #[arg(long)]
     pub(crate) wait: bool,
-    /// Once migrated, keep the old source level until the rollback window ends.
+    /// After the cutover, keep replicating to the old source until the rollback window ends.
     #[arg(long)]
     pub(crate) keep_window: bool,
 }
@@ -164,23 +184,31 @@ pub(crate) struct OneMigration {
     pub(crate) id: MigrationId,
 }
 
-/// A migration that is changed, by its id, and why.
+/// A migration to change, by its id, and the reason.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Changing {
     /// The migration.
     #[arg(value_name = "ID")]
     pub(crate) id: MigrationId,
-    /// Why.
+    /// The reason.
     #[command(flatten)]
     pub(crate) why: Reason,
 }
 
-/// Why something is done.
+/// The reason for a change.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Reason {
-    /// Why, in one line; it stands in the migration's log beside who did it.
+    /// The reason, in one line; recorded in the migration's log with the actor.
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
+}
+
+/// The answer to the question of a command that cannot be undone.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Yes {
+    /// Do not ask. Without a terminal there is no question.
+    #[arg(long)]
+    pub(crate) yes: bool,
 }
 
 impl Reason {
@@ -196,7 +224,7 @@ pub(crate) struct Look {
     /// The migration.
     #[arg(value_name = "ID")]
     pub(crate) id: MigrationId,
-    /// Go on with what is added, until the migration's end.
+    /// Follow new entries until the migration ends.
     #[arg(long, short)]
     pub(crate) follow: bool,
 }
@@ -207,24 +235,24 @@ pub(crate) struct Verify {
     /// The migration.
     #[arg(value_name = "ID")]
     pub(crate) id: MigrationId,
-    /// How deep: count, hash or full.
+    /// Level: count, hash or full.
     #[arg(long, value_name = "LEVEL", default_value = "full", value_parser = level)]
     pub(crate) level: Level,
-    /// The part of the history to look at, in ranges spread over all of it.
+    /// The fraction of the history to compare, in ranges spread over all of it.
     #[arg(long, value_name = "0..1", default_value_t = 1.0, value_parser = share)]
     pub(crate) sample: f64,
-    /// Begin after this position.
+    /// Start after this position.
     #[arg(long, value_name = "SEQ", default_value_t = 0)]
     pub(crate) after_seq: u64,
-    /// Read at most so many events per second; 0: no limit.
+    /// Maximum read rate, in events per second; 0: no limit.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) rate_max: u32,
-    /// Why.
+    /// The reason.
     #[command(flatten)]
     pub(crate) why: Reason,
 }
 
-fn phase(text: &str) -> Result<Phase, String> {
+pub(super) fn phase(text: &str) -> Result<Phase, String> {
     Phase::parse(text).ok_or_else(|| {
         let all: Vec<_> = Phase::ALL.iter().map(|phase| phase.as_str()).collect();
         format!("the states are {}", all.join(", "))

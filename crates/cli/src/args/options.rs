@@ -5,48 +5,49 @@ use rehome_api::OptionsPatch;
 use rehome_api::duration::Millis;
 use rehome_app::{AppError, Kind};
 
-/// What a migration runs with; what is not said comes from `[migration]` of the configuration.
+/// The options of a migration; the rest comes from `[migration]` of the configuration.
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Options of the migration")]
 pub(crate) struct OptionFlags {
-    /// When to cut over: as soon as it is ready, when `migration cutover` says so, or once ready
-    /// but not before a time.
+    /// When to cut over: auto (as soon as possible), manual (on `migration cutover`), or not before a
+    /// time.
     #[arg(long, num_args = 1..=2, value_names = ["auto|manual|at", "TIME"])]
     cutover: Option<Vec<String>>,
-    /// Copy at most so many events per second; 0: no limit.
+    /// Maximum copy rate, in events per second; 0: no limit.
     #[arg(long, value_name = "N")]
     copy_rate_max: Option<u32>,
-    /// Copy at most so many bytes per second; 0: no limit.
+    /// Maximum copy rate, in bytes per second; 0: no limit.
     #[arg(long, value_name = "N")]
     copy_bytes_rate_max: Option<u32>,
-    /// Most events of one copy batch.
+    /// Maximum number of events in a copy batch.
     #[arg(long, value_name = "N")]
     batch_events: Option<u32>,
-    /// Most bytes of one copy batch.
+    /// Maximum size of a copy batch, in bytes.
     #[arg(long, value_name = "N")]
     batch_bytes: Option<u32>,
-    /// The lag, in events, under which a cutover may begin.
+    /// Maximum lag at which a cutover starts, in events.
     #[arg(long, value_name = "N")]
     lag_events_max: Option<u32>,
-    /// Longest write pause before the cutover is rolled back.
+    /// Maximum write pause; a longer cutover is rolled back.
     #[arg(long, value_name = "MS")]
     cutover_timeout_ms: Option<u32>,
-    /// What a writer's answer waits for while writes are mirrored.
+    /// When an append is acknowledged in dual write: once it is in the source, or also in the target.
     #[arg(long, value_name = "source|target", value_parser = ["source", "target"])]
     mirror_ack: Option<String>,
-    /// Longest wait of a writer for the target.
+    /// Maximum time that an append waits for the target.
     #[arg(long, value_name = "MS")]
     mirror_ack_timeout_ms: Option<u32>,
-    /// How deep the history is verified before the cutover.
+    /// Level of the verification before the cutover.
     #[arg(long, value_name = "count|hash|full", value_parser = ["count", "hash", "full"])]
     verification: Option<String>,
-    /// How long the tenant can return after the cutover, like 1h or 7d; 0: not at all.
+    /// How long to keep replicating to the old source after the cutover, so that the tenant can return, like
+    /// 1h or 7d; 0: not at all.
     #[arg(long, value_name = "DURATION")]
     rollback_window: Option<Millis>,
 }
 
 impl OptionFlags {
-    /// What was said.
+    /// The document of the given options.
     pub(crate) fn patch(self) -> Result<OptionsPatch, AppError> {
         Ok(OptionsPatch {
             batch_events: self.batch_events,

@@ -4,16 +4,16 @@ use clap::{Args, Subcommand};
 use rehome_api::duration::Millis;
 use rehome_domain::ids::{StoreId, TenantId};
 
-use super::Reason;
 use super::tenant::tenant;
+use super::{Reason, Yes};
 
 /// `rehome token ...`
 #[derive(Debug, Subcommand)]
 pub(crate) enum TokenCommand {
-    /// Make a token and show its secret, once.
+    /// Create a token and print its secret, once.
     ///
-    /// The control plane keeps it, without its secret, and every server knows it within a second. The first
-    /// token closes the deployment: from then on nobody enters without one, also after a restart.
+    /// The control plane stores its hash, and every server accepts it within a second. The first token closes
+    /// the deployment: from then on every request needs one, also after a restart.
     #[command(after_help = "\
 Examples:
   rehome token create --role operator --name alice --expires 90d
@@ -21,50 +21,60 @@ Examples:
   rehome token create --role operator --name eu --store eu-1 --store eu-2
   rehome token create --role metrics --name prometheus --for-configuration")]
     Create(CreateToken),
-    /// All tokens: what they may do, how long, and when they were used last.
+    /// List tokens with role, bounds, expiry and last use.
+    #[command(visible_alias = "ls")]
     List,
-    /// Replace a token by one with its name, role and bounds; shown once.
+    /// Replace a token with a new one of the same name, role and bounds; prints the secret once.
     #[command(after_help = "\
 Example:
   rehome token rotate shop --keep-old-for 10m")]
     Rotate {
-        /// Which.
+        /// The name of the token.
         #[arg(value_name = "NAME")]
         name: String,
-        /// How long the old one stays good, so that whoever has it can change over [default: not at all].
+        /// How long the old token stays valid [default: not at all].
         #[arg(long, value_name = "DURATION")]
         keep_old_for: Option<Millis>,
-        /// How long the new one is good [default: as long as the old one was].
+        /// Lifetime of the new token [default: that of the old one].
         #[arg(long, value_name = "DURATION")]
         expires: Option<Millis>,
-        /// Why.
+        /// The answer.
+        #[command(flatten)]
+        yes: Yes,
+        /// The reason.
         #[command(flatten)]
         why: Reason,
     },
-    /// End a token, with its sessions and what it follows, at every server within a second.
+    /// Revoke a token, its sessions and its open streams, at every server within a second.
     Revoke {
-        /// Which; all of that name.
+        /// The name; revokes all tokens of that name.
         #[arg(value_name = "NAME")]
         name: String,
-        /// Why.
+        /// The answer.
+        #[command(flatten)]
+        yes: Yes,
+        /// The reason.
         #[command(flatten)]
         why: Reason,
     },
-    /// Let everybody in again, without a token, where no server has one in its configuration.
+    /// Open the deployment: allow requests without a token, where no server has one in its configuration.
     ///
-    /// Gives up all protection: whoever reaches a server reads and moves every tenant. Refused while a token
-    /// is good. A server that runs knows it within a second.
+    /// Every client can then read and move every tenant. Refused while a token is valid. Running servers follow
+    /// within a second.
     Open {
-        /// Why.
+        /// The reason.
         #[arg(long, value_name = "TEXT")]
         reason: String,
+        /// The answer.
+        #[command(flatten)]
+        yes: Yes,
     },
 }
 
 /// `rehome token create ...`
 #[derive(Clone, Debug, Args)]
 pub(crate) struct CreateToken {
-    /// admin: everything. operator: runs migrations. viewer: looks at migrations and stores. tenant (or
+    /// admin: everything. operator: operates migrations. viewer: views migrations and stores. tenant (or
     /// writer): appends and reads its tenants' events. reader: reads them. metrics: reads /metrics.
     #[arg(
         long,
@@ -72,24 +82,24 @@ pub(crate) struct CreateToken {
         value_parser = ["admin", "operator", "viewer", "tenant", "writer", "reader", "metrics"]
     )]
     pub(crate) role: String,
-    /// Whose events, for tenant and reader; operator and viewer: bound to it. May be said more than once.
+    /// The tenant: required for tenant and reader; bounds operator and viewer. Can be repeated.
     #[arg(long = "tenant", value_name = "TENANT", value_parser = tenant)]
     pub(crate) tenants: Vec<TenantId>,
-    /// Operator and viewer: bound to this store. May be said more than once; a migration is within the
-    /// bounds when both its stores are.
+    /// Bounds operator and viewer to this store. Can be repeated; a migration is within the bounds if both
+    /// its stores are.
     #[arg(long = "store", value_name = "ID")]
     pub(crate) stores: Vec<StoreId>,
-    /// Who, in logs [default: the role].
+    /// The name in logs [default: the role].
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Option<String>,
-    /// How long it is good, like 12h or 90d [default: until it is revoked].
+    /// Lifetime, like 12h or 90d [default: no expiry].
     #[arg(long, value_name = "DURATION")]
     pub(crate) expires: Option<Millis>,
-    /// Keep it nowhere; print the lines that let it in where they stand in a server's configuration. Needs no
-    /// control plane. Without the lines, and after SIGHUP, the token is revoked.
+    /// Print the configuration lines that make a server accept the token, and store it nowhere. Needs no
+    /// control plane. Removing the lines, followed by SIGHUP, revokes the token.
     #[arg(long)]
     pub(crate) for_configuration: bool,
-    /// Why.
+    /// The reason.
     #[command(flatten)]
     pub(crate) why: Reason,
 }

@@ -1,14 +1,14 @@
 //! `rehome audit ...`
 
 use rehome_api::audit::AuditReport;
-use rehome_app::audit::AuditExport;
 use rehome_app::{AppError, CancellationToken, Kind};
+use rehome_observe::AuditExport;
 
 use crate::args::AuditCommand;
 use crate::operate::{Reach, Signals, Task, open, stop_on_signal};
 use crate::output::{Counter, Out, cell, count, line, table};
 
-const WHY: &str = "it reads the control plane itself, and believes nobody else";
+const WHY: &str = "it reads the control plane directly, and trusts no server";
 
 pub(super) async fn run(out: Out, reach: &Reach, command: AuditCommand) -> Result<(), AppError> {
     match command {
@@ -27,15 +27,21 @@ async fn verify(out: Out, reach: &Reach) -> Result<(), AppError> {
     deployment.close().await;
     let report = report?;
     out.show(&report, words)?;
-    match report.broken.first() {
+    let of_migration = report
+        .broken
+        .first()
+        .map(|first| format!("migration {}: {}", first.migration_id, first.detail));
+    let of_drain = report
+        .broken_drains
+        .first()
+        .map(|first| format!("drain {}: {}", first.drain_id, first.detail));
+    match of_migration.or(of_drain) {
         None => Ok(()),
         Some(first) => {
             let message = format!(
-                "{} of {} logs are not as they were recorded; the first is of migration {}: {}",
+                "{} of {} logs are not as they were recorded; the first is of {first}",
                 count(report.broken_total),
-                count(report.logs_checked),
-                first.migration_id,
-                first.detail
+                count(report.logs_checked + report.drains_checked),
             );
             Err(AppError::new(Kind::Violated, "chain_broken", message))
         }
@@ -44,11 +50,16 @@ async fn verify(out: Out, reach: &Reach) -> Result<(), AppError> {
 
 fn words(report: &AuditReport) -> String {
     let mut text = format!(
-        "{}: {} entries of {} logs checked",
+        "{}: {} entries of {} logs checked, {} compared with what route rows and stores have seen",
         if report.ok { "ok" } else { "NOT OK" },
         count(report.entries_checked),
-        count(report.logs_checked)
+        count(report.logs_checked + report.drains_checked),
+        count(report.anchors_checked)
     );
+    for why in &report.anchors_unread {
+        text += "\nnot compared: ";
+        text += &cell(why);
+    }
     if !report.ok {
         let rows = report.broken.iter().map(|broken| {
             let (migration, tenant) = (broken.migration_id, broken.tenant_id);
@@ -57,7 +68,13 @@ fn words(report: &AuditReport) -> String {
         });
         text += "\n";
         text += &table(["MIGRATION", "TENANT", "ENTRY", "WHAT"], &[2], rows);
-        if report.broken_total > report.broken.len() as u64 {
+        for broken in &report.broken_drains {
+            text += "\ndrain ";
+            text += &broken.drain_id.to_string();
+            text += ": ";
+            text += &cell(&broken.detail);
+        }
+        if report.broken_total > (report.broken.len() + report.broken_drains.len()) as u64 {
             text += "\nin all: ";
             text += &count(report.broken_total);
         }

@@ -6,21 +6,21 @@ use rehome_app::{AppError, Kind};
 
 use crate::args;
 use crate::operate::Reach;
-use crate::output::{Out, count};
+use crate::output::{Out, count, duration};
 
 /// From numbers alone.
 pub(super) fn from_numbers(out: Out, asked: &args::Estimate) -> Result<(), AppError> {
     out.show(&estimate(&request(asked))?, words)
 }
 
-/// By a look at the tenant.
+/// By a probe of the tenant.
 pub(super) async fn by_probe(
     out: Out,
     reach: &Reach,
     asked: &args::Estimate,
 ) -> Result<(), AppError> {
     let (Some(tenant), Some(to)) = (asked.tenant, &asked.to) else {
-        return Err(AppError::new(Kind::Usage, "bad_usage", "which tenant, and to which store?"));
+        return Err(AppError::new(Kind::Usage, "bad_usage", "name a tenant and a target store"));
     };
     let deployment = reach.open(out).await?;
     let probe = deployment.probe(tenant, to, &request(asked)).await?;
@@ -46,12 +46,22 @@ fn request(asked: &args::Estimate) -> EstimateRequest {
 /// An estimate for people.
 pub(super) fn words(estimate: &Estimate) -> String {
     format!(
-        "copy         {}\ncatching up  {}\npause        {}\nin all       {}",
-        estimate.bulk_copy_estimate,
-        estimate.dual_write_estimate,
+        "copy         {}\ncatching up  {}\npause        {}\ntotal        {}",
+        short(&estimate.bulk_copy_estimate, estimate.bulk_copy_seconds),
+        short(&estimate.dual_write_estimate, estimate.dual_write_seconds),
         estimate.cutover_estimate,
-        estimate.total_estimate
+        total(estimate)
     )
+}
+
+fn total(estimate: &Estimate) -> String {
+    short(&estimate.total_estimate, estimate.total_seconds)
+}
+
+/// An estimate as documents have it, but for one that its unit would round to nothing.
+fn short(text: &str, seconds: f64) -> String {
+    let says_little = text.ends_with("minutes") && seconds < 60.0 || seconds < 0.5;
+    if says_little { duration(seconds) } else { text.to_owned() }
 }
 
 fn probe_words(probe: &Probe) -> String {
@@ -65,11 +75,9 @@ fn probe_words(probe: &Probe) -> String {
         rate(probe.copy_events_per_s.likely),
         probe.copy_rate_from,
     );
-    let minutes = |at: &Option<Estimate>| {
-        at.as_ref().map_or_else(|| "for ever".to_owned(), |at| at.total_estimate.clone())
-    };
+    let minutes = |at: &Option<Estimate>| at.as_ref().map_or_else(|| "for ever".to_owned(), total);
     text += &probe.estimate.as_ref().map_or_else(
-        || "in all       it would never catch up\n".to_owned(),
+        || "total        it would never catch up\n".to_owned(),
         |at| format!("{}, {} to {}\n", words(at), minutes(&probe.best), minutes(&probe.worst)),
     );
     for remark in &probe.remarks {

@@ -19,7 +19,7 @@ pub(super) async fn run(out: Out, command: LayoutCommand) -> Result<(), AppError
             }
             let refused = check.findings.iter().filter(|finding| finding.severity == "refuse");
             let why = format!(
-                "table \"{}\".\"{}\" cannot be adopted by layout \"{}\": {} things stand in the way",
+                "table \"{}\".\"{}\" cannot be adopted by layout \"{}\": {} obstacles",
                 check.schema,
                 check.table,
                 check.name,
@@ -45,7 +45,7 @@ pub(super) async fn run(out: Out, command: LayoutCommand) -> Result<(), AppError
 }
 
 fn words(check: &LayoutCheck) -> String {
-    let mut text = format!("layout \"{}\": the file is as it must be\n", check.name);
+    let mut text = format!("layout \"{}\": the file is valid\n", check.name);
     let rows = check.columns.iter().map(|column| {
         [
             format!("  {}", column.name),
@@ -61,7 +61,7 @@ fn words(check: &LayoutCheck) -> String {
     text += &table(["  COLUMN", "PART", "TYPE"], &[], rows);
     text.push('\n');
     let Some(database) = &check.database else {
-        text += "name the database with --url to look whether its table goes with it\n";
+        text += "name the database with --url to check its table\n";
         return text;
     };
     // Writing to a String cannot fail.
@@ -75,7 +75,7 @@ fn words(check: &LayoutCheck) -> String {
         let _ = writeln!(text, "  {word:<5} {}", finding.text);
     }
     if check.ok {
-        text += "nothing stands in the way of adopting it\n";
+        text += "the table can be adopted\n";
     }
     text
 }

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use rehome_api::{Baseline, LogEntry, Migration, OptionsPatch, Verification};
 use rehome_app::migrations::{Goal, Resumed, StartRequest, VerifyRequest};
-use rehome_app::{AppError, Kind};
+use rehome_app::{AppError, Kind, MigrationsWanted};
 use rehome_domain::ids::MigrationId;
 
 use crate::args::{self, Changing, Look, MigrationCommand, OneMigration};
 use crate::operate::{Operate, Reach, drive_all, open};
 use crate::output::{Out, View, cell, count, details, line, list, table};
 
-/// How often a log is looked at that is followed.
+/// The polling interval of a followed log.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 pub(super) async fn run(
@@ -20,7 +20,7 @@ pub(super) async fn run(
     command: MigrationCommand,
 ) -> Result<(), AppError> {
     if matches!(command, MigrationCommand::Drive) {
-        let config = reach.stores("migration drive", "a server works on migrations by itself")?;
+        let config = reach.stores("migration drive", "a server always works on migrations")?;
         let deployment = open(config).await?;
         drive_all(out, &deployment).await;
         deployment.close().await;
@@ -45,8 +45,11 @@ async fn dispatch(
             out.remark(format!("migration {} started", started.id));
             begun(out, deployment, &started, goal).await
         }
-        MigrationCommand::List { state, tenant, limit } => {
-            out.show(&deployment.migrations(tenant, state, limit).await?, |found| list(found))
+        MigrationCommand::List { state, tenant, search, store, needs_you, limit } => {
+            let (phase, before) = (state, None);
+            let wanted =
+                MigrationsWanted { tenant, search, phase, store, needs_you, before, limit };
+            out.show(&deployment.migrations(&wanted).await?, |found| list(found))
         }
         MigrationCommand::Show(OneMigration { id }) => show(out, deployment, id).await,
         MigrationCommand::Watch(OneMigration { id }) => watch(out, deployment, id).await,
@@ -60,14 +63,26 @@ async fn dispatch(
         }
         // Done above: no server does it.
         MigrationCommand::Drive => Ok(()),
-        MigrationCommand::Cutover(migration) => cutover(out, deployment, &migration).await,
-        MigrationCommand::Abort { migration: Changing { id, why }, purge_target } => {
+        MigrationCommand::Cutover { migration: Changing { id, why }, withdraw: true } => {
+            deployment.withdraw(id, why.why()).await?;
+            out.remark("the cutover is withdrawn; `rehome migration cutover` requests it again");
+            end(out, &deployment.migration(id).await?)
+        }
+        MigrationCommand::Cutover { migration, withdraw: false } => {
+            cutover(out, deployment, &migration).await
+        }
+        MigrationCommand::Abort { migration: Changing { id, why }, purge_target, yes } => {
+            let purges = if purge_target { ", and its copy in the target is removed" } else { "" };
+            let what = format!(
+                "This aborts migration {id}: it cannot be resumed{purges}. The tenant stays at the source."
+            );
+            out.confirm(yes, &what)?;
             deployment.abort(id, purge_target, why.why()).await?;
             end(out, &deployment.clean_up(id).await?)
         }
         MigrationCommand::Repair(Changing { id, why }) => {
             deployment.repair(id, why.why()).await?;
-            out.remark("repair asked for");
+            out.remark("repair requested");
             end(out, &deployment.reach(id, Goal::Repaired).await?)
         }
         MigrationCommand::Acknowledge(Changing { id, why }) => {
@@ -94,7 +109,7 @@ async fn dispatch(
     }
 }
 
-/// Waits for what was started, unless a server works on it and nobody wants to wait.
+/// Waits for the started migration, unless a server works on it and `--wait` is not given.
 async fn begun(
     out: Out,
     deployment: &dyn Operate,
@@ -103,13 +118,15 @@ async fn begun(
 ) -> Result<(), AppError> {
     let id = MigrationId::new(started.id);
     if deployment.is_remote() && !(goal.wait || goal.keep_window) {
-        out.remark(format!("the server works on it; `rehome migration watch {id}` shows how"));
+        out.remark(format!(
+            "the server works on it; `rehome migration watch {id}` shows its progress"
+        ));
         return end(out, started);
     }
     migrate(out, deployment, id, goal).await
 }
 
-/// Works on it until the tenant lives in the target, and longer if that is asked for.
+/// Works on it until the tenant lives in the target, and longer if requested.
 async fn migrate(
     out: Out,
     deployment: &dyn Operate,
@@ -122,18 +139,16 @@ async fn migrate(
         return end(out, &migrated);
     }
     if goal.keep_window {
-        out.remark(format!("migrated; keeping the old source level for {window}"));
+        out.remark(format!("switched; the old source stays up to date for {window}"));
         let over = deployment.reach(id, Goal::NothingLeft).await?;
         return end(out, &over);
     }
-    let keeps = if deployment.is_remote() {
-        "the server keeps the old source level".to_owned()
-    } else {
-        format!("`rehome migration resume {id} --keep-window` keeps the old source level")
-    };
-    out.remark(format!(
-        "`rehome migration return {id}` moves the tenant back within {window}; until then {keeps}"
-    ));
+    if !deployment.is_remote() {
+        out.remark(format!(
+            "switched; the old source stays up to date while a server, `rehome migration drive` or \
+             `rehome migration resume {id} --keep-window` runs"
+        ));
+    }
     end(out, &migrated)
 }
 
@@ -146,11 +161,11 @@ async fn resume(
     let id = migration.id;
     match deployment.resume(id, keep_window, migration.why.why()).await? {
         Resumed::ByAnother(holder) => {
-            out.remark(format!("resumed; {holder} goes on with it"));
+            out.remark(format!("resumed; {holder} continues it"));
             end(out, &deployment.migration(id).await?)
         }
         Resumed::Here => {
-            out.remark(format!("nobody works on migration {id}; this process goes on with it"));
+            out.remark(format!("no process works on migration {id}; this process continues it"));
             let state = deployment.migration(id).await?.state;
             if matches!(state.as_str(), "migrated" | "rolled_back") {
                 let over = deployment.reach(id, Goal::NothingLeft).await?;
@@ -163,7 +178,7 @@ async fn resume(
 
 async fn cutover(out: Out, deployment: &dyn Operate, migration: &Changing) -> Result<(), AppError> {
     let goal = deployment.cutover(migration.id, migration.why.why()).await?;
-    out.remark("cutover asked for");
+    out.remark("cutover requested");
     end(out, &deployment.reach(migration.id, goal).await?)
 }
 
@@ -203,7 +218,7 @@ async fn log(out: Out, deployment: &dyn Operate, look: Look) -> Result<(), AppEr
     let Look { id, follow } = look;
     let (mut after, mut broken) = (0, None);
     loop {
-        // Looked at first, so that what was recorded before the end is shown.
+        // Read first, so that entries recorded before the end are shown.
         let state = deployment.migration(id).await?.state;
         let over = ["migrated", "failed", "rolled_back"].contains(&state.as_str());
         loop {
@@ -253,7 +268,7 @@ async fn tune(
     patch: &OptionsPatch,
 ) -> Result<(), AppError> {
     if patch.is_empty() {
-        let message = "nothing to change was named; see `rehome migration tune --help`";
+        let message = "no option to change was given; see `rehome migration tune --help`";
         return Err(AppError::new(Kind::Usage, "bad_usage", message));
     }
     let options = deployment.tune(migration.id, patch, migration.why.why()).await?;
@@ -302,7 +317,7 @@ async fn verification(
     }
     let next = report.open_violation.as_ref().map_or(String::new(), |open| format!("; {open}"));
     let message = format!(
-        "{} violations found: store \"{}\" does not hold what store \"{}\" does{next}",
+        "{} violations found: store \"{}\" differs from store \"{}\"{next}",
         report.violations_total, report.copy, report.authority
     );
     Err(AppError::new(Kind::Violated, "violations", message).migration(id))
@@ -310,7 +325,7 @@ async fn verification(
 
 fn words(report: &Verification) -> String {
     let mut text = format!(
-        "{}: {} events of store \"{}\" looked at beside store \"{}\" (level {}, up to seq {})",
+        "{}: {} events of store \"{}\" compared with store \"{}\" (level {}, up to seq {})",
         if report.ok { "ok" } else { "NOT OK" },
         count(report.events_checked),
         report.copy,

@@ -1,10 +1,13 @@
-//! One file per group of commands: asks `rehome_app`, shows what it answers.
+//! One file per group of commands: calls `rehome_app`, shows the result.
 
 mod audit;
 mod checklist;
+mod config;
+mod drain;
 mod estimate;
 mod health;
 mod layout;
+mod manual;
 mod migration;
 mod monitoring;
 mod quickstart;
@@ -18,16 +21,16 @@ mod transfer;
 use std::path::Path;
 
 use rehome_app::config::{ClientConfig, LogFormat};
-use rehome_app::telemetry::begin_lines;
-use rehome_app::{AppError, Config};
+use rehome_app::{AppError, Config, RecoverRequest};
 use rehome_domain::ids::{StoreId, TenantId};
+use rehome_observe::telemetry::{SERVICE, begin_lines};
 
 use crate::args::{Args, Command, LogForm, StoreCommand, TokenCommand};
 use crate::operate::{Reach, not_by_a_server};
 use crate::output::{Out, table};
 pub(crate) use quickstart::{PlainWriterArgs, QuickstartArgs};
 
-/// Does what the arguments say.
+/// Carries out the arguments.
 pub(crate) async fn run(args: Args, out: &Out) -> Result<(), AppError> {
     let out = *out;
     let log_level = args.log_level();
@@ -37,33 +40,42 @@ pub(crate) async fn run(args: Args, out: &Out) -> Result<(), AppError> {
     {
         return Err(not_by_a_server(name, why));
     }
-    let begin = |configured| begin_lines(log_level, log_format(log, out, configured));
+    let begin = |configured, service: &str| {
+        begin_lines(log_level, log_format(log, out, configured), service);
+    };
     match command {
         Command::Estimate(asked) if asked.events.is_some() => estimate::from_numbers(out, &asked),
         Command::Token(TokenCommand::Create(wanted)) if wanted.for_configuration => {
             token::for_configuration(out, &wanted)
         }
         Command::Monitoring(command) => monitoring::run(out, file.as_deref(), command),
+        Command::Config(command) => config::run(out, file.as_deref(), command),
+        Command::Completions { shell } => manual::completions(out, shell),
+        Command::Man { folder } => manual::pages(out, &folder),
+        Command::Init(args) => {
+            begin(LogFormat::Pretty, SERVICE);
+            config::init(out, file.as_deref(), args).await
+        }
         Command::Store(StoreCommand::Layout(command)) => {
-            begin(LogFormat::Pretty);
+            begin(LogFormat::Pretty, SERVICE);
             layout::run(out, command).await
         }
         Command::Quickstart(args) => {
-            begin(LogFormat::Pretty);
-            quickstart::run(out, &args, file.as_deref()).await
+            begin(LogFormat::Pretty, SERVICE);
+            Box::pin(quickstart::run(out, &args, file.as_deref())).await
         }
         Command::PlainWriter(args) => quickstart::write_plainly(args),
         Command::Serve(args) => {
             let config = Config::load(file.as_deref())?;
-            begin(config.log);
-            serve::run(out, config, file.as_deref(), args).await
+            begin(config.log, &config.otlp.service);
+            Box::pin(serve::run(out, config, file.as_deref(), args)).await
         }
         command => {
             let reach = reach(file.as_deref(), server.as_deref(), local)?;
-            begin(match &reach {
-                Reach::Stores(config) => config.log,
-                Reach::Server(config) => config.log,
-            });
+            match &reach {
+                Reach::Stores(config) => begin(config.log, &config.otlp.service),
+                Reach::Server(config) => begin(config.log, SERVICE),
+            }
             if let Reach::Server(config) = &reach {
                 config.warn_of_wide_files();
             }
@@ -72,18 +84,22 @@ pub(crate) async fn run(args: Args, out: &Out) -> Result<(), AppError> {
     }
 }
 
-/// What never acts through a server, and why; a server that is configured is in nobody's way there.
+/// Commands that never act through a server, and why; a configured server does not matter for them.
 fn alone(command: &Command) -> Option<(&'static str, &'static str)> {
     Some(match command {
         Command::Token(TokenCommand::Create(wanted)) if wanted.for_configuration => {
-            ("token create --for-configuration", "a token is made here and shown once")
+            ("token create --for-configuration", "it creates a token here and shows it once")
         }
         Command::Monitoring(_) => ("monitoring export", "it writes files here"),
-        Command::Quickstart(_) => ("quickstart", "it makes stores of its own here"),
+        Command::Completions { .. } => ("completions", "it describes this command"),
+        Command::Man { .. } => ("man", "it writes files here"),
+        Command::Config(_) => ("config", "it reads the configuration here"),
+        Command::Init(_) => ("init", "it writes files here"),
+        Command::Quickstart(_) => ("quickstart", "it creates its own stores here"),
         Command::PlainWriter(_) => ("plain-writer", "it writes files here"),
         Command::Serve(_) => ("serve", "it is the server"),
         Command::Store(StoreCommand::Layout(_)) => {
-            ("store layout", "it reads a file here, or the database that is named")
+            ("store layout", "it reads a file here, or the named database")
         }
         _ => return None,
     })
@@ -102,10 +118,9 @@ fn reach(file: Option<&Path>, server: Option<&str>, local: bool) -> Result<Reach
 
 async fn through(out: Out, reach: &Reach, command: Command) -> Result<(), AppError> {
     match command {
-        Command::Import { store, allow_empty, file } => {
-            transfer::import(out, reach, store, allow_empty, file).await
-        }
-        Command::Export { store, tenant, file } => {
+        Command::Import(args) => transfer::import(out, reach, *args).await,
+        Command::Export { store, tenant, file, yes } => {
+            out.may_replace(yes, &file)?;
             transfer::export(out, reach, store, tenant, file).await
         }
         Command::Audit(command) => audit::run(out, reach, command).await,
@@ -116,19 +131,25 @@ async fn through(out: Out, reach: &Reach, command: Command) -> Result<(), AppErr
         Command::Health => health::run(out, reach).await,
         Command::Migration(command) => migration::run(out, reach, command).await,
         Command::Token(command) => token::run(out, reach, command).await,
+        Command::Drain(command) => drain::run(out, reach, command).await,
         Command::Tenant(command) => tenant::run(out, reach, command).await,
-        Command::Recover { tenant, store, yes, why } => {
-            recover::run(out, reach, tenant, store, yes, why.why()).await
+        Command::Recover { tenant, store, yes, accept_loss, why } => {
+            let request = RecoverRequest { tenant, store, apply: yes, accept_loss };
+            recover::run(out, reach, &request, why.why()).await
         }
         // Done already.
         Command::Monitoring(_)
+        | Command::Completions { .. }
+        | Command::Man { .. }
+        | Command::Config(_)
+        | Command::Init(_)
         | Command::Quickstart(_)
         | Command::PlainWriter(_)
         | Command::Serve(_) => Ok(()),
     }
 }
 
-/// What was said for this run, or what programs read, or what was configured.
+/// The format for this run, else that of JSON output, else the configured one.
 fn log_format(said: Option<LogForm>, out: Out, configured: LogFormat) -> LogFormat {
     match said {
         Some(LogForm::Json) => LogFormat::Json,

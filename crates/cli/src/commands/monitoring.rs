@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use rehome_app::config::ConfigError;
-use rehome_app::{AppError, Config, Kind, export_monitoring};
-use rehome_monitoring::Settings;
+use rehome_app::{AppError, Config, Kind};
+use rehome_dashboards::Settings;
+use rehome_observe::export_monitoring;
 
 use crate::args::MonitoringCommand;
 use crate::output::Out;
@@ -14,7 +15,7 @@ pub(super) fn run(
     config: Option<&Path>,
     command: MonitoringCommand,
 ) -> Result<(), AppError> {
-    let MonitoringCommand::Export { folder, thresholds, runbook_url } = command;
+    let MonitoringCommand::Export { folder, thresholds, runbook_url, token_file } = command;
     let mut settings = configured(config)?;
     for threshold in &thresholds {
         let usage = |problem: String| AppError::new(Kind::Usage, "bad_threshold", problem);
@@ -27,15 +28,18 @@ pub(super) fn run(
     if let Some(url) = runbook_url {
         settings.runbook = url;
     }
+    // Prometheus takes a relative path from where its configuration is.
+    settings.token_file = token_file
+        .map(|file| std::path::absolute(&file).unwrap_or(file).to_string_lossy().into_owned());
     let export = export_monitoring(&folder, &settings)?;
     out.show(&export, |export| {
         let written = export.written.iter().map(|file| format!("wrote {file}"));
-        let kept = export.kept.iter().map(|file| format!("left  {file} as it was"));
+        let kept = export.kept.iter().map(|file| format!("kept  {file}"));
         written.chain(kept).collect::<Vec<_>>().join("\n")
     })
 }
 
-/// What the configuration says; the defaults where there is none and none was named.
+/// The configured settings; the defaults if there is no configuration and none was named.
 fn configured(file: Option<&Path>) -> Result<Settings, AppError> {
     if file.is_none() && matches!(Config::load(None), Err(ConfigError::NoFile(_))) {
         return Ok(Settings::default());

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use rehome_app::{Access, AppError, CancellationToken, Config, Deployment};
+use rehome_app::{Access, AppError, CancellationToken, Config};
+use rehome_observe::Observed;
 use rehome_server::{Handle, Server};
 use serde::Serialize;
 
@@ -31,7 +32,7 @@ pub(super) async fn run(
     args: args::Serve,
 ) -> Result<(), AppError> {
     let config = with_flags(config, args);
-    let deployment = Deployment::open(&config, Access::Create).await?;
+    let deployment = Observed::open(&config, Access::Create).await?;
     let server = Server::bind(deployment.clone()).await?;
     let stop = CancellationToken::new();
     let signals = Task(tokio::spawn(stop_on_signal(out, stop.clone(), Signals::listen())));
@@ -56,7 +57,7 @@ fn with_flags(mut config: Config, args: args::Serve) -> Config {
     config
 }
 
-/// Takes over tokens and certificate on SIGHUP; what is not good is said, and changes nothing.
+/// Reloads tokens and certificate on SIGHUP; an invalid one is reported, and changes nothing.
 #[cfg(unix)]
 fn reload_on_signal(
     out: Out,
@@ -64,7 +65,7 @@ fn reload_on_signal(
     load: impl Fn() -> Result<Config, rehome_app::config::ConfigError>,
 ) -> impl Future<Output = ()> {
     use tokio::signal::unix::{SignalKind, signal};
-    // Heard from here on, also before the future is first looked at.
+    // Registered here, before the future is first polled.
     let hangups = signal(SignalKind::hangup());
     async move {
         let Ok(mut hangups) = hangups else { return };
@@ -75,12 +76,12 @@ fn reload_on_signal(
             };
             match done {
                 Ok(()) => {
-                    tracing::info!("tokens and certificate were read again");
-                    out.remark("tokens and certificate were read again");
+                    tracing::info!("tokens and certificate reloaded");
+                    out.remark("tokens and certificate reloaded");
                 }
                 Err(error) => {
-                    tracing::error!(%error, "tokens and certificate stay as they were");
-                    out.remark(format!("tokens and certificate stay as they were: {error}"));
+                    tracing::error!(%error, "tokens and certificate not reloaded");
+                    out.remark(format!("tokens and certificate not reloaded: {error}"));
                 }
             }
         }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use rehome_api::{DamagedTenant, StoreAdoption, StoreCheck, StoreVerification, Violation};
 use rehome_app::{AppError, CancellationToken, Deployment, Kind, StoreVerifyRequest};
+use rehome_observe::Observed;
 
 use crate::args::{StoreCommand, VerifyStore};
 use crate::operate::{Reach, Signals, Task, open, stop_on_signal};
@@ -31,19 +32,40 @@ pub(super) async fn run(out: Out, reach: &Reach, command: StoreCommand) -> Resul
                 Err(AppError::failed("store_not_fit", bad.join("\n")))
             }
         }
-        StoreCommand::Adopt { id, dry_run } => {
+        StoreCommand::Cordon { id, why } => {
+            let deployment = reach.open(out).await?;
+            let notice = deployment.cordon(&id, Some(why.as_deref().unwrap_or_default())).await?;
+            deployment.close().await;
+            out.show(&notice, |notice| {
+                format!("store \"{}\" accepts no new tenants and no arrivals", notice.what)
+            })
+        }
+        StoreCommand::Uncordon { id } => {
+            let deployment = reach.open(out).await?;
+            let notice = deployment.cordon(&id, None).await?;
+            deployment.close().await;
+            out.show(&notice, |notice| format!("store \"{}\" accepts tenants", notice.what))
+        }
+        StoreCommand::Adopt { id, dry_run, yes } => {
             let config =
                 reach.stores("store adopt", "it installs the guard in the store's database")?;
+            if !dry_run {
+                let what = format!(
+                    "This installs the guard on the table of store \"{id}\"; --dry-run prints what it is."
+                );
+                out.confirm(yes, &what)?;
+            }
             let adoption = Deployment::adopt_store(config, &id, dry_run).await?;
             out.show(&adoption, |adoption| match (adoption.changed, adoption.installed) {
                 (true, _) => format!("{}\nstore \"{id}\" is adopted", steps(adoption)),
-                (false, true) => format!("store \"{id}\" is adopted already"),
+                (false, true) => format!("store \"{id}\" is already adopted"),
                 (false, false) => format!("{}\nnothing was installed", steps(adoption)),
             })
         }
-        StoreCommand::Release { id, no_writers_left, reason } => {
-            let why_here = "it takes the guard out of the store's database";
+        StoreCommand::Release { id, no_writers_left, reason, yes } => {
+            let why_here = "it removes the guard from the store's database";
             let config = reach.stores("store release", why_here)?;
+            out.confirm(yes, &format!("This removes the guard from the table of store \"{id}\"."))?;
             let released =
                 Deployment::release_store(config, &id, no_writers_left, reason.as_deref()).await;
             out.show(&released?, |adoption| {
@@ -52,12 +74,12 @@ pub(super) async fn run(out: Out, reach: &Reach, command: StoreCommand) -> Resul
         }
         StoreCommand::Verify(asked) => verify(out, reach, asked).await,
         StoreCommand::Create { id } => {
-            let why = "it makes the store's file, or its schema";
+            let why = "it creates the store's file, or its schema";
             let config = reach.stores("store create", why)?;
-            let deployment = Deployment::create_store(config, &id).await?;
+            let deployment = Observed::create_store(config, &id).await?;
             let report = deployment.check_stores(Some(&id)).await?;
             deployment.close().await;
-            out.show(&report, |_| format!("store \"{id}\" was made"))
+            out.show(&report, |_| format!("store \"{id}\" was created"))
         }
         // Done already: it needs neither stores nor a server.
         StoreCommand::Layout(_) => Ok(()),
@@ -72,7 +94,7 @@ fn steps(adoption: &StoreAdoption) -> String {
 async fn verify(out: Out, reach: &Reach, asked: VerifyStore) -> Result<(), AppError> {
     let VerifyStore { id: store, tenant, level, rate: rate_max, after } = asked;
     let request = StoreVerifyRequest { store, tenant, level, rate_max, after };
-    let deployment = open(reach.stores("store verify", "it reads the store itself")?).await?;
+    let deployment = open(reach.stores("store verify", "it reads the store directly")?).await?;
     let stop = CancellationToken::new();
     let signals = Task(tokio::spawn(stop_on_signal(out, stop.clone(), Signals::listen())));
     let mut counter = Counter::new(out, "checked");
@@ -95,7 +117,7 @@ async fn verify(out: Out, reach: &Reach, asked: VerifyStore) -> Result<(), AppEr
     }
     match report.next.filter(|_| !report.complete) {
         Some(next) => {
-            Err(AppError::failed("stopped", format!("stopped; go on with --after {next}")))
+            Err(AppError::failed("stopped", format!("stopped; continue with --after {next}")))
         }
         None if !report.complete => {
             Err(AppError::failed("stopped", "stopped before anything was checked"))

@@ -2,13 +2,13 @@
 
 use std::fmt::Write as _;
 
-use rehome_api::Tenant;
-use rehome_app::{AppError, Deployment, Kind};
+use rehome_api::{MovedCheckpoints, Tenant};
+use rehome_app::{AppError, Kind, TenantsWanted};
 use rehome_domain::ids::TenantId;
 
 use crate::args::TenantCommand;
 use crate::operate::Reach;
-use crate::output::{Out, cell, count, table};
+use crate::output::{Out, cell, count, return_until, table};
 
 pub(super) async fn run(out: Out, reach: &Reach, command: TenantCommand) -> Result<(), AppError> {
     match command {
@@ -19,8 +19,30 @@ pub(super) async fn run(out: Out, reach: &Reach, command: TenantCommand) -> Resu
             deployment.close().await;
             out.show(&found, words)
         }
-        TenantCommand::Purge { id, tenant, store, close_window, why } => {
+        TenantCommand::List { store, state, search, pinned, limit } => {
+            let wanted = TenantsWanted { after: None, store, phase: state, search, pinned, limit };
+            list(out, reach, wanted).await
+        }
+        TenantCommand::Pin { tenant, why } => {
+            let deployment = reach.open(out).await?;
+            let notice = deployment.pin(tenant, Some(why.as_deref().unwrap_or_default())).await?;
+            deployment.close().await;
+            out.show(&notice, |notice| {
+                format!("tenant {} is pinned; no drain moves it", notice.what)
+            })
+        }
+        TenantCommand::Unpin { tenant } => {
+            let deployment = reach.open(out).await?;
+            let notice = deployment.pin(tenant, None).await?;
+            deployment.close().await;
+            out.show(&notice, |notice| format!("tenant {} is not pinned", notice.what))
+        }
+        TenantCommand::Purge { id, tenant, store, close_window, yes, why } => {
             let tenant = one(id, tenant)?;
+            let closes = if close_window { ", and the tenant cannot return there" } else { "" };
+            let what =
+                format!("This removes the copy of tenant {tenant} from store \"{store}\"{closes}.");
+            out.confirm(yes, &what)?;
             let deployment = reach.open(out).await?;
             let purged = deployment.purge(tenant, &store, close_window, why.why()).await?;
             deployment.close().await;
@@ -29,19 +51,110 @@ pub(super) async fn run(out: Out, reach: &Reach, command: TenantCommand) -> Resu
                 format!("{events} events removed from store \"{}\"", purged.store)
             })
         }
+        TenantCommand::Remove { tenant, events, dry_run: _, why } => {
+            let deployment = reach.open(out).await?;
+            let found = deployment.remove(tenant, events, why.why()).await?;
+            deployment.close().await;
+            out.show(&found, |found| {
+                let (tenant, events) = (found.tenant_id, count(found.events));
+                if found.removed {
+                    return format!(
+                        "tenant {tenant} is removed: {events} events in store \"{}\"",
+                        found.store
+                    );
+                }
+                format!(
+                    "tenant {tenant} has {events} events in store \"{}\"; nothing was removed. To remove it: \
+                     rehome tenant remove {tenant} --events {}",
+                    found.store, found.events
+                )
+            })
+        }
+        TenantCommand::Unguard { id, tenant, yes, why } => {
+            let tenant = one(id, tenant)?;
+            out.confirm(
+                yes,
+                &format!(
+                    "This removes the guard of tenant {tenant}: its events lose their numbers."
+                ),
+            )?;
+            let deployment = reach.open(out).await?;
+            let found = deployment.unguard(tenant, why.why()).await?;
+            deployment.close().await;
+            out.show(&found, |found| {
+                let how = if found.changed { "is no longer guarded" } else { "is not guarded" };
+                format!("tenant {} {how} in store \"{}\"", found.tenant_id, found.store)
+            })
+        }
+        TenantCommand::Checkpoints { id, tenant, from, to, why } => {
+            let tenant = one(id, tenant)?;
+            let deployment = reach.open(out).await?;
+            let moved = deployment.move_checkpoints(tenant, &from, &to, why.why()).await?;
+            deployment.close().await;
+            out.show(&moved, checkpoints)
+        }
         TenantCommand::Position { id, tenant, position, from, to } => {
             let tenant = one(id, tenant)?;
-            let config = reach.stores("tenant position", "it reads the stores' tables")?;
-            let found =
-                Deployment::translate_position(config, tenant, position, &from, &to).await?;
+            let deployment = reach.open(out).await?;
+            let found = deployment.position(tenant, position, &from, &to).await?;
+            deployment.close().await;
             out.show(&found, |found| found.translated.to_string())
         }
     }
 }
 
-/// Said with or without the flag; the parser has seen to it that it was said.
+/// Tenants in pages until there are as many as were asked for.
+async fn list(out: Out, reach: &Reach, mut wanted: TenantsWanted) -> Result<(), AppError> {
+    let deployment = reach.open(out).await?;
+    let limit = wanted.limit;
+    let mut tenants = Vec::new();
+    while tenants.len() < limit {
+        wanted.limit = (limit - tenants.len()).min(1_000);
+        let page = deployment.tenants(&wanted).await?;
+        tenants.extend(page.tenants);
+        wanted.after = page.next_cursor.map(TenantId::new);
+        if wanted.after.is_none() {
+            break;
+        }
+    }
+    deployment.close().await;
+    out.show(&tenants, |tenants| {
+        let rows = tenants.iter().map(|row| {
+            let pinned =
+                row.pinned.as_ref().map_or_else(String::new, |why| format!("pinned {why}"));
+            let state = row.state.clone().unwrap_or_default();
+            let name = row.name.clone().unwrap_or_default();
+            [row.tenant_id.to_string(), name, row.store.clone(), state, pinned]
+        });
+        table(["TENANT", "NAME", "STORE", "MIGRATION", ""], &[], rows)
+    })
+}
+
+/// As an option or as an argument; the parser requires one of them.
 fn one(id: Option<TenantId>, tenant: Option<TenantId>) -> Result<TenantId, AppError> {
-    id.or(tenant).ok_or_else(|| AppError::new(Kind::Usage, "bad_usage", "which tenant?"))
+    id.or(tenant).ok_or_else(|| AppError::new(Kind::Usage, "bad_usage", "name a tenant"))
+}
+
+fn checkpoints(moved: &MovedCheckpoints) -> String {
+    let rows = moved.moved.iter().map(|one| {
+        let row = one.row.iter().map(|(name, value)| match value {
+            Some(value) => format!("{name}={value}"),
+            None => name.clone(),
+        });
+        [
+            one.table.clone(),
+            row.collect::<Vec<_>>().join(" "),
+            one.position.to_string(),
+            one.translated.to_string(),
+            if one.written { "written" } else { "was as far" }.to_owned(),
+        ]
+    });
+    let mut text = table(["TABLE", "ROW", "POSITION", "THERE", ""], &[2, 3], rows);
+    for sentence in &moved.left {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "stays: {}", cell(sentence));
+    }
+    text
 }
 
 fn words(tenant: &Tenant) -> String {
@@ -60,8 +173,8 @@ fn words(tenant: &Tenant) -> String {
     if let Some(migration) = &tenant.migration {
         row("migration", format!("{}, {}", migration.id, migration.state));
     }
-    if tenant.rollback_window_open {
-        row("return", "possible: a rollback window is open".to_owned());
+    if let Some(until) = tenant.migration.as_ref().and_then(return_until) {
+        row("can return", until);
     }
     for problem in &tenant.problems {
         row("problem", problem.clone());

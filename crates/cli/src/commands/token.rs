@@ -13,21 +13,21 @@ use crate::output::{Out, table};
 /// A token that was made for the configuration.
 #[derive(Serialize)]
 struct Made {
-    /// Its text; nothing keeps it.
+    /// The secret; it is not stored.
     token: String,
     name: String,
     role: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     tenant_id: Option<Uuid>,
     sha256: String,
-    /// What lets it in.
+    /// The lines for the configuration.
     configuration: String,
 }
 
-/// A token that the control plane keeps, and its secret.
+/// A stored token, and its secret.
 #[derive(Serialize)]
 struct Kept {
-    /// Its text; nothing keeps it.
+    /// The secret; it is not stored.
     token: String,
     #[serde(flatten)]
     document: Document,
@@ -42,7 +42,13 @@ pub(super) async fn run(out: Out, reach: &Reach, command: TokenCommand) -> Resul
             deployment.close().await;
             out.show(&tokens, words)
         }
-        TokenCommand::Rotate { name, keep_old_for, expires, why } => {
+        TokenCommand::Rotate { name, keep_old_for, expires, yes, why } => {
+            if keep_old_for.is_none() {
+                let what = format!(
+                    "The old token \"{name}\" is refused at once; --keep-old-for leaves it valid for a while."
+                );
+                out.confirm(yes, &what)?;
+            }
             let deployment = reach.open(out).await?;
             let token = secret(PREFIX)?;
             let hash = TokenHash::of(&token);
@@ -51,13 +57,20 @@ pub(super) async fn run(out: Out, reach: &Reach, command: TokenCommand) -> Resul
             deployment.close().await;
             show(out, &Kept { token, document })
         }
-        TokenCommand::Revoke { name, why } => {
+        TokenCommand::Revoke { name, yes, why } => {
+            out.confirm(
+                yes,
+                &format!(
+                    "This revokes every token \"{name}\": its clients are refused within a second."
+                ),
+            )?;
             let deployment = reach.open(out).await?;
             let revoked = deployment.revoke_token(&name, why.why()).await?;
             deployment.close().await;
             out.show(&revoked, |_| format!("the token \"{name}\" is revoked"))
         }
-        TokenCommand::Open { reason } => {
+        TokenCommand::Open { reason, yes } => {
+            out.confirm(yes, "Every client can then read and move every tenant without a token.")?;
             let deployment = crate::operate::open(reach.stores("token open", OPENS)?).await?;
             let tokens = deployment.because(Some(&reason))?.set_gate(false).await?;
             deployment.close().await;
@@ -69,9 +82,10 @@ pub(super) async fn run(out: Out, reach: &Reach, command: TokenCommand) -> Resul
     }
 }
 
-const OPENS: &str = "whoever lets everybody in has the control plane itself";
-const OPEN: &str = "open: whoever reaches a server without tokens in its configuration may do all";
-const CLOSED: &str = "closed: nobody enters without a token";
+const OPENS: &str = "it needs direct access to the control plane";
+const OPEN: &str =
+    "open: every client of a server without tokens in its configuration can do everything";
+const CLOSED: &str = "closed: every client needs a token";
 
 fn grant(wanted: &CreateToken) -> Result<Grant, AppError> {
     let (tenants, stores) = (wanted.tenants.clone(), wanted.stores.clone());
@@ -84,7 +98,7 @@ fn name(wanted: &CreateToken, grant: &Grant) -> String {
     wanted.name.clone().unwrap_or_else(|| grant.role().as_str().to_owned())
 }
 
-/// Makes a token that nothing keeps.
+/// Creates a token without storing it.
 pub(super) fn for_configuration(out: Out, wanted: &CreateToken) -> Result<(), AppError> {
     let grant = grant(wanted)?;
     let (token, text) = Token::create(name(wanted, &grant), grant.clone())?;
@@ -102,8 +116,8 @@ pub(super) fn for_configuration(out: Out, wanted: &CreateToken) -> Result<(), Ap
     };
     out.show(&made, |made| {
         format!(
-            "token  {}\n\nIt is not shown again. Add this to the configuration of the server, and start \
-             it again or send it SIGHUP:\n\n{}",
+            "token  {}\n\nIt is not shown again. Add this to the configuration of the server, and restart \
+             it or send it SIGHUP:\n\n{}",
             made.token, made.configuration
         )
     })
@@ -130,7 +144,7 @@ fn show(out: Out, kept: &Kept) -> Result<(), AppError> {
         let end = expires_at.map_or(String::new(), |end| format!(" until {end}"));
         let token = &kept.token;
         format!(
-            "token  {token}\n\nIt is not shown again. It is \"{name}\", {role}{end}, at every server of the \
+            "token  {token}\n\nIt is not shown again. It is \"{name}\", {role}{end}, valid at every server of the \
              deployment."
         )
     })

@@ -1,45 +1,46 @@
 //! Operators' wishes done by this process.
 
+mod fleet;
+
 use std::time::Duration;
 
 use async_trait::async_trait;
 use rehome_api::duration::Millis;
 use rehome_api::{
-    Baseline, Checklist, ChecklistPhase, HealthReport, LogEntry, Migration, Options, OptionsPatch,
-    Plan, Probe, Recovery, StoreCheckReport, Tenant, TenantPurge, Token, Tokens, Verification,
+    Baseline, Checklist, ChecklistPhase, HealthReport, LogEntry, Migration, MovedCheckpoints,
+    Options, OptionsPatch, Plan, Probe, Recovery, StoreCheckReport, Tenant, TenantPurge,
+    TenantRemoval, TenantUnguarded, Token, Tokens, TranslatedPosition, Verification,
 };
 use rehome_app::migrations::{EstimateRequest, Goal, Resumed, StartRequest, VerifyRequest, Worked};
 use rehome_app::tokens::{NewToken, TokenHash};
-use rehome_app::{
-    Access, AppError, CancellationToken, Config, Deployment, RecoverRequest, baseline_missing,
-};
+use rehome_app::{Access, AppError, CancellationToken, Config, MigrationsWanted, RecoverRequest};
 use rehome_domain::ids::{MigrationId, StoreId, TenantId};
-use rehome_domain::migration::Phase;
+use rehome_observe::{Observed, baseline_missing};
 use tokio::task::JoinHandle;
 
 use super::{Operate, Seen, Why};
 use crate::output::{Out, View};
 
-/// How often a migration is looked at.
+/// The polling interval of a migration.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// Opens what is there.
-pub(crate) async fn open(config: &Config) -> Result<Deployment, AppError> {
-    Deployment::open(config, Access::Existing).await
+/// Opens an existing deployment.
+pub(crate) async fn open(config: &Config) -> Result<Observed, AppError> {
+    Observed::open(config, Access::Existing).await
 }
 
 /// The deployment itself.
 pub(super) struct Local {
     out: Out,
-    deployment: Deployment,
+    deployment: Observed,
 }
 
 impl Local {
-    pub(super) fn new(out: Out, deployment: Deployment) -> Self {
+    pub(super) fn new(out: Out, deployment: Observed) -> Self {
         Self { out, deployment }
     }
 
-    fn because(&self, why: Why<'_>) -> Result<Deployment, AppError> {
+    fn because(&self, why: Why<'_>) -> Result<Observed, AppError> {
         self.deployment.because(why)
     }
 }
@@ -65,13 +66,8 @@ impl Operate for Local {
         self.migration(back.id).await
     }
 
-    async fn migrations(
-        &self,
-        tenant: Option<TenantId>,
-        state: Option<Phase>,
-        limit: usize,
-    ) -> Result<Vec<Migration>, AppError> {
-        self.deployment.migrations(tenant, state, None, limit).await
+    async fn migrations(&self, wanted: &MigrationsWanted) -> Result<Vec<Migration>, AppError> {
+        self.deployment.migrations(wanted).await
     }
 
     async fn migration(&self, id: MigrationId) -> Result<Migration, AppError> {
@@ -128,6 +124,10 @@ impl Operate for Local {
         Ok(Goal::CutOver { attempts: asked.cutover_attempts })
     }
 
+    async fn withdraw(&self, id: MigrationId, why: Why<'_>) -> Result<(), AppError> {
+        self.because(why)?.withdraw_cutover(id).await.map(drop)
+    }
+
     async fn abort(&self, id: MigrationId, purge: bool, why: Why<'_>) -> Result<(), AppError> {
         self.because(why)?.abort(id, purge).await.map(drop)
     }
@@ -163,7 +163,7 @@ impl Operate for Local {
     }
 
     async fn baseline(&self, id: MigrationId) -> Result<Baseline, AppError> {
-        // Of a migration that nobody knows, that is what is said.
+        // For an unknown migration, this returns the error.
         self.deployment.migration_options(id).await?;
         self.deployment.baseline(id).await?.ok_or_else(|| baseline_missing(id))
     }
@@ -211,6 +211,39 @@ impl Operate for Local {
         self.because(why)?.purge_tenant(tenant, store, close_window).await
     }
 
+    async fn remove(
+        &self,
+        tenant: TenantId,
+        events: Option<u64>,
+        why: Why<'_>,
+    ) -> Result<TenantRemoval, AppError> {
+        self.because(why)?.remove_tenant(tenant, events).await
+    }
+
+    async fn unguard(&self, tenant: TenantId, why: Why<'_>) -> Result<TenantUnguarded, AppError> {
+        self.because(why)?.unguard_tenant(tenant).await
+    }
+
+    async fn move_checkpoints(
+        &self,
+        tenant: TenantId,
+        from: &StoreId,
+        to: &StoreId,
+        why: Why<'_>,
+    ) -> Result<MovedCheckpoints, AppError> {
+        self.because(why)?.move_checkpoints(tenant, from, to).await
+    }
+
+    async fn position(
+        &self,
+        tenant: TenantId,
+        position: i64,
+        from: &StoreId,
+        to: &StoreId,
+    ) -> Result<TranslatedPosition, AppError> {
+        self.deployment.translate_position(tenant, position, from, to).await
+    }
+
     async fn recover(
         &self,
         request: &RecoverRequest,
@@ -246,11 +279,11 @@ impl Operate for Local {
     }
 }
 
-/// Works on whatever nobody works on, until Ctrl-C.
-pub(crate) async fn drive_all(out: Out, deployment: &Deployment) {
+/// Drives every migration without a driver, until Ctrl-C.
+pub(crate) async fn drive_all(out: Out, deployment: &Observed) {
     let stop = CancellationToken::new();
     let signals = Task(tokio::spawn(stop_on_signal(out, stop.clone(), Signals::listen())));
-    out.remark("working on every migration that nobody works on; Ctrl-C ends it");
+    out.remark("driving every migration without a driver; press Ctrl-C to stop");
     deployment.work_on_all(&stop).await;
     drop(signals);
 }
@@ -258,9 +291,9 @@ pub(crate) async fn drive_all(out: Out, deployment: &Deployment) {
 /// Runs `work` with progress beside it, and a stop on Ctrl-C.
 async fn watched<F>(
     out: Out,
-    deployment: &Deployment,
+    deployment: &Observed,
     id: MigrationId,
-    work: impl FnOnce(Deployment, CancellationToken) -> F,
+    work: impl FnOnce(Observed, CancellationToken) -> F,
 ) -> Result<Worked, AppError>
 where
     F: Future<Output = Result<Worked, AppError>>,
@@ -282,7 +315,7 @@ impl Drop for Task {
     }
 }
 
-async fn view(out: Out, deployment: Deployment, id: MigrationId) {
+async fn view(out: Out, deployment: Observed, id: MigrationId) {
     let mut view = View::new(out);
     let mut waits_for = None;
     loop {
@@ -292,14 +325,14 @@ async fn view(out: Out, deployment: Deployment, id: MigrationId) {
             if let Some(lease) = &lease {
                 let seconds = lease.remaining_ms.div_ceil(1_000);
                 out.remark(format!(
-                    "waits for the lease of {}, at most {seconds} s unless it is renewed: that process \
-                     works on the migration, or has died",
+                    "waiting for the lease of {}, at most {seconds} s unless it is renewed: that process \
+                     drives the migration, or has died",
                     lease.holder
                 ));
             }
             waits_for = lease.map(|lease| lease.holder);
         }
-        // A look that fails is no failure of the work; the next one may do better.
+        // A failed read is not a failure of the work; the next one may succeed.
         if let Ok(migration) = deployment.migration(id).await {
             view.show(&migration);
         }
@@ -307,17 +340,17 @@ async fn view(out: Out, deployment: Deployment, id: MigrationId) {
     }
 }
 
-/// The first signal asks the work to stop, the second ends the process.
+/// The first signal stops the work, the second ends the process.
 pub(crate) async fn stop_on_signal(out: Out, stop: CancellationToken, mut signals: Signals) {
     signals.next().await;
-    out.remark("stopping; again to leave at once (which is safe too)");
+    out.remark("stopping; press Ctrl-C again to exit at once (which is safe too)");
     stop.cancel();
     signals.next().await;
     std::process::exit(1);
 }
 
-/// Ctrl-C, and SIGTERM where there is one: heard from when this is made, not from when it is first
-/// waited on, so that a signal that comes early ends nothing in the middle.
+/// Ctrl-C, and SIGTERM where it exists: registered at construction, not at the first
+/// wait, so that an early signal interrupts nothing.
 pub(crate) struct Signals {
     #[cfg(unix)]
     unix: Option<[tokio::signal::unix::Signal; 2]>,
@@ -325,7 +358,7 @@ pub(crate) struct Signals {
 
 impl Signals {
     #[cfg(unix)]
-    /// Hears from here on.
+    /// Registers the signals.
     pub(crate) fn listen() -> Self {
         use tokio::signal::unix::{SignalKind, signal};
         let interrupt = signal(SignalKind::interrupt()).ok();

@@ -1,4 +1,4 @@
-//! What operators ask for, whoever does it: this process, on the stores and the control plane, or a server.
+//! Operators' requests, carried out by this process on the stores and the control plane, or by a server.
 //!
 //! ```text
 //!              ┌─▶ Local ──▶ use cases of rehome_app
@@ -6,8 +6,9 @@
 //!              └─▶ Remote ──▶ HTTP ──▶ a server ──▶ the same use cases
 //! ```
 //!
-//! A command is written once, against [`Operate`]; what is shown and how the command ends is the same.
+//! A command is written once, against [`Operate`]; output and exit codes are the same.
 
+pub(crate) mod fleet;
 mod local;
 mod remote;
 
@@ -16,23 +17,24 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rehome_api::duration::Millis;
 use rehome_api::{
-    Baseline, Checklist, ChecklistPhase, HealthReport, LogEntry, Migration, Options, OptionsPatch,
-    Plan, Probe, Recovery, StoreCheckReport, Tenant, TenantPurge, Token, Tokens, Verification,
+    Baseline, Checklist, ChecklistPhase, HealthReport, LogEntry, Migration, MovedCheckpoints,
+    Options, OptionsPatch, Plan, Probe, Recovery, StoreCheckReport, Tenant, TenantPurge,
+    TenantRemoval, TenantUnguarded, Token, Tokens, TranslatedPosition, Verification,
 };
 use rehome_app::config::ClientConfig;
 use rehome_app::migrations::{EstimateRequest, Goal, Resumed, StartRequest, VerifyRequest};
 use rehome_app::tokens::{NewToken, TokenHash};
-use rehome_app::{Access, AppError, Config, Deployment, Kind, RecoverRequest};
+use rehome_app::{Access, AppError, Config, Kind, MigrationsWanted, RecoverRequest};
 use rehome_domain::ids::{MigrationId, StoreId, TenantId};
-use rehome_domain::migration::Phase;
+use rehome_observe::Observed;
 
 use crate::output::Out;
 pub(crate) use local::{Signals, Task, drive_all, open, stop_on_signal};
 
-/// Why something is done, as the operator says it.
+/// The operator's reason.
 pub(crate) type Why<'a> = Option<&'a str>;
 
-/// Whom to show a migration to: answers whether to go on.
+/// The callback that shows a migration; returns whether to continue.
 pub(crate) type Seen<'a> = &'a mut (dyn FnMut(&Migration) -> bool + Send);
 
 /// Through what a command acts.
@@ -44,7 +46,7 @@ pub(crate) enum Reach {
 }
 
 impl Reach {
-    /// Gets ready to ask.
+    /// Prepares the chosen side.
     pub(crate) async fn open(&self, out: Out) -> Result<Box<dyn Operate>, AppError> {
         Ok(match self {
             Self::Stores(config) => Box::new(local::Local::new(out, open(config).await?)),
@@ -56,7 +58,7 @@ impl Reach {
     pub(crate) async fn make(&self, out: Out) -> Result<Box<dyn Operate>, AppError> {
         match self {
             Self::Stores(config) => {
-                let deployment = Deployment::open(config, Access::Create).await?;
+                let deployment = Observed::open(config, Access::Create).await?;
                 Ok(Box::new(local::Local::new(out, deployment)))
             }
             Self::Server(_) => self.open(out).await,
@@ -81,10 +83,10 @@ pub(crate) fn not_by_a_server(command: &str, why: &str) -> AppError {
     AppError::new(Kind::Usage, "not_by_a_server", message)
 }
 
-/// What operators ask for. What changes something takes the reason for it.
+/// Operators' requests. Those that change something take the reason.
 #[async_trait]
-pub(crate) trait Operate: Send + Sync {
-    /// Whether migrations are worked on elsewhere, so that nobody has to wait for them here.
+pub(crate) trait Operate: fleet::OperateFleet + Send + Sync {
+    /// Whether a server works on migrations, so that the command need not wait for them.
     fn is_remote(&self) -> bool;
 
     async fn start(&self, request: &StartRequest, why: Why<'_>) -> Result<Migration, AppError>;
@@ -98,12 +100,7 @@ pub(crate) trait Operate: Send + Sync {
     ) -> Result<Migration, AppError>;
 
     /// Newest first.
-    async fn migrations(
-        &self,
-        tenant: Option<TenantId>,
-        state: Option<Phase>,
-        limit: usize,
-    ) -> Result<Vec<Migration>, AppError>;
+    async fn migrations(&self, wanted: &MigrationsWanted) -> Result<Vec<Migration>, AppError>;
 
     async fn migration(&self, id: MigrationId) -> Result<Migration, AppError>;
 
@@ -133,12 +130,15 @@ pub(crate) trait Operate: Send + Sync {
         why: Why<'_>,
     ) -> Result<Resumed, AppError>;
 
-    /// Asks for the cutover; answers the goal to wait for.
+    /// Requests the cutover; returns the goal to wait for.
     async fn cutover(&self, id: MigrationId, why: Why<'_>) -> Result<Goal, AppError>;
+
+    /// Takes the cutover back before it begins.
+    async fn withdraw(&self, id: MigrationId, why: Why<'_>) -> Result<(), AppError>;
 
     async fn abort(&self, id: MigrationId, purge: bool, why: Why<'_>) -> Result<(), AppError>;
 
-    /// Asks for the repair; what was asked for is waited for with [`Goal::Repaired`].
+    /// Requests the repair; [`Goal::Repaired`] waits for it.
     async fn repair(&self, id: MigrationId, why: Why<'_>) -> Result<(), AppError>;
 
     async fn acknowledge(&self, id: MigrationId, why: Why<'_>) -> Result<(), AppError>;
@@ -159,7 +159,7 @@ pub(crate) trait Operate: Send + Sync {
 
     async fn take_baseline(&self, id: MigrationId, window: Duration) -> Result<Baseline, AppError>;
 
-    /// The one that was kept.
+    /// The recorded baseline.
     async fn baseline(&self, id: MigrationId) -> Result<Baseline, AppError>;
 
     async fn plan(&self, tenant: TenantId, target: &StoreId) -> Result<Plan, AppError>;
@@ -191,6 +191,34 @@ pub(crate) trait Operate: Send + Sync {
         why: Why<'_>,
     ) -> Result<TenantPurge, AppError>;
 
+    /// Removes the tenant if it has so many events; with `None`, returns how many it has.
+    async fn remove(
+        &self,
+        tenant: TenantId,
+        events: Option<u64>,
+        why: Why<'_>,
+    ) -> Result<TenantRemoval, AppError>;
+
+    /// Removes the guard of the tenant in the store that has its authority.
+    async fn unguard(&self, tenant: TenantId, why: Why<'_>) -> Result<TenantUnguarded, AppError>;
+
+    /// Copies the tenant's checkpoints.
+    async fn move_checkpoints(
+        &self,
+        tenant: TenantId,
+        from: &StoreId,
+        to: &StoreId,
+        why: Why<'_>,
+    ) -> Result<MovedCheckpoints, AppError>;
+
+    async fn position(
+        &self,
+        tenant: TenantId,
+        position: i64,
+        from: &StoreId,
+        to: &StoreId,
+    ) -> Result<TranslatedPosition, AppError>;
+
     async fn recover(
         &self,
         request: &RecoverRequest,
@@ -200,10 +228,10 @@ pub(crate) trait Operate: Send + Sync {
     /// All tokens.
     async fn tokens(&self) -> Result<Tokens, AppError>;
 
-    /// Keeps a new token; asked again, it is the one that is there.
+    /// Stores a new token; a repeat returns the existing one.
     async fn create_token(&self, new: &NewToken, why: Why<'_>) -> Result<Token, AppError>;
 
-    /// Keeps one in the place of that name; `lengths`: of the old one's grace, and of the new one's life.
+    /// Replaces the token of that name; `lengths`: how long the old one stays valid, and the lifetime of the new one.
     async fn rotate_token(
         &self,
         name: &str,
@@ -215,6 +243,6 @@ pub(crate) trait Operate: Send + Sync {
     /// Ends all of that name.
     async fn revoke_token(&self, name: &str, why: Why<'_>) -> Result<Vec<Token>, AppError>;
 
-    /// Finishes what was accepted.
+    /// Finishes accepted operations.
     async fn close(self: Box<Self>);
 }

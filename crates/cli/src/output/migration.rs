@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
-use rehome_api::{Migration, Options, Time};
+use rehome_api::{Cutover, Migration, Options, Time};
 
-use super::text::{cell, count, table};
+use super::text::{cell, count, millis, return_until, table};
 
 /// One migration.
 pub(crate) fn details(
@@ -23,7 +23,7 @@ pub(crate) fn details(
     row("to", migration.target_store.clone());
     row("state", migration.state.clone());
     for silent in silent(migration) {
-        row("silent", format!("{silent}; its numbers are as last seen"));
+        row("silent", format!("{silent}; its numbers are the last known ones"));
     }
     if let (Some(percent), Some(copied), Some(total)) =
         (migration.progress_percent, migration.events_copied, migration.events_total)
@@ -31,7 +31,11 @@ pub(crate) fn details(
         row("copied", format!("{} of {} events ({percent} %)", count(copied), count(total)));
     }
     if let Some(seq) = migration.read_back_seq {
-        row("read back", format!("to {}", count(seq)));
+        match migration.events_total.filter(|total| migration.state == "dual_write" && seq < *total)
+        {
+            Some(total) => row("verifying", format!("{} of {}", count(seq), count(total))),
+            None => row("read back", format!("to {}", count(seq))),
+        }
     }
     if let Some(lag) = migration.sync_lag_events {
         row("lag", format!("{} events", count(lag)));
@@ -46,6 +50,22 @@ pub(crate) fn details(
         row("cutover", options.cutover.clone());
         row("window", options.rollback_window.to_string());
     }
+    if let Some(percent) = migration.throttle_percent.filter(|percent| *percent < 100) {
+        let why = migration.throttle_reason.as_deref().unwrap_or("recovering");
+        row("slowed", format!("to {percent} %: {why}"));
+    }
+    if let Some(cutover) = &migration.last_cutover {
+        row("write pause", write_pause(cutover));
+    }
+    if let Some(until) = return_until(migration) {
+        row("can return", until);
+    }
+    if migration.cutover_requested {
+        row("requested", "the cutover; `--withdraw` withdraws it until it begins".to_owned());
+    }
+    if let Some(hooks) = &migration.hooks {
+        row("hooks", hooks.clone());
+    }
     if let Some(worker) = worker {
         row("worker", worker.to_owned());
     }
@@ -58,10 +78,24 @@ pub(crate) fn details(
     if let Some(error) = &migration.error {
         row("error", error.clone());
     }
-    if let Some(open) = &migration.open_violation {
+    if let Some(open) = migration.open_violation.as_ref().filter(|o| !migration.needs.contains(o)) {
         row("open", open.clone());
     }
+    for need in &migration.needs {
+        row("needs you", need.clone());
+    }
     text
+}
+
+/// How long the last cutover kept writers waiting.
+fn write_pause(cutover: &Cutover) -> String {
+    let pause = millis(cutover.pause_ms);
+    match cutover.outcome.as_str() {
+        "succeeded" => pause,
+        "under_way" => format!("{pause} so far"),
+        "timed_out" => format!("{pause}; the cutover took too long and was rolled back"),
+        _ => format!("{pause}; the cutover was rolled back"),
+    }
 }
 
 /// A sentence for each store of a migration that does not answer.
@@ -72,9 +106,12 @@ pub(super) fn silent(migration: &Migration) -> Vec<String> {
     };
     let stores = migration.unanswered().into_iter();
     stores
-        .map(|(store, at)| format!("store \"{store}\" does not answer since {}", since(at)))
+        .map(|(store, at)| format!("store \"{store}\" has not answered since {}", since(at)))
         .collect()
 }
+
+/// Decisions that are listed with their commands; the rest is counted.
+const NEEDS_SHOWN: usize = 10;
 
 /// Many migrations.
 pub(crate) fn list(migrations: &[Migration]) -> String {
@@ -85,7 +122,7 @@ pub(crate) fn list(migrations: &[Migration]) -> String {
     silent.sort();
     silent.dedup();
     if !silent.is_empty() {
-        silent.push("its numbers are as last seen\n".to_owned());
+        silent.push("its numbers are the last known ones\n".to_owned());
     }
     let rows = migrations.iter().map(|migration| {
         [
@@ -99,5 +136,17 @@ pub(crate) fn list(migrations: &[Migration]) -> String {
         ]
     });
     let header = ["MIGRATION", "TENANT", "FROM -> TO", "STATE", "COPIED", "LAG", "CREATED"];
-    silent.join("\n") + &table(header, &[4, 5], rows)
+    let mut text = silent.join("\n") + &table(header, &[4, 5], rows);
+    let needs: Vec<_> = migrations.iter().flat_map(|migration| &migration.needs).collect();
+    if !needs.is_empty() {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "\n{} need you:\n", needs.len());
+        for need in needs.iter().take(NEEDS_SHOWN) {
+            let _ = writeln!(text, "  {}", cell(need));
+        }
+        if needs.len() > NEEDS_SHOWN {
+            let _ = writeln!(text, "  ... and {} more", needs.len() - NEEDS_SHOWN);
+        }
+    }
+    text
 }

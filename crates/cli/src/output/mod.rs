@@ -1,17 +1,21 @@
-//! What is shown: documents and tables on stdout, remarks and progress on stderr.
+//! Output: documents and tables on stdout, remarks and progress on stderr.
 
 mod migration;
 mod progress;
 pub(crate) mod terminal;
 mod text;
 
+use std::path::Path;
+
 use rehome_api::ErrorDocument;
-use rehome_app::AppError;
+use rehome_app::{AppError, Kind};
 use serde::Serialize;
+
+use crate::args::Yes;
 
 pub(crate) use migration::{details, list};
 pub(crate) use progress::{Counter, View};
-pub(crate) use text::{cell, count, table};
+pub(crate) use text::{cell, count, duration, return_until, table};
 
 /// How to show things.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +34,7 @@ impl Out {
         self.json
     }
 
-    /// Whether nothing but errors is to be said.
+    /// Whether to print only errors.
     pub(crate) const fn is_quiet(self) -> bool {
         self.quiet
     }
@@ -58,18 +62,42 @@ impl Out {
         }
     }
 
+    /// Asks before something that cannot be undone, on a terminal: `what` says what will happen. Without one, as in
+    /// a script, and for a program that reads JSON, the command itself is the answer.
+    pub(crate) fn confirm(self, yes: Yes, what: &str) -> Result<(), AppError> {
+        if yes.yes
+            || self.json
+            || !terminal::can_ask()
+            || terminal::ask(&format!("{what}\nContinue?"))
+        {
+            return Ok(());
+        }
+        let message = "not confirmed, nothing was changed; --yes continues without the question";
+        Err(AppError::new(Kind::Usage, "not_confirmed", message))
+    }
+
+    /// Before a file is replaced: asks on a terminal, and says so elsewhere.
+    pub(crate) fn may_replace(self, yes: Yes, file: &Path) -> Result<(), AppError> {
+        if !file.exists() || file == Path::new("-") {
+            return Ok(());
+        }
+        self.confirm(yes, &format!("This replaces the file {}.", file.display()))?;
+        self.remark(format!("the file {} is replaced", file.display()));
+        Ok(())
+    }
+
     /// How progress is shown.
     pub(crate) fn progress(self) -> Style {
         match (self.quiet, terminal::is_watched(), self.json) {
             (true, ..) => Style::None,
             (_, true, _) => Style::Bars,
-            // Whoever reads JSON from stderr expects errors there and nothing else.
+            // Programs that read JSON from stderr expect only errors there.
             (_, false, true) => Style::None,
             (_, false, false) => Style::Lines,
         }
     }
 
-    /// Says what went wrong; answers the exit code.
+    /// Prints the error; returns the exit code.
     pub(crate) fn failure(self, error: &AppError) -> u8 {
         if error.code() == "broken_pipe" {
             return 0;
@@ -80,7 +108,7 @@ impl Out {
             let line = serde_json::to_string(&ErrorDocument { error: body });
             terminal::error_document(&line.unwrap_or_default());
         } else {
-            terminal::remark(&format!("error: {error}"));
+            terminal::error(&error.to_string());
         }
         code
     }

@@ -1,10 +1,10 @@
-//! The one place where the command writes to a terminal, or to whatever stands in its place.
+//! The only place where the command writes to a terminal, or to a file or pipe instead.
 //!
-//! What is shown came from elsewhere: from tenants, from servers, from whoever named a file. Here it is made
-//! harmless, so that no command can forget to. A test sees to it that nothing else in this crate writes.
+//! The output contains texts from outside: of tenants, of servers, file names. They are escaped here,
+//! so that no command can forget it. A test checks that nothing else in this crate writes.
 
 use std::borrow::Cow;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use rehome_app::AppError;
@@ -31,9 +31,40 @@ fn out(text: &str) -> Result<(), AppError> {
     })
 }
 
-/// Words for people, to stderr. Whoever has closed it does not want to know.
+/// A remark, to stderr. Errors of a closed stderr are ignored.
 pub(crate) fn remark(words: &str) {
     err(&text::lines(words));
+}
+
+/// An error, to stderr: its first word is red where colours are shown (`NO_COLOR`).
+pub(super) fn error(words: &str) {
+    let mark = if console::colors_enabled_stderr() && is_watched() {
+        console::style("error:").for_stderr().red().bold().to_string()
+    } else {
+        "error:".to_owned()
+    };
+    let _ = writeln!(io::stderr().lock(), "{mark} {}", text::lines(words));
+}
+
+/// Asks on the terminal; anything but yes is no.
+pub(super) fn ask(question: &str) -> bool {
+    let _ = write!(io::stderr().lock(), "{} [y/N] ", text::lines(question));
+    let mut answer = String::new();
+    let read = io::stdin().lock().read_line(&mut answer);
+    read.is_ok() && ["y", "yes"].contains(&answer.trim().to_lowercase().as_str())
+}
+
+/// Whether the person at the terminal can answer: the question goes to stderr, the answer comes from stdin.
+pub(super) fn can_ask() -> bool {
+    io::stderr().is_terminal() && io::stdin().is_terminal()
+}
+
+/// The columns of the terminal that the standard output is.
+pub(super) fn width() -> Option<usize> {
+    if !io::stdout().is_terminal() {
+        return None;
+    }
+    console::Term::stdout().size_checked().map(|(_, columns)| usize::from(columns))
 }
 
 /// A document, to stderr.
@@ -45,24 +76,24 @@ fn err(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
-/// Whether somebody watches stderr.
+/// Whether stderr is a terminal.
 pub(super) fn is_watched() -> bool {
     io::stderr().is_terminal()
 }
 
-/// Whether somebody sits there: reads the standard output and can type.
+/// Whether the command is interactive: both standard input and output are terminals.
 pub(crate) fn is_attended() -> bool {
     io::stdout().is_terminal() && io::stdin().is_terminal()
 }
 
-/// Help, the version, and what is wrong with the arguments.
+/// Help, the version, and errors of the arguments.
 pub(crate) fn parsing(said: &clap::Error) {
     if said.use_stderr() {
         // Repeats the arguments; without the colours, which would be escaped with the rest.
         let words = said.render().to_string();
         remark(words.trim_end());
     } else {
-        // Our own words. Whoever has closed the output does not want to know.
+        // Errors of a closed output are ignored.
         let _ = said.print();
     }
 }
@@ -70,9 +101,15 @@ pub(crate) fn parsing(said: &clap::Error) {
 /// Something that moves, on stderr.
 pub(crate) struct Bar(ProgressBar);
 
+/// What is going on, the bar, and its numbers as far as the terminal has room.
+const BAR: &str = "{prefix:14} {bar:24} {percent:>3} %  {wide_msg}";
+/// The same where the end is not known.
+const COUNT: &str = "{prefix:14} {wide_msg}";
+
 impl Bar {
-    pub(crate) fn new(template: &str) -> Self {
-        Self(ProgressBar::new(0).with_style(style(template)))
+    /// A bar, or where the end is not known what would be beside it.
+    pub(crate) fn new(has_end: bool) -> Self {
+        Self(ProgressBar::new(0).with_style(style(has_end)))
     }
 
     pub(crate) fn at(&self, position: u64, length: u64) {
@@ -92,7 +129,7 @@ impl Bar {
         self.0.tick();
     }
 
-    /// Takes it away.
+    /// Removes it.
     pub(crate) fn end(&self) {
         self.0.finish_and_clear();
     }
@@ -103,8 +140,8 @@ impl Bar {
 pub(crate) struct Bars(MultiProgress);
 
 impl Bars {
-    pub(crate) fn add(&self, template: &str) -> Bar {
-        Bar(self.0.add(ProgressBar::no_length().with_style(style(template))))
+    pub(crate) fn add(&self, has_end: bool) -> Bar {
+        Bar(self.0.add(ProgressBar::no_length().with_style(style(has_end))))
     }
 
     /// A line that stays.
@@ -114,8 +151,8 @@ impl Bars {
     }
 }
 
-fn style(template: &str) -> ProgressStyle {
-    let style = ProgressStyle::with_template(template);
+fn style(has_end: bool) -> ProgressStyle {
+    let style = ProgressStyle::with_template(if has_end { BAR } else { COUNT });
     style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ")
 }
 

@@ -77,7 +77,7 @@ impl Writers {
         Self { stop, threads: threads.into_iter().collect() }
     }
 
-    /// Ends them; answers how many events of each were taken.
+    /// Ends them; returns how many events of each were accepted.
     fn stop(self) -> Vec<i64> {
         self.stop.store(true, Ordering::Relaxed);
         self.threads.into_iter().map(|thread| thread.join().unwrap()).collect()
@@ -87,7 +87,7 @@ impl Writers {
 /// The streams of the writers.
 const WRITTEN: [&str; 2] = ["a", "b"];
 
-/// Appends to one stream, wherever it is taken, until it is stopped. Answers how many were.
+/// Appends to one stream, to the store that accepts it, until it is stopped. Returns the number of appends.
 fn write(files: &[PathBuf; 2], tenant: &str, stream: &str, stop: &AtomicBool) -> i64 {
     let files = [open(&files[0]), open(&files[1])];
     let (mut at, mut version) = (0, 0);
@@ -139,7 +139,7 @@ fn a_tenant_of_another_program_moves_there_and_back_under_its_writers() {
     let told = place.rehome(url);
     assert!(told.code == 2 && told.stderr.contains("store adopt ID --dry-run"), "{}", told.stderr);
     let planned = place.rehome(["plan", "--tenant", TENANT, "--to", "dedicated"]).succeeds();
-    assert!(planned.contains("500 events, which its own library writes"), "{planned}");
+    assert!(planned.contains("500 events, written by its own library"), "{planned}");
     let other = place.rehome(["plan", "--tenant", TENANT, "--to", "own"]);
     let said = format!("{}{}", other.stdout, other.stderr);
     assert!(other.code != 0 && said.contains("tables of rehome's own"), "{said}");
@@ -162,7 +162,7 @@ fn a_tenant_of_another_program_moves_there_and_back_under_its_writers() {
     assert_eq!(again["state"], "migrated");
     let written = writers.stop();
 
-    // All that the writers were told, in the order of their versions.
+    // All acknowledgements of the writers, in the order of their versions.
     for (stream, last) in
         [WRITTEN[0], WRITTEN[1], "old"].into_iter().zip(written.into_iter().chain([500]))
     {
@@ -180,7 +180,7 @@ fn a_tenant_of_another_program_moves_there_and_back_under_its_writers() {
     let stale = insert(&place.sqlite("shared.db"), TENANT, "c", 1).unwrap_err().to_string();
     assert!(stale.starts_with("RH001"), "{stale}");
 
-    // The old file is shut until somebody says that no writer is left.
+    // The old file stays closed until an operator confirms that no writer is left.
     let kept = place.rehome(["store", "release", "shared"]);
     assert!(kept.code != 0 && kept.stderr.contains(TENANT), "{}", kept.stderr);
     place
@@ -241,7 +241,7 @@ fn the_largest_tenant_of_a_genuine_file_moves_there_and_back() {
     assert_eq!(i64::try_from(now.len()).unwrap(), count + written);
     let known: HashSet<&String> = now.iter().collect();
     assert!(history.iter().all(|row| known.contains(row)));
-    // What was left behind is the same, row for row; the other tenants never noticed.
+    // The remaining rows are unchanged, row for row; the other tenants were not affected.
     let left = rows(&shared, "=");
     assert!(left.len() >= history.len() && left.iter().all(|row| known.contains(row)));
     assert_eq!(rows(&shared, "<>"), others);

@@ -36,7 +36,7 @@ fn without_tools_only_what_rehome_knows_itself_is_judged() {
         "{after}"
     );
     assert_eq!(after["items"][0]["text"], "Migration state is MIGRATED");
-    assert!(after["items"][2]["why"].as_str().unwrap().contains("up to event 500"), "{after}");
+    assert!(after["items"][2]["why"].as_str().unwrap().contains("returned event 500"), "{after}");
     let shown = place.rehome(["checklist", "after", &id]).succeeds();
     assert!(shown.starts_with("After Migration\n"), "{shown}");
 }
@@ -45,7 +45,7 @@ fn without_tools_only_what_rehome_knows_itself_is_judged() {
 fn an_item_that_fails_is_the_commands_failure() {
     let (place, tenant) = Place::with_tenant(100);
     let id = migrated(&place, tenant);
-    // Somebody fences the store behind the route's back.
+    // The store is fenced directly, without the route.
     let fence = "UPDATE ledger SET role = 'fenced' WHERE role = 'active'";
     assert_eq!(place.sqlite("dedicated.db").execute(fence, []).unwrap(), 1);
     let ended = place.rehome(["checklist", "after", &id, "--json"]);
@@ -102,7 +102,7 @@ fn a_probe_gives_a_range_and_writes_nothing() {
     assert!(seconds("best") <= seconds("estimate"), "{probe}");
     assert!(seconds("estimate") <= seconds("worst"), "{probe}");
 
-    // A rate that is told, and a tenant that writes faster than that.
+    // A given rate, and a tenant that writes faster than that.
     let told = ["--rate", "10", "--write-rate", "10", "--json"];
     let ended = place.rehome(args.into_iter().chain(told));
     let probe = ended.document();

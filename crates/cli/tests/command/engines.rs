@@ -49,7 +49,7 @@ fn from_a_file_to_a_server_and_back_is_the_same_history() {
     assert_eq!(head(&place, "dedicated", &id), first_head);
     assert_eq!(place.history(tenant), before);
 
-    // What is written there comes back with the rest.
+    // Events written there come back with the rest.
     place.write("more.ndjson", lines(tenant, 1_235..=1_300));
     place.rehome(["import", "--store", "dedicated", "more.ndjson"]).succeeds();
     let (longer, second_head) = (place.history(tenant), head(&place, "dedicated", &id));

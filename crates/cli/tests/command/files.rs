@@ -1,4 +1,4 @@
-//! Files that are not what they should be. Each is said clearly, and nothing is changed.
+//! Invalid files. The error for each is clear, and nothing is changed.
 
 use std::process::Command;
 
@@ -33,7 +33,7 @@ fn a_missing_target_is_not_made_by_a_migration() {
     assert!(message(&error).contains("rehome store create dedicated"), "{error}");
     assert!(!place.path("dedicated.db").exists());
     assert_eq!(place.state(), before);
-    // What the error says helps.
+    // The advice in the error works.
     place.rehome(["store", "create", "dedicated"]).succeeds();
     place.rehome(["store", "create", "dedicated"]).fails(3);
     let id = tenant.to_string();
@@ -41,7 +41,7 @@ fn a_missing_target_is_not_made_by_a_migration() {
     // Now it holds a tenant; if it is lost, it is not new.
     remove(&place, "dedicated.db");
     let refused = place.rehome(["store", "create", "dedicated"]).fails(3);
-    assert!(refused.contains("bring it back"), "{refused}");
+    assert!(refused.contains("restore it"), "{refused}");
     place.rehome(["export", "--tenant", &id]).fails(1);
     place.rehome(["import", "events.ndjson"]).fails(1);
     assert!(!place.path("dedicated.db").exists());
@@ -142,7 +142,7 @@ fn a_read_only_target_is_said_to_be() {
     let error = start(&place, tenant);
     assert!(message(&error).contains("read-only"), "{error}");
     set(0o644);
-    // Whatever was recorded of the try, it is not in the way.
+    // Any record of the attempt does not prevent it.
     let id = tenant.to_string();
     for migration in place.json(["migration", "list"]).as_array().unwrap() {
         place.rehome(["migration", "abort", migration["id"].as_str().unwrap()]).succeeds();
@@ -184,7 +184,7 @@ fn a_locked_target_makes_a_migration_wait_and_nobody_else() {
 }
 
 /// A file system of a megabyte, made for the command alone; where that is not allowed, the test
-/// says so.
+/// prints that it was skipped.
 #[test]
 fn a_full_disk_is_said_to_be_and_what_was_imported_is_whole() {
     let (place, tenant) = (Place::new(), Uuid::new_v4());
@@ -272,7 +272,7 @@ fn whatever_others_may_read_is_warned_about_by_one_rule() {
     let shared = stores.iter().find(|store| store["id"] == "shared").unwrap();
     let problem = shared["problems"][0].as_str().unwrap();
     assert!(problem.contains("shared.db (mode 0640)") && problem.contains("0600"), "{problem}");
-    // Whatever opens them says so too.
+    // Every command that opens them reports the same.
     let health = place.rehome(["health"]);
     for name in ["control.db", "shared.db"] {
         assert!(health.stderr.contains(&format!("{name} (mode 0640)")), "{}", health.stderr);

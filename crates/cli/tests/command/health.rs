@@ -1,4 +1,4 @@
-//! What `rehome health` says of a deployment, from a process that does not work on its migrations.
+//! The output of `rehome health`, from a process that does not drive the deployment's migrations.
 
 use serde_json::Value;
 use uuid::Uuid;
@@ -17,7 +17,7 @@ fn copying(place: &Place, tenant: Uuid) -> (Running, String) {
     (running, id)
 }
 
-/// What is said, and how the command ends.
+/// The output, and the exit code.
 fn health(place: &Place) -> (Value, i32) {
     let ended = place.rehome(["health", "--json"]);
     (ended.document(), ended.code)
@@ -27,12 +27,17 @@ fn details(report: &Value) -> String {
     report["details"].to_string()
 }
 
-/// Makes all that was recorded of migrations look so much older.
+/// Makes all records of migrations this much older.
 fn age(place: &Place, minutes: i64) {
     let control = place.sqlite("control.db");
     let micros = minutes * MINUTE_US;
     control.execute("UPDATE log SET at = at - ?1", [micros]).unwrap();
     chain_anew(&control);
+    // Nobody has seen the log as it was before.
+    control.execute("UPDATE routes SET log_entry = NULL, log_hash = NULL", []).unwrap();
+    for store in ["shared.db", "dedicated.db"] {
+        let _ = place.sqlite(store).execute("DELETE FROM log_anchors", []);
+    }
     control.execute("UPDATE leases SET expires_at = expires_at - ?1", [micros]).unwrap();
     control.execute("UPDATE marks SET updated_at = updated_at - ?1", [micros]).unwrap();
 }
@@ -92,7 +97,7 @@ fn a_copy_that_stopped_15_minutes_ago_is_stuck_and_a_paused_one_is_not() {
     assert_eq!((report["status"].as_str(), code), (Some("unhealthy"), 1), "{report}");
     assert_eq!(report["stuck_migrations"], 1);
     assert!(details(&report).contains(&format!("Migration {id}: no progress")), "{report}");
-    assert!(details(&report).contains("nobody works on it"), "{report}");
+    assert!(details(&report).contains("no process works on it"), "{report}");
 
     place.rehome(["migration", "pause", &id]).succeeds();
     age(&place, 60);
@@ -146,7 +151,7 @@ fn what_the_mirrors_of_another_process_failed_at_is_seen_for_five_minutes() {
 fn a_failure_is_told_until_somebody_acknowledges_it() {
     let (place, tenant) = Place::with_tenant(2_000);
     let (running, id) = copying(&place, tenant);
-    // What the source holds is not what was written: there is nothing to copy it from.
+    // The source does not have what was written: there is nothing to copy it from.
     let spoil = "UPDATE events SET data = '{}' WHERE position & 1099511627775 = 1900";
     assert_eq!(place.sqlite("shared.db").execute(spoil, []).unwrap(), 1);
     place.rehome(["migration", "tune", &id, "--copy-rate-max", "0"]).succeeds();

@@ -77,6 +77,10 @@ impl Place {
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("REHOME_")) {
             command.env_remove(name);
         }
+        // Without a rollback window a command, and the work of a server, ends with the switch.
+        if self.path("rehome.toml").exists() {
+            command.env("REHOME_MIGRATION_ROLLBACK_WINDOW", "0s");
+        }
         command.current_dir(self.folder.path()).args(args);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
@@ -157,13 +161,13 @@ impl Place {
         state
     }
 
-    /// What a `SELECT count(*)` in a database file says.
+    /// The result of a `SELECT count(*)` in a database file.
     pub fn count(&self, name: &str, sql: &str) -> u64 {
         let count: i64 = self.sqlite(name).query_row(sql, [], |row| row.get(0)).unwrap();
         u64::try_from(count).unwrap()
     }
 
-    /// Opens a file as nobody but a test does.
+    /// Opens a file directly.
     pub fn sqlite(&self, name: &str) -> rusqlite::Connection {
         let conn = rusqlite::Connection::open(self.path(name)).unwrap();
         conn.busy_timeout(Duration::from_secs(5)).unwrap();
@@ -210,7 +214,7 @@ impl Ended {
         self.stdout
     }
 
-    /// What it said was wrong; it must have ended with this code.
+    /// Its error output; it must have ended with this code.
     #[track_caller]
     pub fn fails(self, code: i32) -> String {
         assert_eq!(self.code, code, "stdout: {}\nstderr: {}", self.stdout, self.stderr);
@@ -235,7 +239,7 @@ impl Ended {
     }
 }
 
-/// A command that goes on; killed if a test leaves it behind.
+/// A running command; killed if a test does not end it.
 pub struct Running {
     child: Child,
     stdout: Option<std::thread::JoinHandle<Vec<u8>>>,
@@ -287,7 +291,7 @@ impl Running {
         (this, line.recv_timeout(DEADLINE).unwrap())
     }
 
-    /// Whether it goes on.
+    /// Whether it runs.
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
@@ -349,7 +353,7 @@ fn first_line(
     (thread, line)
 }
 
-/// Asks until there is an answer, for as long as [`DEADLINE`].
+/// Repeats until there is a result, for at most [`DEADLINE`].
 #[track_caller]
 pub fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let since = Instant::now();
@@ -396,7 +400,7 @@ pub fn gunzip(bytes: &[u8]) -> String {
     text
 }
 
-/// What stands in a line behind `"data":`, to the end of `metadata`, verbatim.
+/// The text of a line behind `"data":`, to the end of `metadata`, verbatim.
 pub fn payload(line: &str) -> &str {
     let from = line.find("\"data\":").unwrap();
     let to = line.find(",\"recorded_at\":").unwrap_or(line.trim_end().len() - 1);

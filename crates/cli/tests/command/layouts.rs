@@ -38,7 +38,7 @@ fn the_documents_examples_are_layouts_of_their_tables() {
     assert!(said.contains("given anew"), "{said}");
     for (section, warned) in [
         ("Example: eventsource-py", &["\"tenant_id\" may be NULL"][..]),
-        ("Example: a table of the house", &[]),
+        ("Example: your own table", &[]),
         ("Example: composite keys, quoted names, no position", &[]),
     ] {
         let database = database(blocks(section, "sql")[0]);
@@ -63,7 +63,7 @@ fn a_draft_is_a_layout_of_the_table_that_it_was_drafted_from() {
     let place = Place::new();
     for (section, table) in [
         ("Example: eventsource-py", "events"),
-        ("Example: a table of the house", "public.ledger_events"),
+        ("Example: your own table", "public.ledger_events"),
         ("Example: composite keys, quoted names, no position", "Order Events"),
     ] {
         let database = database(blocks(section, "sql")[0]);
@@ -77,6 +77,30 @@ fn a_draft_is_a_layout_of_the_table_that_it_was_drafted_from() {
             check["columns"].take()
         };
         assert_eq!(columns("guess.layout.toml"), columns("told.layout.toml"), "{table}");
+    }
+}
+
+#[test]
+fn the_type_of_a_stream_is_not_taken_for_that_of_its_events() {
+    let (place, database) = (Place::new(), rehome_cluster::shared().database().unwrap());
+    // As Axon Framework 4 makes it (JpaEventStorageEngine, domain_event_entry), with a tenant.
+    let table = "CREATE TABLE public.domain_event_entry (global_index bigserial PRIMARY KEY, tenant_id text NOT NULL, \
+                 aggregate_identifier varchar(255) NOT NULL, sequence_number bigint NOT NULL, type varchar(255), \
+                 event_identifier varchar(255) NOT NULL UNIQUE, meta_data bytea, payload bytea NOT NULL, \
+                 payload_revision varchar(255), payload_type varchar(255) NOT NULL, time_stamp varchar(255) NOT NULL, \
+                 UNIQUE (aggregate_identifier, sequence_number))";
+    let table = format!("SET ROLE {}; {table}", database.name());
+    rehome_cluster::shared().sql(database.name(), &table).unwrap();
+    let guess = place.json(["store", "layout", "guess", &database.url(), "domain_event_entry"]);
+    let toml = guess["toml"].as_str().unwrap();
+    for line in [
+        "stream_type = \"type\"",
+        "event_type = \"payload_type\"",
+        "stream_id = \"aggregate_identifier\"",
+        "version = \"sequence_number\"",
+        "position = \"global_index\"",
+    ] {
+        assert!(toml.contains(line), "{line}: {toml}");
     }
 }
 
@@ -144,9 +168,9 @@ fn rows_that_break_the_rules_already_are_named() {
     );
     let expected = [
         "stream \"gap\" of tenant \"a\" has 2 events and the versions 1 to 3; it has a gap",
-        "stream \"shared\" of tenant \"b\" has rows of tenant \"a\" in it, too; a stream belongs to one tenant",
-        "stream \"late\" of tenant \"b\" begins at version 3, and the layout says that streams begin at 1",
-        "tenant \"a\" has 2 events with the id 00000000-0000-0000-0000-000000000003; ids are there once",
+        "stream \"shared\" of tenant \"b\" also has rows of tenant \"a\"; a stream belongs to one tenant",
+        "stream \"late\" of tenant \"b\" starts at version 3, but by the layout streams start at 1",
+        "tenant \"a\" has 2 events with the id 00000000-0000-0000-0000-000000000003; ids must be unique",
     ];
     let mut refused = findings(&check, "refuse");
     let mut expected: Vec<_> = expected.map(str::to_owned).to_vec();

@@ -1,17 +1,24 @@
 //! The real command, run as people and programs run it: arguments in, files, exit codes and
-//! documents out. What a store holds is looked up in its file, not asked of the command.
+//! documents out. The contents of a store are read from its file, not from the command.
 
 #![allow(clippy::unwrap_used, reason = "a test may end anywhere")]
 
 mod adopted;
+mod anchors;
+mod asked;
 mod audit;
 mod checklists;
+mod configuration;
+mod drains;
 mod engines;
 mod files;
 mod health;
+mod hooks;
+mod importing;
 #[allow(unreachable_pub, reason = "shared by the files of this test")]
 mod kit;
 mod layouts;
+mod manual;
 mod migrations;
 mod monitoring;
 mod processes;
@@ -21,6 +28,7 @@ mod recovery;
 mod refusals;
 mod remote;
 mod remote_failures;
+mod removal;
 mod screens;
 mod serve;
 #[allow(unreachable_pub, reason = "shared by the files of this test")]

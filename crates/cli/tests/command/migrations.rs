@@ -1,9 +1,9 @@
 //! Whole migrations, in one process.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::kit::Place;
+use crate::kit::{Ended, Place, Running, wait_for};
 
 fn start<'a>(place: &Place, tenant: &'a str, more: impl IntoIterator<Item = &'a str>) -> Value {
     let args = ["migration", "start", "--tenant", tenant, "--to", "dedicated"];
@@ -82,7 +82,7 @@ fn a_window_can_be_given_up() {
 fn a_window_that_is_over_is_in_nobodys_way() {
     let (place, tenant) = Place::with_tenant(10);
     let id = tenant.to_string();
-    // Kept to its end, which is soon.
+    // Kept until its end, which is soon.
     let over = start(&place, &id, ["--rollback-window", "300ms", "--keep-window"]);
     assert_eq!(over["state"], "migrated");
     assert_eq!(place.json(["tenant", "purge", &id, "--store", "shared"])["events_purged"], 10);
@@ -198,4 +198,75 @@ fn a_change_planted_before_the_cutover_stops_it() {
     place.rehome(["migration", "abort", &migration, "--purge-target"]).succeeds();
     assert_eq!(place.json(["tenant", "show", &id])["store"], "shared");
     assert_eq!(place.history(tenant).lines().count(), 500);
+}
+
+/// A command of a deployment that sets no rollback window.
+fn with_defaults<'a>(place: &Place, args: impl IntoIterator<Item = &'a str>) -> Ended {
+    let mut command = place.command(args);
+    command.env_remove("REHOME_MIGRATION_ROLLBACK_WINDOW");
+    Running::start(command).ends()
+}
+
+#[test]
+fn a_tenant_can_return_for_a_day_and_every_screen_says_so() {
+    let (place, tenant) = Place::with_tenant(100);
+    let tenant = tenant.to_string();
+    let start = ["migration", "start", "--tenant", &tenant, "--to", "dedicated"];
+    let ended = with_defaults(&place, start);
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    let id = place.migration_of(tenant.parse().unwrap());
+    let shown = place.json(["migration", "show", &id]);
+    let time = |value: &Value| -> rehome_api::Time { value.as_str().unwrap().parse().unwrap() };
+    let window = time(&shown["return_until"]).0 - time(&shown["completed_at"]).0;
+    assert_eq!(window, 24 * 3_600 * 1_000_000);
+    assert_eq!(shown["needs"], json!([]));
+
+    // One write pause, wherever it is shown.
+    let cutover = &shown["last_cutover"];
+    assert_eq!(cutover["outcome"], "succeeded");
+    let pause = cutover["pause_ms"].as_f64().unwrap();
+    let log = place.rehome(["migration", "log", &id, "--json"]).succeeds();
+    let entries = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let pauses: Vec<_> =
+        entries.filter_map(|entry| entry["details"]["pause_ms"].as_f64()).collect();
+    assert_eq!(pauses, [pause]);
+    let checked = place.rehome(["checklist", "cutover", &id]);
+    let whole = format!("{} ms", pause.trunc());
+    assert!(checked.stdout.contains(&whole), "{pause}: {}", checked.stdout);
+
+    let can_return = format!("rehome migration return {id}");
+    for args in [["migration", "show", &id], ["tenant", "show", &tenant]] {
+        let text = place.rehome(args).succeeds();
+        let line = text.lines().find(|line| line.starts_with("can return")).expect(&text);
+        assert!(line.contains("UTC (23 h 59 min left)") && line.contains(&can_return), "{line}");
+    }
+    assert!(ended.stdout.contains("write pause") && ended.stdout.contains("can return"));
+}
+
+#[test]
+fn what_waits_for_a_person_says_so_with_the_command() {
+    let (place, tenant) = Place::with_tenant(100);
+    let tenant = tenant.to_string();
+    let args =
+        ["migration", "start", "--tenant", &tenant, "--to", "dedicated", "--cutover", "manual"];
+    let running = place.spawn(args);
+    let id = wait_for("the migration", || {
+        let listed = place.json(["migration", "list"]);
+        Some(listed[0]["id"].as_str()?.to_owned())
+    });
+    let cutover = format!("ready to switch: `rehome migration cutover {id}` begins the cutover");
+    wait_for("the copy to be ready", || {
+        let shown = place.json(["migration", "show", &id]);
+        (shown["needs"] == json!([cutover])).then_some(())
+    });
+    let listed = place.rehome(["migration", "list"]).succeeds();
+    assert!(listed.contains(&format!("1 need you:\n  {cutover}")), "{listed}");
+    let shown = place.rehome(["migration", "show", &id]).succeeds();
+    assert!(shown.contains(&format!("needs you   {cutover}")), "{shown}");
+    place.rehome(["migration", "pause", &id]).succeeds();
+    let resume = format!("paused: `rehome migration resume {id}` continues it");
+    assert_eq!(place.json(["migration", "show", &id])["needs"], json!([resume]));
+    place.rehome(["migration", "abort", &id]).succeeds();
+    assert_eq!(place.json(["migration", "show", &id])["needs"], json!([]));
+    running.ends();
 }

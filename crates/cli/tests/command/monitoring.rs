@@ -34,7 +34,7 @@ fn rules_are_written_anew_and_what_the_operator_changed_stays() {
     place.write("watch/alertmanager.yml", "mine");
     place.write("watch/rules/rehome.yml", "old");
     let said = place.rehome(EXPORT).succeeds();
-    assert!(said.contains("left  alertmanager.yml as it was"), "{said}");
+    assert!(said.contains("kept  alertmanager.yml"), "{said}");
     assert_eq!(text(&place, "watch/alertmanager.yml"), "mine");
     assert!(text(&place, "watch/rules/rehome.yml").contains("MigrationFailed"));
 }

@@ -1,11 +1,11 @@
-//! Two processes on the same files: one works, another asks.
+//! Two processes on the same files: one drives, another sends requests.
 
 use serde_json::Value;
 use uuid::Uuid;
 
 use crate::kit::{Place, Running, lines, payload, wait_for};
 
-/// A migration that takes its time, in a process of its own.
+/// A slow migration, in a separate process.
 fn slow(place: &Place, tenant: Uuid, more: &[&str]) -> (Running, String) {
     let id = tenant.to_string();
     let args = [
@@ -69,7 +69,7 @@ fn another_process_pauses_and_resumes() {
         place.rehome(["migration", "pause", &migration, "--json"]).error(3)["state"],
         "paused"
     );
-    // What was on its way may still arrive; then nothing moves.
+    // A write in progress may still arrive; then nothing moves.
     let mut last = Value::Null;
     wait_for("a standstill", || {
         let now = place.json(["migration", "show", &migration])["events_copied"].clone();
@@ -111,7 +111,7 @@ fn a_running_migration_is_tuned_and_watched() {
             .all(|pair| { pair[0]["events_copied"].as_u64() <= pair[1]["events_copied"].as_u64() })
     );
     assert!(states.iter().all(|state| state["progress_percent"].as_f64() <= Some(100.0)));
-    // It is over: nothing to tune, pause, cut over or give up.
+    // It has ended: tune, pause, cutover and abort are refused.
     for command in ["pause", "cutover", "abort"] {
         place.rehome(["migration", command, &migration]).fails(3);
     }
@@ -274,7 +274,7 @@ fn a_stopped_command_says_that_the_migration_waits_and_how_to_go_on() {
         assert_eq!(error["state"], "bulk_copy");
         let message = error["message"].as_str().unwrap();
         assert!(message.contains(&format!("rehome migration resume {migration}")), "{message}");
-        // The lease was given up: nobody has to wait for it.
+        // The lease was released: no process has to wait for it.
         assert_eq!(place.count("control.db", "SELECT count(*) FROM leases"), 0);
         assert_eq!(place.history(tenant).lines().count(), 3_000);
     }
@@ -370,7 +370,7 @@ fn a_tenant_returns_while_another_process_keeps_its_old_source_level() {
     place.write("more.ndjson", lines(tenant, 1..=900));
     place.rehome(["import", "more.ndjson"]).succeeds();
     wait_for("a level replica", || (shared()["seq"] == 900).then_some(()));
-    // Only one keeps it.
+    // Only one holds it.
     place.rehome(["migration", "resume", &migration, "--keep-window"]).fails(3);
     let back = place.json(["migration", "return", &migration]);
     assert_eq!(back["target_store"], "shared");

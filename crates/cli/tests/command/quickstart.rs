@@ -55,8 +55,24 @@ fn with_a_port_it_serves_the_console_until_ctrl_c() {
     let verdict: Value = serde_json::from_str(said.lines().next().unwrap()).unwrap();
     assert_eq!((&verdict["ok"], &verdict["migration"]["id"]), (&true.into(), &id.into()));
     assert!(TcpStream::connect(address).is_err());
-    // The files stay, for other commands to go on with.
+    // The files stay, for further commands.
     assert!(place.path("stores/dedicated.db").exists());
+}
+
+#[test]
+fn one_that_is_stopped_or_fails_names_its_folder() {
+    let place = Place::new();
+    let command = place.command(["quickstart", "--dir", "stores", "--events", "200000"]);
+    let (process, said) = Running::announced_on_stderr(command);
+    assert!(said.starts_with("stores in"), "{said}");
+    process.signal("INT");
+    let said = process.ends().fails(1);
+    assert!(said.contains("was stopped; its files are in ") && said.contains("stores"), "{said}");
+    let unknown = "0197f0a5-6f3c-7cc3-98c8-0c5a4d7d5a55";
+    let (place, _) = Place::with_tenant(3);
+    let failed = ["quickstart", "--dir", "other", "--input", "events.ndjson", "--tenant", unknown];
+    let said = place.rehome(failed.into_iter().chain(["--json"])).fails(4);
+    assert!(said.contains("its files are in"), "{said}");
 }
 
 #[test]

@@ -52,8 +52,8 @@ fn a_tenant_is_not_moved_to_where_it_is() {
 #[test]
 fn a_target_that_holds_other_events_of_the_tenant_is_refused() {
     let (place, tenant) = Place::with_tenant(10);
-    // The same tenant, imported into the other store by somebody with another control plane of
-    // the same deployment: as after a restore that went wrong.
+    // The same tenant, imported into the other store with another control plane of
+    // the same deployment: as after a wrong restore.
     let files = ["control.db", "control.db-wal", "control.db-shm"];
     for file in files {
         let _ = std::fs::rename(place.path(file), place.path(&format!("kept-{file}")));
@@ -70,9 +70,9 @@ fn a_target_that_holds_other_events_of_the_tenant_is_refused() {
     let args = ["migration", "start", "--tenant", &id, "--to", "dedicated", "--json"];
     let error = place.rehome(args).error(3);
     let message = error["message"].as_str().unwrap();
-    assert!(message.contains("holds 1 other events of this tenant"), "{message}");
+    assert!(message.contains("has 1 other events of this tenant"), "{message}");
     assert_eq!(place.state(), before);
-    // As it says.
+    // As the message says.
     place.rehome(["tenant", "purge", &id, "--store", "dedicated"]).succeeds();
     place.rehome(["migration", "start", "--tenant", &id, "--to", "dedicated"]).succeeds();
     assert_eq!(place.history(tenant).lines().count(), 10);
@@ -138,5 +138,5 @@ fn a_check_of_the_stores_tells_what_is_where() {
     place.rehome(["import", "more.ndjson"]).succeeds();
     place.sqlite("shared.db").execute("DELETE FROM ledger WHERE seq = 3", []).unwrap();
     let error = place.rehome(["store", "check", "shared"]).fails(1);
-    assert!(error.contains("it holds no history of the tenant, which has one"), "{error}");
+    assert!(error.contains("it has no history of the tenant, but should"), "{error}");
 }

@@ -6,11 +6,12 @@ use uuid::Uuid;
 use crate::kit::{CONFIG, Ended, Place, Running, lines, wait_for};
 use crate::serving::Serving;
 
-/// What is measured, and what follows from it.
-const MEASURED: [&str; 22] = [
-    // A server keeps the old source level.
+/// The measured values, and values derived from them.
+const MEASURED: [&str; 23] = [
+    // A server keeps the old source up to date.
     "role",
     "read_back_seq",
+    "pause_ms",
     "rate_events_per_s",
     "eta_seconds",
     "read_events_per_s",
@@ -71,8 +72,9 @@ fn without_ids(text: &str) -> String {
 fn alike(document: &Value) -> Value {
     match document {
         Value::Object(fields) => {
+            let is_room = fields.get("check").is_some_and(|check| check == "target has room");
             let fields = fields.iter().map(|(name, value)| {
-                let measured = MEASURED.contains(&name.as_str());
+                let measured = MEASURED.contains(&name.as_str()) || is_room && name == "detail";
                 (name.clone(), if measured { json!("measured") } else { alike(value) })
             });
             Value::Object(fields.collect())
@@ -89,8 +91,8 @@ fn until(way: &Way<'_>, id: &str, state: &str) {
     wait_for(state, || (way.json(["migration", "show", id])["state"] == state).then_some(()));
 }
 
-/// A whole migration, there and back; answers every document on the way, and how commands ended that did
-/// not do what they were asked.
+/// A whole migration, there and back; returns every document on the way, and the exit codes of commands that
+/// failed.
 fn whole(way: &Way<'_>, tenant: Uuid) -> Vec<Value> {
     let tenant = tenant.to_string();
     let mut told = Vec::new();
@@ -138,8 +140,8 @@ fn whole(way: &Way<'_>, tenant: Uuid) -> Vec<Value> {
     told.push(way.json(["recover"]));
     let log = way.run(["migration", "log", id, "--json"]).succeeds();
     let entries = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    // Whoever works on it takes the lease and reads back when it likes; a replica is dropped by it or by
-    // the operator, whoever comes first.
+    // The driver takes the lease and reads back at any time; a replica is dropped by it or by
+    // the operator, in any order.
     told.extend(
         entries
             .filter(|entry| {

@@ -104,7 +104,7 @@ fn a_server_that_is_away_is_asked_again_for_a_while() {
     let error = ended(command).error(1);
     assert_eq!(error["type"], "server_unreachable");
     assert!(error["message"].as_str().unwrap().contains(&url), "{error}");
-    // It comes up while it is asked.
+    // It starts during the request.
     let mut command = place.command(["migration", "list", "--server", &url]);
     command.env("REHOME_CLIENT_RETRY_FOR", "60s");
     let (waiting, line) = Running::announced_on_stderr(command);
@@ -138,7 +138,7 @@ fn a_migration_is_watched_across_the_death_of_its_server() {
     let watched = watch.ends().succeeds();
     let last: Value = serde_json::from_str(watched.lines().last().unwrap()).unwrap();
     assert_eq!(last["state"], "migrated");
-    // That it took over from a process that died is more than a remark.
+    // A takeover from a killed process is logged as more than a remark.
     serving.process.signal("TERM");
     serving.process.ends().succeeds();
 }
@@ -199,7 +199,7 @@ fn what_is_no_server_of_ours_is_said() {
     }
 }
 
-/// Somebody between a command and its server, who answers some requests himself, and loses answers.
+/// A proxy between a command and its server, which answers some requests itself, and loses responses.
 struct Between {
     url: String,
 }

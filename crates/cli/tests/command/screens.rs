@@ -66,7 +66,7 @@ fn a_migration_that_a_command_drives_is_in_the_metrics_of_a_server() {
     server.stop();
 }
 
-/// It goes from the server to a command: nobody may believe that nobody exports it.
+/// It moves from the server to a command: no screen may claim that it is not exported.
 #[test]
 fn a_migration_that_goes_to_a_command_stays_in_the_metrics_of_the_server() {
     let (place, tenant) = Place::with_tenant(400);
@@ -164,7 +164,7 @@ fn a_target_that_hangs_holds_up_no_screen_and_its_lag_is_inferred() {
     assert!(silent["target_last_seen_at"].is_string(), "{silent}");
     assert_eq!((&silent["events_copied"], &silent["events_total"]), (&json!(50), &json!(55)));
 
-    let store = "store \\\"dedicated\\\" does not answer since ";
+    let store = "store \\\"dedicated\\\" has not answered since ";
     for (path, says) in [
         (path.clone(), "target_unanswered_since"),
         ("/v1/migrations".to_owned(), "target_unanswered_since"),
@@ -173,9 +173,9 @@ fn a_target_that_hangs_holds_up_no_screen_and_its_lag_is_inferred() {
         (format!("/v1/tenants/{tenant}"), store),
         ("/health/migration".to_owned(), store),
         (format!("/v1/migrations/{id}/checklists/during"), store),
-        ("/".to_owned(), "does not answer since"),
-        (format!("/migrations/{id}"), "Store dedicated does not answer since"),
-        (format!("/console/checklists/{id}"), "does not answer since"),
+        ("/".to_owned(), "has not answered since"),
+        (format!("/migrations/{id}"), "Store dedicated has not answered since"),
+        (format!("/console/checklists/{id}"), "has not answered since"),
     ] {
         let answer = at_once(&server, "GET", &path, "");
         assert!(answer.contains(says), "{path}: {answer}");
@@ -189,14 +189,14 @@ fn a_target_that_hangs_holds_up_no_screen_and_its_lag_is_inferred() {
         (server.series("store_up", "dedicated") == Some(0.0)).then_some(())
     });
 
-    // Without a server the same is said, by the store's name.
+    // Without a server the output is the same, by the store's name.
     let began = Instant::now();
     let shown_here = place.rehome(["migration", "show", &id]).succeeds();
-    assert!(shown_here.contains("store \"dedicated\" does not answer since"), "{shown_here}");
+    assert!(shown_here.contains("store \"dedicated\" has not answered since"), "{shown_here}");
     assert!(began.elapsed() < COMMAND_WITHIN, "{:?}", began.elapsed());
     let began = Instant::now();
     let checked = place.rehome(["store", "check"]).fails(1);
-    assert!(checked.contains("store \"dedicated\" does not answer since"), "{checked}");
+    assert!(checked.contains("store \"dedicated\" has not answered since"), "{checked}");
     assert!(began.elapsed() < COMMAND_WITHIN, "{:?}", began.elapsed());
 
     proxy.flow();

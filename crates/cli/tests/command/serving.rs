@@ -74,12 +74,12 @@ impl Serving {
         value
     }
 
-    /// Tells it to stop, and waits until it has.
+    /// Stops it, and waits until it has ended.
     pub fn stop(self) {
         self.process.signal("TERM");
         let ended = self.process.ends();
         assert_eq!(ended.code, 0, "{}", ended.stderr);
-        // What happened may be told; nothing went wrong.
+        // Events may be logged; no error may be.
         for line in ended.stderr.lines() {
             let told: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"));
             assert_eq!(told["level"], "INFO", "{line}");

@@ -1,11 +1,12 @@
-//! One store's chains against its rows, with no migration: each damage that somebody with access to the file
-//! could do is found, named and ends with exit code 5.
+//! Compares one store's chains with its rows, without a migration: each possible damage of the file
+//! is found, named and ends with exit code 5.
 
 use rusqlite::Connection;
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::kit::{Ended, Place, Running, lines};
+use crate::kit::{CONFIG, Ended, Place, Running, lines, wait_for};
+use crate::serving::Serving;
 
 /// A store with three tenants.
 fn filled(events: u64) -> (Place, Vec<Uuid>) {
@@ -116,7 +117,7 @@ fn a_row_that_is_gone_is_counted_too() {
 fn a_look_that_was_stopped_goes_on_where_it_came_to() {
     let (place, tenants) = filled(3_000);
     damage(&place, tenants[0], "UPDATE events SET data = '{}' WHERE AT(2)");
-    // What lies before is not looked at again.
+    // The part before it is not read again.
     let after = format!("{}:1000", tenants[1]);
     let report = verify(&place, &["--after", &after, "--json"]).document();
     assert_eq!((&report["ok"], &report["events_checked"]), (&true.into(), &5_000.into()));
@@ -130,7 +131,7 @@ fn a_look_that_was_stopped_goes_on_where_it_came_to() {
     let ended = running.ends();
     assert_eq!(ended.code, 1, "{}", ended.stderr);
     assert!(ended.stdout.contains(", not to the end"), "{}", ended.stdout);
-    let (_, next) = ended.stderr.split_once("stopped; go on with --after ").unwrap();
+    let (_, next) = ended.stderr.split_once("stopped; continue with --after ").unwrap();
     let (tenant, seq) = next.trim().split_once(':').unwrap();
     assert_eq!(tenant, tenants[1].to_string());
     let seq: u64 = seq.parse().unwrap();
@@ -150,8 +151,50 @@ fn an_export_of_a_damaged_history_says_so() {
         let error = place.rehome(args.into_iter().chain(more.iter().copied())).error(5);
         assert_eq!(error["type"], "damaged");
         assert!(error["message"].as_str().unwrap().contains("from seq 7 on"), "{error}");
-        // It is all there, for whoever has to mend it.
+        // It is all there, for the repair.
         let written = String::from_utf8(place.read("bad.ndjson")).unwrap();
         assert_eq!(written.lines().count(), 50);
     }
+}
+
+/// A server that verifies regularly finds the damage, reports it in its metrics, health and log, and revokes the
+/// report when the row is restored.
+#[test]
+fn a_server_that_verifies_its_stores_reports_damage_and_its_end() {
+    let (place, tenants) = filled(50);
+    let config = format!("{CONFIG}\n[server]\nverify_stores_every = \"1s\"\n");
+    place.write("rehome.toml", config);
+    let server = Serving::start(&place);
+    let series = |name: &str| server.series(name, "store_id=\"shared\"");
+    wait_for("a verification of the store", || {
+        series("store_verified_timestamp_seconds").filter(|at| *at > 0.0)
+    });
+    assert_eq!(series("store_damaged_tenants"), Some(0.0));
+    assert!(series("store_verification_events_checked_total") >= Some(150.0));
+
+    let data: String = place
+        .sqlite("shared.db")
+        .query_row("SELECT data FROM events WHERE position % 1099511627776 = 7", [], |row| {
+            row.get(0)
+        })
+        .unwrap();
+    damage(&place, tenants[1], "UPDATE events SET data = '{}' WHERE AT(7)");
+    wait_for("the damage", || series("store_damaged_tenants").filter(|n| (*n - 1.0).abs() < 0.5));
+    let (status, health) = server.ask("GET", "/health/migration", None, "");
+    let details = health["details"].to_string();
+    assert_eq!((status, &health["status"]), (503, &"unhealthy".into()), "{health}");
+    assert!(details.contains(&tenants[1].to_string()) && details.contains("seq 7"), "{details}");
+
+    // As it was: the payloads of a position are the same in all three.
+    let back = format!("UPDATE events SET data = '{data}' WHERE AT(7)");
+    damage(&place, tenants[1], &back);
+    wait_for("the end of the damage", || series("store_damaged_tenants").filter(|n| *n == 0.0));
+}
+
+#[test]
+fn a_server_that_verifies_nothing_by_itself_tells_of_no_store() {
+    let (place, _) = filled(1);
+    let server = Serving::start(&place);
+    assert_eq!(server.series("store_damaged_tenants", "store_id=\"shared\""), None);
+    server.stop();
 }

@@ -172,7 +172,7 @@ fn names_of_files_arguments_and_reasons_are_shown_escaped() {
     assert!(!obeyed(&log.stdout) && log.stdout.contains("\\u{202e}gnp.exe"), "{:?}", log.stdout);
 }
 
-/// Whoever adds a command cannot forget: there is one place that writes.
+/// A new command cannot miss it: there is one place that writes.
 #[test]
 fn one_file_of_the_command_writes_to_terminals() {
     const WRITING: [&str; 6] =

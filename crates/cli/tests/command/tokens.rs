@@ -1,4 +1,4 @@
-//! `rehome token`, and what a server's log says of who came.
+//! `rehome token`, and the callers in a server's log.
 
 use serde_json::Value;
 use uuid::Uuid;
@@ -88,7 +88,7 @@ fn tokens_are_kept_the_same_way_with_and_without_a_server() {
     assert_eq!(here, there);
     let table = place.rehome(["token", "list"]).succeeds();
     assert!(table.contains("NAME") && table.contains(&tenant), "{table}");
-    assert!(table.trim_end().ends_with("closed: nobody enters without a token"), "{table}");
+    assert!(table.trim_end().ends_with("closed: every client needs a token"), "{table}");
 
     place.rehome(["token", "create", "--role", "viewer", "--name", "shop"]).fails(3);
     through(&place, &serving, &first, &["token", "list"]).error(3);
@@ -171,7 +171,7 @@ fn the_log_says_who_was_refused_who_read_what_and_who_came() {
     );
     assert_eq!(refused.last().unwrap()["status"], 401, "whose token was revoked is known");
     assert_eq!(of("Access refused", None).len(), 2);
-    assert_eq!(of("Change asked for", Some("root"))[0]["route"], "/v1/tenants/{tenant}/purge");
+    assert_eq!(of("Change requested", Some("root"))[0]["route"], "/v1/tenants/{tenant}/purge");
     for line in &lines {
         assert_eq!(line["address"], "127.0.0.1");
         assert!(line["request_id"].is_string() && line["method"].is_string(), "{line}");

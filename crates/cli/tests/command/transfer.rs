@@ -210,7 +210,10 @@ fn a_bad_line_in_the_middle_is_named_and_what_was_imported_is_said() {
     assert!((1..=2_500).contains(&complete), "{imported}");
     assert_eq!(imported["events_imported"], complete);
     let message = error["message"].as_str().unwrap();
-    assert!(message.contains("bad.ndjson, line 2501: missing field"), "{message}");
+    assert!(
+        message.contains("bad.ndjson, line 2501: tenant_id must be a UUID; missing field"),
+        "{message}"
+    );
     assert!(message.contains(&format!("up to {complete} are in the stores")), "{message}");
     // Whole batches, and nothing else.
     let count = "SELECT count(*) FROM events";
@@ -246,7 +249,7 @@ fn bad_lines_are_named_and_nothing_after_them_is_imported() {
         (change("\"order\"", "5"), "stream_type must be a string"),
         (change("\"order\"", "\"\""), "stream type is empty"),
         (change("\"order\"", "\"\\u0000\""), "NUL"),
-        (change("\"order\"", &format!("\"{}\"", "x".repeat(2_000))), "1024 are allowed"),
+        (change("\"order\"", &format!("\"{}\"", "x".repeat(2_000))), "the maximum is 1024"),
         (change("\"OrderChanged\"", "null"), "event_type must be a string"),
         (change("\"OrderChanged\"", "\"\""), "an event type is 1 to 256 bytes"),
         (change("2024-06-15T10", "2024-06-15T25"), "occurred_at: no such hour"),
@@ -257,7 +260,7 @@ fn bad_lines_are_named_and_nothing_after_them_is_imported() {
         (change("\"metadata\":{}", "\"metadata\":{},\"version\":1.5"), "version must be a whole"),
         (change("\"metadata\":{}", "\"metadata\":{},\"colour\":1"), "unknown field \"colour\""),
         (change(data, &deep), "data: JSON is nested deeper than 128"),
-        (change(data, &large), "data: 1048578 bytes of JSON; at most 1048576"),
+        (change(data, &large), "data: 1048578 bytes of JSON; the maximum is 1048576"),
         (change("o-2", &"x".repeat(5 << 20)), "longer than 4194304 bytes"),
         (b"\xff\xfe{}".to_vec(), "not UTF-8"),
     ] {
@@ -272,7 +275,7 @@ fn bad_lines_are_named_and_nothing_after_them_is_imported() {
         if place.path("control.db").exists() {
             // Whose line it is can be read: the history of that tenant ends before it.
             assert!(message.contains("the lines up to 1 are in the stores"), "{message}");
-            // A line whose tenant cannot be read ends the import and is nobody's.
+            // A line with an unreadable tenant ends the import and belongs to no tenant.
             let refused = &error["imported"]["refused"];
             assert!(refused.is_null() || refused[0]["line"] == 2, "{error}");
             assert_eq!(place.history(tenant).lines().count(), 1);
@@ -336,10 +339,13 @@ fn a_version_that_is_not_the_next_one_is_named_by_its_line() {
     );
     assert_eq!(place.history(tenant).lines().count(), 15);
 
-    // There already, but not where the line says.
+    // Stored already, but at another place than in the line.
     let text = versioned(8, 1);
     let error = place.rehome_with_input(["import", "--json", "-"], text.as_bytes()).error(1);
-    assert!(error["message"].as_str().unwrap().contains("there already, as version 2"), "{error}");
+    assert!(
+        error["message"].as_str().unwrap().contains("already present, as version 2"),
+        "{error}"
+    );
     let right = versioned(8, 2);
     let report = place.rehome_with_input(["import", "--json", "-"], right.as_bytes());
     assert_eq!(report.document()["events_already_there"], 1);
@@ -352,7 +358,7 @@ fn an_id_with_other_content_is_named_by_its_line() {
     let text = line(tenant, 3).replace("\"n\":3", "\"n\":4");
     let error = place.rehome_with_input(["import", "--json", "-"], text.as_bytes()).error(1);
     assert_eq!(error["line"], 1);
-    assert!(error["message"].as_str().unwrap().contains("there already, with other content"));
+    assert!(error["message"].as_str().unwrap().contains("already present, with other content"));
     assert_eq!(place.state(), before);
 }
 

@@ -54,6 +54,8 @@ fn every_command_explains_itself() {
         "tenant",
         "recover",
         "estimate",
+        "config",
+        "init",
         "monitoring",
     ] {
         let help = place.rehome([command, "--help"]).succeeds();
@@ -155,10 +157,18 @@ fn data_goes_to_stdout_and_everything_else_to_stderr() {
         "open_violation",
         "waiting",
         "waiting_since",
+        "cutover_requested",
+        "hooks",
+        "throttle_percent",
+        "throttle_reason",
         "source_last_seen_at",
         "source_unanswered_since",
         "target_last_seen_at",
         "target_unanswered_since",
+        "allowed_actions",
+        "needs",
+        "last_cutover",
+        "return_until",
     ];
     expected.sort_unstable();
     let mut keys = keys;

@@ -1,5 +1,5 @@
-//! A row of the target is deleted behind everybody's back, and found: no cutover happens with it, whoever
-//! asks, until the copy is repaired.
+//! A row of the target is deleted directly, and the damage found: no cutover happens, for any
+//! requester, until the copy is repaired.
 
 use serde_json::Value;
 use uuid::Uuid;
@@ -36,7 +36,7 @@ fn is_refused(place: &Place, migration: &str, next: &str) {
     assert_eq!(place.json(["migration", "show", migration])["state"], "dual_write");
 }
 
-/// The scene, whatever the target's engine is: `delete` takes row 700 from it.
+/// The scenario, for any engine of the target: `delete` removes row 700 from it.
 fn no_cutover_with_a_known_violation(place: &Place, tenant: Uuid, delete: impl FnOnce()) {
     let before = place.history(tenant);
     let (running, migration) = waiting(place, tenant);
@@ -44,7 +44,7 @@ fn no_cutover_with_a_known_violation(place: &Place, tenant: Uuid, delete: impl F
     let ended = place.rehome(["migration", "verify", &migration, "--json"]);
     assert!(ended.document()["open_violation"].as_str().unwrap().contains("seq 700"));
     ended.fails(5);
-    // Of the process that works on it, and of one that takes over from it.
+    // From the driver, and from a process that takes over.
     let repair = format!("rehome migration repair {migration}");
     is_refused(place, &migration, &repair);
     running.kill();
@@ -146,7 +146,7 @@ fn damage_in_the_source_is_named_and_is_not_repaired() {
     running.kill();
 }
 
-/// Found after the switch, also when the time to return is over: told until it is clean.
+/// Found after the switch, also after the end of the rollback window: reported until it is repaired.
 #[test]
 fn what_a_verification_finds_after_the_switch_degrades_health_until_it_is_clean() {
     let (place, tenant) = Place::with_tenant(50);

@@ -1,4 +1,4 @@
-//! Writers of another process, who never learn that a migration is going on.
+//! Writers of another process, which are not informed of the migration.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

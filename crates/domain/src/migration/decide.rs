@@ -14,9 +14,9 @@ pub struct Observation<'a> {
     pub target_seq: u64,
     /// Up to where the replica was read back.
     pub read_back_seq: u64,
-    /// Whether the verification asked for before the cutover has passed.
+    /// Whether the required verification before the cutover has passed.
     pub verified: bool,
-    /// The target takes what the mirror sends.
+    /// The target accepts mirrored events.
     pub target_healthy: bool,
     /// After a cutover that was rolled back, whether it is time to try again.
     pub retry_due: bool,
@@ -36,11 +36,11 @@ pub enum Command {
     Copy,
     /// Mirror, read back and verify.
     Follow,
-    /// Switch; from `cutover_paused` go on where another driver stopped.
+    /// Switch; from `cutover_paused` continue where another driver stopped.
     CutOver,
     /// Activate the target that the route already names.
     ActivateTarget,
-    /// Keep the old source level.
+    /// Keep replicating to the old source.
     KeepWindow,
     /// Close a rollback window whose time is over.
     CloseWindow,
@@ -86,7 +86,7 @@ pub fn decide(seen: &Observation<'_>) -> Command {
 }
 
 impl Observation<'_> {
-    /// Somebody wants the cutover now.
+    /// Whether the cutover is due now.
     fn cutover_due(&self, requested: bool) -> bool {
         requested
             || self.retry_due
@@ -97,7 +97,7 @@ impl Observation<'_> {
                 }
     }
 
-    /// Step 1 of the cutover: what is left to do in the pause is bounded, and no violation is open.
+    /// Step 1 of the cutover: the remaining work in the pause is bounded, and no violation is open.
     pub fn is_ready(&self) -> bool {
         let bound = u64::from(self.migration.options.lag_events_max);
         self.target_healthy
@@ -108,9 +108,22 @@ impl Observation<'_> {
     }
 }
 
-/// The time to return is over; `now` is the control plane's.
+/// Until when the tenant can return to the old source; `None`: there is no open rollback window.
+pub fn return_until(migration: &Migration) -> Option<Timestamp> {
+    match migration.state {
+        State::Migrated { old_source: OldSource::Window { .. }, .. } => window_end(migration),
+        _ => None,
+    }
+}
+
+/// The rollback window has ended; `now` is the control plane's.
 pub fn window_is_over(migration: &Migration, now: Timestamp) -> bool {
-    let Some(completed) = migration.completed_at else { return false };
+    window_end(migration).is_some_and(|end| now >= end)
+}
+
+fn window_end(migration: &Migration) -> Option<Timestamp> {
+    let completed = migration.completed_at?;
     let window_ms = i64::try_from(migration.options.rollback_window_ms).unwrap_or(i64::MAX);
-    now.micros() >= completed.micros().saturating_add(window_ms.saturating_mul(1_000))
+    let end = completed.micros().saturating_add(window_ms.saturating_mul(1_000));
+    Some(Timestamp::from_micros(end))
 }

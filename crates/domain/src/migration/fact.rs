@@ -13,7 +13,7 @@ use crate::verification::{Finding, Level};
 pub enum Fact {
     /// The migration exists; its own epoch was drawn.
     Started {
-        /// Which.
+        /// The migration.
         migration: MigrationId,
         /// To where. The source is where the route points.
         target: StoreId,
@@ -37,14 +37,14 @@ pub enum Fact {
         /// The head that both stores had.
         head: Head,
     },
-    /// The cutover was given up before step 6; writes go on at the source.
+    /// The cutover was rolled back before step 6; writes continue at the source.
     CutoverRolledBack {
-        /// Why.
+        /// The reason.
         reason: RollBackReason,
     },
     /// An operator stopped the work.
     Paused,
-    /// An operator let the work go on.
+    /// An operator resumed the work.
     Resumed,
     /// A fault that needs an operator.
     Failed {
@@ -53,12 +53,12 @@ pub enum Fact {
     },
     /// An operator gave the migration up.
     Aborted {
-        /// Whether to remove what was copied.
+        /// Whether to remove the copied events.
         purge: bool,
     },
     /// The tenant can no longer return.
     WindowClosed,
-    /// The control plane had lost time; an operator looked and said where the authority is.
+    /// The control plane was restored from a backup; an operator chose the authority.
     Recovered {
         /// The store that has it.
         store: StoreId,
@@ -67,11 +67,11 @@ pub enum Fact {
         /// The length of history found there.
         base: u64,
     },
-    /// An operator asked for the repair of what is open: the copy is to be cut back to before the
-    /// damage. Nobody extends it from here on.
+    /// An operator requested the repair of the open violations: the copy is to be cut back to before the
+    /// damage. No process extends it from here on.
     RepairRequested,
-    /// The copy was cut back. The migration goes on from there under an epoch of its own, so that
-    /// nobody who slept through the repair can touch what is copied from here on.
+    /// The copy was cut back. The migration continues from there under a new epoch, so that
+    /// a process that slept through the repair cannot change what is copied from here on.
     CutBack {
         /// Where the copy ends now: a head that was found in the source.
         to: Head,
@@ -79,14 +79,23 @@ pub enum Fact {
         events: u64,
     },
 
-    /// An operator asked for the cutover.
+    /// An operator requested the cutover.
     CutoverRequested,
+    /// An operator withdrew the request: no cutover begins before a new request, whatever the policy was.
+    CutoverWithdrawn,
+    /// A hook vetoed the cutover. A request for it is cancelled.
+    CutoverVetoed {
+        /// The hook's name.
+        hook: Box<str>,
+        /// Its reason.
+        why: Box<str>,
+    },
     /// A process took the migration's lease.
     LeaseTaken {
-        /// Who.
+        /// The process.
         holder: Box<str>,
     },
-    /// Step 7 answered: the target takes appends.
+    /// Step 7 succeeded: the target accepts appends.
     TargetActivated {
         /// Under this epoch.
         epoch: Epoch,
@@ -104,27 +113,27 @@ pub enum Fact {
         after: u64,
         /// Up to which position.
         seq: u64,
-        /// Whether it looked at each of them, rather than at a sample.
+        /// Whether it covered each event, rather than a sample.
         whole: bool,
         /// How many violations it found.
         violations: u64,
-        /// The violation that was open when it began. If it looked at as much as the one that found
-        /// that, and found nothing, it closes it.
+        /// The violation that was open when it started. If the verification covers at least as much as the one that
+        /// found the violation, and found nothing, it closes it.
         refutes: Option<u32>,
     },
     /// The two histories are not what they must be: a verification, the read-back or the comparison
     /// of a cutover found it. There is no cutover while this is open.
     Violated {
-        /// What was found.
+        /// The finding.
         finding: Finding,
     },
     /// The repair that was requested is not possible, and nothing was removed: the damage is in the
     /// authority's own rows.
     RepairRefused {
-        /// What is wrong there.
+        /// The reason.
         why: Box<str>,
     },
-    /// The replica (of an aborted migration's target, or of a closed window) takes nothing more.
+    /// The replica (of an aborted migration's target, or of a closed window) accepts nothing more.
     ReplicaDropped,
     /// A store's copy was removed.
     Purged {
@@ -133,14 +142,14 @@ pub enum Fact {
     },
     /// The options were changed.
     Tuned {
-        /// Those that the change was made of; `None`: whatever they were. So of two changes at once the
-        /// later one does not take back what the other changed.
+        /// The options that the change is based on; `None`: any. So of two concurrent changes the
+        /// later one does not revert the other.
         was: Option<Options>,
         /// The new ones.
         options: Options,
     },
-    /// An operator has seen that the migration failed, or what is open of one that is over: nobody has
-    /// to be told any more.
+    /// An operator has acknowledged the failure, or the open violations of a migration that has ended: health
+    /// checks stop reporting it.
     Acknowledged,
 }
 
@@ -184,6 +193,8 @@ impl Fact {
             Self::RepairRequested => "repair_requested",
             Self::CutBack { .. } => "cut_back",
             Self::CutoverRequested => "cutover_requested",
+            Self::CutoverWithdrawn => "cutover_withdrawn",
+            Self::CutoverVetoed { .. } => "cutover_vetoed",
             Self::LeaseTaken { .. } => "lease_taken",
             Self::TargetActivated { .. } => "target_activated",
             Self::ReadBack { .. } => "read_back",

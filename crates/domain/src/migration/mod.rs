@@ -14,6 +14,8 @@
 //!
 //! Three words, three things: a cutover *rolls back*, a migration is *aborted*, a tenant *returns*.
 
+mod action;
+mod awaited;
 mod decide;
 mod fact;
 mod options;
@@ -22,12 +24,16 @@ mod tally;
 mod timeline;
 mod transition;
 mod violations;
+mod wanted;
 
-pub use decide::{Command, Observation, decide, window_is_over};
+pub use action::{Action, allowed_actions};
+pub use awaited::{Awaited, awaited};
+pub use decide::{Command, Observation, decide, return_until, window_is_over};
 pub use fact::{Fact, RollBackReason};
 pub use options::{CutoverPolicy, InvalidOption, MirrorAck, Options};
 pub use state::{Cleanup, Migration, OldSource, Phase, State, Working};
 pub use tally::{Cutover, CutoverOutcome, Tally};
 pub use timeline::{Stay, timeline};
-pub use transition::{Refusal, apply, fold, recovered, transition};
+pub use transition::{Refusal, apply, arrives, fold, has_leapt, recovered, transition};
 pub use violations::{OpenViolation, Repair, Violations};
+pub use wanted::Undone;

@@ -8,7 +8,7 @@ use crate::verification::Level;
 pub enum CutoverPolicy {
     /// As soon as the migration is ready.
     Auto,
-    /// When an operator says so.
+    /// When an operator requests it.
     Manual,
     /// Once ready, not before this time.
     At(Timestamp),
@@ -46,7 +46,7 @@ pub struct Options {
     pub mirror_ack_timeout_ms: u32,
     /// How deep the history is verified before the cutover, beside the read-back.
     pub verification: Level,
-    /// How long the old source is kept level after the cutover, in milliseconds; 0: not at all.
+    /// How long to replicate to the old source after the cutover, in milliseconds; 0: not at all.
     pub rollback_window_ms: u64,
 }
 

@@ -1,4 +1,4 @@
-//! Where a migration stands.
+//! The states of a migration.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use crate::migration::{Options, Violations};
 /// The eight states that operators see, with their metric values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Phase {
-    /// Started; the target has not been taken yet.
+    /// Started; the target has not been adopted yet.
     Pending = 0,
     /// The history is being copied.
     BulkCopy = 1,
@@ -59,6 +59,12 @@ impl Phase {
         Self::ALL.into_iter().find(|phase| phase.as_str() == text)
     }
 
+    /// The migration has ended: it has switched, failed or was aborted. An operator may still act on a failed
+    /// one.
+    pub const fn has_ended(self) -> bool {
+        matches!(self, Self::Migrated | Self::Failed | Self::RolledBack)
+    }
+
     /// Nothing moves the routing from here any more.
     pub const fn is_terminal(self) -> bool {
         matches!(self, Self::Migrated | Self::RolledBack)
@@ -76,50 +82,50 @@ impl fmt::Display for Phase {
 pub enum Working {
     /// Copying.
     BulkCopy,
-    /// Mirroring; whether an operator has asked for the cutover.
+    /// Mirroring; whether an operator has requested the cutover.
     DualWrite {
-        /// A cutover was asked for and not yet tried.
+        /// A cutover was requested and not yet tried.
         cutover_requested: bool,
     },
 }
 
-/// A migration's state, the fold of its log. Each variant says who leaves it.
+/// A migration's state, the fold of its log. Each variant names who leaves it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum State {
     /// Set by `start`, or by a repair, whose first part is done here; left by the driver once the
     /// target is the migration's replica.
     Pending,
-    /// Work goes on; left by the driver, or by an operator's pause or abort.
+    /// The driver works; left by the driver, or by an operator's pause or abort.
     Working(Working),
-    /// Set by the driver (step 2); left by whoever commits step 6 or the roll back first.
+    /// Set by the driver (step 2); left by the process that commits step 6 or the roll back first.
     CutoverPaused,
     /// Set and left by an operator.
     Paused(Working),
-    /// Set by step 6. What is left to do is told by its fields.
+    /// Set by step 6. The fields define the remaining work.
     Migrated {
         /// The target is known to be active.
         activated: bool,
         /// What became of the old source.
         old_source: OldSource,
     },
-    /// Set by the driver; left by an operator's abort, or by a repair of what is open.
+    /// Set by the driver; left by an operator's abort, or by a repair of the open violations.
     Failed {
-        /// An operator has seen it. Changes nothing but who is still told.
+        /// An operator has acknowledged it. Only affects reporting.
         acknowledged: bool,
     },
-    /// Set by an operator's abort; the clean-up of the target may still be going on.
+    /// Set by an operator's abort; the clean-up of the target may still be running.
     RolledBack(Cleanup),
 }
 
 /// What became of the store that a tenant moved away from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OldSource {
-    /// It takes nothing and keeps its copy, fenced at this epoch, until an operator purges it.
+    /// It accepts nothing and keeps its copy, fenced at this epoch, until an operator purges it.
     Fenced {
         /// The epoch for `purge`.
         at: Epoch,
     },
-    /// It is kept level as a replica, so that the tenant can return.
+    /// It is kept up to date as a replica, so that the tenant can return.
     Window {
         /// The replica's epoch.
         m: Epoch,
@@ -133,7 +139,7 @@ pub enum OldSource {
     Purged,
 }
 
-/// What is left to do at the target after an abort.
+/// The remaining work at the target after an abort.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Cleanup {
     /// Drop the replica, then remove the copied events if `purge`.
@@ -161,52 +167,52 @@ impl State {
             Self::RolledBack(_) => Phase::RolledBack,
         }
     }
-}
 
-impl Migration {
-    /// Whether something is left to do, or may be asked for: it is not over, or its window is open.
-    pub const fn is_at_work(&self) -> bool {
-        match self.state {
-            State::Migrated { activated, old_source } => {
-                !activated
-                    || matches!(old_source, OldSource::Window { .. } | OldSource::Closing { .. })
+    /// Nothing will ever be left to do for a driver.
+    pub const fn is_settled(self) -> bool {
+        match self {
+            Self::RolledBack(cleanup) => matches!(cleanup, Cleanup::Done),
+            Self::Migrated { activated, old_source } => {
+                activated && matches!(old_source, OldSource::Fenced { .. } | OldSource::Purged)
             }
-            State::RolledBack(cleanup) => !matches!(cleanup, Cleanup::Done),
-            State::Failed { .. }
-            | State::Pending
-            | State::Working(_)
-            | State::CutoverPaused
-            | State::Paused(_) => true,
+            _ => false,
         }
     }
 }
 
-/// A migration as the control plane keeps it.
+impl Migration {
+    /// Whether there is remaining work, or may be on request: it has not ended, or its window is open.
+    pub const fn is_at_work(&self) -> bool {
+        !self.state.is_settled()
+    }
+}
+
+/// A migration as the control plane stores it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Migration {
-    /// Which.
+    /// Its id.
     pub id: MigrationId,
     /// Whose history moves.
     pub tenant: TenantId,
-    /// From.
+    /// The source store.
     pub source: StoreId,
-    /// To.
+    /// The target store.
     pub target: StoreId,
     /// The migration's own epoch: its replica, extends, read-back mark and purge are keyed by it.
     pub m: Epoch,
-    /// Where it stands.
+    /// Its state.
     pub state: State,
     /// What it runs with; can be retuned while it runs.
     pub options: Options,
-    /// Cutovers begun so far.
+    /// Number of cutovers started so far.
     pub cutover_attempts: u32,
-    /// When it was asked for.
+    /// When it was requested.
     pub created_at: Timestamp,
     /// When the copy began.
     pub started_at: Option<Timestamp>,
     /// When it came to its end, good or bad.
     pub completed_at: Option<Timestamp>,
-    /// Why it failed, or why its last cutover was rolled back.
+    /// Why it failed, or why its last cutover was rolled back, withdrawn or vetoed.
     pub error: Option<Box<str>>,
     /// What verifications found. While one is open there is no cutover.
     pub violations: Violations,

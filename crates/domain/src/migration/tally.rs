@@ -1,5 +1,7 @@
-//! What a migration's log alone says of its cutovers. Whichever process counts, after a restart or a
-//! take-over as well, counts the same.
+//! The cutovers in a migration's log. Every process computes the same counts from it, also after a restart or a
+//! takeover.
+
+use std::time::Duration;
 
 use crate::event::Timestamp;
 use crate::migration::{Fact, RollBackReason};
@@ -9,9 +11,9 @@ use crate::migration::{Fact, RollBackReason};
 pub enum CutoverOutcome {
     /// The target has the authority.
     Succeeded,
-    /// The source kept it: the deadline passed.
+    /// The source kept the authority: the deadline passed.
     TimedOut,
-    /// The source kept it: a store failed or disagreed.
+    /// The source kept the authority: a store failed or the stores differed.
     RolledBack,
 }
 
@@ -20,10 +22,25 @@ pub enum CutoverOutcome {
 pub struct Cutover {
     /// When the intent was recorded.
     pub started: Timestamp,
+    /// How long it was allowed to last, in milliseconds.
+    pub deadline_ms: u64,
     /// How it ended; `None`: not yet.
     pub outcome: Option<CutoverOutcome>,
-    /// When writes went on, as far as the log says; `None`: not yet.
+    /// When writes continued, as far as the log has it; `None`: not yet.
     pub resumed: Option<Timestamp>,
+}
+
+impl Cutover {
+    /// How it ended, once writes go on; `None` while they wait.
+    pub fn ended(&self) -> Option<CutoverOutcome> {
+        self.resumed.and(self.outcome)
+    }
+
+    /// How long writes have waited: until they went on, or until now.
+    pub fn pause(&self, now: Timestamp) -> Duration {
+        let until = self.resumed.unwrap_or(now);
+        Duration::from_micros(u64::try_from(until.micros() - self.started.micros()).unwrap_or(0))
+    }
 }
 
 /// A fold of the log.
@@ -46,8 +63,14 @@ impl Tally {
     /// Adds the log's next entry.
     pub fn add(&mut self, at: Timestamp, fact: &Fact) {
         let outcome = match fact {
-            Fact::CutoverStarted { .. } => {
-                self.cutovers.push(Cutover { started: at, outcome: None, resumed: None });
+            Fact::CutoverStarted { deadline_ms } => {
+                let deadline_ms = *deadline_ms;
+                self.cutovers.push(Cutover {
+                    started: at,
+                    deadline_ms,
+                    outcome: None,
+                    resumed: None,
+                });
                 return;
             }
             Fact::Switched { .. } => Some(CutoverOutcome::Succeeded),
@@ -114,7 +137,12 @@ mod tests {
             assert_eq!(tally.ended(outcome), 1, "{outcome:?}");
         }
         let begun = Tally::of(log.iter().copied().take(6));
-        assert_eq!(begun.cutovers[2].resumed, None);
+        assert_eq!((begun.cutovers[2].resumed, begun.cutovers[2].ended()), (None, None));
+        let switched = Tally::of(log.iter().copied().take(7));
+        assert_eq!(switched.cutovers[2].ended(), None, "writes wait for the target's activation");
+        assert_eq!(tally.cutovers[2].ended(), Some(CutoverOutcome::Succeeded));
+        let pause = |tally: &Tally| tally.cutovers[2].pause(Timestamp::from_micros(47));
+        assert_eq!((pause(&begun).as_micros(), pause(&tally).as_micros()), (17, 5));
         assert!(tally.covers(&begun) && !begun.covers(&tally));
     }
 }

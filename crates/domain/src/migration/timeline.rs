@@ -1,4 +1,4 @@
-//! How long a migration was in each of its phases, told by its log alone.
+//! How long a migration was in each of its phases, computed from its log.
 
 use crate::event::Timestamp;
 use crate::migration::{Fact, Phase, State, transition};

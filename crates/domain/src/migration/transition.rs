@@ -2,10 +2,12 @@
 
 use crate::event::Timestamp;
 use crate::ids::{Epoch, MigrationId, StoreId};
+use crate::migration::wanted::{ROLLED_BACK, Undone, VETOED, WITHDRAWN};
 use crate::migration::{
-    Cleanup, Fact, Migration, OldSource, OpenViolation, Phase, Repair, RollBackReason, State,
-    Violations, Working,
+    Cleanup, CutoverPolicy, Fact, Migration, OldSource, OpenViolation, Phase, Repair,
+    RollBackReason, State, Violations, Working,
 };
+use crate::removal::Removal;
 use crate::route::Route;
 use crate::verification::{Coverage, Side};
 
@@ -17,12 +19,20 @@ pub enum Refusal {
     NotInThisState {
         /// The fact's name.
         fact: &'static str,
-        /// Where the migration stands.
+        /// The migration's phase.
         phase: Phase,
     },
     /// The tenant has a migration that is not over.
-    #[error("the tenant has another migration, which is {0}; finish or abort it first")]
-    AnotherMigration(Phase),
+    #[error(
+        "the tenant has another migration, {id}, which is {phase}; finish it or abort it first: `rehome \
+         migration show {id}`"
+    )]
+    AnotherMigration {
+        /// The other migration.
+        id: MigrationId,
+        /// The phase of that migration.
+        phase: Phase,
+    },
     /// A window is open; it has to be closed before another start.
     #[error("the rollback window of the tenant's last migration is open")]
     WindowOpen,
@@ -30,28 +40,40 @@ pub enum Refusal {
     #[error("the tenant's history is already in that store")]
     AlreadyThere,
     /// The change was made of options that are no longer those.
-    #[error("its options were changed meanwhile; look, then say it again")]
+    #[error("its options have changed; re-read the migration and retry")]
     OptionsChanged,
+    /// The tenant is being removed.
+    #[error("the tenant is being removed; `rehome tenant remove` continues")]
+    BeingRemoved,
+    /// No removal is under way.
+    #[error("the tenant is not being removed")]
+    NotBeingRemoved,
     /// The tenant was never written to.
     #[error("the tenant's creation is not complete")]
     NotCreated,
-    /// What was found to be wrong is open: there is no cutover before it is repaired or refuted.
+    /// A violation is open: there is no cutover before it is repaired or refuted.
     #[error("there is no cutover while a violation is open: {}", .open.advice(*.migration))]
     Violated {
         /// The migration that it is open for.
         migration: MigrationId,
-        /// What is open.
+        /// The open violation.
         open: Box<OpenViolation>,
     },
+    /// No cutover is requested, or it was withdrawn, and no automatic one is due.
+    #[error("no cutover is requested, or it was withdrawn")]
+    NotWanted,
+    /// No cutover is requested.
+    #[error("there is no cutover to withdraw: none is requested, and none begins automatically")]
+    NothingToWithdraw,
     /// No violation is open.
     #[error("there is nothing to repair: no violation is open")]
     NothingToRepair,
     /// The damage is where nothing can be copied to.
-    #[error("a repair copies from the authority, and the damage is there: {}", .open.advice(*.migration))]
+    #[error("a repair copies from the authority, but the damage is in the authority: {}", .open.advice(*.migration))]
     NotRepairable {
         /// The migration that it is open for.
         migration: MigrationId,
-        /// What is open.
+        /// The open violation.
         open: Box<OpenViolation>,
     },
 }
@@ -59,16 +81,24 @@ pub enum Refusal {
 fn hint(phase: Phase, fact: &str) -> &'static str {
     match (phase, fact) {
         (Phase::CutoverPaused, _) => "; its cutover finishes or rolls back within its deadline",
-        (Phase::DualWrite, "cutover_requested") => "; a cutover was already asked for",
-        (Phase::Failed, "acknowledged") => "; that was acknowledged already",
+        (Phase::DualWrite, "cutover_requested") => "; a cutover was already requested",
+        (Phase::Failed, "acknowledged") => "; it was already acknowledged",
         (_, "acknowledged") => {
-            "; only a failed one is acknowledged, or what is open of one that is over"
+            "; only a failure, or open violations of a migration that has ended, can be acknowledged"
         }
-        (Phase::Pending, "repair_requested") => "; its copy is being cut back, or has just been",
+        (Phase::Migrated, "cutover_requested" | "aborted" | "paused" | "resumed") => {
+            "; it has switched already; to go back: `rehome migration return ID`"
+        }
+        (Phase::RolledBack, "cutover_requested" | "aborted" | "paused" | "resumed") => {
+            "; it was aborted; to move the tenant, start another: `rehome migration start`"
+        }
+        (Phase::Paused, "cutover_requested") => "; resume it first: `rehome migration resume ID`",
+        (Phase::Failed, "cutover_requested" | "paused" | "resumed") => {
+            "; abort it, or repair it where a violation is open: `rehome migration abort ID`"
+        }
+        (Phase::Pending, "repair_requested") => "; its copy is already being repaired",
         (Phase::Paused, "repair_requested") => "; resume it first",
-        (Phase::Migrated, "repair_requested") => {
-            "; a repair is of a copy that is still to be switched to"
-        }
+        (Phase::Migrated, "repair_requested") => "; only a copy before the switch can be repaired",
         _ => "",
     }
 }
@@ -85,6 +115,12 @@ pub fn transition(state: State, fact: &Fact) -> Result<State, Refusal> {
 
         (State::Working(DualWrite { cutover_requested: false }), Fact::CutoverRequested) => {
             mirroring(true)
+        }
+        (State::Working(DualWrite { .. }), Fact::CutoverWithdrawn | Fact::CutoverVetoed { .. }) => {
+            mirroring(false)
+        }
+        (Paused(DualWrite { .. }), Fact::CutoverWithdrawn | Fact::CutoverVetoed { .. }) => {
+            Paused(DualWrite { cutover_requested: false })
         }
         (State::Working(DualWrite { .. }), Fact::CutoverStarted { .. }) => CutoverPaused,
         (CutoverPaused, Fact::CutoverRolledBack { .. }) => mirroring(false),
@@ -127,8 +163,8 @@ pub fn transition(state: State, fact: &Fact) -> Result<State, Refusal> {
         (state, Fact::Recovered { .. }) if state.phase().is_terminal() => state,
         (_, Fact::Recovered { .. }) => Failed { acknowledged: false },
 
-        // What is open is kept beside the state, see `Violations`; there is no cutover with it, so none
-        // is asked for any more.
+        // Open violations are stored beside the state, see `Violations`; they block the cutover, so a requested
+        // cutover is dropped.
         (State::Working(DualWrite { .. }), Fact::Violated { .. }) => mirroring(false),
         (Paused(DualWrite { .. }), Fact::Violated { .. }) => {
             Paused(DualWrite { cutover_requested: false })
@@ -148,10 +184,48 @@ pub fn transition(state: State, fact: &Fact) -> Result<State, Refusal> {
     Ok(next)
 }
 
+/// The state after `fact`, or why it cannot be recorded of this migration. `is_last`: it is the last one of its
+/// tenant.
+pub(super) fn is_next(migration: &Migration, is_last: bool, fact: &Fact) -> Result<State, Refusal> {
+    if fact.routes() && !is_last {
+        let phase = migration.state.phase();
+        return Err(Refusal::NotInThisState { fact: fact.name(), phase });
+    }
+    // No decision depends on it; health reports it until an operator acknowledges it.
+    if *fact == Fact::Acknowledged
+        && migration.state.phase().is_terminal()
+        && migration.violations.open.is_some()
+    {
+        return Ok(migration.state);
+    }
+    let state = transition(migration.state, fact)?;
+    migration.permits(fact)?;
+    Ok(state)
+}
+
 /// Records `fact`: the route and the migration after it, or why not. `migration` is `None` only
 /// for [`Fact::Started`]. The control plane calls this inside its transaction, on the rows that it
 /// has just read and compared, and writes what it answers.
+///
+/// A cutover begins only while one is wanted: here it is decided which of two was first, the beginning of a cutover
+/// or its withdrawal.
 pub fn apply(
+    route: &Route,
+    migration: Option<&Migration>,
+    fact: &Fact,
+    at: Timestamp,
+) -> Result<(Route, Migration), Refusal> {
+    if let (Some(migration), Fact::CutoverStarted { .. }) = (migration, fact)
+        && matches!(migration.state, State::Working(Working::DualWrite { .. }))
+        && !migration.wants_cutover()
+    {
+        return Err(Refusal::NotWanted);
+    }
+    follow(route, migration, fact, at)
+}
+
+/// The rows after a fact that was recorded: logs have cutovers that began before a withdrawal was a rule.
+fn follow(
     route: &Route,
     migration: Option<&Migration>,
     fact: &Fact,
@@ -163,19 +237,11 @@ pub fn apply(
     };
     let mut migration = migration.clone();
     let last = route.migration.is_some_and(|(id, _)| id == migration.id);
-    if fact.routes() && !last {
-        let phase = migration.state.phase();
-        return Err(Refusal::NotInThisState { fact: fact.name(), phase });
-    }
+    migration.state = is_next(&migration, last, fact)?;
     if *fact == Fact::Acknowledged && migration.state.phase().is_terminal() {
-        // Nothing is decided on it any more; health tells of it until somebody has seen it.
-        if migration.violations.open.take().is_some() {
-            return Ok((route, migration));
-        }
+        migration.violations.open = None;
+        return Ok((route, migration));
     }
-    let state = transition(migration.state, fact)?;
-    migration.permits(fact)?;
-    migration.state = state;
     migration.violations.follow(fact);
 
     match fact {
@@ -190,7 +256,19 @@ pub fn apply(
         }
         Fact::CutoverRolledBack { reason } => {
             route.epoch = route.next_epoch();
-            migration.error = Some(format!("last cutover rolled back: {reason}").into());
+            migration.error = Some(format!("{ROLLED_BACK}: {reason}").into());
+        }
+        Fact::CutoverRequested
+            if matches!(migration.undone(), Some(Undone::Withdrawn | Undone::Vetoed)) =>
+        {
+            migration.error = None;
+        }
+        Fact::CutoverWithdrawn => {
+            migration.options.cutover = CutoverPolicy::Manual;
+            migration.error = Some(WITHDRAWN.into());
+        }
+        Fact::CutoverVetoed { hook, why } => {
+            migration.error = Some(format!("{VETOED} by hook {hook}: {why}").into());
         }
         Fact::Switched { head } => {
             let fenced_at = route.epoch;
@@ -226,7 +304,8 @@ pub fn apply(
         Fact::Recovered { store, n, base } => {
             route = recovered(route, store, *n, *base);
             if migration.state.phase() == Phase::Failed {
-                migration.error = Some("the control plane lost time; see `rehome recover`".into());
+                migration.error =
+                    Some("the control plane is older than the stores; see `rehome recover`".into());
                 migration.completed_at = Some(at);
             }
         }
@@ -244,7 +323,7 @@ pub fn apply(
 }
 
 impl Migration {
-    /// Whether what is open permits the fact.
+    /// Whether the open violations permit the fact.
     fn permits(&self, fact: &Fact) -> Result<(), Refusal> {
         let open = self.violations.open.as_ref();
         let refused = |open: &OpenViolation| (self.id, Box::new(open.clone()));
@@ -259,12 +338,13 @@ impl Migration {
                 let (migration, open) = refused(open);
                 Err(Refusal::Violated { migration, open })
             }
+            (Fact::CutoverWithdrawn, _) if !self.wants_cutover() => Err(Refusal::NothingToWithdraw),
             (Fact::RepairRequested, None) => Err(Refusal::NothingToRepair),
             (Fact::RepairRequested, Some(open)) if open.finding.side == Side::Authority => {
                 let (migration, open) = refused(open);
                 Err(Refusal::NotRepairable { migration, open })
             }
-            // A copy that is being cut back is nobody's replica.
+            // While a copy is being cut back it is not a replica.
             (Fact::CopyStarted, _) if cutting => Err(impossible()),
             (Fact::CutBack { .. } | Fact::RepairRefused { .. }, _) if !cutting => Err(impossible()),
             _ => Ok(()),
@@ -273,7 +353,7 @@ impl Migration {
 }
 
 impl Violations {
-    /// What is open after `fact`.
+    /// The open violations after `fact`.
     fn follow(&mut self, fact: &Fact) {
         match (fact, &mut self.open) {
             (Fact::Violated { finding }, _) => self.record(finding),
@@ -307,20 +387,33 @@ impl Violations {
     }
 }
 
-/// More epochs than any tenant is handed out in the time that a restored backup loses: each
-/// cutover takes a few.
+/// More epochs than any tenant can draw in the time that a restored backup loses: each
+/// cutover draws a few.
 const EPOCHS_PERHAPS_LOST: u64 = 1_000;
 
-/// The route once an operator has said where the authority is, after the control plane lost time:
-/// every epoch that a store has seen is behind it, and so is every one that was handed out in the
-/// time that was lost and reached no store: processes may still hold a route with it.
+/// Whether a start to this store brings it a tenant: not one that returns to where its last migration found it.
+/// Cordons are about arrivals.
+pub fn arrives(target: &StoreId, last: Option<&Migration>) -> bool {
+    !last.is_some_and(|last| last.source == *target && matches!(last.state, State::Migrated { .. }))
+}
+
+/// Whether the route was recovered since the epoch was drawn, and so is about what an operator found.
+pub fn has_leapt(route: &Route, since: Epoch) -> bool {
+    route.epoch.0 > since.0.saturating_add(EPOCHS_PERHAPS_LOST)
+}
+
+/// The route after an operator has chosen the authority of a control plane that was restored from a backup:
+/// its epoch is above every epoch that a store has seen, and above those that were drawn in the
+/// lost time and reached no store, because processes may still have a route with them.
 pub fn recovered(mut route: Route, store: &StoreId, n: Epoch, base: u64) -> Route {
     route.n = Epoch(route.n.max(n).0 + EPOCHS_PERHAPS_LOST);
     route.store = store.clone();
     route.epoch = route.next_epoch();
     route.base = base;
-    route.created = true;
+    // Without events the store may have a tombstone: the tenant was removed in the lost time.
+    route.created = base > 0;
     route.window = false;
+    route.removal = None;
     route
 }
 
@@ -328,11 +421,14 @@ fn start(mut route: Route, fact: &Fact, at: Timestamp) -> Result<(Route, Migrati
     let Fact::Started { migration: id, target, options } = fact else {
         return Err(Refusal::NotInThisState { fact: fact.name(), phase: Phase::Pending });
     };
-    if let Some(phase) = route.phase().filter(|phase| !phase.is_terminal()) {
-        return Err(Refusal::AnotherMigration(phase));
+    if let Some((id, phase)) = route.migration.filter(|(_, phase)| !phase.is_terminal()) {
+        return Err(Refusal::AnotherMigration { id, phase });
     }
     if route.window {
         return Err(Refusal::WindowOpen);
+    }
+    if matches!(route.removal, Some(Removal::Running { .. })) {
+        return Err(Refusal::BeingRemoved);
     }
     if !route.created {
         return Err(Refusal::NotCreated);
@@ -361,15 +457,15 @@ fn start(mut route: Route, fact: &Fact, at: Timestamp) -> Result<(Route, Migrati
     Ok((route, migration))
 }
 
-/// Replays a log from the route it began with: what the rows must say. Recovery and the audit of
+/// Replays a log from its initial route: the expected rows. Recovery and the audit of
 /// a control plane use it.
 pub fn fold<'a>(
     route: &Route,
     facts: impl IntoIterator<Item = (Timestamp, &'a Fact)>,
 ) -> Result<Option<(Route, Migration)>, Refusal> {
     facts.into_iter().try_fold(None::<(Route, Migration)>, |folded, (at, fact)| match &folded {
-        None => apply(route, None, fact, at).map(Some),
-        Some((route, migration)) => apply(route, Some(migration), fact, at).map(Some),
+        None => follow(route, None, fact, at).map(Some),
+        Some((route, migration)) => follow(route, Some(migration), fact, at).map(Some),
     })
 }
 

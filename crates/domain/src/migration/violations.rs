@@ -1,4 +1,4 @@
-//! The violations of a migration: what is open, what closes it, how it is repaired.
+//! The violations of a migration: which are open, what closes them, and their repair.
 //!
 //! ```text
 //!            violated                     repair_requested            cut_back
@@ -9,8 +9,8 @@
 //!    └── verified, clean ────┴─────────────── verified, clean ────────────────────────┘
 //! ```
 //!
-//! While one is open no cutover is requested, begun or committed. Only a verification closes it that
-//! *began* after it was recorded: one that was under way has perhaps read the damaged rows before
+//! While one is open no cutover is requested, started or committed. Only a verification closes it that
+//! *started* after it was recorded: one that was already running may have read the damaged rows before
 //! they were damaged.
 
 use std::fmt;
@@ -18,14 +18,14 @@ use std::fmt;
 use crate::ids::MigrationId;
 use crate::verification::{Finding, Side};
 
-/// What was found to be wrong with a migration's two histories, and what was done about it.
+/// The differences found between a migration's two histories, and the state of their repair.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Violations {
     /// Findings recorded so far; the number of the last one.
     pub found: u32,
     /// Repairs that cut the copy back so far.
     pub repairs: u32,
-    /// What is open.
+    /// The open violation.
     pub open: Option<OpenViolation>,
 }
 
@@ -34,7 +34,7 @@ pub struct Violations {
 pub struct OpenViolation {
     /// Which of the migration's findings, from 1. A verification names the one that it refutes.
     pub number: u32,
-    /// What was found. Of several findings: the deepest level, the whole range.
+    /// The finding. Several findings are merged: the deepest level, the whole range.
     pub finding: Finding,
     /// How far its repair is.
     pub repair: Repair,
@@ -43,7 +43,7 @@ pub struct OpenViolation {
 /// How far a repair is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Repair {
-    /// Nobody has asked for one, or it was refused.
+    /// No repair was requested, or it was refused.
     NotRequested,
     /// An operator has requested it; the copy is to be cut back, or is being cut back.
     Requested,
@@ -76,7 +76,7 @@ impl OpenViolation {
         self.repair == Repair::CutBack
     }
 
-    /// What was found, and what an operator can do about it.
+    /// The finding, and what an operator can do about it.
     pub fn advice(&self, id: MigrationId) -> String {
         format!("{}; {}", self.finding, Next { open: self, id })
     }
@@ -94,25 +94,25 @@ impl fmt::Display for Next<'_> {
         match (open.repair, open.finding.side) {
             (Repair::Requested, _) => write!(
                 f,
-                "the copy is being cut back to before the damage; `rehome migration watch {id}` \
-                 shows how it goes on"
+                "the damaged part of the copy is being removed; `rehome migration watch {id}` \
+                 shows the progress"
             ),
             (Repair::CutBack, _) => write!(
                 f,
-                "the copy was cut back to before the damage and is verified once it has caught up; \
-                 `rehome migration watch {id}` shows how it goes on"
+                "the damaged part of the copy was removed; it is verified once it has caught up; \
+                 `rehome migration watch {id}` shows the progress"
             ),
             (Repair::NotRequested, Side::Authority) => write!(
                 f,
                 "the damage is in the authority's own rows, so copying again cannot repair it: \
-                 restore them there, then `rehome migration verify {id} --level {level}` closes it, \
-                 or `rehome migration abort {id}` gives the migration up"
+                 restore them there, then close it with `rehome migration verify {id} --level {level}`, \
+                 or abort with `rehome migration abort {id}`"
             ),
             (Repair::NotRequested, Side::Copy | Side::Unknown) => write!(
                 f,
-                "`rehome migration repair {id}` cuts the copy back to before the damage and copies \
-                 it again, `rehome migration verify {id} --level {level}` closes it if nothing is \
-                 wrong any more, `rehome migration abort {id}` gives the migration up"
+                "`rehome migration repair {id}` removes the damaged part of the copy and copies \
+                 it again, `rehome migration verify {id} --level {level}` closes it if the stores \
+                 are equal again, `rehome migration abort {id}` aborts the migration"
             ),
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use proptest::prelude::*;
-use rehome_domain::append::{Append, AppendConflict, Appended, Decision, decide};
+use rehome_domain::append::{Append, AppendConflict, Appended, Decision, decide, ends_chain};
 use rehome_domain::event::{Event, NewEvent, Timestamp};
 use rehome_domain::ids::EventId;
 use rehome_domain::ledger::{Head, follow_chain};
@@ -12,7 +12,7 @@ use rehome_domain::stream::StreamName;
 
 use crate::kit::{NOW, append_of, config, event_id, head_of, new_event};
 
-/// A store of the least kind: it keeps what it is told to keep.
+/// A minimal store: it keeps what it is given.
 #[derive(Default)]
 struct Kept {
     events: Vec<Event>,
@@ -136,8 +136,8 @@ proptest! {
 
 #[test]
 fn a_retry_that_an_append_of_the_same_ids_in_pieces_made_is_no_partial_batch() {
-    // Two appends of one event each, one after the other in the same stream, are what one append
-    // of both would have written: the answer is the same, so nobody is told a lie.
+    // Two appends of one event each, one after the other in the same stream, are equal to one append
+    // of both: the result is the same.
     let mut store = Kept::default();
     store.append(&append_of("a", Any, vec![new_event(1)])).unwrap();
     store.append(&append_of("a", Any, vec![new_event(2)])).unwrap();
@@ -162,4 +162,38 @@ fn the_order_of_the_questions_is_retry_then_expectation() {
     assert!(store.append(&reused).is_ok());
     reused.events[0].data = new_event(2).data;
     assert_eq!(store.append(&reused), Err(AppendConflict::Id { id: event_id(1) }));
+}
+
+#[test]
+fn a_retry_with_times_has_those_of_the_first_time() {
+    let mut store = Kept::default();
+    let at = |micros| Some(Timestamp::from_micros(micros));
+    let timed = |occurred_at, recorded_at| {
+        let event = NewEvent { occurred_at, recorded_at, ..new_event(1) };
+        append_of("a", Any, vec![event])
+    };
+    let first = store.append(&timed(at(5), at(9))).unwrap();
+    for same in [timed(at(5), at(9)), timed(None, None), timed(at(5), None), timed(None, at(9))] {
+        assert_eq!(store.append(&same), Ok(first), "{same:?}");
+    }
+    for other in [timed(at(6), None), timed(None, at(8))] {
+        let conflict = Err(AppendConflict::Id { id: event_id(1) });
+        assert_eq!(store.append(&other), conflict, "{other:?}");
+    }
+}
+
+#[test]
+fn a_chain_ends_where_an_append_is_refused_or_is_elsewhere() {
+    let events = || vec![new_event(1)];
+    let at = |first_version| {
+        Ok(Appended { first_version, last_version: first_version, first_seq: 8, last_seq: 8 })
+    };
+    let ends = |expected, outcome| ends_chain(&append_of("a", expected, events()), &outcome);
+    assert!(ends(Any, Err(AppendConflict::Empty)));
+    assert!(!ends(Any, at(7)));
+    assert!(!ends(NoStream, at(1)) && ends(NoStream, at(2)));
+    assert!(!ends(Exact(3), at(4)));
+    for elsewhere in [2, 3, 5] {
+        assert!(ends(Exact(3), at(elsewhere)), "{elsewhere}");
+    }
 }

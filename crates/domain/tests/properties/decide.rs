@@ -94,7 +94,7 @@ fn a_window_is_closed_when_its_time_is_over() {
     };
     assert_eq!(after(MINUTE_US - 1), Command::KeepWindow);
     assert_eq!(after(MINUTE_US), Command::CloseWindow);
-    // A clock that went back keeps it open.
+    // A clock that was set back keeps it open.
     assert_eq!(after(-MINUTE_US), Command::KeepWindow);
     let options = Options { rollback_window_ms: u64::MAX, ..options };
     let for_ever = Migration { options, ..migration.clone() };

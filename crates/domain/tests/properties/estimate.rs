@@ -1,4 +1,4 @@
-//! The estimate is the monitoring guide's, and says no to what it cannot be made from.
+//! The estimate is the monitoring guide's, and refuses impossible inputs.
 
 use proptest::prelude::*;
 use rehome_domain::estimate::{Inputs, InvalidInput, estimate};
@@ -32,7 +32,7 @@ fn what_the_tenant_writes_meanwhile_slows_the_copy() {
     let inputs =
         Inputs { total_events: 90_000, write_rate_per_second: 1_000.0, ..Inputs::default() };
     let found = estimate(&inputs).unwrap();
-    // Copying and what is written while copying: 90,000 / (10,000 - 1,000).
+    // The copy and the writes during it: 90,000 / (10,000 - 1,000).
     assert!(close(found.bulk_copy_seconds, 10.0), "{found:?}");
 }
 

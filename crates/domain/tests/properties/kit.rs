@@ -81,7 +81,7 @@ pub(crate) fn ledger(role: Role, epoch: u64, events: &[Event]) -> Ledger {
     Ledger { role, epoch: Epoch(epoch), head: head_of(events) }
 }
 
-/// What a route says of the store of a tenant that exists.
+/// The store in the route of an existing tenant.
 pub(crate) const fn at_epoch(epoch: u64) -> Activation {
     Activation { epoch: Epoch(epoch), base: 0, created: true }
 }
@@ -176,6 +176,8 @@ pub(crate) fn one_of_each() -> Vec<Fact> {
         Fact::WindowClosed,
         Fact::Recovered { store: store_id(SOURCE), n: Epoch(50), base: 3 },
         Fact::CutoverRequested,
+        Fact::CutoverWithdrawn,
+        Fact::CutoverVetoed { hook: "calendar".into(), why: "a freeze".into() },
         Fact::LeaseTaken { holder: "driver".into() },
         Fact::TargetActivated { epoch: Epoch(4) },
         Fact::ReadBack { seq: 9 },

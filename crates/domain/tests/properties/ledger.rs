@@ -7,7 +7,7 @@ use rehome_domain::ledger::{Activation, ChainBreak, Head, Ledger, Refusal, Refus
 
 use crate::kit::{config, head_of, history, ledger, next_event};
 
-/// One operation by somebody who may have slept, or not.
+/// One operation by a process that may have been stopped.
 #[derive(Clone, Copy, Debug)]
 enum Op {
     Append(u64),
@@ -99,7 +99,7 @@ proptest! {
             if after.role == Role::Absent {
                 prop_assert_eq!(after.head, Head::EMPTY);
             }
-            // Authority is only taken forward: at an epoch that this ledger never had.
+            // Authority only advances: to an epoch that this ledger never had.
             if after.role == Role::Active && ledger.role != Role::Active {
                 prop_assert!(after.epoch > ledger.epoch, "{op:?}: active under a new epoch only");
             }
@@ -117,9 +117,9 @@ proptest! {
         let Ok(once) = run(last, start, start) else { return Ok(()) };
         let twice = run(last, once, start);
         match last {
-            // The event ids tell that an append is a retry; see the tests of `append`.
+            // The event ids show that an append is a retry; see the tests of `append`.
             Op::Append(_) => prop_assert!(twice.is_ok()),
-            // The head tells that an extend is one, and the refusal tells where to go on.
+            // The head shows that an extend is a retry, and the refusal has the position to continue at.
             Op::Extend(_) => {
                 let expected = Refused { why: Refusal::NotAtHead, ledger: once };
                 prop_assert_eq!(twice, Err(expected));
@@ -191,4 +191,42 @@ fn roles_are_read_as_they_are_written() {
         assert_eq!(Role::parse(role.as_str()), Some(role));
     }
     assert_eq!(Role::parse("Active"), None);
+}
+
+#[test]
+fn only_the_authority_drops_the_ledger_of_a_table() {
+    let events = history(2);
+    let refused = |ledger: Ledger| ledger.check_unguard(Epoch(5)).map_err(|refused| refused.why);
+    assert_eq!(refused(ledger(Role::Active, 5, &events)), Ok(()));
+    assert_eq!(refused(Ledger::ABSENT), Ok(()), "it was dropped already");
+    for role in [Role::Replica, Role::Fenced, Role::Absent] {
+        for behind in [4, 5] {
+            let found = refused(ledger(role, behind, &events));
+            assert_eq!(found, Err(Refusal::WrongRole), "{role:?}@{behind}");
+        }
+        assert_eq!(refused(ledger(role, 6, &events)), Err(Refusal::StaleEpoch), "{role:?}@6");
+    }
+    assert_eq!(refused(ledger(Role::Active, 4, &events)), Err(Refusal::WrongRole));
+    assert_eq!(refused(ledger(Role::Active, 6, &events)), Err(Refusal::StaleEpoch));
+    assert_eq!(refused(ledger(Role::Absent, 3, &[])), Err(Refusal::WrongRole), "a tombstone");
+}
+
+#[test]
+fn the_authority_of_a_table_has_at_least_the_rows_of_the_last_switch() {
+    let of = |base, created, rows| {
+        let route = Activation { epoch: Epoch(7), base, created };
+        Ledger::of_table(route, rows).map_err(|refused| refused.why)
+    };
+    let active = Ok(ledger(Role::Active, 7, &[]));
+    assert_eq!(of(0, true, 1), active);
+    assert_eq!(of(3, true, 3), active);
+    assert_eq!(of(3, true, 4), active);
+    assert_eq!(of(3, true, 2), Err(Refusal::HistoryMissing), "rows are missing");
+    assert_eq!(of(0, true, 0), Err(Refusal::HistoryMissing), "all rows are missing");
+    assert_eq!(of(0, false, 0), active, "a new tenant has none");
+    assert_eq!(
+        of(3, false, 4),
+        Err(Refusal::HistoryMissing),
+        "it is not created yet and has a past"
+    );
 }

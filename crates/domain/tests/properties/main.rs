@@ -1,4 +1,4 @@
-//! What must hold of the domain's rules, whatever happens.
+//! Properties of the domain's rules.
 //!
 //! [`schedules`] is the widest: whole tenants, stores and migrations, with every message late,
 //! twice or never. [`mistakes`] are the single schedules that earlier drafts got wrong. The others

@@ -6,7 +6,8 @@ use proptest::prelude::*;
 use rehome_domain::ids::Epoch;
 use rehome_domain::ledger::Head;
 use rehome_domain::migration::{
-    Cleanup, Fact, OldSource, Options, Phase, Refusal, State, Working, apply, fold, transition,
+    Action, Awaited, Cleanup, CutoverPolicy, Fact, OldSource, Options, Phase, Refusal, State,
+    Undone, Working, allowed_actions, apply, awaited, fold, transition,
 };
 
 use crate::kit::{
@@ -67,7 +68,7 @@ const PHASES: [(Phase, &[Phase]); 8] = [
 fn the_phases_that_follow_are_exactly_the_protocols() {
     let mut found = BTreeSet::new();
     for state in states() {
-        // A recovery is no step of a migration: an operator says what is, see below.
+        // A recovery is not a step of a migration: an operator states the facts, see below.
         for fact in one_of_each().iter().filter(|fact| !matches!(fact, Fact::Recovered { .. })) {
             let next = transition(state, fact).map_or(state.phase(), State::phase);
             if next != state.phase() {
@@ -224,6 +225,69 @@ fn a_roll_back_forgets_that_a_cutover_was_asked_for() {
 }
 
 #[test]
+fn a_cutover_that_was_withdrawn_begins_only_when_it_is_asked_for_again() {
+    let manual = Options { cutover: CutoverPolicy::Manual, ..Options::default() };
+    for options in [Options::default(), manual] {
+        for requested in [true, false] {
+            let before = Rows::mirroring(options);
+            let before = if requested { before.after(&[Fact::CutoverRequested]) } else { before };
+            let withdrawn = before.apply(&Fact::CutoverWithdrawn);
+            if !requested && options == manual {
+                assert_eq!(withdrawn, Err(Refusal::NothingToWithdraw));
+                continue;
+            }
+            let withdrawn = withdrawn.unwrap();
+            assert_eq!(withdrawn.route, before.route);
+            assert_eq!(withdrawn.migration.undone(), Some(Undone::Withdrawn));
+            assert_eq!(withdrawn.apply(&PAUSE), Err(Refusal::NotWanted));
+            assert_eq!(withdrawn.apply(&Fact::CutoverWithdrawn), Err(Refusal::NothingToWithdraw));
+            let again = withdrawn.after(&[Fact::CutoverRequested]);
+            assert_eq!(again.migration.undone(), None);
+            let begun = again.after(&[PAUSE]);
+            // After its beginning it is too late.
+            let late = begun.apply(&Fact::CutoverWithdrawn);
+            assert!(matches!(late, Err(Refusal::NotInThisState { .. })), "{late:?}");
+        }
+    }
+    // Also of a paused migration.
+    let paused = Rows::mirroring(manual).after(&[Fact::CutoverRequested, Fact::Paused]);
+    let resumed = paused.after(&[Fact::CutoverWithdrawn, Fact::Resumed]);
+    assert_eq!(resumed.apply(&PAUSE), Err(Refusal::NotWanted));
+}
+
+#[test]
+fn a_veto_ends_a_request_and_leaves_the_policy() {
+    let veto = Fact::CutoverVetoed { hook: "calendar".into(), why: "a freeze".into() };
+    let vetoed = Rows::mirroring(Options::default()).after(&[Fact::CutoverRequested, veto.clone()]);
+    let working = Working::DualWrite { cutover_requested: false };
+    assert_eq!(vetoed.migration.state, State::Working(working));
+    assert_eq!(vetoed.migration.undone(), Some(Undone::Vetoed));
+    let error = vetoed.migration.error.as_deref();
+    assert_eq!(error, Some("last cutover vetoed by hook calendar: a freeze"));
+    assert_eq!(vetoed.migration.options.cutover, CutoverPolicy::Auto);
+    let rolled_back = vetoed.after(&[PAUSE, ROLL_BACK]);
+    assert_eq!(rolled_back.migration.undone(), Some(Undone::RolledBack));
+    let manual = Options { cutover: CutoverPolicy::Manual, ..Options::default() };
+    let vetoed = Rows::mirroring(manual).after(&[Fact::CutoverRequested, veto]);
+    assert_eq!(vetoed.apply(&PAUSE), Err(Refusal::NotWanted));
+}
+
+#[test]
+fn a_log_from_before_withdrawals_is_still_read() {
+    // The policy was changed while the cutover began: that was possible once.
+    let manual = Options { cutover: CutoverPolicy::Manual, ..Options::default() };
+    let facts = [
+        started(0, TARGET, Options::default()),
+        Fact::CopyStarted,
+        Fact::CopyCompleted { events: 0 },
+        Fact::Tuned { was: None, options: manual },
+        PAUSE,
+    ];
+    let folded = fold(&created(), facts.iter().map(|fact| (NOW, fact))).unwrap().unwrap();
+    assert_eq!(folded.1.state.phase(), Phase::CutoverPaused);
+}
+
+#[test]
 fn a_start_needs_a_tenant_that_is_created_at_rest_and_elsewhere() {
     let start = |rows: &rehome_domain::route::Route, target| {
         apply(rows, None, &started(50, target, Options::default()), NOW).map(|_| ())
@@ -234,10 +298,12 @@ fn a_start_needs_a_tenant_that_is_created_at_rest_and_elsewhere() {
     let unborn = rehome_domain::route::Route { created: false, ..route };
     assert_eq!(start(&unborn, TARGET), Err(Refusal::NotCreated));
 
+    let another =
+        |rows: &Rows, phase| Err(Refusal::AnotherMigration { id: rows.migration.id, phase });
     let rows = Rows::mirroring(with_window());
-    assert_eq!(start(&rows.route, TARGET), Err(Refusal::AnotherMigration(Phase::DualWrite)));
+    assert_eq!(start(&rows.route, TARGET), another(&rows, Phase::DualWrite));
     let failed = rows.after(&[Fact::Failed { error: "x".into() }]);
-    assert_eq!(start(&failed.route, TARGET), Err(Refusal::AnotherMigration(Phase::Failed)));
+    assert_eq!(start(&failed.route, TARGET), another(&failed, Phase::Failed));
     let aborted = failed.after(&[Fact::Aborted { purge: false }]);
     assert_eq!(start(&aborted.route, TARGET), Ok(()));
 
@@ -255,14 +321,14 @@ fn a_late_fact_of_an_earlier_migration_never_moves_the_route() {
     let first =
         Rows::mirroring(with_window()).after(&[PAUSE, Fact::Switched { head: Head::EMPTY }]);
     // An operator's recovery closes the window; then the tenant moves on.
-    let recovered = Fact::Recovered { store: store_id(TARGET), n: Epoch(9), base: 0 };
+    let recovered = Fact::Recovered { store: store_id(TARGET), n: Epoch(9), base: 1 };
     let first = first.after(&[recovered]);
     let second = Rows::start(&first.route, SOURCE, Options::default());
     let late = Rows { route: second.route.clone(), migration: first.migration };
     for fact in one_of_each().into_iter().filter(Fact::routes) {
         assert!(late.apply(&fact).is_err(), "{}", fact.name());
     }
-    // Its notes are still taken, and leave the route alone.
+    // Its notes are still accepted, and do not change the route.
     assert_eq!(late.apply(&Fact::ReplicaDropped).unwrap().route, second.route);
 }
 
@@ -346,7 +412,7 @@ proptest! {
             );
             prop_assert_eq!(after.window, open, "{}", fact.name());
 
-            // With what is open there is no cutover, and it is closed by the few facts that may.
+            // An open violation prevents the cutover, and only few facts close it.
             let (was, is) = (&rows.migration.violations, &next.migration.violations);
             if was.open.is_some() {
                 let cuts_over = matches!(
@@ -366,7 +432,7 @@ proptest! {
                 );
                 prop_assert!(closes, "{}", fact.name());
             }
-            // Who slept through a repair has another epoch than what is copied after it.
+            // A process that was stopped during a repair has another epoch than the rows copied after it.
             if is.repairs > was.repairs {
                 prop_assert!(next.migration.m > rows.migration.m);
             }
@@ -388,4 +454,66 @@ fn a_fold_without_its_beginning_is_refused() {
     assert!(matches!(folded, Err(Refusal::NotInThisState { .. })), "{folded:?}");
     assert_eq!(fold(&created(), []), Ok(None));
     assert_ne!(migration_id(1), migration_id(2));
+}
+
+/// The requests that each state allows: a changed rule changes this list.
+#[test]
+fn what_an_operator_may_ask_is_what_the_control_plane_would_take() {
+    let words = |rows: &Rows, is_last| {
+        let actions = allowed_actions(&rows.migration, is_last);
+        actions.iter().map(|action| action.as_str()).collect::<Vec<_>>().join(" ")
+    };
+    let mirroring = Rows::mirroring(with_window());
+    let paused = mirroring.after(&[Fact::Paused]);
+    let requested = mirroring.after(&[Fact::CutoverRequested]);
+    let withdrawn = requested.after(&[Fact::CutoverWithdrawn]);
+    let cutting = mirroring.after(&[PAUSE]);
+    let migrated = cutting.after(&[Fact::Switched { head: Head::EMPTY }]);
+    let closed = migrated.after(&[Fact::WindowClosed]);
+    let failed = mirroring.after(&[Fact::Failed { error: "x".into() }]);
+    let seen = failed.after(&[Fact::Acknowledged]);
+    let aborted = mirroring.after(&[Fact::Aborted { purge: false }]);
+    for (rows, is_last, expected) in [
+        (&mirroring, true, "cutover withdraw pause verify tune abort"),
+        (&requested, true, "withdraw pause verify tune abort"),
+        (&withdrawn, true, "cutover pause verify tune abort"),
+        (&paused, true, "withdraw resume verify tune abort"),
+        (&cutting, true, "tune abort"),
+        (&migrated, true, "verify return"),
+        (&migrated, false, "verify"),
+        (&closed, true, "verify"),
+        (&failed, true, "acknowledge tune abort"),
+        (&seen, true, "tune abort"),
+        (&aborted, true, ""),
+    ] {
+        assert_eq!(words(rows, is_last), expected, "{:?}", rows.migration.state);
+    }
+    let manual = |rows: &Rows| {
+        let mut migration = rows.migration.clone();
+        migration.options.cutover = CutoverPolicy::Manual;
+        migration
+    };
+    // What only an operator decides, each with the command that is allowed then.
+    for (migration, caught_up, expected) in [
+        (manual(&mirroring), true, &[Awaited::Cutover][..]),
+        (manual(&mirroring), false, &[]),
+        (manual(&requested), true, &[]),
+        (mirroring.migration.clone(), true, &[]),
+        (paused.migration.clone(), true, &[Awaited::Resume]),
+        (failed.migration.clone(), true, &[Awaited::Failure]),
+        (seen.migration.clone(), true, &[]),
+        (migrated.migration.clone(), true, &[]),
+    ] {
+        let found = awaited(&migration, caught_up);
+        assert_eq!(found, expected, "{:?}", migration.state);
+        for one in found {
+            let advice = one.advice(&migration);
+            let allowed = allowed_actions(&migration, true);
+            let named = |action: &Action| advice.contains(&format!("rehome migration {action} "));
+            assert!(allowed.iter().any(named), "{advice}");
+        }
+    }
+    for action in Action::ALL {
+        assert_eq!(Action::parse(action.as_str()), Some(action));
+    }
 }

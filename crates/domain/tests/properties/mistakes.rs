@@ -69,8 +69,8 @@ fn step_6_on_a_reread_revision_would_lose_an_event() {
     let source = ledger(Role::Active, 1, &history(3));
     // The fence and the comparison ran under this revision, and found three events.
     let compared = (first.route.rev, source.fence(Epoch(1), Epoch(3)).unwrap().head);
-    // The driver sleeps. The cutover is rolled back, an event is acknowledged, the next cutover
-    // pauses: the state is "still right", and what was compared is not.
+    // The driver is stopped. The cutover is rolled back, an event is acknowledged, the next cutover
+    // pauses: the state is "still right", and the comparison is outdated.
     let mirroring = first.after(&[ROLL_BACK]);
     let source = ledger(Role::Fenced, 3, &history(3));
     let source = source.activate(mirroring.route.activation().unwrap()).unwrap();
@@ -80,7 +80,7 @@ fn step_6_on_a_reread_revision_would_lose_an_event() {
     assert_eq!(second.route.phase(), first.route.phase());
     let late = second.apply(&Fact::Switched { head: compared.1 }).unwrap();
     assert!(late.route.base < Head::of(&acknowledged).seq, "the event would be lost");
-    // Only the revision tells the two pauses apart.
+    // Only the revision distinguishes the two pauses.
     assert_ne!(second.route.rev, compared.0);
 }
 
@@ -88,7 +88,7 @@ fn step_6_on_a_reread_revision_would_lose_an_event() {
 fn a_late_drop_or_purge_of_an_abort_spares_a_live_target() {
     let events = history(4);
     let aborted = ledger(Role::Replica, 2, &events).drop_replica(Epoch(2)).unwrap();
-    // The next migration takes the copy on, and switches to it.
+    // The next migration continues the copy, and switches to it.
     let adopted = aborted.adopt(Epoch(3), head_of(&events)).unwrap();
     let live = adopted.activate(at_epoch(5)).unwrap();
     for target in [adopted, live] {
@@ -168,7 +168,7 @@ fn a_sleepers_adopt_is_refused_after_the_drop() {
     assert_refused(dropped.adopt(Epoch(5), head_of(&events)), Refusal::StaleEpoch);
     let purged = dropped.purged_to(Head::EMPTY);
     assert_refused(purged.adopt(Epoch(5), Head::EMPTY), Refusal::StaleEpoch);
-    // Nor does it take a live store down.
+    // Nor does it fence a live store.
     let live = ledger(Role::Active, 9, &events);
     assert_refused(live.adopt(Epoch(5), head_of(&events)), Refusal::WrongRole);
     assert_refused(live.adopt(Epoch(99), head_of(&events)), Refusal::WrongRole);
@@ -198,14 +198,14 @@ fn an_extend_that_slept_touches_nothing() {
 
 #[test]
 fn what_was_handed_out_in_lost_time_is_refused_after_a_recovery() {
-    // The control plane's backup is of before the cutover. In the time that it lost the cutover
-    // was begun and rolled back twice, and no store has heard of the last of those epochs yet.
+    // The control plane's backup is from before the cutover. In the lost time the cutover
+    // began and was rolled back twice, and no store has seen the last of those epochs yet.
     let backup = Rows::mirroring(Options::default());
     let lost = backup.after(&[PAUSE, ROLL_BACK, PAUSE, ROLL_BACK]);
     let source = ledger(Role::Active, 1, &history(3));
     let recovered = recovered(backup.route, &lost.route.store, source.epoch, 3);
     let source = source.activate(recovered.activation().unwrap()).unwrap();
-    // Whoever still holds a row of the lost time takes nothing from the recovered one.
+    // A process with a row of the lost time changes nothing of the recovered one.
     assert!(lost.route.epoch < recovered.epoch);
     assert_refused(source.activate(lost.route.activation().unwrap()), Refusal::StaleEpoch);
     assert_refused(source.check_append(lost.route.epoch), Refusal::StaleEpoch);

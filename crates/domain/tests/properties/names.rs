@@ -1,4 +1,4 @@
-//! Names and counters: what is taken, and what is not.
+//! Names and counters: valid and invalid values.
 
 use proptest::prelude::*;
 use rehome_domain::event::{EVENT_TYPE_BYTES_MAX, EventType};

@@ -1,4 +1,4 @@
-//! What is open, what it refuses, what closes it, and its repair.
+//! Open violations: what they refuse, what closes them, and their repair.
 
 use proptest::prelude::*;
 use rehome_domain::digest::Digest;
@@ -133,13 +133,13 @@ fn a_verification_closes_what_was_open_when_it_began_if_it_looked_at_as_much() {
     }
 }
 
-/// One that began when the first was open reads what was damaged later before it was damaged.
+/// A verification that began when the first was open reads the later damage before it was done.
 #[test]
 fn a_verification_does_not_close_what_was_found_after_it_began() {
     let rows = mirroring().after(&[violated(Side::Copy), violated(Side::Copy)]);
     assert!(is_open(&rows.after(&[verified(Level::Full, 0, 20, Some(1))])));
     assert!(!is_open(&rows.after(&[verified(Level::Full, 0, 20, Some(2))])));
-    // Nor after the first was closed in between: the numbers go on.
+    // Nor after the first was closed in between: the numbers continue.
     let rows = mirroring().after(&[
         violated(Side::Copy),
         verified(Level::Full, 0, 20, Some(1)),
@@ -160,7 +160,7 @@ fn a_repair_leads_back_to_pending_under_another_epoch() {
             assert_eq!(asked.migration.state, State::Pending);
             assert_eq!((asked.migration.completed_at, &asked.migration.error), (None, &None));
             assert_eq!(decided(&asked.migration), Command::Repair);
-            // Until it is cut back it is nobody's replica, and nothing refutes what is open.
+            // Until it is truncated it is not a replica, and nothing refutes the open violation.
             assert!(asked.apply(&Fact::CopyStarted).is_err());
             assert!(is_open(&asked.after(&[verified(Level::Full, 0, 20, Some(1))])));
 
@@ -188,7 +188,7 @@ fn a_repair_is_of_an_open_violation_of_a_copy_that_is_still_to_be_switched_to() 
     }
     let migrated = mirroring().after(&[PAUSE, SWITCHED, violated(Side::Copy)]);
     assert!(matches!(request(&migrated), Err(Refusal::NotInThisState { .. })));
-    // Once more, while it goes on.
+    // Once more, while it continues.
     let asked = mirroring().after(&[violated(Side::Copy), Fact::RepairRequested]);
     assert!(matches!(request(&asked), Err(Refusal::NotInThisState { .. })));
 }
@@ -205,7 +205,7 @@ fn a_repair_that_is_refused_says_that_the_source_is_damaged_and_the_copy_goes_on
     assert_eq!((open.repair, open.finding.side), (Repair::NotRequested, Side::Authority));
     assert!(open.advice(refused.migration.id).contains(why));
     assert_eq!(decided(&refused.migration), Command::Prepare);
-    // What was not asked for is neither refused nor done.
+    // A repair that was not requested is neither refused nor done.
     for fact in [Fact::RepairRefused { why: why.into() }, cut_back(6)] {
         assert!(mirroring().after(&[violated(Side::Copy)]).apply(&fact).is_err());
     }
@@ -235,12 +235,12 @@ fn what_is_thrown_away_is_open_no_more_unless_the_authority_is_damaged() {
         let purged =
             mirroring().after(&[PAUSE, SWITCHED, violated(side), Fact::Purged { events: 9 }]);
         assert_eq!(is_open(&purged), stays, "{side}");
-        // There an operator's word is what is left.
+        // Only an operator's decision is left there.
         if stays {
             assert!(!is_open(&purged.after(&[Fact::Acknowledged])));
         }
     }
-    // Of a migration that goes on, an acknowledgement closes nothing.
+    // In a running migration, an acknowledgement closes nothing.
     assert!(mirroring().after(&[violated(Side::Copy)]).apply(&Fact::Acknowledged).is_err());
     let window = Rows::mirroring(with_window()).after(&[PAUSE, SWITCHED, violated(Side::Copy)]);
     assert!(!is_open(&window.after(&[verified(Level::Hash, 0, 9, Some(1))])));
@@ -279,7 +279,7 @@ fn a_history_is_cut_back_only_where_it_is_fenced_and_to_a_head_that_it_holds() {
     for role in [Role::Active, Role::Replica] {
         assert_eq!(why(ledger(role, 3, &events), 3, to, there), LedgerRefusal::WrongRole);
     }
-    // Never up, and never to what is not there.
+    // Never up, and never to missing events.
     assert_eq!(why(cut, 3, head_of(&events), there), LedgerRefusal::NotAtHead);
     assert_eq!(why(fenced, 3, to, Some(Digest::EMPTY)), LedgerRefusal::NotAtHead);
     assert_eq!(why(fenced, 3, to, None), LedgerRefusal::NotAtHead);
@@ -288,8 +288,8 @@ fn a_history_is_cut_back_only_where_it_is_fenced_and_to_a_head_that_it_holds() {
 proptest! {
     #![proptest_config(config(256))]
 
-    /// A look refutes a finding only if it would have found it: whatever the second look left out, the
-    /// first may have been there.
+    /// A verification refutes a finding only if it would have found it: the finding may be in
+    /// any part that the second verification left out.
     #[test]
     fn a_look_includes_another_only_if_it_left_nothing_of_it_out(
         levels in (0..3_usize, 0..3_usize), ranges in any::<[(u8, u8); 2]>(), whole in any::<bool>(),

@@ -1,12 +1,11 @@
-//! From the book to series, in OpenMetrics.
+//! From the registry to series: in OpenMetrics, or as samples for other formats.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, text};
-use prometheus_client::metrics::MetricType;
+use prometheus_client::encoding::{DescriptorEncoder, text};
 use prometheus_client::registry::Registry;
 use rehome_domain::event::Timestamp;
 use rehome_domain::ids::{MigrationId, TenantId};
@@ -14,46 +13,46 @@ use rehome_domain::migration::Phase;
 use tokio::time::Instant;
 
 use super::Surroundings;
-use super::book::{Attempt, Book, Entry, LEVELS, Told, VIOLATION_TYPES};
-use super::families::{self as f, Family, Kind};
+use super::families as f;
+use super::out::{Out, Sample};
+use super::tracker::{Attempt, Entry, LEVELS, Reporter, Tracker, VIOLATION_TYPES};
 use crate::appends::{Appends, Meter, Outcome};
-use crate::histogram::{Histogram, Snapshot};
+use crate::histogram::Histogram;
 
-/// The label of what is not counted by tenant.
+/// The label of tenants that are not counted separately.
 const OTHER: &str = "other";
 
 /// All series, in OpenMetrics.
 pub(super) fn write(
-    book: Book,
+    tracker: Tracker,
     appends: &Arc<Appends>,
     around: &Surroundings,
     now: Timestamp,
 ) -> String {
-    let name = |entry: &Entry| Names {
-        id: entry.migration.id.to_string(),
-        tenant: entry.migration.tenant.to_string(),
-    };
-    let names = book.entries().map(name).collect();
-    let mut meters = appends.tenants();
-    meters.sort_by_key(|(tenant, _)| *tenant);
-    let named = |(tenant, meter): (TenantId, _)| Named {
-        tenant: tenant.to_string(),
-        cutover: appends.cutover(tenant),
-        meter,
-    };
-    let meters = meters.into_iter().map(named).collect();
-    let (appends, around) = (Arc::clone(appends), around.clone());
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Scene { book, names, meters, appends, around, now }));
+    registry.register_collector(Box::new(Scene::new(tracker, appends, around, now)));
     let mut series = String::new();
     text::encode(&mut series, &registry).expect("a string takes all that is written to it");
     series
 }
 
-/// Everything that is told at one moment.
+/// The same series, one by one.
+pub(super) fn samples(
+    tracker: Tracker,
+    appends: &Arc<Appends>,
+    around: &Surroundings,
+    now: Timestamp,
+) -> Vec<Sample> {
+    let mut out = Out::Samples(Vec::new());
+    let written = Scene::new(tracker, appends, around, now).tell(&mut out);
+    written.expect("a list takes all that is added to it");
+    out.into_samples()
+}
+
+/// Everything that is exported at one moment.
 struct Scene {
-    book: Book,
-    /// Of the book's entries, in their order.
+    tracker: Tracker,
+    /// Of the tracker's entries, in their order.
     names: Vec<Names>,
     meters: Vec<Named>,
     appends: Arc<Appends>,
@@ -89,46 +88,79 @@ impl fmt::Debug for Scene {
 
 impl Collector for Scene {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let mut out = Out(encoder);
-        self.progress(&mut out)?;
-        self.work(&mut out)?;
-        self.dual_write(&mut out)?;
-        self.cutover(&mut out)?;
-        self.consistency(&mut out)?;
-        self.appends(&mut out)?;
-        self.process(&mut out)
+        self.tell(&mut Out::Text(encoder))
     }
 }
 
 impl Scene {
+    fn new(
+        tracker: Tracker,
+        appends: &Arc<Appends>,
+        around: &Surroundings,
+        now: Timestamp,
+    ) -> Self {
+        let name = |entry: &Entry| Names {
+            id: entry.migration.id.to_string(),
+            tenant: entry.migration.tenant.to_string(),
+        };
+        let names = tracker.entries().map(name).collect();
+        let mut meters = appends.tenants();
+        meters.sort_by_key(|(tenant, _)| *tenant);
+        let named = |(tenant, meter): (TenantId, _)| Named {
+            tenant: tenant.to_string(),
+            cutover: appends.cutover(tenant),
+            meter,
+        };
+        let meters = meters.into_iter().map(named).collect();
+        let (appends, around) = (Arc::clone(appends), around.clone());
+        Self { tracker, names, meters, appends, around, now }
+    }
+
+    fn tell(&self, out: &mut Out<'_>) -> fmt::Result {
+        self.progress(out)?;
+        self.work(out)?;
+        self.dual_write(out)?;
+        self.cutover(out)?;
+        self.consistency(out)?;
+        super::drains::tell(&self.around.drains, out)?;
+        self.appends(out)?;
+        self.process(out)
+    }
+
     fn entries(&self) -> impl Iterator<Item = (&Names, &Entry)> {
-        self.names.iter().zip(self.book.entries())
+        self.names.iter().zip(self.tracker.entries())
     }
 
-    /// Those that this process tells where they stand.
-    fn told(&self) -> impl Iterator<Item = (&Names, &Entry)> {
-        self.entries().filter(|(_, entry)| entry.is_told())
+    /// Those of which more is exported than how they ended.
+    fn full(&self) -> impl Iterator<Item = (&Names, &Entry)> {
+        self.entries().filter(|(_, entry)| !entry.is_brief)
     }
 
-    /// Those of whose cutovers and verifications there is something to tell: from the dual write on,
-    /// also that there was none; where another process drives, what happened here.
+    /// Those whose state this process exports.
+    fn reported(&self) -> impl Iterator<Item = (&Names, &Entry)> {
+        self.full().filter(|(_, entry)| entry.is_reported())
+    }
+
+    /// The migrations with cutovers and verifications to report: from the dual write on,
+    /// also with 0; if another process drives, only what happened here.
     fn counted(&self, here: fn(&Entry) -> bool) -> impl Iterator<Item = (&Names, &Entry)> {
         self.entries().filter(move |(_, e)| e.is_counted() && e.has_mirrored() || here(e))
     }
 
     fn progress(&self, out: &mut Out<'_>) -> fmt::Result {
         let state = |entry: &Entry| f64::from(entry.phase() as u8);
-        out.write(f::STATE, self.told().map(|(n, e)| (n.both(), state(e))))?;
-        let reached = || self.told().filter_map(|(n, e)| e.reached.map(|r| (n.both(), r)));
+        let all = self.entries().filter(|(_, entry)| entry.is_reported());
+        out.write(f::STATE, all.map(|(n, e)| (n.both(), state(e))))?;
+        let reached = || self.reported().filter_map(|(n, e)| e.reached.map(|r| (n.both(), r)));
         out.write(f::PERCENT, reached().map(|(both, r)| (both, r.percent())))?;
         out.write(f::COPIED, reached().map(|(both, r)| (both, r.copied() as f64)))?;
         out.write(f::TOTAL, reached().map(|(both, r)| (both, r.source_seq as f64)))?;
-        let durations = self.told().flat_map(|(n, e)| {
+        let durations = self.reported().flat_map(|(n, e)| {
             let durations = e.durations(self.now).into_iter();
             durations.map(|(phase, seconds)| ([&*n.id, phase.as_str()], seconds))
         });
         out.write(f::DURATION, durations)?;
-        let info = self.told().map(|(n, e)| {
+        let info = self.reported().map(|(n, e)| {
             let (source, target) = (e.migration.source.as_str(), e.migration.target.as_str());
             ([&*n.id, &*n.tenant, source, target], 1.0)
         });
@@ -136,14 +168,14 @@ impl Scene {
     }
 
     fn work(&self, out: &mut Out<'_>) -> fmt::Result {
-        let here = || self.entries().filter(|(_, e)| e.told == Told::Here || e.bytes > 0);
+        let here = || self.full().filter(|(_, e)| e.reporter == Reporter::Here || e.bytes > 0);
         out.write(f::BYTES, here().map(|(n, e)| (n.both(), e.bytes as f64)))?;
         out.write(f::THROTTLE, here().map(|(n, e)| (n.both(), e.throttled.as_secs_f64())))?;
         let last = |entry: &Entry| entry.last_progress.micros() as f64 / 1e6;
-        out.write(f::LAST_PROGRESS, self.told().map(|(n, e)| (n.both(), last(e))))?;
+        out.write(f::LAST_PROGRESS, self.reported().map(|(n, e)| (n.both(), last(e))))?;
         let since = |entry: &Entry| entry.since().micros() as f64 / 1e6;
-        out.write(f::SINCE, self.told().map(|(n, e)| (n.both(), since(e))))?;
-        let unread = self.told().filter_map(|(n, e)| {
+        out.write(f::SINCE, self.reported().map(|(n, e)| (n.both(), since(e))))?;
+        let unread = self.reported().filter_map(|(n, e)| {
             let (reached, read) = (e.reached?, e.read_back_seq?);
             Some((n.both(), reached.target_seq.saturating_sub(read) as f64))
         });
@@ -155,13 +187,14 @@ impl Scene {
         out.write(f::TAKEOVERS, counted(|e| e.takeovers))?;
         out.write(f::LEASE_LOST, counted(|e| e.lost))?;
         let unattended = |entry: &Entry| f64::from(u8::from(entry.is_unattended()));
-        out.write(f::UNATTENDED, self.told().map(|(n, e)| (n.both(), unattended(e))))?;
+        out.write(f::UNATTENDED, self.reported().map(|(n, e)| (n.both(), unattended(e))))?;
         let unpublished = |entry: &Entry| f64::from(u8::from(entry.is_unpublished()));
-        out.write(f::UNPUBLISHED, self.told().map(|(n, e)| (n.both(), unpublished(e))))?;
+        out.write(f::UNPUBLISHED, self.reported().map(|(n, e)| (n.both(), unpublished(e))))?;
         out.write(f::RETRIES, counted(|e| e.retries))?;
         let windows: Vec<_> = self
-            .book
+            .tracker
             .windows()
+            .into_iter()
             .map(|(e, lag)| (e.migration.id.to_string(), e.migration.tenant.to_string(), lag))
             .collect();
         let windows = windows.iter().map(|(id, tenant, lag)| ([&**id, &**tenant], *lag as f64));
@@ -170,7 +203,7 @@ impl Scene {
 
     fn dual_write(&self, out: &mut Out<'_>) -> fmt::Result {
         let tenants: Vec<_> =
-            self.book.dual_writes().map(|(tenant, work)| (tenant.to_string(), work)).collect();
+            self.tracker.dual_writes().map(|(tenant, work)| (tenant.to_string(), work)).collect();
         let operations = tenants.iter().flat_map(|(tenant, work)| {
             let by_status = [("success", work.succeeded), ("target_failed", work.failed)];
             by_status.map(|(status, events)| ([&**tenant, status], events as f64))
@@ -180,13 +213,13 @@ impl Scene {
         out.write(f::TARGET_FAILURES, failures)?;
         let latency = tenants.iter().map(|(t, work)| ([&**t], work.latency.snapshot()));
         out.write_histograms(f::MIRROR_LATENCY, latency)?;
-        let lag = self.told().filter_map(|(n, e)| {
+        let lag = self.reported().filter_map(|(n, e)| {
             let applies = matches!(e.phase(), Phase::DualWrite | Phase::CutoverPaused);
             let reached = e.reached.filter(|_| applies)?;
             Some(([&*n.tenant], reached.lag() as f64))
         });
         out.write(f::SYNC_LAG, lag)?;
-        let age = self.told().filter_map(|(n, e)| {
+        let age = self.reported().filter_map(|(n, e)| {
             let applies = matches!(e.phase(), Phase::DualWrite | Phase::CutoverPaused);
             let micros = self.now.micros().saturating_sub(e.source_read.micros()).max(0);
             applies.then(|| ([&*n.tenant], micros as f64 / 1e6))
@@ -195,15 +228,17 @@ impl Scene {
     }
 
     fn cutover(&self, out: &mut Out<'_>) -> fmt::Result {
-        let pauses = self.counted(|e| e.pause().count() > 0);
+        let pauses = self.counted(|e| !e.is_brief && e.pause().count() > 0);
         let pauses = pauses.map(|(n, e)| ([&*n.id], e.pause()));
         out.write_histograms(f::PAUSE, pauses)?;
         out.write(f::BLOCKED, self.blocked().iter().map(|(id, n)| ([&**id], *n as f64)))?;
         let attempts = self.entries().flat_map(|(n, e)| {
-            let told = e.is_counted() && e.has_mirrored();
+            let is_reported = e.is_counted() && e.has_mirrored();
             Attempt::ALL.into_iter().filter_map(move |attempt| {
                 let times = e.attempts(attempt);
-                (told || times > 0).then(|| ([&*n.id, attempt.as_str()], times as f64))
+                let went_wrong = !matches!(attempt, Attempt::Started | Attempt::Succeeded);
+                (is_reported || times > 0 && (went_wrong || !e.is_brief))
+                    .then(|| ([&*n.id, attempt.as_str()], times as f64))
             })
         });
         out.write(f::ATTEMPTS, attempts)?;
@@ -218,12 +253,12 @@ impl Scene {
             let waits = self.meters.iter().filter(|meter| meter.cutover == Some(id));
             waits.filter_map(|meter| meter.meter.waiting()).map(|waiting| waiting.appends).sum()
         };
-        let known = self.entries().filter(|(_, e)| e.has_mirrored()).map(|(n, e)| {
+        let known = self.full().filter(|(_, e)| e.has_mirrored()).map(|(n, e)| {
             let appends = waiting(e.migration.id);
             (n.id.clone(), appends)
         });
         let mut blocked: Vec<_> = known.collect();
-        // Another process drives it: told while somebody waits here, and at 0 while it is not over.
+        // Another process drives it: reported while an append waits here, and as 0 until it ends.
         for named in &self.meters {
             let Some(id) = named.cutover.or_else(|| named.meter.blocked_by()) else { continue };
             let name = id.to_string();
@@ -236,9 +271,9 @@ impl Scene {
     }
 
     fn consistency(&self, out: &mut Out<'_>) -> fmt::Result {
-        let verifications = self.entries().flat_map(|(n, e)| {
+        let verifications = self.full().flat_map(|(n, e)| {
             LEVELS.into_iter().filter_map(move |level| {
-                let due = e.is_told() && e.has_mirrored() && e.has_to_pass(level);
+                let due = e.is_reported() && e.has_mirrored() && e.has_to_pass(level);
                 let counted = match e.verification(level) {
                     Some(histogram) => histogram.snapshot(),
                     None if due => Histogram::new(f::VERIFICATION_BUCKETS).snapshot(),
@@ -249,15 +284,15 @@ impl Scene {
         });
         out.write_histograms(f::VERIFICATION, verifications)?;
         let violations = self.entries().flat_map(|(n, e)| {
-            let told = e.is_counted() && e.has_mirrored();
+            let is_reported = e.is_counted() && e.has_mirrored();
             VIOLATION_TYPES.into_iter().filter_map(move |kind| {
                 let times = e.violations(kind);
-                (told || times > 0).then(|| ([&*n.id, kind.as_str()], times as f64))
+                (is_reported || times > 0).then(|| ([&*n.id, kind.as_str()], times as f64))
             })
         });
         out.write(f::VIOLATIONS, violations)?;
-        let checked = self.counted(|e| e.checked > 0);
-        let looked = || self.counted(Entry::was_verified);
+        let checked = self.counted(|e| !e.is_brief && e.checked > 0);
+        let looked = || self.counted(Entry::has_findings_to_report);
         out.write(f::CHECKED, checked.map(|(n, e)| ([&*n.id], e.checked as f64)))?;
         out.write(f::OPEN_VIOLATIONS, looked().map(|(n, e)| ([&*n.id], e.open_violations as f64)))
     }
@@ -268,8 +303,8 @@ impl Scene {
         let durations = meters().flat_map(|(tenant, meter)| {
             Outcome::ALL.into_iter().filter_map(move |outcome| {
                 let counted = meter.durations(outcome).snapshot();
-                let told = counted.count() > 0 || outcome == Outcome::Ok && tenant != OTHER;
-                told.then(|| ([tenant, outcome.as_str()], counted))
+                let is_reported = counted.count() > 0 || outcome == Outcome::Ok && tenant != OTHER;
+                is_reported.then(|| ([tenant, outcome.as_str()], counted))
             })
         });
         out.write_histograms(f::APPENDS, durations)?;
@@ -290,9 +325,16 @@ impl Scene {
         let around = &self.around;
         let up = |up: bool| f64::from(u8::from(up));
         out.write(f::STORE_UP, around.stores.iter().map(|(id, is)| ([&**id], up(*is))))?;
+        let checked = || around.checked.iter();
+        let events = checked().map(|one| ([&*one.store], one.events as f64));
+        out.write(f::STORE_CHECKED, events)?;
+        // A process that has not verified a store completely does not report it as intact.
+        let judged = checked().filter(|one| one.damaged > 0 || one.whole_at > 0.0);
+        out.write(f::STORE_DAMAGED, judged.map(|one| ([&*one.store], one.damaged as f64)))?;
+        out.write(f::STORE_VERIFIED, checked().map(|one| ([&*one.store], one.whole_at)))?;
         out.write(f::CONTROL_UP, around.control_plane.into_iter().map(|is| ([], up(is))))?;
         self.front(out)?;
-        let looked = self.book.looked.map(|looked| ([], looked.micros() as f64 / 1e6));
+        let looked = self.tracker.looked.map(|looked| ([], looked.micros() as f64 / 1e6));
         out.write(f::LOOKED, looked.into_iter())?;
         out.write(f::BUILD, [([&*around.version], 1.0)].into_iter())?;
         out.write(f::PROCESS, [([&*around.process], 1.0)].into_iter())?;
@@ -313,62 +355,9 @@ impl Scene {
             bounds.map(|(bound, times)| ([room.room, bound], times as f64))
         });
         out.write(f::ROOM_REFUSED, refused)?;
-        // A process that serves nobody has no rooms, and nobody who is slow.
+        // A process without a server has no rooms and no slow clients.
         let slow = [("answer", front.slow_answers), ("body", front.slow_bodies)];
         let slow = slow.into_iter().filter(|_| !front.rooms.is_empty());
         out.write(f::SLOW_CLIENTS, slow.map(|(direction, n)| ([direction], n as f64)))
     }
-}
-
-/// Writes families.
-struct Out<'a>(DescriptorEncoder<'a>);
-
-impl Out<'_> {
-    fn family(&mut self, family: Family) -> Result<MetricEncoder<'_>, fmt::Error> {
-        let kind = match family.kind {
-            Kind::Counter => MetricType::Counter,
-            Kind::Gauge => MetricType::Gauge,
-            Kind::Histogram(_) => MetricType::Histogram,
-        };
-        self.0.encode_descriptor(family.name, family.help, None, kind)
-    }
-
-    fn write<'s, const N: usize>(
-        &mut self,
-        family: Family,
-        samples: impl Iterator<Item = ([&'s str; N], f64)>,
-    ) -> fmt::Result {
-        let mut encoder = self.family(family)?;
-        for (values, value) in samples {
-            let labels = labels(family, values);
-            let mut series = encoder.encode_family(&labels)?;
-            match family.kind {
-                Kind::Counter => {
-                    series.encode_counter::<NoLabelSet, _, f64>(&value, None)?;
-                }
-                _ => series.encode_gauge(&value)?,
-            }
-        }
-        Ok(())
-    }
-
-    fn write_histograms<'s, const N: usize>(
-        &mut self,
-        family: Family,
-        samples: impl Iterator<Item = ([&'s str; N], Snapshot)>,
-    ) -> fmt::Result {
-        let mut encoder = self.family(family)?;
-        for (values, counted) in samples {
-            let labels = labels(family, values);
-            let mut series = encoder.encode_family(&labels)?;
-            let (sum, count) = (counted.sum, counted.count());
-            series.encode_histogram::<NoLabelSet>(sum, count, &counted.buckets, None)?;
-        }
-        Ok(())
-    }
-}
-
-fn labels<const N: usize>(family: Family, values: [&str; N]) -> [(&'static str, &str); N] {
-    debug_assert_eq!(family.labels.len(), N, "{}", family.name);
-    std::array::from_fn(|i| (family.labels[i], values[i]))
 }

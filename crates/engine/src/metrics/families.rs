@@ -1,10 +1,14 @@
-//! Every metric family: the one place where a name, a type, a label or a bucket is written down. The
-//! exposition is checked against this table, and the reference page is made from it.
+//! Every metric family: the only place where a name, a type, a label or a bucket is defined. The
+//! exposition is checked against this table, and the reference page is generated from it.
+
+mod drains;
+
+pub(super) use drains::*;
 
 /// The type of a family, as Prometheus and OpenMetrics know it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Kind {
-    /// Only grows, and begins anew with the process. Its samples end in `_total`.
+    /// Only increases, and restarts at 0 with the process. Its samples end in `_total`.
     Counter,
     /// Goes up and down.
     Gauge,
@@ -23,10 +27,10 @@ impl Kind {
     }
 }
 
-/// Which process tells a family's series.
+/// Which process reports a family's series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ToldBy {
-    /// The process that drives the migration, if it serves; else every process that serves, as it sees it.
+pub enum ReportedBy {
+    /// The process that drives the migration, if it serves; otherwise every process that serves, as it observes it.
     Server,
     /// The process that drives the migration, if it serves.
     Driver,
@@ -36,16 +40,19 @@ pub enum ToldBy {
     EachRouter,
     /// Every process that serves.
     EachProcess,
+    /// Every process that serves, all the same: what the control plane has.
+    EachServer,
 }
 
-impl ToldBy {
+impl ReportedBy {
     const fn as_str(self) -> &'static str {
         match self {
-            Self::Server => "the lease holder; of a migration that no server drives, each server",
+            Self::Server => "the lease holder; without a server that drives, each server",
             Self::Driver => "the lease holder",
             Self::WhereItHappened => "the process where it happened",
             Self::EachRouter => "each router",
             Self::EachProcess => "each process",
+            Self::EachServer => "each server, from the control plane",
         }
     }
 }
@@ -59,10 +66,10 @@ pub struct Family {
     pub kind: Kind,
     /// The labels, in their order.
     pub labels: &'static [&'static str],
-    /// What it tells, and in which unit.
+    /// The meaning, and the unit.
     pub help: &'static str,
-    /// Who tells it.
-    pub told_by: ToldBy,
+    /// The processes that report it.
+    pub reported_by: ReportedBy,
 }
 
 impl Family {
@@ -70,10 +77,10 @@ impl Family {
         name: &'static str,
         kind: Kind,
         labels: &'static [&'static str],
-        told_by: ToldBy,
+        reported_by: ReportedBy,
         help: &'static str,
     ) -> Self {
-        Self { name, kind, labels, help, told_by }
+        Self { name, kind, labels, help, reported_by }
     }
 
     /// The name of its samples (of a histogram: without `_bucket`, `_sum`, `_count`).
@@ -86,7 +93,7 @@ impl Family {
 }
 
 use Kind::{Counter, Gauge, Histogram};
-use ToldBy::{Driver, EachProcess, EachRouter, Server, WhereItHappened};
+use ReportedBy::{Driver, EachProcess, EachRouter, Server, WhereItHappened};
 
 const MIGRATION: &[&str] = &["migration_id"];
 const BOTH: &[&str] = &["migration_id", "tenant_id"];
@@ -113,35 +120,35 @@ pub(super) const PERCENT: Family = Family::new(
     Gauge,
     BOTH,
     Server,
-    "Part of the history that is in the target, 0 to 100",
+    "Fraction of the history that is in the target, 0 to 100",
 );
 pub(super) const COPIED: Family = Family::new(
     "migration_events_copied",
     Counter,
     BOTH,
     Server,
-    "Events of the history that are in the target; goes on where it was when another process takes over",
+    "Events of the history that are in the target; continues after a takeover by another process",
 );
 pub(super) const TOTAL: Family = Family::new(
     "migration_events_total",
     Gauge,
     BOTH,
     Server,
-    "Events of the history that have to be in the target",
+    "Events of the history that must be in the target",
 );
 pub(super) const DURATION: Family = Family::new(
     "migration_duration_seconds",
     Gauge,
     &["migration_id", "phase"],
     Server,
-    "Time spent in each phase so far, in seconds; ticks while the phase lasts",
+    "Time spent in each phase so far, in seconds; grows while the phase lasts",
 );
 pub(super) const INFO: Family = Family::new(
     "migration_info",
     Gauge,
     &["migration_id", "tenant_id", "source_store", "target_store"],
     Server,
-    "Always 1: from where to where the tenant moves",
+    "Always 1: the source and the target of the tenant's move",
 );
 pub(super) const BYTES: Family = Family::new(
     "migration_bytes_copied",
@@ -155,70 +162,70 @@ pub(super) const THROTTLE: Family = Family::new(
     Counter,
     BOTH,
     WhereItHappened,
-    "Time the copy has waited to keep the rate it was given, in seconds",
+    "Time the copy has waited because of its rate limit, in seconds",
 );
 pub(super) const LAST_PROGRESS: Family = Family::new(
     "migration_last_progress_timestamp_seconds",
     Gauge,
     BOTH,
     Server,
-    "When the target last got further, or the phase was entered or resumed: Unix time in seconds",
+    "When the target last made progress, or the phase was entered or resumed: Unix time in seconds",
 );
 pub(super) const SINCE: Family = Family::new(
     "migration_state_since_timestamp_seconds",
     Gauge,
     BOTH,
     Server,
-    "When the migration entered the state that it is in: Unix time in seconds",
+    "When the migration entered its current state: Unix time in seconds",
 );
 pub(super) const READ_BACK_LAG: Family = Family::new(
     "migration_read_back_lag_events",
     Gauge,
     BOTH,
     Driver,
-    "Events in the target that were not read back from it yet; only in dual_write",
+    "Events in the target that have not been read back yet; only in dual_write",
 );
 pub(super) const TAKEOVERS: Family = Family::new(
     "migration_lease_takeovers",
     Counter,
     MIGRATION,
     WhereItHappened,
-    "Times that this process took the migration over from another",
+    "Number of times this process took the migration over from another",
 );
 pub(super) const LEASE_LOST: Family = Family::new(
     "migration_lease_lost",
     Counter,
     MIGRATION,
     WhereItHappened,
-    "Times that this process lost the migration's lease to another",
+    "Number of times this process lost the migration's lease to another",
 );
 pub(super) const UNATTENDED: Family = Family::new(
     "migration_unattended",
     Gauge,
     BOTH,
     EachProcess,
-    "1 while there is work to do and this process sees nobody do it",
+    "1 while there is work to do and this process sees no process do it",
 );
 pub(super) const UNPUBLISHED: Family = Family::new(
     "migration_unpublished",
     Gauge,
     BOTH,
     Server,
-    "1 while the switch is done and not everybody who routes for themselves was told of it",
+    "1 while the tenant is switched and not every [[publish]] entry has acknowledged",
 );
 pub(super) const RETRIES: Family = Family::new(
     "migration_retries",
     Counter,
     MIGRATION,
     WhereItHappened,
-    "Times that the driver met a fault and tried again",
+    "Number of times the driver met a fault and retried",
 );
 pub(super) const WINDOW_LAG: Family = Family::new(
     "migration_rollback_window_lag_events",
     Gauge,
     BOTH,
     Driver,
-    "Events that the old source is behind while the tenant can return",
+    "Events that the old source is behind during the rollback window",
 );
 // Dual write.
 pub(super) const OPERATIONS: Family = Family::new(
@@ -226,21 +233,21 @@ pub(super) const OPERATIONS: Family = Family::new(
     Counter,
     &["tenant_id", "status"],
     WhereItHappened,
-    "Events written since mirroring began and mirrored, by status: success, target_failed; history that the mirror catches up on is not among them",
+    "Events written since mirroring started and mirrored, by status: success, target_failed; without the history that the mirror catches up on",
 );
 pub(super) const TARGET_FAILURES: Family = Family::new(
     "dual_write_target_failures",
     Counter,
     TENANT,
     WhereItHappened,
-    "Events whose write to the target failed, or has had no answer for 5 seconds and again for each further 5; each is tried again until it succeeds",
+    "Events whose write to the target failed, or has had no response for 5 seconds and again for each further 5; each is retried until it succeeds",
 );
 pub(super) const MIRROR_LATENCY: Family = Family::new(
     "dual_write_latency_seconds",
     Histogram(MIRROR_BUCKETS),
     TENANT,
     WhereItHappened,
-    "From when the mirror has an event to when the target has committed it; of the events of dual_write_operations_total",
+    "Time from when the mirror has an event until the target has committed it; for the events of dual_write_operations_total",
 );
 pub(super) const SYNC_LAG: Family = Family::new(
     "dual_write_sync_lag_events",
@@ -254,7 +261,7 @@ pub(super) const SYNC_LAG_AGE: Family = Family::new(
     Gauge,
     TENANT,
     Server,
-    "How long ago the source's length behind dual_write_sync_lag_events was read; grows while the source does not answer",
+    "Time since the source's length behind dual_write_sync_lag_events was read; grows while the source does not answer",
 );
 // Cutover.
 pub(super) const PAUSE: Family = Family::new(
@@ -262,28 +269,28 @@ pub(super) const PAUSE: Family = Family::new(
     Histogram(PAUSE_BUCKETS),
     MIGRATION,
     Driver,
-    "From the cutover's intent until a store took writes again, switched or rolled back; of all cutovers of the migration",
+    "Time from the cutover's intent until a store accepted writes again, switched or rolled back; of all cutovers of the migration",
 );
 pub(super) const BLOCKED: Family = Family::new(
     "cutover_blocked_writers",
     Gauge,
     MIGRATION,
     EachRouter,
-    "Appends without an answer in this process while the tenant's route says cutover_paused, whatever they wait for",
+    "Appends without a response in this process while the tenant's route is in cutover_paused, whatever they wait for",
 );
 pub(super) const ATTEMPTS: Family = Family::new(
     "cutover_attempts",
     Counter,
     &["migration_id", "status"],
     Driver,
-    "Cutovers, by status: started, succeeded, rolled_back, timed_out, refused; all but refused are of the migration, whichever process did them",
+    "Cutovers, by status: started, succeeded, rolled_back, timed_out, refused; all but refused count the whole migration, whichever process ran them",
 );
 pub(super) const TIMEOUTS: Family = Family::new(
     "cutover_timeout",
     Counter,
     MIGRATION,
     Driver,
-    "Cutovers rolled back because their deadline passed, whichever process did them",
+    "Cutovers rolled back because their deadline passed, whichever process ran them",
 );
 // Consistency.
 pub(super) const VERIFICATION: Family = Family::new(
@@ -291,7 +298,7 @@ pub(super) const VERIFICATION: Family = Family::new(
     Histogram(VERIFICATION_BUCKETS),
     &["migration_id", "level"],
     WhereItHappened,
-    "Time a verification took, by level: count, hash, full",
+    "Duration of verifications, by level: count, hash, full",
 );
 pub(super) const VIOLATIONS: Family = Family::new(
     "verification_violations",
@@ -312,7 +319,7 @@ pub(super) const OPEN_VIOLATIONS: Family = Family::new(
     Gauge,
     MIGRATION,
     WhereItHappened,
-    "Violations that are open: found, and neither refuted nor repaired",
+    "Open violations: found, and neither refuted nor repaired",
 );
 // Appends and routes.
 pub(super) const APPENDS: Family = Family::new(
@@ -320,28 +327,28 @@ pub(super) const APPENDS: Family = Family::new(
     Histogram(crate::appends::APPEND_BUCKETS),
     &["tenant_id", "outcome"],
     EachRouter,
-    "Appends as the application waits for them, by outcome: ok, conflict, invalid, paused, busy, unavailable, unknown; tenants that were silent longest are together under other",
+    "Latency of appends as the application sees it, by outcome: ok, conflict, invalid, paused, busy, unavailable, unknown; the least recently active tenants are together under other",
 );
 pub(super) const LONGEST_WAIT: Family = Family::new(
     "append_longest_wait_seconds",
     Gauge,
     TENANT,
     EachRouter,
-    "Age of the oldest append without an answer, from when it was handed in, whatever it waits for; 0 when none waits",
+    "Age of the oldest append without a response, from its submission, whatever it waits for; 0 when none waits",
 );
 pub(super) const APPENDS_BLOCKED: Family = Family::new(
     "append_blocked_seconds",
     Gauge,
     TENANT,
     EachRouter,
-    "For how long appends have waited, given up and come again while none was acknowledged; 0 when none waits",
+    "How long appends have waited, timed out and been retried while none was acknowledged; 0 when none waits",
 );
 pub(super) const FENCED: Family = Family::new(
     "fenced_appends",
     Counter,
     TENANT,
     EachRouter,
-    "Appends that a store refused because the tenant had moved on; each was routed again",
+    "Appends that a store refused because the tenant had moved; each was routed again",
 );
 pub(super) const REFRESHES: Family =
     Family::new("route_refreshes", Counter, &[], EachRouter, "Routes read from the control plane");
@@ -351,49 +358,70 @@ pub(super) const STORE_UP: Family = Family::new(
     Gauge,
     &["store_id"],
     EachProcess,
-    "1 if the store answered when it was last asked",
+    "1 if the store answered the last request",
+);
+pub(super) const STORE_CHECKED: Family = Family::new(
+    "store_verification_events_checked",
+    Counter,
+    &["store_id"],
+    EachProcess,
+    "Events that scheduled verifications of the store have read",
+);
+pub(super) const STORE_DAMAGED: Family = Family::new(
+    "store_damaged_tenants",
+    Gauge,
+    &["store_id"],
+    EachProcess,
+    "Tenants whose rows contradict their ledger, until a verification finds them intact",
+);
+pub(super) const STORE_VERIFIED: Family = Family::new(
+    "store_verified_timestamp_seconds",
+    Gauge,
+    &["store_id"],
+    EachProcess,
+    "When a scheduled verification last reached the end of the store: Unix time in seconds; 0 before the first",
 );
 pub(super) const CONTROL_UP: Family = Family::new(
     "control_plane_up",
     Gauge,
     &[],
     EachProcess,
-    "1 if the control plane answered when it was last asked",
+    "1 if the control plane answered the last request",
 );
 pub(super) const ROOM_USED: Family = Family::new(
     "server_room_used",
     Gauge,
     &["room"],
     EachProcess,
-    "What connections and requests hold, by room: connections, requests, followers, body_bytes, answer_bytes",
+    "Resources that connections and requests hold, by room: connections, requests, followers, body_bytes, answer_bytes",
 );
 pub(super) const ROOM_SIZE: Family = Family::new(
     "server_room_size",
     Gauge,
     &["room"],
     EachProcess,
-    "Most that they may hold together, by room",
+    "Limit of the resource, by room",
 );
 pub(super) const ROOM_REFUSED: Family = Family::new(
     "server_room_refusals",
     Counter,
     &["room", "bound"],
     EachProcess,
-    "Requests refused with 429, and waiting connections closed, by room and bound: share (of one caller or address), size",
+    "Requests refused with 429, and idle connections closed, by room and bound: share (of one caller or address), size",
 );
 pub(super) const SLOW_CLIENTS: Family = Family::new(
     "server_slow_clients",
     Counter,
     &["direction"],
     EachProcess,
-    "Clients that were cut off because they were too slow, by direction: body, answer",
+    "Clients that were disconnected because they were too slow, by direction: body, answer",
 );
 pub(super) const LOOKED: Family = Family::new(
     "migration_last_look_timestamp_seconds",
     Gauge,
     &[],
     EachProcess,
-    "When this process last read from the control plane which migrations there are: Unix time in seconds",
+    "When this process last listed the migrations of the control plane: Unix time in seconds",
 );
 pub(super) const BUILD: Family = Family::new(
     "rehome_build_info",
@@ -463,12 +491,31 @@ pub const FAMILIES: &[Family] = &[
     VIOLATIONS,
     CHECKED,
     OPEN_VIOLATIONS,
+    DRAIN_STATE,
+    DRAIN_INFO,
+    DRAIN_TENANTS,
+    DRAIN_MOVES,
+    DRAIN_EVENTS,
+    DRAIN_EVENTS_MOVED,
+    DRAIN_BYTES,
+    DRAIN_FAILURES,
+    DRAIN_FAILURES_MAX,
+    DRAIN_WORKERS,
+    DRAIN_WINDOW_OPEN,
+    DRAIN_WINDOW_OPENS,
+    DRAIN_WINDOW_MISSED,
+    DRAIN_PROGRESS,
+    DRAIN_REMAINING,
+    DRAIN_NEEDS,
     APPENDS,
     LONGEST_WAIT,
     APPENDS_BLOCKED,
     FENCED,
     REFRESHES,
     STORE_UP,
+    STORE_CHECKED,
+    STORE_DAMAGED,
+    STORE_VERIFIED,
     CONTROL_UP,
     ROOM_USED,
     ROOM_SIZE,
@@ -488,28 +535,31 @@ pub fn reference() -> String {
     let mut page = String::from(
         "# Metrics\n\n\
          Served at `/metrics`, as OpenMetrics or as text 0.0.4, by `Accept`; the names of the samples are the \
-         same in both. This page is made from `crates/engine/src/metrics/families.rs`; a test fails when it \
-         is not.\n\n\
-         Series of a migration begin when a process takes it, and end 15 minutes after the migration did \
-         (`[telemetry] metrics_retention`). Counters exist at 0 from the moment their phase begins. \
-         Several processes share a deployment. What the lease holder reports is the migration's, and goes on \
-         where it was after a restart or a take-over: aggregate with `max by (migration_id, tenant_id)`, \
+         same in both. This page is generated from `crates/engine/src/metrics/families.rs`; a test fails when it \
+         is stale.\n\n\
+         Series of a migration start when a process takes it, and end 15 minutes after the migration ended \
+         (`[telemetry] metrics_retention`): of the 20 that ended last all, of older ones the state and what went \
+         wrong for a minute, of one that failed until it is acknowledged. So a scrape after ten thousand moves \
+         is as small as after twenty. Series of a drain start with it and end as long after it; what each server \
+         exports of it is the same, so aggregate with `max by (drain_id)`. Counters are 0 when their phase starts. \
+         Several processes share a deployment. What the lease holder reports is about the migration, and \
+         continues after a restart or a takeover: aggregate with `max by (migration_id, tenant_id)`, \
          counters too. What is reported where it happened, and what each router reports about its own appends, \
-         begins at 0 with the process: add it up with `sum by`.\n\n\
+         starts at 0 with the process: add it up with `sum by`.\n\n\
          No series names its deployment. Where several share a Prometheus, the scrape configuration labels \
-         their targets with `deployment`, which every query of ours keeps; see \
+         their targets with `deployment`, which all shipped queries keep; see \
          [dashboards](dashboards.md#several-deployments-in-one-prometheus).\n\n\
          A command that drives a migration (`rehome --local migration start`) serves no metrics: each server \
          exports the state, the progress, the lag and the durations of a migration that no server drives, from \
          the control plane and the two ledgers, read every second. While a store does not answer, its last \
-         known length counts, so the lag of a target that hangs goes on growing; when neither store has \
-         answered for 60 seconds the numbers end and the state stays. Of two servers both export such a \
-         migration: take `max by`, also of `migration_events_copied_total`.\n\n\
-         | Metric | Type | Labels | Told by | Meaning |\n|---|---|---|---|---|\n",
+         known length counts, so the lag of a target that hangs continues to grow; when neither store has \
+         answered for 60 seconds the numbers end and the state stays. Two servers both export such a \
+         migration: use `max by`, also for `migration_events_copied_total`.\n\n\
+         | Metric | Type | Labels | Reported by | Meaning |\n|---|---|---|---|---|\n",
     );
     for family in FAMILIES {
         let labels: Vec<String> = family.labels.iter().map(|label| format!("`{label}`")).collect();
-        let (name, kind, by) = (family.sample(), family.kind.as_str(), family.told_by.as_str());
+        let (name, kind, by) = (family.sample(), family.kind.as_str(), family.reported_by.as_str());
         let _ = writeln!(
             page,
             "| `{name}` | {kind} | {} | {by} | {} |",

@@ -1,16 +1,19 @@
-//! What Prometheus sees. An observer folds signals into a [`book`](self); a scrape copies the book and
-//! writes the series from the copy, so a slow scrape holds nobody up, and what is not in the book any
-//! more has no series. The names are in `families`.
+//! The metrics for Prometheus. An observer folds signals into a [`tracker`](self); a scrape copies the tracker and
+//! writes the series from the copy, so a slow scrape delays nothing, and a migration that is no longer in the tracker
+//! has no series. The names are in `families`.
 //!
 //! ```text
-//! signals ──▶ book ──copy──▶ exposition ──▶ OpenMetrics ──▶ text 0.0.4
-//! appends ─────────read─────────▲
+//! signals ──▶ tracker ──copy──▶ exposition ──▶ OpenMetrics ──▶ text 0.0.4
+//! appends ─────────read─────────▲    └─────▶ samples, for those who push them
 //! ```
 
-mod book;
+mod drains;
+mod ended;
 mod exposition;
 mod families;
+mod out;
 mod text;
+mod tracker;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -23,8 +26,10 @@ use rehome_ports::clock::Clock;
 
 use crate::appends::Appends;
 use crate::signal::{Observer, Signal};
-use book::Book;
-pub use families::{FAMILIES, Family, Kind, ToldBy, reference};
+pub use drains::DrainReport;
+pub use families::{FAMILIES, Family, Kind, ReportedBy, reference};
+pub use out::{Sample, SampleValue};
+use tracker::Tracker;
 
 /// How long the numbers of a migration that is seen from outside stay while neither store answers.
 pub const SEEN_FOR: Duration = Duration::from_secs(60);
@@ -49,7 +54,7 @@ fn is_no(parameter: &str) -> bool {
 }
 
 impl Format {
-    /// What an `Accept` header asks for: OpenMetrics where it is named, else the text format.
+    /// The format that an `Accept` header requests: OpenMetrics if it is named, else the text format.
     pub fn accepted(accept: &str) -> Self {
         let named = accept.split(',').any(|range| {
             let mut parts = range.split(';').map(str::trim);
@@ -68,7 +73,7 @@ impl Format {
     }
 }
 
-/// What a scrape tells that the engine does not know.
+/// Metrics of a scrape that the engine does not have.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Surroundings {
     /// The version of the program.
@@ -81,12 +86,29 @@ pub struct Surroundings {
     pub resident_bytes: u64,
     /// When the process started: Unix time in seconds.
     pub started: f64,
-    /// The stores, and whether each answered when it was last asked.
+    /// The stores, and whether each answered the last request.
     pub stores: Vec<(String, bool)>,
-    /// Whether the control plane answered; `None`: it was not asked yet.
+    /// What scheduled verifications of stores have found, where there are any.
+    pub checked: Vec<StoreChecked>,
+    /// Whether the control plane answered; `None`: not requested yet.
     pub control_plane: Option<bool>,
+    /// The drains that are not over, and those that ended a short time ago.
+    pub drains: Vec<DrainReport>,
     /// Connections and requests, if it serves any.
     pub front: Front,
+}
+
+/// What scheduled verifications of one store have found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StoreChecked {
+    /// Which store.
+    pub store: String,
+    /// Events read since the process started.
+    pub events: u64,
+    /// Tenants with damage in their last verification.
+    pub damaged: u64,
+    /// When one came to the end of the store last: Unix time in seconds; 0: none did.
+    pub whole_at: f64,
 }
 
 /// What a process that serves does for those who connect to it.
@@ -94,7 +116,7 @@ pub struct Surroundings {
 pub struct Front {
     /// What there is, and how much of it is in use.
     pub rooms: Vec<RoomCount>,
-    /// Clients that were left because they did not take their answers.
+    /// Clients that were disconnected because they did not read their responses.
     pub slow_answers: u64,
     /// Requests that were refused because their bodies did not come.
     pub slow_bodies: u64,
@@ -147,50 +169,60 @@ pub struct Metrics(Arc<Inner>);
 struct Inner {
     clock: Arc<dyn Clock>,
     retention: Duration,
-    book: Mutex<Book>,
+    tracker: Mutex<Tracker>,
     scraped: Mutex<Option<Timestamp>>,
 }
 
 impl Metrics {
     /// Nothing seen yet. `retention`: how long the series of a migration stay after it ended.
     pub fn new(clock: Arc<dyn Clock>, retention: Duration) -> Self {
-        let (book, scraped) = (Mutex::default(), Mutex::default());
-        Self(Arc::new(Inner { clock, retention, book, scraped }))
+        let (tracker, scraped) = (Mutex::default(), Mutex::default());
+        Self(Arc::new(Inner { clock, retention, tracker, scraped }))
     }
 
-    /// This, as one that hears signals.
+    /// This, as an observer of signals.
     pub fn observer(&self) -> Arc<dyn Observer> {
         Arc::clone(&self.0) as Arc<dyn Observer>
     }
 
     /// All series as they are now.
     pub fn render(&self, format: Format, appends: &Arc<Appends>, around: &Surroundings) -> String {
-        let now = self.0.clock.now();
+        let (tracker, now) = self.tracker();
         *lock(&self.0.scraped) = Some(now);
-        let book = {
-            let mut book = lock(&self.0.book);
-            book.forget(now, self.0.retention);
-            book.clone()
-        };
-        let open_metrics = exposition::write(book, appends, around, now);
+        let open_metrics = exposition::write(tracker, appends, around, now);
         match format {
             Format::OpenMetrics => open_metrics,
             Format::Text => text::from_open_metrics(&open_metrics),
         }
     }
 
-    /// Takes over how a migration stands that this process does not drive: its series are as last seen,
+    /// The same series one by one, for a push. No scrape, as [`Self::last_scrape`]
+    /// has it.
+    pub fn samples(&self, appends: &Arc<Appends>, around: &Surroundings) -> Vec<Sample> {
+        let (tracker, now) = self.tracker();
+        exposition::samples(tracker, appends, around, now)
+    }
+
+    /// What there is to report now.
+    fn tracker(&self) -> (Tracker, Timestamp) {
+        let now = self.0.clock.now();
+        let mut tracker = lock(&self.0.tracker);
+        tracker.forget(now, self.0.retention);
+        (tracker.clone(), now)
+    }
+
+    /// Records the state of a migration that this process does not drive: its series are as last observed,
     /// its numbers at most [`SEEN_FOR`] old. Ignored while this process drives it.
     pub fn sighted(&self, sighting: &Sighting<'_>) {
-        lock(&self.0.book).sighted(sighting, self.0.clock.now());
+        lock(&self.0.tracker).sighted(sighting, self.0.clock.now());
     }
 
     /// Another process that serves drives the migration, and exports its series.
     pub fn driven_by_another_server(&self, id: MigrationId) {
-        lock(&self.0.book).unsighted(id);
+        lock(&self.0.tracker).unsighted(id);
     }
 
-    /// When somebody last asked for the series.
+    /// When the series were last requested.
     pub fn last_scrape(&self) -> Option<Timestamp> {
         *lock(&self.0.scraped)
     }
@@ -199,7 +231,7 @@ impl Metrics {
 impl Observer for Inner {
     fn hear(&self, signal: &Signal<'_>) {
         let now = self.clock.now();
-        lock(&self.book).hear(signal, now, self.retention);
+        lock(&self.tracker).hear(signal, now, self.retention);
     }
 }
 

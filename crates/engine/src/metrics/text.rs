@@ -1,12 +1,12 @@
-//! The Prometheus text format 0.0.4, made from OpenMetrics. The samples are the same; the formats differ
-//! in what they say about a counter (here its family is named as its samples are), and OpenMetrics ends
-//! with a mark.
+//! The Prometheus text format 0.0.4, converted from OpenMetrics. The samples are the same; the formats differ
+//! in the names of counter families (here those of the samples), and OpenMetrics ends
+//! with a marker.
 //!
 //! Source: <https://prometheus.io/docs/instrumenting/exposition_formats/>.
 
 use std::fmt::Write as _;
 
-/// The same samples, for those who do not ask for OpenMetrics.
+/// The same samples, for clients that do not request OpenMetrics.
 pub(super) fn from_open_metrics(open_metrics: &str) -> String {
     let mut text = String::with_capacity(open_metrics.len());
     let mut help: Option<(&str, &str)> = None;

@@ -1,4 +1,4 @@
-//! A process that lives long works on whatever nobody works on: migrations that were started and
+//! A long-running process drives every migration without a driver: those that were started and
 //! left, and those of processes that died or hang.
 //!
 //! ```text
@@ -8,26 +8,27 @@
 //! ```
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rehome_domain::event::Timestamp;
 use rehome_domain::ids::MigrationId;
-use rehome_domain::migration::{Cleanup, Migration, OldSource, Phase, State};
+use rehome_domain::migration::{Migration, Phase, State};
 use rehome_ports::{ControlError, Migrations};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Supervisor;
+use crate::hooks::{Courier, Deliveries};
 use crate::signal::Signal;
 
 /// Migrations read at once.
 const PAGE: usize = 200;
-/// Every so many looks the whole list is read: a migration may be listed as older than it is, by a
-/// clock that is behind.
+/// After this many polls the whole list is read: a clock that is behind can list a migration as older
+/// than it is.
 const WHOLE_EVERY: u64 = 60;
-/// How long drivers have to come to a good place when the process stops; what is left then is
+/// How long drivers have to reach a safe point when the process stops; the rest is
 /// left as by a process that died.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 
@@ -36,7 +37,7 @@ const RECENT: Duration = Duration::from_secs(3_600);
 
 type Work = AbortOnDropHandle<()>;
 
-/// What one process knows of the migrations of its deployment.
+/// The migrations of the deployment, as one process knows them.
 struct Caretaker {
     supervisor: Supervisor,
     stop: CancellationToken,
@@ -48,12 +49,14 @@ struct Caretaker {
     read: HashMap<MigrationId, Migration>,
     /// Those that this process cannot work on: reported once.
     unable: HashSet<MigrationId>,
+    /// Those of which hooks know all that there is to know.
+    delivered: Arc<Mutex<HashSet<MigrationId>>>,
 }
 
 impl Supervisor {
-    /// Works on every migration that nobody else works on, until `stop` is cancelled; then brings
-    /// what is under way to a place where it can be left. Faults of the control plane are waited
-    /// out: what is cached goes on meanwhile.
+    /// Drives every migration that no other process drives, until `stop` is cancelled; then brings
+    /// running work to a safe point. During faults of the control plane it retries,
+    /// and cached routes stay in use.
     pub async fn run_all(&self, stop: &CancellationToken) {
         let mut caretaker = Caretaker {
             supervisor: self.clone(),
@@ -63,11 +66,12 @@ impl Supervisor {
             open: BTreeMap::new(),
             read: HashMap::new(),
             unable: HashSet::new(),
+            delivered: Arc::default(),
         };
         let every = self.engine().config.lease_ttl / 3;
         while !stop.is_cancelled() {
             if let Err(error) = caretaker.look().await {
-                tracing::warn!(%error, "cannot look for migrations that nobody works on");
+                tracing::warn!(%error, "cannot list migrations without a driver");
             }
             tokio::select! {
                 biased;
@@ -87,16 +91,23 @@ impl Caretaker {
             .open
             .iter()
             .filter(|(_, work)| work.as_ref().is_none_or(AbortOnDropHandle::is_finished))
+            // A drain of this process works on it.
+            .filter(|(id, _)| !self.supervisor.engine().claims.has(**id))
             .map(|(id, _)| *id)
             .collect();
+        // One whose log cannot be read leaves the others alone.
+        let mut failed = None;
         for id in idle {
-            self.attend(id).await?;
+            if let Err(error) = self.attend(id).await {
+                tracing::debug!(migration_id = %id, %error, "cannot attend to a migration");
+                failed.get_or_insert(error);
+            }
         }
         self.supervisor.engine().tell(&Signal::Looked);
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 
-    /// Reads what was begun since the last look.
+    /// Reads the migrations that were started since the last poll.
     async fn find(&mut self) -> Result<(), ControlError> {
         let whole = self.looks.is_multiple_of(WHOLE_EVERY);
         let engine = self.supervisor.engine().clone();
@@ -104,12 +115,13 @@ impl Caretaker {
         let mut which = Migrations { limit: PAGE, ..Migrations::default() };
         loop {
             let page = control.migrations(which).await?;
+            let due = self.due_to_hooks(&page).await?;
             let mut new = false;
             for migration in &page {
                 if self.seen.insert(migration.id) {
                     new = true;
                     engine.tell(&Signal::Unattended { migration });
-                    if !is_over(migration.state) {
+                    if !migration.state.is_settled() || due.contains(&migration.id) {
                         self.open.insert(migration.id, None);
                     } else if is_recent(migration, engine.clock.now()) {
                         let log = self.supervisor.log(migration.id).await?;
@@ -122,22 +134,28 @@ impl Caretaker {
                 break;
             }
         }
-        // Only now: a look that failed half way is made again in full.
+        // Only now: a failed poll is repeated in full.
         self.looks += 1;
         Ok(())
     }
 
-    /// Works on a migration, if there is something to do and nobody does it.
+    /// Drives a migration, if there is something to do and no process does it.
     async fn attend(&mut self, id: MigrationId) -> Result<(), ControlError> {
         let control = Arc::clone(&self.supervisor.engine().control);
         let migration = control.migration(id).await?;
-        if !is_over(migration.state) && control.lease_holder(id).await?.is_some() {
+        if !migration.state.is_settled() && control.lease_holder(id).await?.is_some() {
             self.supervisor.engine().tell(&Signal::Elsewhere { migration: &migration });
+            // What its driver records may be left to deliver.
+            self.delivered().remove(&id);
             return Ok(());
         }
         self.supervisor.engine().tell(&Signal::Unattended { migration: &migration });
         self.read(&migration).await?;
-        if is_over(migration.state) {
+        if (migration.state.is_settled() || rests(&migration)) && self.deliver(id).await? {
+            return Ok(());
+        }
+        if migration.state.is_settled() {
+            self.delivered().remove(&id);
             self.open.remove(&id);
             self.read.remove(&id);
             self.unable.remove(&id);
@@ -155,13 +173,14 @@ impl Caretaker {
         }
         // Its driver reads on from here.
         self.read.remove(&id);
+        self.delivered().remove(&id);
         let (supervisor, stop) = (self.supervisor.clone(), self.stop.clone());
         let work: JoinHandle<()> = tokio::spawn(async move {
             let enough = |migration: &Migration| {
-                // Writers wait for a cutover that has begun.
+                // Writers wait for a cutover that has started.
                 let stopping =
                     stop.is_cancelled() && migration.state.phase() != Phase::CutoverPaused;
-                stopping || is_over(migration.state) || rests(migration)
+                stopping || migration.state.is_settled() || rests(migration)
             };
             if let Err(error) = supervisor.run(id, enough).await {
                 let (migration, error) = (&migration, &error.to_string());
@@ -172,7 +191,55 @@ impl Caretaker {
         Ok(())
     }
 
-    /// Tells of what is recorded of a migration that this process does not drive, if its row has changed
+    /// The ended migrations of a page with outstanding notifications of hooks.
+    async fn due_to_hooks(&self, page: &[Migration]) -> Result<HashSet<MigrationId>, ControlError> {
+        let engine = self.supervisor.engine();
+        if !Courier::is_needed(engine) {
+            return Ok(HashSet::new());
+        }
+        let over = |migration: &&Migration| {
+            migration.state.is_settled() && !self.seen.contains(&migration.id)
+        };
+        let over: Vec<_> = page.iter().filter(over).cloned().collect();
+        if over.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let beside = engine.control.beside(&over, Deliveries::MEMO).await?;
+        let due = over.iter().zip(beside).filter(|(_, beside)| {
+            let deliveries = beside.memo.as_ref().and_then(Deliveries::of_memo);
+            deliveries.is_some_and(|deliveries| !deliveries.over)
+        });
+        Ok(due.map(|(migration, _)| migration.id).collect())
+    }
+
+    /// Delivers the outstanding notifications of a migration that is idle or has ended; false: there are none.
+    async fn deliver(&mut self, id: MigrationId) -> Result<bool, ControlError> {
+        let engine = self.supervisor.engine();
+        if !Courier::is_needed(engine) || self.delivered().contains(&id) {
+            return Ok(false);
+        }
+        let memo = engine.control.memo(id, Deliveries::MEMO).await?;
+        let deliveries = memo.as_ref().and_then(Deliveries::of_memo);
+        if deliveries.is_none_or(|deliveries| deliveries.over) {
+            self.delivered().insert(id);
+            return Ok(false);
+        }
+        let (supervisor, stop) = (self.supervisor.clone(), self.stop.clone());
+        let delivered = Arc::clone(&self.delivered);
+        let work: JoinHandle<()> = tokio::spawn(async move {
+            if supervisor.deliver_left(id, &stop).await {
+                delivered.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+            }
+        });
+        self.open.insert(id, Some(AbortOnDropHandle::new(work)));
+        Ok(true)
+    }
+
+    fn delivered(&self) -> MutexGuard<'_, HashSet<MigrationId>> {
+        self.delivered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reports the log of a migration that this process does not drive, if its row has changed
     /// since.
     async fn read(&mut self, migration: &Migration) -> Result<(), ControlError> {
         if self.read.get(&migration.id) == Some(migration) {
@@ -188,7 +255,7 @@ impl Caretaker {
         let work = self.open.into_values().flatten();
         let all = async {
             for task in work {
-                // A task that panicked has said so; its lease runs out.
+                // A panic was already logged; its lease expires.
                 let _ = task.await;
             }
         };
@@ -196,24 +263,13 @@ impl Caretaker {
     }
 }
 
-/// It may be told of still, as one that has ended.
+/// It may still be reported, as one that has ended.
 fn is_recent(migration: &Migration, now: Timestamp) -> bool {
     let hour = i64::try_from(RECENT.as_micros()).unwrap_or(i64::MAX);
     migration.completed_at.is_some_and(|at| now.micros().saturating_sub(at.micros()) < hour)
 }
 
-/// Nothing will ever be left to do for a driver.
-fn is_over(state: State) -> bool {
-    match state {
-        State::RolledBack(cleanup) => cleanup == Cleanup::Done,
-        State::Migrated { activated, old_source } => {
-            activated && matches!(old_source, OldSource::Fenced { .. } | OldSource::Purged)
-        }
-        _ => false,
-    }
-}
-
 /// Only an operator can bring it further.
-fn rests(migration: &Migration) -> bool {
+pub(super) fn rests(migration: &Migration) -> bool {
     matches!(migration.state, State::Failed { .. } | State::Paused(_))
 }

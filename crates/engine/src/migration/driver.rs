@@ -1,18 +1,25 @@
 //! The driver of one migration: observe, decide, act. The whole protocol is visible in the one
 //! match of [`Driver::run`]; what each command does is in the file of its name under `steps/`.
 
+use std::sync::Arc;
+
 use rehome_domain::event::Timestamp;
 use rehome_domain::ids::MigrationId;
-use rehome_domain::migration::{Command, Fact, Migration, Observation, Phase, State, decide};
+use rehome_domain::migration::{
+    Command, Fact, Migration, Observation, Phase, State, decide, return_until,
+};
 use rehome_ports::{Class, ControlError};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::anchors::Anchors;
 use super::control_time::ControlTime;
 use super::steps::{Audited, Context, CutoverEnd, DualWrite, StepError, Window};
 use super::waiting::Notes;
 use crate::Engine;
+use crate::brake::Brake;
 use crate::config::Backoff;
+use crate::hooks::Veto;
 use crate::mirror::MirrorStatus;
 use crate::router::Moment;
 use crate::signal::Signal;
@@ -28,11 +35,18 @@ pub(crate) struct Driver {
     dual_write: Option<DualWrite>,
     window: Option<Window>,
     retry_at: Option<Instant>,
+    /// Held here, so that what it has measured outlives a step.
+    _brake: Arc<Brake>,
+    /// A hook's veto of the last cutover, while an automatic one is due.
+    vetoed: Option<String>,
+    /// Vetoes since the last cutover.
+    vetoes: u32,
     /// Since when this driver has seen a switch that is dated in the future.
     dated_ahead: Option<Instant>,
     time: ControlTime,
     notes: Notes,
-    /// What the last look saw, and how long to wait until the next while it is the same.
+    anchors: Anchors,
+    /// The last observation, and how long to wait until the next one while nothing changes.
     before: Option<(Migration, MirrorStatus, Audited)>,
     quiet: Backoff,
     /// The row as it was last read.
@@ -41,10 +55,21 @@ pub(crate) struct Driver {
     looked: Moment,
 }
 
+/// What came of asking hooks before a cutover.
+enum Answer {
+    /// No hook has anything against it.
+    GoOn,
+    /// A hook vetoed it.
+    Vetoed(Veto),
+    /// Meanwhile it is no longer wanted, or this process has to stop.
+    NotNow,
+}
+
 impl Driver {
     pub(crate) fn new(engine: Engine, taken: Migration, actor: String) -> Self {
         let id = taken.id;
         let looked = engine.router.moment();
+        let brake = engine.brakes.of(id, engine.config.brake_goal);
         let quiet = Backoff::between(engine.config.driver_poll, engine.config.idle_poll);
         Self {
             before: None,
@@ -55,9 +80,13 @@ impl Driver {
             dual_write: None,
             window: None,
             retry_at: None,
+            _brake: brake,
+            vetoed: None,
+            vetoes: 0,
             dated_ahead: None,
             time: ControlTime::default(),
             notes: Notes::default(),
+            anchors: Anchors::default(),
             seen: watch::Sender::new(taken),
             looked,
         }
@@ -68,7 +97,7 @@ impl Driver {
         self.seen.subscribe()
     }
 
-    /// Works until nothing is left to do, or `enough` says so of the migration's row.
+    /// Works until there is nothing left to do, or `enough` is true of the migration's row.
     pub(crate) async fn run(
         &mut self,
         enough: &(dyn Fn(&Migration) -> bool + Send + Sync),
@@ -85,6 +114,10 @@ impl Driver {
             let error = match migration {
                 Ok(migration) if enough(&migration) => {
                     self.stop_work().await;
+                    if let Ok(context) = Context::new(&self.engine, migration.clone(), &self.actor)
+                    {
+                        self.anchors.finish(&context).await;
+                    }
                     return Ok(migration);
                 }
                 Ok(migration) => match self.step(migration, enough).await {
@@ -104,8 +137,8 @@ impl Driver {
             };
             refusals += u32::from(error.class() == Class::Fenced);
             match error.class() {
-                // Somebody else was first, or the ledger moved on: observe again. A ledger that
-                // refuses again and again what its migration's row asks for was lost or replaced.
+                // Another process was first, or the ledger has changed: observe again. A ledger that
+                // repeatedly refuses what its migration's row requires was lost or replaced.
                 Class::Conflict | Class::Fenced if refusals < REFUSALS_MAX => {
                     self.stop_work().await;
                     tokio::time::sleep(backoff.next()).await;
@@ -130,11 +163,12 @@ impl Driver {
         }
     }
 
-    /// A step succeeded: what is waited for now is what the mirror or the auditor waits for, if
+    /// A step succeeded: the migration now waits for whatever the mirror or the auditor waits for, if
     /// anything.
     async fn note_work(&mut self) {
         let failing = self.dual_write.as_ref().and_then(DualWrite::failing);
         let failing = failing.or_else(|| self.window.as_ref().and_then(Window::failing));
+        let failing = failing.or_else(|| self.vetoed.clone());
         match failing {
             Some(why) => self.notes.waits(&self.engine, self.id, &why).await,
             None => self.notes.goes_on(&self.engine, self.id).await,
@@ -155,19 +189,25 @@ impl Driver {
         if command != Command::KeepWindow {
             self.stop_window().await;
         }
+        if !matches!(command, Command::CutOver | Command::ActivateTarget) {
+            self.anchors.keep(&context).await;
+        }
         match command {
             Command::Prepare => context.prepare().await?,
             Command::Repair => context.repair().await?,
             Command::Copy => context.copy(enough).await?,
             Command::Follow => self.follow(&context).await?,
-            Command::CutOver => self.cut_over(&context).await?,
+            Command::CutOver => self.cut_over(&context, enough).await?,
             Command::ActivateTarget => context.activate_target().await?,
             Command::KeepWindow => self.keep_window(&context).await?,
             Command::CloseWindow => context.close_window().await?,
             Command::DropOldReplica => context.drop_old_replica().await?,
             Command::CleanUp => context.clean_up().await?,
             Command::Wait => self.idle(&context).await,
-            Command::Done => return Ok(Some(context.migration)),
+            Command::Done => {
+                self.anchors.finish(&context).await;
+                return Ok(Some(context.migration));
+            }
         }
         Ok(None)
     }
@@ -203,7 +243,7 @@ impl Driver {
         Timestamp::from_micros(dated.micros().saturating_add(since))
     }
 
-    /// Whether anything is other than at the last look; if so, the next looks come soon again.
+    /// Whether anything has changed since the last observation; if so, the next ones are frequent again.
     fn compare(&mut self, seen: (MirrorStatus, Audited), migration: &Migration) {
         let seen = Some((migration.clone(), seen.0, seen.1));
         if self.before != seen {
@@ -213,7 +253,7 @@ impl Driver {
         }
     }
 
-    /// What is to be done next, from the row, the mirror and the auditor.
+    /// The next command, from the row, the mirror and the auditor.
     async fn observe(&mut self, context: &Context) -> Result<Command, StepError> {
         let work = match &mut self.dual_write {
             Some(work) => Some(work.status().await?),
@@ -237,8 +277,11 @@ impl Driver {
         }))
     }
 
-    /// Keeps the mirror and the auditor running for a moment.
+    /// Lets the mirror and the auditor run for a moment.
     async fn follow(&mut self, context: &Context) -> Result<(), StepError> {
+        if !context.migration.wants_cutover() {
+            self.vetoed = None;
+        }
         match &self.dual_write {
             None => self.dual_write = Some(DualWrite::start(context).await?),
             Some(work) => {
@@ -246,8 +289,8 @@ impl Driver {
                 let fits = work.fits(&context.migration);
                 let (mirror, _) = self.dual_write.as_mut().expect("just seen").status().await?;
                 if mirror.ended.is_some() || !fits {
-                    // The ledger moved on, or there is something else to be verified; if the replica
-                    // is still ours, start over.
+                    // The ledger has changed, or something else has to be verified; if the replica
+                    // is still this migration's, start over.
                     self.stop_dual_write().await;
                 }
             }
@@ -257,7 +300,24 @@ impl Driver {
     }
 
     /// Ends the mirror first, so that its last `extend` is not part of the pause.
-    async fn cut_over(&mut self, context: &Context) -> Result<(), StepError> {
+    async fn cut_over(
+        &mut self,
+        context: &Context,
+        enough: &(dyn Fn(&Migration) -> bool + Send + Sync),
+    ) -> Result<(), StepError> {
+        // While the mirror runs: a hook may take long.
+        match self.ask_before_cutover(context, enough).await? {
+            Answer::GoOn => {}
+            Answer::NotNow => return Ok(()),
+            Answer::Vetoed(veto) => {
+                let wait = self.engine.config.cutover_retry * 2_u32.pow(self.vetoes.min(6));
+                self.vetoes += 1;
+                self.retry_at = Some(Instant::now() + wait);
+                self.vetoed = context.vetoed(&veto).await?;
+                return Ok(());
+            }
+        }
+        (self.vetoed, self.vetoes) = (None, 0);
         let audited = match self.dual_write.take() {
             Some(work) => work.stop().await?,
             None => None,
@@ -275,14 +335,58 @@ impl Driver {
         ended.map(drop)
     }
 
+    /// What hooks have against the cutover.
+    async fn ask_before_cutover(
+        &self,
+        context: &Context,
+        enough: &(dyn Fn(&Migration) -> bool + Send + Sync),
+    ) -> Result<Answer, StepError> {
+        if self.engine.hooks.is_none() || context.migration.state.phase() != Phase::DualWrite {
+            return Ok(Answer::GoOn);
+        }
+        // No hook is called for a cutover that cannot begin.
+        context.can_publish().await?;
+        let mut asked = std::pin::pin!(context.ask_before_cutover());
+        loop {
+            let answer =
+                tokio::time::timeout(self.engine.config.stand_by_poll, &mut asked).await.ok();
+            let row = self.engine.control.migration(self.id).await?;
+            if enough(&row) || row.state.phase() != Phase::DualWrite || !row.wants_cutover() {
+                return Ok(Answer::NotNow);
+            }
+            match answer {
+                None => {}
+                Some(None) => return Ok(Answer::GoOn),
+                Some(Some(veto)) => return Ok(Answer::Vetoed(veto)),
+            }
+        }
+    }
+
     async fn keep_window(&mut self, context: &Context) -> Result<(), StepError> {
         match &self.window {
             None => self.window = Window::start(context).await?,
             Some(window) if !window.check()? => self.stop_window().await,
             Some(_) => {}
         }
-        self.idle(context).await;
+        self.rest(context).await;
         Ok(())
+    }
+
+    /// Waits in a window: for its end, for an operator, or until its mirror fails. Without notifications of requests the
+    /// row is read as often as ever.
+    async fn rest(&mut self, context: &Context) {
+        let router = &self.engine.router;
+        let calm = self.window.as_ref().filter(|window| window.failing().is_none());
+        let (Some(window), true) = (calm, router.is_told()) else {
+            return self.idle(context).await;
+        };
+        let left = self.time.until(return_until(&context.migration));
+        let wait = left.clamp(self.engine.config.driver_poll, self.engine.config.rest_poll);
+        tokio::select! {
+            biased;
+            () = router.idle(context.tenant(), self.looked, wait) => {}
+            () = window.in_trouble() => {}
+        }
     }
 
     /// Records that the migration failed; false when that is not possible now.
@@ -313,7 +417,7 @@ impl Driver {
 
     async fn stop_dual_write(&mut self) {
         if let Some(work) = self.dual_write.take() {
-            // How the auditor ended was asked for in `observe`; here it only has to end.
+            // `observe` has already read the auditor's result; here it only has to end.
             let _ = work.stop().await;
         }
     }

@@ -1,10 +1,12 @@
-//! Driving migrations: what operators ask for, who works on it, and the work.
+//! Driving migrations: operators' requests, the processes that work on them, and the work.
 
+mod anchors;
 mod caretaker;
 mod control_time;
 mod driver;
 mod operations;
 mod plan;
+mod removal;
 mod renewals;
 mod steps;
 mod supervisor;
@@ -13,6 +15,7 @@ mod waiting;
 
 pub use operations::{OperationError, Operations};
 pub use plan::{Finding, Plan, PlanRequest};
+pub use removal::{Removable, Removed};
 pub(crate) use renewals::Renewals;
 pub use supervisor::{DriveError, Supervised, Supervisor};
 pub use verification::Verification;

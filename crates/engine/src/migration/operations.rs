@@ -1,4 +1,4 @@
-//! What operators ask for. Each is one fact, recorded by a compare-and-set; the driver acts on it.
+//! Operators' requests. Each is one fact, recorded by a compare-and-set; the driver acts on it.
 
 use rehome_domain::ids::{MigrationId, StoreId, TenantId};
 use rehome_domain::ledger::Role;
@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::plan::{Plan, PlanError, PlanRequest};
 use super::steps::{self, Context, StepError};
+use crate::hooks::{Occasion, On, Veto};
 use crate::progress::{Progress, Status};
 use crate::router::RouteError;
 use crate::{Engine, UnknownStore};
@@ -37,6 +38,9 @@ pub enum OperationError {
     /// The store still matters to the tenant.
     #[error("{0}")]
     NotPurgeable(String),
+    /// The tenant cannot be removed, or was not.
+    #[error("{0}")]
+    NotRemovable(String),
     /// The control plane failed or refused.
     #[error(transparent)]
     Control(#[from] ControlError),
@@ -46,10 +50,13 @@ pub enum OperationError {
     /// A store is not configured.
     #[error(transparent)]
     UnknownStore(#[from] UnknownStore),
+    /// A hook has something against it; nothing was changed.
+    #[error("the migration was {0}")]
+    Vetoed(#[from] Veto),
     /// The target is not what it must be.
     #[error("{0}")]
     Violated(String),
-    /// Whose the tenant is cannot be said.
+    /// The tenant's store cannot be determined.
     #[error("{0}")]
     InTwoStores(String),
 }
@@ -155,6 +162,9 @@ impl Operations {
         if !plan.is_possible() {
             return Err(OperationError::NotPossible(Box::new(plan)));
         }
+        if let Some(hooks) = &self.engine.hooks {
+            hooks.ask(&self.before_start(id, &seen.route, target)).await?;
+        }
         if seen.route.window {
             self.close_window(&seen.route).await?;
         }
@@ -162,6 +172,21 @@ impl Operations {
         let started = self.decide(tenant, id, fact).await?.migration;
         crate::failpoint::hit("start.recorded");
         Ok(started)
+    }
+
+    fn before_start(&self, id: MigrationId, route: &Route, target: &StoreId) -> Occasion {
+        Occasion {
+            on: On::BeforeStart,
+            tenant: route.tenant,
+            from: route.store.clone(),
+            to: target.clone(),
+            migration: id,
+            epoch: route.n,
+            entry: 0,
+            at: self.engine.clock.now(),
+            actor: self.actor.clone(),
+            why: None,
+        }
     }
 
     /// A store that was released and adopted again has the tenant's rows, and guards them again.
@@ -190,15 +215,22 @@ impl Operations {
         self.fact(id, Fact::Paused).await
     }
 
-    /// Lets the work go on.
+    /// Resumes the work.
     pub async fn resume(&self, id: MigrationId) -> Result<Migration, OperationError> {
         self.fact(id, Fact::Resumed).await
     }
 
-    /// Asks for the cutover; the holder of the lease does it.
+    /// Requests the cutover; the holder of the lease carries it out.
     pub async fn request_cutover(&self, id: MigrationId) -> Result<Migration, OperationError> {
         let migration = self.engine.control.migration(id).await?;
         Ok(self.note(&migration, Fact::CutoverRequested).await?.migration)
+    }
+
+    /// Withdraws a requested or automatic cutover: none begins before a new request. Refused once it has
+    /// begun.
+    pub async fn withdraw_cutover(&self, id: MigrationId) -> Result<Migration, OperationError> {
+        let migration = self.engine.control.migration(id).await?;
+        Ok(self.note(&migration, Fact::CutoverWithdrawn).await?.migration)
     }
 
     /// Waits until no cutover of the migration is under way. Its driver finishes it or rolls it back
@@ -218,7 +250,7 @@ impl Operations {
             if seen.deadline_passed() {
                 router.help(&seen).await?;
                 if let Some(now) = router.refresh(tenant).await? {
-                    // The source takes writes again.
+                    // The source accepts writes again.
                     router.help(&now).await?;
                 }
             } else {
@@ -237,15 +269,15 @@ impl Operations {
         Ok(aborted)
     }
 
-    /// Asks for the repair of what is open: the copy is cut back to before the damage, copied again and
-    /// verified. Refused where the damage is in the source itself.
+    /// Requests the repair of open violations: the copy is cut back to before the damage, copied again and
+    /// verified. Refused if the damage is in the source itself.
     pub async fn request_repair(&self, id: MigrationId) -> Result<Migration, OperationError> {
         let requested = self.fact(id, Fact::RepairRequested).await?;
         crate::failpoint::hit("repair.requested");
         Ok(requested)
     }
 
-    /// Says that an operator has seen the migration's failure. A repeat is no change.
+    /// Records that an operator has acknowledged the migration's failure. A repeat changes nothing.
     pub async fn acknowledge(&self, id: MigrationId) -> Result<Migration, OperationError> {
         let migration = self.engine.control.migration(id).await?;
         if migration.state == (State::Failed { acknowledged: true }) {
@@ -329,8 +361,8 @@ impl Operations {
         if ledger.role == Role::Absent {
             return Ok(0);
         }
-        // Fenced at an epoch that the tenant has left behind: whoever sleeps with it is refused,
-        // and any later activation or adoption makes this purge be refused.
+        // Fenced at an epoch that the tenant has left: a sleeper with that epoch is refused,
+        // and any later activation or adoption makes the store refuse this purge.
         let events = steps::purge(&**handle, tenant, ledger.epoch).await?;
         if let Some((id, _)) = route.migration {
             let migration = self.engine.control.migration(id).await?;
@@ -389,7 +421,7 @@ impl Operations {
     }
 
     /// The route, if it is the one that the operator has seen.
-    fn seen(&self, route: Route) -> Result<Route, ControlError> {
+    pub(super) fn seen(&self, route: Route) -> Result<Route, ControlError> {
         match self.only_at {
             Some(rev) if rev != route.rev => Err(ControlError::Stale(Box::new(route))),
             _ => Ok(route),

@@ -5,10 +5,12 @@ use rehome_domain::ids::{StoreId, TenantId};
 use rehome_domain::layout::Layout;
 use rehome_domain::ledger::Role;
 use rehome_domain::migration::Phase;
+use rehome_domain::route::Route;
 use rehome_ports::{BatchLimit, ControlError, LedgerStore, StoreError};
 use tokio::time::Instant;
 
 use super::steps::is_prefix;
+use crate::drain::room;
 use crate::{Engine, UnknownStore};
 
 /// What to plan.
@@ -20,14 +22,14 @@ pub struct PlanRequest {
     pub target: StoreId,
 }
 
-/// One thing that the preflight looked at.
+/// One check of the plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// What was looked at.
+    /// The name of the check.
     pub check: &'static str,
-    /// Whether it stands in the way.
+    /// Whether it passed.
     pub ok: bool,
-    /// What was seen, and what to do if it stands in the way.
+    /// The finding, and the remedy if it did not pass.
     pub detail: String,
 }
 
@@ -44,12 +46,12 @@ pub struct Plan {
     pub findings: Vec<Finding>,
     /// Events per second that the source was read with, on a sample.
     pub read_rate: Option<f64>,
-    /// How long it would take, from the sample.
+    /// The estimated duration, from the sample.
     pub estimate: Option<Estimate>,
 }
 
 impl Plan {
-    /// Nothing stands in the way.
+    /// Every check passed.
     pub fn is_possible(&self) -> bool {
         self.findings.iter().all(|finding| finding.ok)
     }
@@ -67,30 +69,33 @@ pub enum PlanError {
     /// A store is not configured.
     #[error(transparent)]
     UnknownStore(#[from] UnknownStore),
-    /// Whose the tenant is cannot be said.
+    /// The tenant's store cannot be determined.
     #[error(
         "tables of two stores, {} and {}, have rows of tenant {tenant}, and no migration copied them; \
          delete the rows that are not its history", stores[0], stores[1]
     )]
     InTwoStores {
-        /// Who.
+        /// The tenant.
         tenant: TenantId,
-        /// Where.
+        /// The stores.
         stores: [StoreId; 2],
     },
 }
+
+const GIB: f64 = 1_073_741_824.0;
 
 /// Reading is this many times faster than copying, roughly: what a copy also does is write, index
 /// and flush. Used only for an estimate before anything was copied.
 const READ_TO_COPY: f64 = 4.0;
 
 impl Engine {
-    /// Looks at everything that a migration needs, and estimates how long it would take.
+    /// Checks everything that a migration needs, and estimates its duration.
     pub async fn plan(&self, request: &PlanRequest) -> Result<Plan, PlanError> {
         let tenant = request.tenant;
         let target = self.stores.get(&request.target)?;
         let mut findings = Vec::new();
-        let Some(route) = self.control.route(tenant).await? else {
+        let route = self.control.route(tenant).await?.filter(|route| !route.is_removed());
+        let Some(route) = route else {
             return self.plan_of_unguarded(request, findings).await;
         };
         let source = self.stores.get(&route.store)?;
@@ -115,11 +120,14 @@ impl Engine {
             if elsewhere {
                 format!("from {} to {}", route.store, request.target)
             } else {
-                format!("the tenant's history is in store {:?} already", route.store.as_str())
+                format!("the tenant's history is already in store {:?}", route.store.as_str())
             },
         );
+        if let Some(finding) = self.cordon(&request.target, &route).await? {
+            add(finding.check, finding.ok, finding.detail);
+        }
         let source_ledger = source.ledger(tenant).await?;
-        // A store that was released and adopted again has its rows, and nobody guards them yet.
+        // A store that was released and adopted again has the rows, but does not guard them yet.
         let unguarded = source.unguarded(tenant).await?;
         let total = source_ledger.head.seq.max(unguarded);
         add(
@@ -133,6 +141,17 @@ impl Engine {
                 Err(error) => add("target is reachable", false, error.to_string()),
                 Ok(ledger) => {
                     add("target is reachable", true, format!("store {} answers", request.target));
+                    match room(&**target).await {
+                        Ok(None) => {}
+                        Ok(Some(free)) => {
+                            add(
+                                "target has room",
+                                true,
+                                format!("{:.1} GiB are free", free as f64 / GIB),
+                            );
+                        }
+                        Err(why) => add("target has room", false, why),
+                    }
                     let strangers = target.unguarded(tenant).await?;
                     let clear = strangers == 0
                         && ledger.role != Role::Active
@@ -171,8 +190,8 @@ impl Engine {
 }
 
 impl Engine {
-    /// The store whose table has events of a tenant that nobody has routed yet, because the tenant's own
-    /// library writes them; and how many.
+    /// The store whose table has events of a tenant without a route, because the tenant's own
+    /// library writes them; and their number.
     async fn unguarded(&self, tenant: TenantId) -> Result<Option<(StoreId, u64)>, PlanError> {
         let mut found: Option<(StoreId, u64)> = None;
         for store in self.stores.iter() {
@@ -188,6 +207,31 @@ impl Engine {
         Ok(found)
     }
 
+    /// Whether the target accepts arrivals, if known. A tenant may return to a store that was cordoned
+    /// meanwhile, because it is not a new tenant there.
+    async fn cordon(
+        &self,
+        target: &StoreId,
+        route: &Route,
+    ) -> Result<Option<Finding>, ControlError> {
+        let Some(fleet) = &self.fleet else { return Ok(None) };
+        let check = "target takes new tenants";
+        let cordon = fleet.cordons().await?.remove(target);
+        let Some(cordon) = cordon else {
+            let detail = format!("store {target} is not cordoned");
+            return Ok(Some(Finding { check, ok: true, detail }));
+        };
+        let returns = match route.migration.filter(|_| route.window) {
+            Some((id, _)) => self.control.migration(id).await?.source == *target,
+            None => false,
+        };
+        let (by, why) = (cordon.by, cordon.why);
+        let why = if why.is_empty() { why } else { format!(": {why}") };
+        let detail = format!("store {target} was cordoned by {by}{why}");
+        let detail = if returns { format!("{detail}; the tenant returns to it") } else { detail };
+        Ok(Some(Finding { check, ok: returns, detail }))
+    }
+
     /// The plan for a tenant whose first move brings it under the guard.
     async fn plan_of_unguarded(
         &self,
@@ -198,9 +242,8 @@ impl Engine {
         let found = self.unguarded(tenant).await?;
         let (id, events) = found.ok_or(ControlError::UnknownTenant(tenant))?;
         let (source, target) = (self.stores.get(&id)?, self.stores.get(&request.target)?);
-        let detail = format!(
-            "{events} events, which its own library writes; the start brings it under the guard"
-        );
+        let detail =
+            format!("{events} events, written by its own library; the start guards the tenant");
         findings.push(Finding { check: "source holds the history", ok: true, detail });
         let elsewhere = id != request.target;
         let detail = format!("from {id} to {}", request.target);
@@ -211,17 +254,17 @@ impl Engine {
         Ok(Plan { source: id, target, events, findings, read_rate: None, estimate: None })
     }
 
-    /// Whether applications that route for themselves can be told of the switch, if any are configured.
+    /// Whether a switch can be published now, if publication is configured.
     async fn publication(&self, tenant: TenantId, findings: &mut Vec<Finding>) {
         let Some(publisher) = &self.publisher else { return };
         let (ok, detail) = match publisher.ready(tenant).await {
-            Ok(()) => (true, "all of [[publish]] answer".to_owned()),
+            Ok(()) => (true, "every [[publish]] entry answers".to_owned()),
             Err(why) => (false, why),
         };
         findings.push(Finding { check: "the switch can be published", ok, detail });
     }
 
-    /// What stands in the way where the events are in tables of other libraries.
+    /// The obstacles if the events are in tables of other libraries.
     async fn tables(
         &self,
         tenant: TenantId,
@@ -242,7 +285,7 @@ impl Engine {
             named(&layouts.0)
         } else {
             format!(
-                "the source has {}, the target {}; a tenant moves between tables of one layout",
+                "the source has {}, the target {}; a tenant moves between tables of the same layout",
                 named(&layouts.0),
                 named(&layouts.1)
             )
@@ -254,18 +297,25 @@ impl Engine {
             obstacles.extend(found.into_iter().map(|why| format!("store {}: {why}", store.id())));
         }
         let ok = obstacles.is_empty();
-        let detail = if ok { "nothing stands in the way".to_owned() } else { obstacles.join("; ") };
+        let detail = if ok { "no obstacles".to_owned() } else { obstacles.join("; ") };
         findings.push(Finding { check: "the tables are as they were adopted", ok, detail });
+        for (beside, rows) in source.beside(tenant).await? {
+            let detail = beside.on_a_move(rows);
+            let ok = rows == Some(0) || !beside.stands_in_the_way();
+            findings.push(Finding { check: "a table beside the events", ok, detail });
+        }
         Ok(())
     }
 }
 
 fn clear_detail(clear: bool, held: u64) -> String {
     match (clear, held) {
-        (true, 0) => "the target holds nothing of this tenant".to_owned(),
-        (true, held) => format!("the target already holds the first {held} events; copied on"),
+        (true, 0) => "the target has no events of this tenant".to_owned(),
+        (true, held) => {
+            format!("the target already has the first {held} events; the copy continues from there")
+        }
         (false, held) => format!(
-            "the target holds {held} other events of this tenant; `rehome tenant purge` removes \
+            "the target has {held} other events of this tenant; `rehome tenant purge` removes \
              them if they are not needed"
         ),
     }

@@ -1,8 +1,8 @@
 //! The leases of one process are renewed together: one change of the control plane, however many
 //! migrations it works on.
 //!
-//! Whoever comes first in a moment gathers the others and renews for all. If it goes away in the middle,
-//! those that wait do it again.
+//! The first task at a time gathers the others and renews for all. If it is dropped in the middle,
+//! the waiting ones do it again.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -45,7 +45,7 @@ impl Renewals {
         let periods = (since.as_secs_f64() / every.as_secs_f64()).floor() + 1.0;
         let next = every.mul_f64(periods);
         let left = next.saturating_sub(since);
-        // One that has just begun meets the others the time after.
+        // A new one joins the others at the next renewal.
         let left = if left < every / 2 { left + every / 2 } else { left };
         tokio::time::sleep(left.min(every)).await;
     }
@@ -63,7 +63,7 @@ impl Renewals {
                 biased;
                 answer = &mut answered => match answer {
                     Ok(lease) => return lease,
-                    // Whoever did it for us has gone away.
+                    // The task that renewed for this one is gone.
                     Err(_) => continue,
                 },
                 _leads = self.0.leads.lock() => {
@@ -73,7 +73,7 @@ impl Renewals {
                     let leases = control.lease_all(&requests).await;
                     for (n, answer) in answers.into_iter().enumerate() {
                         let lease = leases.as_ref().ok().and_then(|leases| leases.get(n)).cloned();
-                        // Whoever has gone away does not ask any more.
+                        // The receiver may be gone.
                         let _ = answer.send(lease.flatten());
                     }
                 }

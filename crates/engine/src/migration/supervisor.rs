@@ -9,10 +9,16 @@ use std::time::Duration;
 use rehome_domain::ids::MigrationId;
 use rehome_domain::migration::{Fact, Migration};
 use rehome_ports::{Change, Class, ControlError, Lease, LeaseRequest, LogEntry};
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::caretaker::rests;
 use super::driver::Driver;
 use crate::config::Backoff;
+use crate::heads::is_window;
+use crate::hooks::Courier;
 use crate::signal::Signal;
 use crate::{Engine, UnknownStore};
 
@@ -23,7 +29,7 @@ pub struct Supervisor {
     holder: Arc<str>,
 }
 
-/// The time in which this process drives a migration. Tells of its end, however it ends: also when
+/// The time in which this process drives a migration. Reports its end, however it ends: also when
 /// the work is dropped.
 struct Tenure {
     engine: Engine,
@@ -44,7 +50,7 @@ pub enum DriveError {
     /// The control plane failed, or refused.
     #[error(transparent)]
     Control(#[from] ControlError),
-    /// The process cannot reach one of the migration's stores, ever: it has not taken the lease.
+    /// The process can never reach one of the migration's stores: it has not taken the lease.
     #[error("this process cannot work on the migration: {0}")]
     UnknownStore(#[from] UnknownStore),
 }
@@ -86,9 +92,9 @@ impl Supervisor {
         &self.engine
     }
 
-    /// Works on the migration, or watches the process that does and takes over when its lease runs
-    /// out, until `enough` is true of the migration's row or nothing is left to do. Dropping the
-    /// future ends the work at the next await; another process, or a later call, goes on.
+    /// Drives the migration, or watches the process that does and takes over when its lease
+    /// expires, until `enough` is true of the migration's row or there is nothing left to do. Dropping the
+    /// future ends the work at the next await; another process, or a later call, continues it.
     pub async fn run(
         &self,
         id: MigrationId,
@@ -149,6 +155,10 @@ impl Supervisor {
             control.release(id, &self.holder).await?;
             return Ok(Outcome::Drove(Box::new(migration)));
         }
+        let courier = Courier::of(&self.engine, id, &self.holder);
+        if let Some(courier) = &courier {
+            courier.open().await?;
+        }
         self.note_lease(&migration).await?;
         let log = self.log(id).await?;
         self.engine.tell(&Signal::Taken { migration: &migration, log: &log, taken_over });
@@ -156,17 +166,31 @@ impl Supervisor {
         let mut tenure = Tenure { engine: self.engine.clone(), last, lost_to: None };
         let mut driver = Driver::new(self.engine.clone(), migration, self.holder.to_string());
         let seen = driver.seen();
-        let renewals = self.renew(request, log.last().map_or(0, |entry| entry.index));
+        let renewals = self.renew(request, log.last().map_or(0, |entry| entry.index), Some(&seen));
+        let work = async {
+            let ended = Box::pin(driver.run(enough)).await;
+            if let Some(courier) = &courier {
+                Box::pin(courier.finish()).await;
+            }
+            ended
+        };
+        let deliveries = async {
+            match &courier {
+                Some(courier) => Box::pin(courier.follow(&seen)).await,
+                None => std::future::pending().await,
+            }
+        };
         let ended = tokio::select! {
             biased;
-            ended = driver.run(enough) => Ok(ended),
+            ended = work => Ok(ended),
             lost_to = renewals => Err(lost_to),
             never = self.engine.watch_heads(&seen) => match never {},
+            never = deliveries => match never {},
         };
         tenure.last = seen.borrow().clone();
         match ended {
             Ok(ended) => {
-                // A lease that cannot be given up runs out by itself.
+                // A lease that cannot be released expires.
                 let _ = control.release(id, &self.holder).await;
                 Ok(Outcome::Drove(Box::new(ended?)))
             }
@@ -177,18 +201,68 @@ impl Supervisor {
         }
     }
 
+    /// Delivers the outstanding notifications of a migration without a driver, until `stop` or until there is something to
+    /// drive. Takes the lease without a log entry, because it does nothing else.
+    pub(super) async fn deliver_left(&self, id: MigrationId, stop: &CancellationToken) -> bool {
+        let Some(courier) = Courier::of(&self.engine, id, &self.holder) else { return true };
+        let request = LeaseRequest {
+            migration: id,
+            holder: self.holder.to_string(),
+            ttl_ms: u64::try_from(self.engine.config.lease_ttl.as_millis()).unwrap_or(u64::MAX),
+        };
+        let Ok(Lease::Held { .. }) = self.engine.control.lease(&request).await else {
+            return false;
+        };
+        let delivers = async {
+            let mut backoff = Backoff::new(&self.engine.config);
+            while !matches!(courier.deliver().await, Ok(true)) {
+                tokio::time::sleep(backoff.next()).await;
+            }
+        };
+        let needed = async {
+            loop {
+                tokio::time::sleep(self.engine.config.stand_by_poll).await;
+                let row = self.engine.control.migration(id).await;
+                if row.is_ok_and(|row| !row.state.is_settled() && !rests(&row)) {
+                    break;
+                }
+            }
+        };
+        let done = tokio::select! {
+            biased;
+            () = stop.cancelled() => false,
+            () = needed => false,
+            () = delivers => true,
+            _ = self.renew(request, u64::MAX, None) => false,
+        };
+        let _ = self.engine.control.release(id, &self.holder).await;
+        done
+    }
+
     /// Renews until the lease is another's; answers whose. Reads what others recorded meanwhile: those
-    /// who watch this process are to see the whole migration.
-    async fn renew(&self, request: LeaseRequest, mut read: u64) -> String {
+    /// who watch this process are to see the whole migration. In a window, where next to nothing is recorded, it
+    /// reads less often.
+    async fn renew(
+        &self,
+        request: LeaseRequest,
+        mut read: u64,
+        seen: Option<&watch::Receiver<Migration>>,
+    ) -> String {
         let every = self.engine.config.lease_ttl / 3;
         let renewals = &self.engine.renewals;
+        let mut read_at = Instant::now();
         loop {
             renewals.due(every).await;
             let renewed = renewals.renew(&*self.engine.control, &request).await;
             if let Some(Lease::HeldBy(other)) = renewed {
                 return other.holder;
             }
-            // Whoever only watches can wait for the next time; the lease cannot.
+            let rests = seen.is_some_and(|seen| is_window(&seen.borrow()));
+            if rests && read_at.elapsed() < self.engine.config.rest_poll {
+                continue;
+            }
+            read_at = Instant::now();
+            // A process that only watches can wait for the next read; the lease cannot.
             let reading = self.read_on(request.migration, read);
             if let Ok(Ok(last)) = tokio::time::timeout(every / 2, reading).await {
                 read = last;
@@ -196,7 +270,7 @@ impl Supervisor {
         }
     }
 
-    /// Tells of the log if it has more than `read` entries; answers how many it has.
+    /// Reports the log if it has more than `read` entries; returns their number.
     async fn read_on(&self, id: MigrationId, read: u64) -> Result<u64, ControlError> {
         if self.engine.control.log(id, read, 1).await?.is_empty() {
             return Ok(read);

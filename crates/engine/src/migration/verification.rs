@@ -1,15 +1,15 @@
 //! Verification on request: the two stores of a migration against each other, at any time in its life
 //! and after it.
 //!
-//! It takes no lease and holds nothing up, so anything may happen to the stores meanwhile. What it
-//! finds is recorded only if the rows it has looked at were the ones to look at until its end.
+//! It takes no lease and blocks nothing, so the stores may change meanwhile. Its
+//! result is recorded only if the compared rows were the relevant ones until its end.
 
 use std::sync::Arc;
 
 use rehome_domain::ids::{MigrationId, StoreId, TenantId};
 use rehome_domain::ledger::{Ledger, Role};
 use rehome_domain::migration::{Fact, Migration, Repair};
-use rehome_ports::{ControlError, LedgerStore};
+use rehome_ports::LedgerStore;
 use tokio::time::Instant;
 
 use super::operations::{OperationError, Operations};
@@ -48,7 +48,7 @@ impl Operations {
     ) -> Result<Verification, OperationError> {
         let control = &self.engine().control;
         let migration = control.migration(id).await?;
-        // Before the first row is read: what is open then is what a clean end refutes.
+        // Before the first row is read: a result without findings refutes what was open at this time.
         let refutes = migration.violations.open.as_ref().map(|open| open.number);
         let pair = self.pair(&migration).await?;
         let began = Instant::now();
@@ -84,21 +84,20 @@ impl Operations {
     async fn pair(&self, migration: &Migration) -> Result<Pair, OperationError> {
         let engine = self.engine();
         let tenant = migration.tenant;
-        let route = engine.control.route(tenant).await?;
-        let route = route.ok_or(ControlError::UnknownTenant(tenant))?;
+        let route = engine.control.known_route(tenant).await?;
         let copy = if route.store == migration.source {
             &migration.target
         } else if route.store == migration.target {
             &migration.source
         } else {
             return Err(OperationError::NotVerifiable(format!(
-                "the tenant lives in store \"{}\" by now, which is neither of the migration's two",
+                "the tenant now lives in store \"{}\", which is neither of the migration's two",
                 route.store
             )));
         };
         if is_being_cut(migration) {
             return Err(OperationError::NotVerifiable(
-                "its copy is being cut back to before the damage; verify it once it has caught up"
+                "the damaged part of its copy is being removed; verify it once it has caught up"
                     .to_owned(),
             ));
         }
@@ -122,7 +121,7 @@ impl Operations {
             return Ok(());
         }
         Err(OperationError::NotVerifiable(
-            "rows were removed (by a purge, an abort or a repair) while they were compared, so \
+            "rows were removed (by a purge, an abort or a repair) during the comparison, so \
              nothing was recorded; verify again"
                 .to_owned(),
         ))
@@ -148,8 +147,8 @@ fn is_being_cut(migration: &Migration) -> bool {
     migration.violations.open.as_ref().is_some_and(|open| open.repair == Repair::Requested)
 }
 
-/// Whether nothing can have been removed from a history between two looks at its ledger: a purge
-/// lowers the head, and who copies again afterwards is a replica under another epoch.
+/// Whether nothing can have been removed from a history between two reads of its ledger: a purge
+/// lowers the head, and a later copy is a replica under another epoch.
 fn only_grew(before: Ledger, now: Ledger) -> bool {
     let adopted = now.epoch != before.epoch && now.role == Role::Replica;
     now.head.seq >= before.head.seq && !adopted

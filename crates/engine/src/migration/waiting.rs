@@ -1,5 +1,5 @@
-//! Why a migration does not get further at the moment: kept as a memo, so that every process of the
-//! deployment can show it, and taken away when the work goes on.
+//! Why a migration makes no progress at the moment: stored in a memo, so that every process of the
+//! deployment can show it, and removed when the work continues.
 
 use rehome_domain::event::Timestamp;
 use rehome_domain::ids::MigrationId;
@@ -23,15 +23,15 @@ pub struct Waiting {
 }
 
 impl Waiting {
-    /// The name of the memo that it is kept in.
+    /// The name of the memo.
     pub const MEMO: &str = "waiting";
 
-    /// What a memo of that name says.
+    /// Parses a memo of that name.
     pub fn of_memo(memo: &Memo) -> Option<Self> {
         Self::read(&memo.text)
     }
 
-    /// What the migration waits for, if its driver says that it does.
+    /// What the migration waits for, by its driver's memo.
     pub async fn of(
         control: &dyn ControlPlane,
         id: MigrationId,
@@ -39,7 +39,7 @@ impl Waiting {
         Ok(control.memo(id, MEMO).await?.and_then(|memo| Self::read(&memo.text)))
     }
 
-    /// `MICROSECONDS WHY`; an empty text says that nothing is waited for.
+    /// `MICROSECONDS WHY`; an empty text: it does not wait.
     fn read(text: &str) -> Option<Self> {
         let (since, why) = text.split_once(' ')?;
         Some(Self { since: Timestamp::from_micros(since.parse().ok()?), why: why.to_owned() })
@@ -55,7 +55,7 @@ impl Waiting {
 pub(super) struct Notes {
     /// Whether the memo is known: what a driver before this one wrote is read first.
     known: bool,
-    /// What the memo says.
+    /// The content of the memo.
     written: Option<Waiting>,
     at: Option<Instant>,
 }
@@ -73,7 +73,7 @@ impl Notes {
         self.put(engine, id, Some(Waiting { since, why: why.to_owned() })).await;
     }
 
-    /// The work goes on.
+    /// The work continues.
     pub(super) async fn goes_on(&mut self, engine: &Engine, id: MigrationId) {
         if !self.known {
             // One that cannot be read now is read the next time.

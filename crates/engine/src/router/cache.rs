@@ -1,4 +1,4 @@
-//! The routes that this process has seen, since when, and what it was told about them.
+//! The routes that this process has read, since when, and the notifications about them.
 
 use std::num::NonZeroUsize;
 use std::pin::pin;
@@ -11,13 +11,13 @@ use rehome_domain::route::Route;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// Most routes kept; the least recently used goes first and is read again when needed.
+/// Maximum number of cached routes; the least recently used is evicted and read again when needed.
 const ROUTES_MAX: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
-/// Most routes read again unasked after news was missed; the others are found out when used.
+/// Maximum number of routes read again after missed notifications; the others are refreshed when used.
 const DOUBTFUL_MAX: usize = 1_024;
 
-/// A moment in what a cache has learned. What is read from the control plane after a moment is
-/// newer than everything that the cache was told before it.
+/// A moment in the history of a cache. A row read from the control plane after a moment is
+/// newer than every notification before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Moment(u64);
 
@@ -31,7 +31,7 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
-    /// The route says `cutover_paused` and has said so for its deadline.
+    /// The route is in `cutover_paused` and has been for its deadline.
     pub(crate) fn deadline_passed(&self) -> bool {
         self.route.is_cutover_paused() && Instant::now() >= self.deadline()
     }
@@ -41,13 +41,13 @@ impl Seen {
         self.since + Duration::from_millis(self.route.deadline_ms)
     }
 
-    /// When a writer that waits for this route looks again: at `poll`, or at the deadline if that is
+    /// When a writer that waits for this route polls again: at `poll`, or at the deadline if that is
     /// still to come and sooner.
     pub(crate) fn next_look(&self, poll: Instant) -> Instant {
         if self.deadline() > Instant::now() { poll.min(self.deadline()) } else { poll }
     }
 
-    /// As new as what was learned up to this moment.
+    /// As new as the notifications up to this moment.
     pub(crate) fn read(&self) -> Moment {
         self.read
     }
@@ -61,14 +61,14 @@ pub(crate) struct RouteCache {
 struct Rows {
     routes: LruCache<TenantId, Entry>,
     now: Moment,
-    /// When news was missed last: about any route.
+    /// When notifications were last missed: about any route.
     missed: Moment,
     listening: bool,
 }
 
 struct Entry {
     seen: Seen,
-    /// When the row was last changed, or was last said to have changed.
+    /// When the row last changed, or was last notified as changed.
     changed: Moment,
 }
 
@@ -104,17 +104,17 @@ impl RouteCache {
         self.lock().routes.get(&tenant).map(|entry| entry.seen.clone())
     }
 
-    /// The route as it is known; that somebody looked does not keep it.
+    /// The known route; does not count as a use.
     pub(crate) fn peek(&self, tenant: TenantId) -> Option<Arc<Route>> {
         self.lock().routes.peek(&tenant).map(|entry| Arc::clone(&entry.seen.route))
     }
 
-    /// Now: asked for before a row is read.
+    /// The current moment, taken before a row is read.
     pub(crate) fn moment(&self) -> Moment {
         self.lock().now
     }
 
-    /// Keeps the newer of the row given and the row kept; answers it. The row was read after `read`.
+    /// Stores the newer of the given and the cached row; returns it. The row was read after `read`.
     pub(crate) fn put(&self, route: Route, read: Moment) -> Seen {
         let mut rows = self.lock();
         let tenant = route.tenant;
@@ -133,7 +133,7 @@ impl RouteCache {
         let same = kept.filter(|kept| kept.route.rev == route.rev);
         let since = same.as_ref().map_or_else(Instant::now, |kept| kept.since);
         let created = route.created || same.is_some_and(|kept| kept.route.created);
-        // Told of a change while the row was read: it may be the row from before.
+        // A change was notified while the row was read: it may be the row from before.
         let overtaken = changed.max(rows.missed) > read;
         let changed = if moved { rows.tick() } else { changed };
         let read = if overtaken { read } else { rows.now };
@@ -146,15 +146,15 @@ impl RouteCache {
         seen
     }
 
-    /// Whether the tenant's route was changed, or said to have changed, since that moment.
+    /// Whether the tenant's route was changed, or notified as changed, since that moment.
     fn has_changed(&self, tenant: TenantId, since: Moment) -> bool {
         let rows = self.lock();
         let changed = rows.routes.peek(&tenant).map_or(Moment(0), |entry| entry.changed);
         changed.max(rows.missed) > since
     }
 
-    /// Resolves when the tenant's route was changed, or said to have changed, since that moment.
-    /// Only of routes that are kept.
+    /// Resolves when the tenant's route was changed, or notified as changed, since that moment.
+    /// Only for cached routes.
     pub(crate) async fn changed(&self, tenant: TenantId, since: Moment) {
         loop {
             let mut changed = pin!(self.changed.notified());
@@ -166,13 +166,13 @@ impl RouteCache {
         }
     }
 
-    /// Whether this process is told of changes as they happen.
+    /// Whether this process receives notifications of changes.
     pub(crate) fn is_listening(&self) -> bool {
         self.lock().listening
     }
 
-    /// Something was recorded about the tenant that did not move its route: a request, a retuning.
-    /// Whoever waits for a change looks.
+    /// A fact about the tenant was recorded that did not change its route: a request, a retuning.
+    /// Waiting tasks read again.
     pub(super) fn touch(&self, tenant: TenantId) {
         let mut rows = self.lock();
         let now = rows.tick();
@@ -183,7 +183,7 @@ impl RouteCache {
         self.changed.notify_waiters();
     }
 
-    /// The tenant's route is said to be at `rev`. Whether an older row of it is kept.
+    /// The tenant's route was notified to be at `rev`. Returns whether an older row of it is cached.
     pub(super) fn told(&self, tenant: TenantId, rev: u64) -> bool {
         let mut rows = self.lock();
         let now = rows.tick();
@@ -195,8 +195,8 @@ impl RouteCache {
         true
     }
 
-    /// Changes are told from here on; those from before may have been missed. Answers the tenants
-    /// whose rows are best read again, the most recently used first.
+    /// Notifications arrive from here on; earlier ones may have been missed. Returns the tenants
+    /// whose rows should be read again, the most recently used first.
     pub(super) fn told_to_listen(&self) -> Vec<TenantId> {
         let mut rows = self.lock();
         rows.missed = rows.tick();
@@ -207,7 +207,7 @@ impl RouteCache {
         doubtful
     }
 
-    /// Nothing is told from here on.
+    /// No notifications arrive from here on.
     pub(super) fn told_nothing(&self) {
         self.lock().listening = false;
     }

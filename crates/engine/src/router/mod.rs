@@ -7,11 +7,12 @@
 //!              └── help, if due ◀─ refresh ─▶ cutover_paused: wait, bounded
 //! ```
 //!
-//! The hot path never asks the control plane: the store itself refuses a stale epoch. A router
+//! The hot path never queries the control plane: the store itself refuses a stale epoch. A router
 //! that finds a ledger behind the route activates it, in every state but `cutover_paused`; there
-//! it waits, and past the deadline it rolls the cutover back itself.
+//! it waits, and past the deadline it rolls the cutover back itself. A ledger behind an activation that is
+//! already recorded has lost events, and is not activated.
 //!
-//! News of changed routes shortens the way; nothing rests on it.
+//! Notifications of changed routes shorten the wait; nothing depends on them.
 
 mod cache;
 mod news;
@@ -25,13 +26,14 @@ use rehome_domain::append::{Append, Appended};
 use rehome_domain::event::Event;
 use rehome_domain::ids::TenantId;
 use rehome_domain::ledger::{Ledger, Refusal, Refused, Role};
-use rehome_domain::migration::{Fact, RollBackReason};
+use rehome_domain::loss::{Loss, behind_route};
+use rehome_domain::migration::{Fact, Phase, RollBackReason};
 use rehome_domain::route::Route;
 use rehome_domain::stream::StreamName;
 use rehome_ports::clock::Clock;
 use rehome_ports::{
-    AppendError, BatchLimit, BeyondEnd, Change, ControlError, ControlPlane, EventStore,
-    LedgerStore, ReadError, Recorded, StoreError, json,
+    AppendError, BatchLimit, BeyondEnd, Change, ControlError, ControlPlane, EventStore, Fault,
+    FaultKind, LedgerStore, ReadError, Recorded, StoreError, json,
 };
 
 use tokio::time::Instant;
@@ -102,7 +104,7 @@ impl TenantRouter {
         }))
     }
 
-    /// What the appends through this process look like.
+    /// The appends through this process, counted.
     pub fn appends(&self) -> &Arc<Appends> {
         &self.0.appends
     }
@@ -173,7 +175,7 @@ impl TenantRouter {
     ///
     /// # Errors
     ///
-    /// [`ReadError::BeyondEnd`] where nobody can have read that far.
+    /// [`ReadError::BeyondEnd`] if the history does not reach that position.
     pub async fn set_checkpoint(
         &self,
         tenant: TenantId,
@@ -184,33 +186,33 @@ impl TenantRouter {
         Ok(self.0.control.set_checkpoint(tenant, name, seq).await?)
     }
 
-    /// Takes over a route row that this process has just read or written, so that the writers
-    /// waiting here go on at once; answers since when its `rev` is known here.
+    /// Stores a route row that this process has just read or written, so that writers
+    /// waiting here continue at once; returns since when its `rev` is known here.
     pub(crate) fn observe(&self, route: Route) -> Seen {
         self.0.observe(route)
     }
 
-    /// Records a fact, takes over the rows that it makes, and tells of it. Whatever this process
-    /// records about a migration passes through here.
+    /// Records a fact, stores the resulting rows, and reports it. All records of this
+    /// process about a migration pass through here.
     pub(crate) async fn record(&self, change: Change) -> Result<Recorded, ControlError> {
         self.0.record(change).await
     }
 
-    /// Now, in what this process has learned of routes: asked for before a row is read that
-    /// [`TenantRouter::idle`] is to be woken from.
+    /// The current moment in the history of the cache, taken before a row is read from which
+    /// [`TenantRouter::idle`] is to be woken.
     pub(crate) fn moment(&self) -> Moment {
         self.0.listening.start(&self.0.control, &self.0.cache);
         self.0.cache.moment()
     }
 
-    /// Waits for so long, or until the tenant's route was changed since that moment, if that is
-    /// told.
+    /// Waits for this long, or until the tenant's route was changed since that moment, if
+    /// notified.
     pub(crate) async fn idle(&self, tenant: TenantId, since: Moment, at_most: Duration) {
         // Time being over is one way for it to end.
         let _ = tokio::time::timeout(at_most, self.0.cache.changed(tenant, since)).await;
     }
 
-    /// Whether this process is told of changed routes as they change.
+    /// Whether this process receives notifications of changed routes.
     pub(crate) fn is_told(&self) -> bool {
         self.0.cache.is_listening()
     }
@@ -241,10 +243,10 @@ impl TenantRouter {
         self.0.control.create_route(tenant, store).await
     }
 
-    /// Appends many times, in this order, without waiting for one before handing in the next: for
-    /// bulk loads. Each has its own outcome. Once one is not taken, nothing that comes after it is
-    /// written; it answers [`AppendError::Busy`]. So what is stored is always the beginning of what
-    /// was handed in.
+    /// Appends many times, in this order, without waiting for one before submitting the next: for
+    /// bulk loads. Each has its own outcome. After one fails, nothing that comes after it is
+    /// written; it returns [`AppendError::Busy`]. So the stored events are always a prefix of the
+    /// submitted ones.
     pub async fn append_all(
         &self,
         tenant: TenantId,
@@ -281,7 +283,7 @@ impl TenantRouter {
         outcomes
     }
 
-    /// Takes no more appends and waits for those that were accepted.
+    /// Accepts no more appends and waits for the accepted ones.
     pub async fn shutdown(&self) {
         self.0.tails.close().await;
         self.0.writers.close().await;
@@ -304,7 +306,9 @@ impl Inner {
         let moment = self.cache.moment();
         self.appends.refreshed();
         let route = self.control.route(tenant).await?;
-        Ok(route.map(|route| self.cache.put(route, moment)))
+        let seen = route.map(|route| self.cache.put(route, moment));
+        // One that was removed is not known, until it is created again.
+        Ok(seen.filter(|seen| !seen.route.is_removed()))
     }
 
     async fn record(&self, change: Change) -> Result<Recorded, ControlError> {
@@ -324,7 +328,7 @@ impl Inner {
         Ok(recorded)
     }
 
-    /// Takes over a row that was just read or written.
+    /// Stores a row that was just read or written.
     fn observe(&self, route: Route) -> Seen {
         self.cache.put(route, self.cache.moment())
     }
@@ -332,9 +336,24 @@ impl Inner {
     async fn route(&self, tenant: TenantId) -> Result<Option<Seen>, ControlError> {
         self.listening.start(&self.control, &self.cache);
         match self.cache.get(tenant) {
-            Some(seen) => Ok(Some(seen)),
-            None => self.refresh(tenant).await,
+            Some(seen) if seen.route.removal.is_none() => Ok(Some(seen)),
+            _ => self.refresh(tenant).await,
         }
+    }
+
+    /// Refuses to read a tenant whose events are in its own library's table without a ledger.
+    async fn refuse_unguarded(&self, route: &Route) -> Result<(), ReadError> {
+        let Ok(store) = self.stores.get(&route.store) else { return Ok(()) };
+        if store.unguarded(route.tenant).await? == 0 {
+            return Ok(());
+        }
+        let why = format!(
+            "tenant {} is no longer guarded, so its events have no numbers; the start of a migration guards \
+             it again",
+            route.tenant
+        );
+        let what = format!("store \"{}\"", route.store);
+        Err(StoreError::from(Fault::new(what, FaultKind::NotSetUp(why))).into())
     }
 
     async fn help(&self, seen: &Seen) -> Result<(), RouteError> {
@@ -345,7 +364,11 @@ impl Inner {
             }
             return Ok(());
         };
-        self.stores.get(&route.store)?.activate(route.tenant, activation).await?;
+        let store = self.stores.get(&route.store)?;
+        if let Some(ledger) = Box::pin(self.behind_activation(route)).await? {
+            return Err(StoreError::from(Refused { why: Refusal::HistoryMissing, ledger }).into());
+        }
+        store.activate(route.tenant, activation).await?;
         if !route.created {
             crate::failpoint::hit("create.activated");
             let route = self.control.mark_created(route.tenant, route.epoch).await?;
@@ -355,7 +378,18 @@ impl Inner {
         Ok(())
     }
 
-    /// Rolls back a cutover that nobody finished in time. Whoever is first wins: step 6 and this
+    /// The ledger of the routed store, if it is from before an activation that is recorded: a failover lost what the
+    /// store did since then, and an activation now would make it look complete.
+    async fn behind_activation(&self, route: &Route) -> Result<Option<Ledger>, RouteError> {
+        let Some((id, Phase::Migrated)) = route.migration else { return Ok(None) };
+        let migration = self.control.migration(id).await?;
+        // Read after the migration was: it is the later of the two if it is complete.
+        let ledger = self.stores.get(&route.store)?.ledger(route.tenant).await?;
+        let behind = behind_route(route, Some(&migration), &ledger);
+        Ok(matches!(behind, Some(Loss::BehindEpoch { .. })).then_some(ledger))
+    }
+
+    /// Rolls back a cutover that did not finish in time. The first process wins: step 6 and this
     /// exclude each other by the revision.
     async fn roll_back(&self, route: &Route) -> Result<(), ControlError> {
         let Some((migration, _)) = route.migration else { return Ok(()) };
@@ -376,9 +410,9 @@ impl Inner {
         }
     }
 
-    /// Reads by the rule that no answer may come from a store that has lost the authority: taken
+    /// Reads by the rule that no response may come from a store that has lost the authority: accepted
     /// at once only from `active` at the cached epoch; otherwise the route is read again *after*
-    /// the store answered, and the answer taken if the route is unchanged.
+    /// the store answered, and the response accepted if the route is unchanged.
     async fn read<T, F>(
         &self,
         tenant: TenantId,
@@ -390,6 +424,9 @@ impl Inner {
         let unknown = || ReadError::UnknownTenant(tenant);
         let mut seen = self.route(tenant).await?.ok_or_else(unknown)?;
         loop {
+            if seen.route.removal.is_some() {
+                return Err(ControlError::BeingRemoved(tenant).into());
+            }
             let store = self.stores.get(&seen.route.store).map_err(misconfigured)?;
             let (ledger, answer) = match ask(Arc::clone(store)).await {
                 Ok(answered) => answered,
@@ -410,11 +447,16 @@ impl Inner {
                 // Read after the ledger was: no store can have seen an epoch beyond it.
                 return Err(lost_time(tenant, ledger));
             }
-            // The end of a creation moves no `rev`: what was absent may be there by now.
+            // The end of a creation does not change `rev`: the tenant may exist by now.
             let row = |route: &Route| (route.rev, route.created);
             if row(&fresh.route) == row(&seen.route) {
+                let behind = Box::pin(self.behind_activation(&fresh.route)).await;
                 let lost = ledger.role == Role::Absent && fresh.route.created
-                    || ledger.head.seq < fresh.route.base;
+                    || ledger.head.seq < fresh.route.base
+                    || behind.map_err(unread)?.is_some();
+                if lost && ledger == Ledger::ABSENT {
+                    self.refuse_unguarded(&fresh.route).await?;
+                }
                 return if lost {
                     let refused = Refused { why: Refusal::HistoryMissing, ledger };
                     Err(StoreError::from(refused).into())
@@ -429,11 +471,19 @@ impl Inner {
 
 fn lost_time(tenant: TenantId, ledger: Ledger) -> ReadError {
     let kind = rehome_ports::FaultKind::Corrupt(format!(
-        "a store has seen epoch {} of tenant {tenant}, which it never handed out: it lost time \
-         (restored from a backup?); look, then run `rehome recover`",
+        "a store has epoch {} of tenant {tenant}, which the control plane never issued: it is older than the \
+         stores (restored from a backup?); check, then run `rehome recover`",
         ledger.epoch
     ));
     ReadError::Control(rehome_ports::Fault::new("control plane", kind).into())
+}
+
+fn unread(error: RouteError) -> ReadError {
+    match error {
+        RouteError::Control(error) => error.into(),
+        RouteError::Store(error) => error.into(),
+        RouteError::UnknownStore(error) => misconfigured(error),
+    }
 }
 
 fn misconfigured(error: crate::UnknownStore) -> ReadError {

@@ -1,8 +1,8 @@
-//! Listens to the news of changed routes, and reads again what is said to have changed.
+//! Receives notifications of changed routes, and reads those routes again.
 //!
-//! News makes waiting short and saves an append that an old store would refuse. A router that hears
-//! nothing, or too late, does the same a little later: its cached route is refused by the store, and
-//! a writer that waits looks by itself.
+//! Notifications make waits short and save an append that an old store would refuse. A router that misses
+//! one does the same a little later: the store refuses its cached route, and
+//! a waiting writer polls.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use super::cache::RouteCache;
 
-/// Longest time that reading one route may keep the listener from the next news.
+/// Maximum time that reading one route may delay the next notification.
 const READ_WITHIN: Duration = Duration::from_secs(1);
 
 /// The task that listens, started with the first use of the router.
@@ -27,7 +27,7 @@ pub(super) struct Listening {
 }
 
 impl Listening {
-    /// Starts to listen, unless that was done, or the control plane tells no news.
+    /// Starts to listen, unless it already does, or the control plane has no notifications.
     pub(super) fn start(&self, control: &Arc<dyn ControlPlane>, cache: &Arc<RouteCache>) {
         self.started.get_or_init(|| {
             if let Some(listener) = control.listen() {
@@ -56,7 +56,7 @@ async fn listen(
     control: Arc<dyn ControlPlane>,
     cache: Arc<RouteCache>,
 ) {
-    // However this ends: nobody relies on news that nobody listens to.
+    // However this ends, the cache learns that notifications have stopped.
     let cache = Hearing(cache);
     let mut doubtful = VecDeque::new();
     loop {
@@ -92,7 +92,7 @@ impl Drop for Hearing {
 async fn read(control: &dyn ControlPlane, cache: &RouteCache, tenant: TenantId) {
     let moment = cache.moment();
     let route = tokio::time::timeout(READ_WITHIN, control.route(tenant)).await;
-    // A row that cannot be read now is read when a store refuses the one that is kept.
+    // A row that cannot be read now is read when a store refuses the cached one.
     if let Ok(Ok(Some(route))) = route {
         cache.put(route, moment);
     }

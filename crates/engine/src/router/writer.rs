@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rehome_domain::append::{Append, Appended};
 use rehome_domain::ids::TenantId;
-use rehome_ports::{AppendError, Class, Fault, FaultKind, StoreError};
+use rehome_ports::{AppendError, Class, ControlError, Fault, FaultKind, StoreError};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
@@ -35,8 +35,8 @@ struct Caller {
     chain: Option<Chain>,
 }
 
-/// Appends that were handed in together and keep their order: once one of them was not taken, no
-/// later one is. A commit holds those of one chain, or those of none.
+/// Appends that were submitted together and keep their order: after one fails, no
+/// later one is written. A commit has those of one chain, or those of none.
 #[derive(Clone, Default)]
 pub(super) struct Chain(Arc<AtomicBool>);
 
@@ -45,7 +45,7 @@ impl Caller {
         if let (Some(Chain(broken)), Err(_)) = (&self.chain, &outcome) {
             broken.store(true, Ordering::Relaxed);
         }
-        // Whoever has gone away does not ask any more.
+        // The caller may be gone.
         let _ = self.reply.send(outcome);
     }
 
@@ -91,8 +91,8 @@ impl Writers {
         }
     }
 
-    /// Forgets the tenant's queue if nothing is in it and nobody is about to put something in:
-    /// whoever is has cloned the sender under the same lock. So no append slips into a queue that
+    /// Removes the tenant's queue if it is empty and no caller is about to use it:
+    /// such a caller has cloned the sender under the same lock. So no append enters a queue that
     /// ends, to be overtaken by one in the next.
     fn forget_idle(&self, tenant: TenantId, receiver: &mpsc::Receiver<Pending>) -> bool {
         let mut queues = self.lock();
@@ -179,7 +179,7 @@ async fn run(
     mut queue: mpsc::Receiver<Pending>,
     appended: Arc<Notify>,
 ) {
-    // What was taken from the queue and did not go with the group before it.
+    // Appends that were taken from the queue but did not fit into the last group.
     let mut left = None;
     loop {
         let first = match left.take() {
@@ -194,21 +194,21 @@ async fn run(
         let group;
         (group, left) = gather(first, &mut queue, &inner);
         let several = group.len() > 1;
-        // For as long as the group: a queue that waits for appends takes no room among the meters.
+        // For the duration of the group: an idle queue takes no room among the meters.
         let meter = inner.appends.meter(tenant);
         let patience = inner.config.write_pause_timeout;
         let counted = Counted { meter: &meter, patience, gathered: Instant::now() };
         Group { inner: &inner, tenant, counted, sent: false, doubt: None }.commit(group).await;
         appended.notify_waiters();
         if several {
-            // Those who were just answered together often have their next append at hand. Taken at
-            // once, the first of them would have a commit of its own and the others wait for it.
+            // Callers that were just answered together often have their next append ready. Without this
+            // yield, the first of them would get a commit of its own and the others wait for it.
             tokio::task::yield_now().await;
         }
     }
 }
 
-/// Takes what is waiting, up to the limits of a group; and what was taken and does not go with it.
+/// Takes the waiting appends, up to the limits of a group; and those that were taken but do not fit.
 fn gather(
     first: Pending,
     queue: &mut mpsc::Receiver<Pending>,
@@ -235,7 +235,7 @@ fn gather(
     (group, None)
 }
 
-/// Answers what is never sent because one before it in its chain was not taken.
+/// Answers appends that are never sent because an earlier one in their chain failed.
 fn skip(appends: &mut Vec<Append>, callers: &mut Vec<Caller>) {
     let mut index = 0;
     while index < callers.len() {
@@ -248,7 +248,7 @@ fn skip(appends: &mut Vec<Append>, callers: &mut Vec<Caller>) {
     }
 }
 
-/// Tells the tenant's meter since when the group waits.
+/// Reports to the tenant's meter since when the group waits.
 struct Counted<'a> {
     meter: &'a Meter,
     /// From when an append is handed in until its deadline.
@@ -295,13 +295,13 @@ enum Next {
 }
 
 impl Next {
-    /// A route that moved is followed at once, but one that keeps moving not in a busy loop.
+    /// A changed route is followed at once, but repeated changes not in a busy loop.
     fn after_move(moves: u32, config: &EngineConfig) -> Self {
         if moves <= 3 { Self::Now } else { Self::After(config.pause_poll) }
     }
 }
 
-/// Why the group is still waiting; what its members are told when their time is over.
+/// Why the group is still waiting; its members get this at their deadline.
 enum Waiting {
     Paused,
     Failing(Arc<dyn std::error::Error + Send + Sync>),
@@ -365,6 +365,9 @@ impl Group<'_> {
         if seen.route.is_cutover_paused() {
             return Err(Attempt::Paused(seen));
         }
+        if seen.route.removal.is_some() {
+            return Err(RouteError::from(ControlError::BeingRemoved(self.tenant)).into());
+        }
         if !seen.route.created {
             self.help(&seen).await?;
         }
@@ -407,16 +410,16 @@ impl Group<'_> {
                 if error.maybe_applied() {
                     self.doubt = Some(Arc::clone(&error));
                 }
-                // The route may have changed because of what is failing here.
+                // The route may have changed because of the failure here.
                 let _ = inner.refresh(self.tenant).await;
                 Err(Attempt::Failed { error, retry })
             }
         }
     }
 
-    /// Nobody answered in time. What was sent may still be applied: by its ids a retry finds it.
+    /// No response in time. What was sent may still be applied: a retry finds it by its ids.
     fn no_answer(&mut self) -> Attempt {
-        let kind = FaultKind::Unreachable("no answer in time".to_owned());
+        let kind = FaultKind::Unreachable("no response in time".to_owned());
         let fault = Fault::new("store or control plane", kind);
         let sent = std::mem::take(&mut self.sent);
         let error: Arc<StoreError> =
@@ -438,10 +441,13 @@ impl Group<'_> {
 
     async fn route(&self) -> Result<Seen, RouteError> {
         match self.inner.route(self.tenant).await? {
-            // The pause is the one state in which the control plane is asked before the store.
+            // The pause is the only state in which the control plane is queried before the store.
             Some(seen) if !seen.route.is_cutover_paused() => return Ok(seen),
             Some(paused) => return Ok(self.inner.refresh(self.tenant).await?.unwrap_or(paused)),
             None => {}
+        }
+        if !self.inner.config.create_tenants {
+            return Err(ControlError::UnknownTenant(self.tenant).into());
         }
         let store = self.inner.stores.default_id();
         let route = self.inner.control.create_route(self.tenant, store).await?;
@@ -506,9 +512,20 @@ impl Group<'_> {
     }
 }
 
-/// Who writes the tenant's events, if the store takes none from us.
+/// Why no append of the tenant is accepted here, if waiting does not help: another library writes its events, or new
+/// tenants are refused.
 fn not_written(error: &(dyn std::error::Error + Send + Sync + 'static)) -> Option<String> {
     let store = match error.downcast_ref::<RouteError>() {
+        Some(RouteError::Control(
+            error @ (ControlError::Cordoned { .. } | ControlError::BeingRemoved(_)),
+        )) => {
+            return Some(error.to_string());
+        }
+        Some(RouteError::Control(ControlError::UnknownTenant(_))) => {
+            let why = "it is unknown, and new tenants are refused here \
+                       (server.refuse_unknown_tenants); import its history, or allow them";
+            return Some(why.to_owned());
+        }
         Some(RouteError::Store(error)) => Some(error),
         _ => error.downcast_ref::<StoreError>(),
     };
@@ -535,9 +552,8 @@ enum Attempt {
 impl Attempt {
     fn lost_time(tenant: TenantId, refused: rehome_domain::ledger::Refused) -> Self {
         let error = format!(
-            "the store has seen epoch {} of tenant {tenant}, which the control plane never handed \
-             out: the control plane lost time (restored from a backup?); look, then run \
-             `rehome recover`",
+            "the store has epoch {} of tenant {tenant}, which the control plane never issued: the control \
+             plane is older than the stores (restored from a backup?); check, then run `rehome recover`",
             refused.ledger.epoch
         );
         Self::Failed { error: Arc::from(Box::from(error)), retry: false }

@@ -1,8 +1,8 @@
-//! Which request an event came with, for the links of `dual_write.append` spans.
+//! The request of an event, for the links of `dual_write.append` spans.
 //!
-//! The mirror reads what was stored and knows no callers. So a process remembers the last contexts
-//! that came with appends, by position. A best effort: what another process took, or what was long ago,
-//! has no link.
+//! The mirror reads stored events and knows no callers. So a process remembers the last contexts
+//! of appends, by position. This is a best effort: events of another process, or old ones,
+//! have no link.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -26,8 +26,8 @@ pub struct CallerContext {
 }
 
 impl CallerContext {
-    /// Reads a `traceparent` header, of version 00 or of a later one by its first four fields.
-    /// `None`: it is none, and is passed over as the standard asks.
+    /// Parses a `traceparent` header, of version 00 or of a later one by its first four fields.
+    /// `None`: it is invalid, and is ignored as the standard requires.
     pub fn parse(traceparent: &str) -> Option<Self> {
         let mut parts = traceparent.split('-');
         let (version, trace, span, flags) =
@@ -60,7 +60,7 @@ fn hex<const N: usize>(text: &str) -> Option<[u8; N]> {
     Some(bytes)
 }
 
-/// The contexts of the last appends that this process took and that came with one.
+/// The contexts of the last appends in this process that had one.
 #[derive(Debug, Default)]
 pub struct Callers(Mutex<VecDeque<Remembered>>);
 

@@ -1,8 +1,8 @@
-//! Log lines about migrations: each signal that an operator wants to read of becomes a `tracing` event
+//! Log lines about migrations: each signal of interest to an operator becomes a `tracing` event
 //! of the logger `eventsource.migration`, with `migration_id`, `tenant_id`, `phase` and `operation`.
 //!
-//! Progress and failures that repeat are written now and then, the latter with a count of those that
-//! were not. The level decides what is kept; lines are made all the same, so this hears nothing of the
+//! Progress and repeated failures are rate-limited, the latter with a count of the suppressed
+//! ones. The log level filters afterwards; no signal comes from the
 //! hot path.
 
 use std::collections::HashMap;
@@ -34,7 +34,7 @@ pub struct Logs {
     known: Mutex<HashMap<MigrationId, Known>>,
 }
 
-/// What is kept of a migration that this process drives, to write about it sparingly.
+/// State of a migration that this process drives, for rate limiting.
 struct Known {
     migration: Migration,
     progress: Option<Progress>,
@@ -52,7 +52,7 @@ struct Progress {
     events: u64,
 }
 
-/// One line. What is `None` is left out.
+/// One line. `None` fields are omitted.
 struct Line<'a> {
     level: Level,
     message: &'static str,
@@ -168,6 +168,16 @@ impl Logs {
                 }
                 write(migration, &ended(Level::WARN, message::ROLLED_BACK));
             }
+            Fact::CutoverWithdrawn => {
+                write(migration, &line(Level::INFO, message::CUTOVER_WITHDRAWN));
+            }
+            Fact::CutoverVetoed { hook, why } => {
+                let error = format!("hook {hook}: {why}");
+                write(
+                    migration,
+                    &Line { error: Some(&error), ..line(Level::WARN, message::CUTOVER_VETOED) },
+                );
+            }
             Fact::Switched { head } => write(
                 migration,
                 &Line {
@@ -193,7 +203,7 @@ impl Logs {
             Fact::Paused => write(migration, &line(Level::INFO, message::PAUSED)),
             Fact::Resumed => write(migration, &line(Level::INFO, message::RESUMED)),
             Fact::Aborted { .. } => write(migration, &line(Level::INFO, message::ABORTED)),
-            // Told by `Taken`, when the work begins.
+            // Logged by `Taken`, when the work starts.
             Fact::LeaseTaken { .. } => {}
             _ => write(migration, &line(Level::DEBUG, message::RECORDED)),
         }

@@ -1,14 +1,14 @@
-//! What people and programs read of a migration: log lines and spans. Every message, span name and
+//! Log lines and spans of migrations. Every message, span name and
 //! field is in [`names`].
 //!
 //! ```text
 //! signals ─▶ logs   ─▶ `tracing` events of the logger `eventsource.migration`
 //!         └▶ spans  ─▶ a sink (the application's exporter)
 //!              phases: folded from the migration's log when a fact ends them
-//!              parts, batches, appends: made from the signal that tells of their end
+//!      parts, batches, appends: created from the signal of their end
 //! ```
 //!
-//! Knows no format and no wire: the application writes lines and sends spans.
+//! Contains no format and no protocol: the application writes lines and sends spans.
 
 mod callers;
 mod logs;

@@ -8,7 +8,7 @@ pub const LOGGER: &str = "eventsource.migration";
 
 /// The messages of log lines.
 pub mod message {
-    /// A migration was begun.
+    /// A migration was started.
     pub const STARTED: &str = "Migration started";
     /// So much of the history was copied.
     pub const COPY_PROGRESS: &str = "Bulk copy progress";
@@ -20,20 +20,24 @@ pub mod message {
     pub const CUTOVER_INITIATED: &str = "Cutover initiated";
     /// The cutover's deadline passed.
     pub const CUTOVER_TIMEOUT: &str = "Cutover timeout";
-    /// A verification or the read-back found what is not the source's history.
+    /// A verification or the read-back found a difference from the source's history.
     pub const CHECK_FAILED: &str = "Consistency check failed";
-    /// The target has the authority and takes writes.
+    /// The target has the authority and accepts writes.
     pub const COMPLETED: &str = "Migration completed";
     /// A fault that needs an operator.
     pub const FAILED: &str = "Migration failed";
     /// An operator stopped the work.
     pub const PAUSED: &str = "Migration paused";
-    /// An operator let the work go on.
+    /// An operator resumed the work.
     pub const RESUMED: &str = "Migration resumed";
     /// An operator gave the migration up.
     pub const ABORTED: &str = "Migration aborted";
-    /// Writes go on at the source.
+    /// Writes continue at the source.
     pub const ROLLED_BACK: &str = "Cutover rolled back";
+    /// An operator took a cutover back before it began.
+    pub const CUTOVER_WITHDRAWN: &str = "Cutover withdrawn";
+    /// A hook had something against a cutover.
+    pub const CUTOVER_VETOED: &str = "Cutover vetoed";
     /// The target has the authority.
     pub const CUTOVER_COMPLETED: &str = "Cutover completed";
     /// A process works on the migration from here on.
@@ -42,7 +46,13 @@ pub mod message {
     pub const LEASE_LOST: &str = "Lease lost";
     /// A step could not be done and is tried again.
     pub const RETRYING: &str = "Migration step retried";
-    /// A process gave up working on the migration for now.
+    /// Copying, reading back or verifying gives way to writers.
+    pub const SLOWED: &str = "Migration slowed";
+    /// It has full speed again.
+    pub const NO_LONGER_SLOWED: &str = "Migration no longer slowed";
+    /// A hook has not acknowledged what happened.
+    pub const HOOK_NOT_NOTIFIED: &str = "Hook not notified yet";
+    /// A process stopped working on the migration for now.
     pub const WORK_ENDED: &str = "Migration work ended";
     /// Any other fact of the migration's log.
     pub const RECORDED: &str = "Fact recorded";
@@ -92,6 +102,6 @@ pub mod attribute {
     pub const ATTEMPT: &str = "migration.cutover_attempt";
     /// Who recorded a fact.
     pub const ACTOR: &str = "migration.actor";
-    /// Why.
+    /// The reason.
     pub const REASON: &str = "migration.reason";
 }

@@ -8,8 +8,8 @@
 //! ```
 //!
 //! A pause does not end a span; it is an event in it. `failed`, `aborted`, `recovered` and
-//! `repair_requested` end whatever is open; after a repair there is another bulk copy. Since everything comes from the log, whoever makes a span makes the same one; that it is
-//! made is up to the process that recorded the fact which ended it.
+//! `repair_requested` end every open span; after a repair there is another bulk copy. Since everything comes from the log, every process
+//! computes the same span; the process that recorded the fact which ended it sends it.
 
 use rehome_domain::event::Timestamp;
 use rehome_domain::migration::{Fact, Migration, Phase, State};
@@ -83,8 +83,8 @@ pub(super) struct PhaseSpan {
 }
 
 impl PhaseSpan {
-    /// The span, and of a cutover also the pause within it, which is as long: writers wait from the intent
-    /// until a store takes writes again. Both are dated by the log, so neither sticks out of the other.
+    /// The span, and for a cutover also the pause within it, which is as long: writers wait from the intent
+    /// until a store accepts writes again. Both are dated by the log, so neither exceeds the other.
     fn all(self) -> impl Iterator<Item = Span> {
         let pause = (self.span.name == name::CUTOVER).then(|| self.pause());
         std::iter::once(self.span).chain(pause)
@@ -138,7 +138,9 @@ pub(super) fn phases(migration: &Migration, log: &[LogEntry]) -> Vec<PhaseSpan> 
             }
             Fact::Failed { error } => (None, Some(error.clone())),
             Fact::TargetActivated { .. } | Fact::Aborted { .. } => (None, None),
-            Fact::Recovered { .. } => (None, Some("the control plane had lost time".into())),
+            Fact::Recovered { .. } => {
+                (None, Some("the control plane was older than the stores".into()))
+            }
             Fact::RepairRequested => (None, Some("a repair was requested".into())),
             fact => {
                 repairs += u64::from(matches!(fact, Fact::CutBack { .. }));
@@ -163,7 +165,7 @@ pub(super) fn phases(migration: &Migration, log: &[LogEntry]) -> Vec<PhaseSpan> 
 }
 
 impl Open {
-    /// The fact is how the phase is left when all goes well, and tells nothing more.
+    /// The fact is the normal end of the phase, and adds no event.
     fn is_left_by(&self, fact: &Fact) -> bool {
         matches!(
             (self.name, fact),
@@ -194,7 +196,7 @@ fn event(entry: &LogEntry) -> SpanEvent {
     SpanEvent { name: entry.fact.name(), at: entry.at, attributes }
 }
 
-/// The part of a number that tells the stays of before a repair from those after it.
+/// The part of a number that distinguishes stays before a repair from those after it.
 const fn repaired(repairs: u64) -> u64 {
     repairs << 32
 }

@@ -1,4 +1,4 @@
-//! Says things that happen again and again only now and then.
+//! Rate limiting of repeated messages.
 
 use rehome_domain::event::Timestamp;
 
@@ -10,10 +10,10 @@ pub(super) struct Quiet {
 }
 
 impl Quiet {
-    /// Whether to say it now: the first time, and not again for `every_micros`. Answers how often it
-    /// was not said since the last time.
+    /// Whether to log it now: the first time, and not again for `every_micros`. Returns how often it
+    /// was suppressed since the last time.
     pub(super) fn ask(&mut self, now: Timestamp, every_micros: i64) -> Option<u64> {
-        // A clock that was ahead and was set right keeps nothing quiet.
+        // A clock that was ahead and was set right suppresses nothing.
         let due = self.last.is_none_or(|last| {
             now < last || now.micros().saturating_sub(last.micros()) >= every_micros
         });

@@ -1,9 +1,9 @@
-//! A span, and where its identity comes from.
+//! A span, and the source of its identity.
 //!
-//! The trace of a migration has the bytes of its id; a phase's span id is a hash of the migration, the
-//! phase, and the cutovers begun before it. So every process that works on a migration, also after a
-//! restart, names the same parents without anything being stored or handed over. The ids of leaves
-//! (batches, commits, parts of a cutover) are a hash with the time in it.
+//! The trace id of a migration has the bytes of its id; a phase's span id is a hash of the migration, the
+//! phase, and the number of cutovers before it. So every process that works on a migration, also after a
+//! restart, computes the same parents without storing or passing anything. The ids of leaves
+//! (batches, commits, parts of a cutover) are a hash that includes the time.
 
 use rehome_domain::event::Timestamp;
 use rehome_domain::ids::TenantId;
@@ -26,7 +26,7 @@ pub struct Span {
     pub start: Timestamp,
     /// When it ended; not before `start`.
     pub end: Timestamp,
-    /// What is known of it.
+    /// Its attributes.
     pub attributes: Vec<Attribute>,
     /// What happened within it, in order.
     pub events: Vec<SpanEvent>,
@@ -65,7 +65,7 @@ impl From<u64> for Value {
 pub struct SpanEvent {
     /// What: a fact's name.
     pub name: &'static str,
-    /// When.
+    /// The time.
     pub at: Timestamp,
     /// More about it.
     pub attributes: Vec<Attribute>,
@@ -74,7 +74,7 @@ pub struct SpanEvent {
 /// The events that a commit of the mirror wrote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mirrored {
-    /// Whose.
+    /// The tenant.
     pub tenant: TenantId,
     /// The position before the first.
     pub after: u64,
@@ -118,7 +118,7 @@ impl Span {
     }
 }
 
-/// The id of the span of that name: `number` tells those of one name apart.
+/// The id of the span of that name: `number` distinguishes spans of the same name.
 pub(super) fn span_id(migration: &Migration, name: &str, number: u64) -> [u8; 8] {
     match hash(migration, name, number) {
         // All zeros is no id.
@@ -127,7 +127,7 @@ pub(super) fn span_id(migration: &Migration, name: &str, number: u64) -> [u8; 8]
     }
 }
 
-/// Whether a leaf is among the `ratio` (0.0 to 1.0) of all that are kept: the same in every process.
+/// Whether a leaf is in the sampled `ratio` (0.0 to 1.0): the same in every process.
 pub(super) fn is_sampled(migration: &Migration, name: &str, number: u64, ratio: f64) -> bool {
     const FULL: f64 = u64::MAX as f64;
     ratio >= 1.0 || (hash(migration, name, number) as f64) < ratio * FULL

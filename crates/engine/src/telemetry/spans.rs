@@ -1,7 +1,7 @@
-//! Makes spans from signals and hands them to a sink.
+//! Creates spans from signals and passes them to a sink.
 //!
-//! A phase lasts for hours and its process may die, so no span is held open: leaves are made when the
-//! signal tells of their end, phases by [`Ended`].
+//! A phase lasts for hours and its process may die, so no span is held open: leaves are created by the
+//! signal of their end, phases by [`Ended`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use super::phases::{self, Ended};
 use super::span::{Mirrored, Span, is_sampled, span_id};
 use crate::signal::{CutoverPart, Observer, Signal, Way};
 
-/// What a sink is told.
+/// What a sink receives.
 #[derive(Clone, Debug)]
 pub enum Told {
     /// A span that is over.
@@ -24,10 +24,10 @@ pub enum Told {
     Ended(Box<Ended>),
 }
 
-/// Where spans go. Called on the path of what they tell about: returns at once, and drops what it has
+/// The receiver of spans. Called on the path of the event: it must return at once, and drop what it has
 /// no room for.
 pub trait SpanSink: Send + Sync {
-    /// Takes it, or drops it.
+    /// Accepts it, or drops it.
     fn take(&self, told: Told);
 }
 

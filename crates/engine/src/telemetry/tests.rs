@@ -307,7 +307,7 @@ impl tracing::Subscriber for Listener {
     }
 }
 
-/// Has `logs` hear what `play` tells; answers the lines.
+/// Runs `play` with `logs` as its observer; returns the lines.
 fn lines(play: impl FnOnce(&Logs, &ManualClock)) -> Vec<String> {
     let lines = Lines::default();
     tracing::subscriber::with_default(Listener(Arc::clone(&lines)), || {
@@ -325,6 +325,11 @@ fn each_fact_has_its_message_and_every_line_the_four_fields() {
         (started(), "INFO Migration started"),
         (Fact::CopyCompleted { events: 5 }, "INFO Bulk copy complete"),
         (Fact::CutoverStarted { deadline_ms: 1 }, "INFO Cutover initiated"),
+        (Fact::CutoverWithdrawn, "INFO Cutover withdrawn"),
+        (
+            Fact::CutoverVetoed { hook: "calendar".into(), why: "a freeze".into() },
+            "WARN Cutover vetoed",
+        ),
         (Fact::Switched { head }, "INFO Cutover completed"),
         (Fact::TargetActivated { epoch: Epoch(3) }, "INFO Migration completed"),
         (Fact::Failed { error: "why".into() }, "ERROR Migration failed"),
@@ -349,7 +354,8 @@ fn each_fact_has_its_message_and_every_line_the_four_fields() {
         );
         assert!(line.contains(&fields), "{line}");
     }
-    assert!(written[5].contains("error=\"why\""), "{}", written[5]);
+    assert!(written[7].contains("error=\"why\""), "{}", written[7]);
+    assert!(written[4].contains("error=\"hook calendar: a freeze\""), "{}", written[4]);
 }
 
 #[test]

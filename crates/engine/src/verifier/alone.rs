@@ -1,4 +1,4 @@
-//! One store by itself: does each tenant's ledger say what its rows say, and its rows what was stored?
+//! One store alone: does each tenant's ledger match its rows, and do the rows match what was stored?
 //!
 //! | level | what is read |
 //! |---|---|
@@ -6,7 +6,7 @@
 //! | `hash` | every row; the chain is recomputed from what the rows hold, up to the ledger's digest |
 //! | `full` | both, and every stream once more by its own index |
 //!
-//! It goes on until the first damage of a tenant: what lies behind it has another chain anyway.
+//! It stops at the first damage of a tenant: everything after it has another chain anyway.
 
 use std::sync::Arc;
 
@@ -25,32 +25,32 @@ use crate::throttle::Throttle;
 const RANGE: u64 = 1_000;
 /// Streams read at once.
 const STREAMS: usize = 1_000;
-/// How often damage is looked for again when the ledger was another one meanwhile: after a purge, or where a
+/// How often damage is checked again if the ledger changed meanwhile: after a purge, or when a
 /// copy was cut back.
 const AGAIN: usize = 5;
 
-/// How to look at a tenant.
+/// Parameters of the verification of a tenant.
 #[derive(Clone, Copy, Debug)]
 pub struct Alone {
     /// How deep.
     pub level: Level,
-    /// Where to begin: what was looked at before is not read again.
+    /// Where to start: what was already verified is not read again.
     pub after_seq: u64,
     /// Read at most so many events per second; 0: as fast as it goes.
     pub rate_max: u32,
 }
 
-/// What was found of a tenant.
+/// The result for a tenant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Looked {
-    /// Up to where the history was looked at.
+    /// The position up to which the history was verified.
     pub upto: u64,
     /// The first damage.
     pub damage: Option<Violation>,
 }
 
-/// Looks at what `store` holds of a tenant; `progress` hears the position up to which all is well, and how
-/// many rows were read since it was last told.
+/// Verifies a tenant in `store`; `progress` gets the position up to which there is no damage, and
+/// the number of rows read since its last call.
 pub async fn check(
     store: &Arc<dyn LedgerStore>,
     tenant: TenantId,
@@ -139,7 +139,7 @@ impl Look<'_> {
         if digest == head.digest {
             return Ok(None);
         }
-        let detail = "the ledger's digest is not the one of its last event".to_owned();
+        let detail = "the ledger's digest is not that of its last event".to_owned();
         Ok(Some(violation(ViolationType::Ledger, Some(head.seq), None, detail)))
     }
 
@@ -198,7 +198,7 @@ impl Look<'_> {
         if counted == upto {
             return Ok(None);
         }
-        let detail = format!("{counted} event rows where the ledger says {upto}");
+        let detail = format!("{counted} event rows where the ledger has {upto}");
         Ok(Some(violation(ViolationType::Ledger, None, None, detail)))
     }
 
@@ -224,7 +224,7 @@ impl Look<'_> {
         Ok(None)
     }
 
-    /// A row that the ledger does not know of.
+    /// A row beyond the ledger's end.
     async fn beyond(&self) -> Result<Option<Violation>, StoreError> {
         let next = self.ledger.head.seq + 1;
         if self.store.digest_at(self.tenant, next).await?.is_none()
@@ -232,7 +232,7 @@ impl Look<'_> {
         {
             return Ok(None);
         }
-        let detail = "a row behind the end that the ledger says".to_owned();
+        let detail = "a row beyond the end of the ledger".to_owned();
         Ok(Some(violation(ViolationType::Unexpected, Some(next), None, detail)))
     }
 
@@ -263,7 +263,7 @@ fn missing(seq: u64) -> Violation {
 }
 
 fn content(event: &Event) -> Violation {
-    let detail = "the row does not give the digest that it was stored with".to_owned();
+    let detail = "the row does not match its stored digest".to_owned();
     violation(ViolationType::Content, Some(event.seq), Some(&event.stream), detail)
 }
 

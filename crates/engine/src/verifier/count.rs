@@ -62,7 +62,7 @@ pub(super) async fn compare(
                 seq: None,
                 stream: None,
                 detail: format!(
-                    "the {side} has {counted} event rows where its ledger says {}",
+                    "the {side} has {counted} event rows where its ledger has {}",
                     report.upto
                 ),
             });
@@ -78,7 +78,7 @@ fn compare_stream(a: &StreamVersion, b: &StreamVersion, report: &mut Report) {
                 format!("{side}: {} event rows, the last of version {}", has.events, has.last);
             add(report, ViolationType::Version, side, has, &detail);
         }
-        // It may be more by what was appended meanwhile, never less.
+        // It may be higher because of concurrent appends, never lower.
         if has.version < has.last {
             let detail = format!(
                 "{side}: appends are checked against version {}, the last event has {}",

@@ -1,6 +1,6 @@
 //! Is the copy the history? Three levels; every difference typed and named.
 //!
-//! The verifier asks the stores' rows and believes no counter of ours. `authority` is the store
+//! The verifier reads the stores' rows and trusts no counters. `authority` is the store
 //! that has the authority (or had it, before a switch), `copy` the one that must be a prefix of it.
 
 pub mod alone;
@@ -22,10 +22,10 @@ pub const VIOLATIONS_LISTED: usize = 100;
 pub struct Request {
     /// How deep.
     pub level: Level,
-    /// The part of the history to look at, in ranges spread over all of it: 1.0 is everything.
-    /// For `hash` and `full`; `count` always looks at all.
+    /// The fraction of the history to compare, in ranges spread over all of it: 1.0 is everything.
+    /// For `hash` and `full`; `count` always covers everything.
     pub sample: f64,
-    /// Where to begin: a verification that was interrupted goes on after what it covered.
+    /// Where to start: an interrupted verification continues after what it covered.
     pub after_seq: u64,
     /// Read at most so many events per second; 0: as fast as it goes.
     pub rate_max: u32,
@@ -40,9 +40,9 @@ impl Default for Request {
 /// What a verification found.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
-    /// How deep it looked.
+    /// The level.
     pub level: Level,
-    /// Events that were looked at, in each of the two stores.
+    /// Events compared, in each of the two stores.
     pub events_checked: u64,
     /// The position up to which the copy was compared.
     pub upto: u64,
@@ -79,7 +79,7 @@ impl Report {
         self.add(Violation { kind, side, seq: Some(seq), stream: None, detail: detail.into() });
     }
 
-    /// What was looked at, when it was asked for as `request`.
+    /// The coverage, for this `request`.
     pub(crate) fn coverage(&self, request: &Request) -> Coverage {
         let counted = self.level == Level::Count;
         Coverage {
@@ -90,7 +90,7 @@ impl Report {
         }
     }
 
-    /// What is to be kept of it, if anything is wrong.
+    /// The finding to record, if there is a violation.
     pub(crate) fn finding(&self, coverage: Coverage) -> Option<Finding> {
         let first = self.violations.first()?;
         let sides = self.violations.iter().map(|violation| violation.side);

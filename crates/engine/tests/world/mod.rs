@@ -1,8 +1,8 @@
 //! A deployment in memory: two stores, a control plane, any number of processes, virtual time.
 //!
-//! Each process sees stores and control plane through decorators of its own, so that a test can
+//! Each process accesses stores and control plane through its own decorators, so that a test can
 //! stop, refuse or lose the calls of one process and of no other. The check at the end knows only
-//! what the writers were told.
+//! the writers' responses.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -48,7 +48,7 @@ impl Clock for SkewedClock {
     }
 }
 
-/// Somebody who drives.
+/// A driver.
 pub type Drive = AbortOnDropHandle<Result<Supervised, DriveError>>;
 
 pub struct World {
@@ -116,7 +116,7 @@ impl World {
         self.process_that(name, FaultyControlPlane::new, &clock, true)
     }
 
-    /// A process that is told nothing of what others do to routes.
+    /// A process without notifications of other processes' route changes.
     pub fn deaf_process(&self, name: &str) -> Process {
         self.process_that(name, FaultyControlPlane::deaf, &self.clock, true)
     }
@@ -189,15 +189,15 @@ impl World {
         (self.a.ledger(tenant).await.unwrap(), self.b.ledger(tenant).await.unwrap())
     }
 
-    /// The tenant's history where the route says it is, its chain and versions checked.
+    /// The tenant's history at the store in its route, with chain and versions checked.
     pub async fn history(&self, tenant: TenantId) -> Vec<Event> {
         let route = self.control.route(tenant).await.unwrap().expect("the tenant has a route");
         let store = if route.store == store_id("a") { &self.a } else { &self.b };
         checked_history(&**store, tenant).await
     }
 
-    /// Everything acknowledged is in the authority, once, as it was told; the other store holds
-    /// nothing else than a prefix; the tenant takes writes.
+    /// Every acknowledged event is in the authority, once, at its acknowledged position; the other store has
+    /// only a prefix; the tenant accepts writes.
     pub async fn check(&self, tenant: TenantId, acked: &Acked) {
         let history = self.history(tenant).await;
         let mut by_id = BTreeMap::new();
@@ -236,7 +236,7 @@ async fn checked_history(store: &dyn LedgerStore, tenant: TenantId) -> Vec<Event
     feed.events
 }
 
-/// What writers were told: (version, seq) by event id.
+/// The writers' acknowledgements: (version, seq) by event id.
 pub type Acked = Arc<Mutex<BTreeMap<EventId, (u64, u64)>>>;
 
 pub struct Process {

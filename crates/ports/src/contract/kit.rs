@@ -113,7 +113,7 @@ pub fn head_of(events: &[Event]) -> Head {
     events.last().map_or(Head::EMPTY, Head::of)
 }
 
-/// Asserts that the store said no by this rule, with the ledger as it is, and changed nothing.
+/// Asserts that the store refused by this rule, returned the current ledger, and changed nothing.
 pub async fn assert_refused<T: Debug>(
     store: &Store,
     tenant: TenantId,

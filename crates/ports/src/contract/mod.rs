@@ -1,7 +1,7 @@
 //! One suite per port: what every adapter must do, as cases that each get a fresh adapter.
 //!
-//! An adapter's test file names a function that makes a fresh, empty one (and whatever must live as
-//! long as it does, such as a temporary folder), and gets one test per case:
+//! An adapter's test file names a function that returns a fresh, empty adapter (with everything that must live
+//! as long, such as a temporary folder), and gets one test per case:
 //!
 //! ```text
 //! async fn store() -> (Arc<dyn LedgerStore>, TempDir) { .. }
@@ -10,18 +10,20 @@
 //! rehome_ports::ledger_store_contract!(store);
 //! rehome_ports::control_plane_contract!(control);
 //! rehome_ports::access_registry_contract!(registry);
+//! rehome_ports::fleet_contract!(fleet);
 //! ```
 //!
-//! The cases say what is promised to the engine and nothing about how it is kept: where a port
-//! leaves room (an `extend` that takes fewer events, a shorter page) they take every answer that
-//! the port allows. Expectations are written out by hand where the protocol's safety rests on
-//! them, and taken from the domain's functions only where a whole table is walked through.
+//! The cases state the guarantees for the engine, not their implementation: where a port
+//! leaves room (an `extend` that takes fewer events, a shorter page) they accept every result that
+//! the port allows. Expectations are written out by hand where the protocol's safety depends on
+//! them, and computed by the domain's functions only where a case walks through a whole table.
 
 // A contract suite is test code: a failed expectation is a panic.
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc, missing_docs)]
 
 pub mod access_registry;
 pub mod control_plane;
+pub mod fleet;
 pub mod kit;
 pub mod ledger_store;
 
@@ -72,6 +74,7 @@ macro_rules! ledger_store_contract {
                 a_stream_and_its_version_are_of_one_snapshot,
             ],
             listing: [
+                lengths_are_those_of_the_ledgers_in_the_order_of_the_question,
                 streams_are_counted_from_the_rows,
                 streams_are_counted_up_to_a_position,
                 streams_are_listed_in_bytewise_order,
@@ -134,6 +137,10 @@ macro_rules! ledger_store_contract {
                 every_operation_answers_by_the_rules_in_every_ledger,
                 every_operation_repeats_by_the_rules,
             ],
+            anchors: [
+                anchors_are_kept_and_never_go_back,
+                anchors_are_listed_in_pages_and_forgotten_by_tenant,
+            ],
             contents: [
                 stream_names_are_kept_bytewise,
                 names_that_look_alike_are_different_streams,
@@ -149,7 +156,7 @@ macro_rules! ledger_store_contract {
 }
 
 /// Expands to one `#[tokio::test]` per case of [`control_plane`]. `make` is an `async fn` that
-/// takes the `Arc<ManualClock>` by which the control plane is to go, and answers a fresh one and a
+/// takes the `Arc<ManualClock>` for the control plane, and returns a fresh one and a
 /// guard that lives as long as the case.
 #[macro_export]
 macro_rules! control_plane_contract {
@@ -168,7 +175,7 @@ macro_rules! control_plane_contract {
                 a_fact_moves_the_revision_only_if_it_routes,
                 a_stale_revision_is_answered_with_the_route,
                 a_fact_that_routes_needs_a_revision,
-                of_two_at_once_exactly_one_wins,
+                of_two_at_once_exactly_one_wins, of_a_cutover_and_its_withdrawal_exactly_one_wins,
                 step_6_and_the_roll_back_exclude_each_other,
                 what_cannot_follow_is_refused_and_changes_nothing,
                 a_start_is_refused_when_it_may_not_be,
@@ -178,6 +185,7 @@ macro_rules! control_plane_contract {
                 the_log_is_dated_by_the_control_planes_time,
                 the_log_is_a_hash_chain,
                 the_log_is_read_in_pages,
+                a_route_row_anchors_the_log_of_its_last_migration,
                 what_people_write_is_kept_verbatim,
                 options_are_kept_and_retuned,
             ],
@@ -197,6 +205,16 @@ macro_rules! control_plane_contract {
                 a_finished_migration_stays_finished,
                 a_recovery_never_lowers_the_epochs,
                 a_recovery_on_a_stale_revision_is_refused,
+            ],
+            removals: [
+                a_tenant_is_removed_and_has_a_new_life,
+                a_removal_that_is_cancelled_leaves_the_tenant_at_a_new_epoch,
+                a_turn_on_a_stale_revision_is_refused,
+                of_two_turns_at_once_exactly_one_is_recorded,
+                what_may_not_be_removed_is_refused,
+                no_migration_starts_in_a_removal,
+                a_removed_tenant_leaves_its_migration_its_checkpoints_and_the_lists,
+                a_recovery_ends_a_removal,
             ],
             leases: [
                 a_free_lease_is_taken,
@@ -248,6 +266,38 @@ macro_rules! access_registry_contract {
             sessions: [
                 a_session_is_kept_seen_and_ended,
                 sessions_of_a_token_have_a_bound_and_what_ran_out_goes,
+            ],
+        }
+    };
+}
+
+/// Expands to one `#[tokio::test]` per case of [`fleet`]. `make` is as for
+/// [`control_plane_contract!`](crate::control_plane_contract), and answers a
+/// [`fleet::Subject`].
+#[macro_export]
+macro_rules! fleet_contract {
+    ($make:ident) => {
+        $crate::contract_cases! {
+            fleet, fleet_contract, make = ($make), arguments = (clock),
+            drains: [
+                a_drain_is_kept_as_it_was_started_and_a_repeat_changes_nothing,
+                facts_move_the_drain_and_its_tenants_and_are_logged,
+                facts_are_recorded_together_or_not_at_all,
+                one_of_many_starts_a_tenant,
+                tenants_are_listed_by_state_in_their_order_and_in_pages,
+                drains_are_listed_newest_first,
+                what_is_not_there_is_not_known,
+                processes_attend_until_they_leave_or_their_time_is_over,
+            ],
+            notices: [
+                a_cordoned_store_gets_no_new_tenants,
+                a_cordoned_store_gets_no_migrations_but_returns,
+                a_pinned_tenant_is_not_started,
+                pins_are_listed_in_pages,
+            ],
+            lists: [
+                routes_are_found_by_store_phase_pin_and_range,
+                migrations_are_found_by_store_phase_and_range,
             ],
         }
     };

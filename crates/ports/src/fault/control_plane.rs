@@ -7,10 +7,12 @@ use async_trait::async_trait;
 use rehome_domain::event::Timestamp;
 use rehome_domain::ids::{Epoch, MigrationId, StoreId, TenantId};
 use rehome_domain::migration::Migration;
+use rehome_domain::removal::Turn;
 use rehome_domain::route::Route;
 
 use super::op::{ControlOp, Op};
 use super::script::Script;
+use crate::log_chain::LogAnchor;
 use crate::{
     ActiveLease, Change, Checkpoint, ControlError, ControlPlane, Lease, LeaseRequest, LogEntry,
     Marks, Memo, Migrations, Recorded, RouteListener,
@@ -29,7 +31,7 @@ impl FaultyControlPlane {
         Self { inner, script, deaf: false }
     }
 
-    /// The same, which tells no news of routes.
+    /// The same, without notifications of route changes.
     pub fn deaf(inner: Arc<dyn ControlPlane>, script: Arc<Script>) -> Self {
         Self { inner, script, deaf: true }
     }
@@ -83,6 +85,10 @@ impl ControlPlane for FaultyControlPlane {
         self.run(op, self.inner.record(change)).await
     }
 
+    async fn remove(&self, tenant: TenantId, rev: u64, turn: Turn) -> Result<Route, ControlError> {
+        self.run(ControlOp::Remove, self.inner.remove(tenant, rev, turn)).await
+    }
+
     async fn recover(
         &self,
         tenant: TenantId,
@@ -115,6 +121,14 @@ impl ControlPlane for FaultyControlPlane {
         limit: usize,
     ) -> Result<Vec<LogEntry>, ControlError> {
         self.run(ControlOp::Log, self.inner.log(id, after, limit)).await
+    }
+
+    async fn log_anchors(
+        &self,
+        after: Option<TenantId>,
+        limit: usize,
+    ) -> Result<Vec<LogAnchor>, ControlError> {
+        self.run(ControlOp::LogAnchors, self.inner.log_anchors(after, limit)).await
     }
 
     async fn lease(&self, request: &LeaseRequest) -> Result<Lease, ControlError> {

@@ -1,4 +1,4 @@
-//! Where a call waits until the test lets it go on.
+//! A place where a call waits until the test releases it.
 
 use std::sync::Arc;
 
@@ -21,17 +21,17 @@ impl Gate {
         (Self(Arc::clone(&turnstile)), turnstile)
     }
 
-    /// Waits until a call stands at the gate (or has passed it).
+    /// Waits until a call has reached the gate (or passed it).
     pub async fn reached(&self) {
         wait(&self.0.reached).await;
     }
 
-    /// Whether a call stands at the gate or has passed it.
+    /// Whether a call has reached the gate or passed it.
     pub fn is_reached(&self) -> bool {
         *self.0.reached.borrow()
     }
 
-    /// Lets the call go on, now or whenever it comes.
+    /// Releases the call, now or when it arrives.
     pub fn open(&self) {
         self.0.open.send_replace(true);
     }

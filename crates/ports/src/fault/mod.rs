@@ -11,16 +11,18 @@
 //!                               applied: false       by its rules          cannot know: applied: true
 //! ```
 //!
-//! Gates are what forced interleavings are built from: one process stops at a gate, others act, the
+//! Forced interleavings are built from gates: one process stops at a gate, others act, the
 //! gate opens. Sleeps use tokio's time, so that a test with paused time does not wait.
 
 mod control_plane;
+mod fleet;
 mod gate;
 mod op;
 mod script;
 mod store;
 
 pub use control_plane::FaultyControlPlane;
+pub use fleet::FaultyFleet;
 pub use gate::Gate;
 pub use op::{ControlOp, Op, StoreOp};
 pub use script::{Chances, Script};

@@ -5,10 +5,14 @@
 pub enum StoreOp {
     /// `ledger`
     Ledger,
+    /// `lengths`
+    Lengths,
     /// `append`
     Append,
     /// `extend`
     Extend,
+    /// `finish_index`
+    FinishIndex,
     /// `fence`
     Fence,
     /// `activate`
@@ -35,6 +39,12 @@ pub enum StoreOp {
     Check,
     /// `fence_holds`
     FenceHolds,
+    /// `fence_is_over`
+    FenceIsOver,
+    /// `make_room`
+    MakeRoom,
+    /// `keep_anchor`, `anchors` and `forget_anchors`
+    Anchors,
 }
 
 /// The operations of a [`ControlPlane`](crate::ControlPlane).
@@ -48,6 +58,8 @@ pub enum ControlOp {
     Create,
     /// `mark_created`
     MarkCreated,
+    /// `remove`
+    Remove,
     /// `record`, of any fact; [`Op::record`] for one fact.
     Record,
     /// `recover`
@@ -60,6 +72,8 @@ pub enum ControlOp {
     Migrations,
     /// `log`
     Log,
+    /// `log_anchors`
+    LogAnchors,
     /// `lease`
     Lease,
     /// `lease_holder`
@@ -84,6 +98,10 @@ pub enum ControlOp {
     FurthestCheckpoints,
     /// `set_checkpoint`
     SetCheckpoint,
+    /// Of a [`Fleet`](crate::Fleet), `record_drain`
+    RecordDrain,
+    /// Of a [`Fleet`](crate::Fleet), any other
+    Fleet,
 }
 
 /// The calls that a fault, a gate or a count is about.

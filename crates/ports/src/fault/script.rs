@@ -10,7 +10,7 @@ use super::gate::{Gate, Turnstile};
 use super::op::Op;
 use crate::{Fault, FaultKind};
 
-/// How likely what is, for each call, with [`Script::random`]. What is left of 1 is no fault.
+/// The probability of each fault, for each call, with [`Script::random`]. The rest up to 1 is no fault.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Chances {
     /// The call does not reach the inner port.
@@ -23,8 +23,8 @@ pub struct Chances {
     pub slow_max: Duration,
 }
 
-/// What happens to the calls of one decorator; driven by a test while the calls go on. All of its
-/// methods can be called at any time and take effect with the next call that gets there.
+/// The faults of one decorator's calls; a test changes it while calls are running. All of its
+/// methods can be called at any time and take effect with the next call that reaches them.
 #[derive(Debug, Default)]
 pub struct Script {
     plan: Mutex<Plan>,
@@ -45,7 +45,7 @@ struct Plan {
     random: Option<(SplitMix, Chances)>,
 }
 
-/// What the dice said about one call.
+/// The random fault of one call.
 #[derive(Clone, Copy, Debug, Default)]
 struct Chance {
     refuse: bool,
@@ -59,13 +59,13 @@ impl Script {
         Arc::default()
     }
 
-    /// Refuses the next `times` calls: the caller hears `Unreachable`, the inner port nothing.
+    /// Refuses the next `times` calls: the caller gets `Unreachable`, the inner port is not called.
     pub fn refuse(&self, op: impl Into<Op>, times: u64) {
         self.plan().refuse.push((op.into(), times));
     }
 
-    /// Applies the next `times` calls and loses their replies, whatever these said: the caller
-    /// hears `Unreachable` with `applied` set.
+    /// Applies the next `times` calls and loses their replies, whatever they are: the caller
+    /// gets `Unreachable` with `applied` set.
     pub fn lose_reply(&self, op: impl Into<Op>, times: u64) {
         self.plan().lose.push((op.into(), times));
     }
@@ -86,7 +86,7 @@ impl Script {
         self.plan().down.push(op.into());
     }
 
-    /// Every such call fails in this way until [`Script::heal`]: the inner port hears nothing.
+    /// Every such call fails in this way until [`Script::heal`]: the inner port is not called.
     pub fn fail_with(&self, op: impl Into<Op>, kind: FaultKind) {
         self.plan().failing.push((op.into(), kind));
     }
@@ -184,7 +184,7 @@ fn take_gate(gates: &mut Vec<(Op, Arc<Turnstile>)>, call: Op) -> Option<Arc<Turn
     Some(gates.remove(at).1)
 }
 
-/// Takes one from the first count that is about `call`.
+/// Decrements the first count that applies to `call`.
 fn take_count(counts: &mut Vec<(Op, u64)>, call: Op) -> bool {
     counts.retain(|(_, left)| *left > 0);
     match counts.iter_mut().find(|(op, _)| op.includes(call)) {

@@ -6,14 +6,15 @@ use async_trait::async_trait;
 use rehome_domain::append::Append;
 use rehome_domain::digest::Digest;
 use rehome_domain::event::Event;
-use rehome_domain::ids::{Epoch, StoreId, TenantId};
+use rehome_domain::ids::{Epoch, MigrationId, StoreId, TenantId};
 use rehome_domain::ledger::{Activation, Head, Ledger};
 use rehome_domain::stream::StreamName;
 
 use super::op::StoreOp;
 use super::script::Script;
+use crate::log_chain::LogAnchor;
 use crate::{
-    AppendOutcome, BatchLimit, Feed, LedgerStore, StoreError, StoreReport, StreamSlice,
+    AppendOutcome, BatchLimit, End, Feed, LedgerStore, Room, StoreError, StoreReport, StreamSlice,
     StreamVersion, TenantLedger,
 };
 
@@ -55,6 +56,10 @@ impl LedgerStore for FaultyStore {
         self.run(StoreOp::Ledger, self.inner.ledger(tenant)).await
     }
 
+    async fn lengths(&self, tenants: &[TenantId]) -> Result<Vec<u64>, StoreError> {
+        self.run(StoreOp::Lengths, self.inner.lengths(tenants)).await
+    }
+
     async fn append(
         &self,
         tenant: TenantId,
@@ -74,12 +79,29 @@ impl LedgerStore for FaultyStore {
         self.run(StoreOp::Extend, self.inner.extend(tenant, m, previous, events)).await
     }
 
+    async fn finish_index(&self, tenant: TenantId) -> Result<(), StoreError> {
+        self.run(StoreOp::FinishIndex, self.inner.finish_index(tenant)).await
+    }
+
     async fn fence(&self, tenant: TenantId, from: Epoch, to: Epoch) -> Result<Head, StoreError> {
         self.run(StoreOp::Fence, self.inner.fence(tenant, from, to)).await
     }
 
     async fn fence_holds(&self, tenant: TenantId) -> Result<(), StoreError> {
         self.run(StoreOp::FenceHolds, self.inner.fence_holds(tenant)).await
+    }
+
+    async fn make_room(&self, tenant: TenantId, end: End) -> Result<Option<Room>, StoreError> {
+        self.run(StoreOp::MakeRoom, self.inner.make_room(tenant, end)).await
+    }
+
+    async fn fence_is_over(&self, tenant: TenantId) {
+        let call = async {
+            self.inner.fence_is_over(tenant).await;
+            Ok(())
+        };
+        // It answers nothing, and so cannot fail.
+        let _ = self.run(StoreOp::FenceIsOver, call).await;
     }
 
     async fn activate(&self, tenant: TenantId, route: Activation) -> Result<Ledger, StoreError> {
@@ -148,6 +170,26 @@ impl LedgerStore for FaultyStore {
         limit: usize,
     ) -> Result<Vec<TenantLedger>, StoreError> {
         self.run(StoreOp::Tenants, self.inner.tenants(after, limit)).await
+    }
+
+    async fn keep_anchor(&self, anchor: &LogAnchor) -> Result<(), StoreError> {
+        self.run(StoreOp::Anchors, self.inner.keep_anchor(anchor)).await
+    }
+
+    async fn anchors(
+        &self,
+        after: Option<MigrationId>,
+        limit: usize,
+    ) -> Result<Vec<LogAnchor>, StoreError> {
+        self.run(StoreOp::Anchors, self.inner.anchors(after, limit)).await
+    }
+
+    async fn forget_anchors(&self, tenant: TenantId) -> Result<(), StoreError> {
+        self.run(StoreOp::Anchors, self.inner.forget_anchors(tenant)).await
+    }
+
+    async fn free_bytes(&self) -> Result<Option<u64>, StoreError> {
+        self.inner.free_bytes().await
     }
 
     async fn check(&self) -> Result<StoreReport, StoreError> {

@@ -11,7 +11,7 @@ use crate::{
     Revocation, SESSIONS_PER_TOKEN_MAX, SecretHash,
 };
 
-/// What is kept, and its revision.
+/// The access list, and its revision.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Rows {
     rev: u64,

@@ -9,10 +9,12 @@ use rehome_domain::digest::Digest;
 use rehome_domain::event::Timestamp;
 use rehome_domain::ids::{Epoch, MigrationId, StoreId, TenantId};
 use rehome_domain::migration::{self, Fact, Migration};
+use rehome_domain::removal::{self, Turn};
 use rehome_domain::route::Route;
 
 use super::lock;
 use crate::clock::Clock;
+use crate::log_chain::{Followed, LogAnchor};
 use crate::record::{log_hash, write_fact};
 use crate::{
     ActiveLease, Change, Checkpoint, ControlError, ControlPlane, Lease, LeaseRequest, LeaseRow,
@@ -25,6 +27,7 @@ pub struct MemoryControlPlane {
     pub(super) clock: Arc<dyn Clock>,
     rows: Mutex<Snapshot>,
     pub(super) access: Mutex<super::access::Rows>,
+    pub(super) fleet: Mutex<super::fleet::Rows>,
     leases: LeaseWatch,
     news: RouteTeller,
 }
@@ -33,6 +36,8 @@ pub struct MemoryControlPlane {
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     routes: BTreeMap<TenantId, Route>,
+    /// How far the log of each tenant's last migration was written.
+    anchors: BTreeMap<TenantId, LogAnchor>,
     migrations: HashMap<MigrationId, MigrationRows>,
     /// Oldest first.
     order: Vec<MigrationId>,
@@ -56,12 +61,13 @@ impl MemoryControlPlane {
             clock,
             rows: Mutex::default(),
             access: Mutex::default(),
+            fleet: Mutex::default(),
             leases: LeaseWatch::default(),
             news: RouteTeller::new(true),
         }
     }
 
-    /// Where the news of changed routes is told, for tests that keep it quiet or make it up.
+    /// The sender of route notifications, for tests that suppress or forge them.
     pub fn news(&self) -> &RouteTeller {
         &self.news
     }
@@ -92,6 +98,12 @@ impl MemoryControlPlane {
 impl Snapshot {
     fn route(&self, tenant: TenantId) -> Result<&Route, ControlError> {
         self.routes.get(&tenant).ok_or(ControlError::UnknownTenant(tenant))
+    }
+
+    /// The tenant's last migration.
+    fn last(&self, tenant: TenantId) -> Option<&Migration> {
+        let (id, _) = self.routes.get(&tenant)?.migration?;
+        self.migrations.get(&id).map(|rows| &rows.migration)
     }
 
     fn rows(&self, id: MigrationId) -> Result<&MigrationRows, ControlError> {
@@ -130,7 +142,11 @@ impl Snapshot {
             memos: HashMap::new(),
         });
         rows.migration = migration.clone();
-        rows.log(at, change.actor, change.fact);
+        let seen = rows.log(at, change.actor, change.fact);
+        if route.migration.is_some_and(|(last, _)| last == migration.id) {
+            let anchor = LogAnchor { tenant: route.tenant, migration: migration.id, seen };
+            self.anchors.insert(route.tenant, anchor);
+        }
         Ok(Recorded { route, migration })
     }
 }
@@ -140,12 +156,13 @@ fn subject_is_new(fact: &Fact) -> bool {
 }
 
 impl MigrationRows {
-    fn log(&mut self, at: Timestamp, actor: String, fact: Fact) {
+    fn log(&mut self, at: Timestamp, actor: String, fact: Fact) -> Followed {
         let (index, previous) =
             self.log.last().map_or((1, Digest::EMPTY), |last| (last.index + 1, last.hash));
         let text = write_fact(&fact);
         let hash = log_hash(&previous, index, at, &actor, &text);
         self.log.push(LogEntry { index, at, actor, fact, text, hash });
+        Followed { index, hash }
     }
 }
 
@@ -179,9 +196,22 @@ impl ControlPlane for MemoryControlPlane {
     }
 
     async fn create_route(&self, tenant: TenantId, store: &StoreId) -> Result<Route, ControlError> {
+        let cordon = lock(&self.fleet).cordons.get(store).cloned();
         let mut rows = lock(&self.rows);
-        let new = || Route::create(tenant, store.clone());
-        Ok(rows.routes.entry(tenant).or_insert_with(new).clone())
+        let known = rows.routes.get(&tenant);
+        if let Some(known) = known.filter(|known| !known.is_removed()) {
+            return Ok(known.clone());
+        }
+        if let Some(cordon) = cordon {
+            return Err(ControlError::Cordoned { store: store.clone(), why: cordon.why });
+        }
+        let reborn = known.and_then(|known| removal::reborn(known, store));
+        if let Some(reborn) = &reborn {
+            self.tell(reborn);
+        }
+        let new = reborn.unwrap_or_else(|| Route::create(tenant, store.clone()));
+        rows.routes.insert(tenant, new.clone());
+        Ok(new)
     }
 
     async fn mark_created(&self, tenant: TenantId, epoch: Epoch) -> Result<Route, ControlError> {
@@ -193,11 +223,40 @@ impl ControlPlane for MemoryControlPlane {
 
     async fn record(&self, change: Change) -> Result<Recorded, ControlError> {
         let routes = change.fact.routes();
-        let recorded = lock(&self.rows).record(change, self.clock.now())?;
+        // Held until the start is recorded.
+        let fleet = lock(&self.fleet);
+        let mut rows = lock(&self.rows);
+        if let Fact::Started { target, .. } = &change.fact
+            && let Some(cordon) = fleet.cordons.get(target)
+            && !rows.migrations.contains_key(&change.migration)
+            && migration::arrives(target, rows.last(change.tenant))
+        {
+            let (store, why) = (target.clone(), cordon.why.clone());
+            return Err(ControlError::Cordoned { store, why });
+        }
+        let recorded = rows.record(change, self.clock.now())?;
+        drop((rows, fleet));
         if routes {
             self.tell(&recorded.route);
         }
         Ok(recorded)
+    }
+
+    async fn remove(&self, tenant: TenantId, rev: u64, turn: Turn) -> Result<Route, ControlError> {
+        let mut rows = lock(&self.rows);
+        let route = rows.route(tenant)?;
+        if route.rev != rev {
+            return Err(ControlError::Stale(Box::new(route.clone())));
+        }
+        let after = removal::apply(route, turn)?;
+        if after.is_removed() {
+            rows.anchors.remove(&tenant);
+            rows.checkpoints.retain(|(of, _), _| *of != tenant);
+        }
+        rows.routes.insert(tenant, after.clone());
+        drop(rows);
+        self.tell(&after);
+        Ok(after)
     }
 
     async fn recover(
@@ -261,6 +320,16 @@ impl ControlPlane for MemoryControlPlane {
         let rows = lock(&self.rows);
         let entries = rows.rows(id)?.log.iter();
         Ok(entries.filter(|entry| entry.index > after).take(limit).cloned().collect())
+    }
+
+    async fn log_anchors(
+        &self,
+        after: Option<TenantId>,
+        limit: usize,
+    ) -> Result<Vec<LogAnchor>, ControlError> {
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let rows = lock(&self.rows);
+        Ok(rows.anchors.range((start, Bound::Unbounded)).take(limit).map(|(_, a)| *a).collect())
     }
 
     async fn lease(&self, request: &LeaseRequest) -> Result<Lease, ControlError> {

@@ -9,6 +9,7 @@
 mod access;
 mod clock;
 mod control_plane;
+mod fleet;
 mod store;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -8,12 +8,13 @@ use async_trait::async_trait;
 use rehome_domain::append::{self, Append, Decision};
 use rehome_domain::digest::Digest;
 use rehome_domain::event::{Event, Timestamp};
-use rehome_domain::ids::{Epoch, EventId, StoreId, TenantId};
+use rehome_domain::ids::{Epoch, EventId, MigrationId, StoreId, TenantId};
 use rehome_domain::ledger::{Activation, Head, Ledger, Refused};
 use rehome_domain::stream::StreamName;
 
 use super::lock;
 use crate::clock::Clock;
+use crate::log_chain::LogAnchor;
 use crate::{
     AppendOutcome, BatchLimit, Feed, LedgerStore, StoreError, StoreReport, StreamSlice,
     StreamVersion, TenantLedger,
@@ -24,6 +25,8 @@ pub struct MemoryStore {
     id: StoreId,
     clock: Arc<dyn Clock>,
     tenants: Mutex<BTreeMap<TenantId, Tenant>>,
+    anchors: Mutex<BTreeMap<MigrationId, LogAnchor>>,
+    free_bytes: Mutex<Option<u64>>,
 }
 
 /// What a store holds of one tenant, as a test may spoil it through [`MemoryStore::tamper`].
@@ -46,12 +49,18 @@ struct Tenant {
 }
 
 impl MemoryStore {
-    /// An empty store. `clock` tells when an event was recorded.
+    /// An empty store. `clock` dates recorded events.
     pub fn new(id: StoreId, clock: Arc<dyn Clock>) -> Self {
-        Self { id, clock, tenants: Mutex::default() }
+        let (tenants, anchors, free_bytes) = Default::default();
+        Self { id, clock, tenants, anchors, free_bytes }
     }
 
-    /// Lets a test plant what must never be: whatever `change` does to the tenant's rows is
+    /// From now on it reports so many free bytes.
+    pub fn report_free_bytes(&self, bytes: Option<u64>) {
+        *lock(&self.free_bytes) = bytes;
+    }
+
+    /// Lets a test plant an impossible state: the changes of `change` to the tenant's rows are
     /// neither checked nor repaired.
     pub fn tamper(&self, tenant: TenantId, change: impl FnOnce(&mut TenantRows)) {
         let mut tenants = lock(&self.tenants);
@@ -214,7 +223,7 @@ impl Tenant {
         }
     }
 
-    /// The digest kept with event `seq`.
+    /// The stored digest of event `seq`.
     fn digest_at(&self, seq: u64) -> Option<Digest> {
         let at = self.rows.events.binary_search_by_key(&seq, |event| event.seq).ok()?;
         Some(self.rows.events[at].digest)
@@ -239,6 +248,10 @@ fn page<'a>(events: impl Iterator<Item = &'a Event>, limit: BatchLimit) -> Vec<E
 impl LedgerStore for MemoryStore {
     fn id(&self) -> &StoreId {
         &self.id
+    }
+
+    async fn free_bytes(&self) -> Result<Option<u64>, StoreError> {
+        Ok(*lock(&self.free_bytes))
     }
 
     async fn ledger(&self, tenant: TenantId) -> Result<Ledger, StoreError> {
@@ -391,13 +404,35 @@ impl LedgerStore for MemoryStore {
             .collect())
     }
 
+    async fn keep_anchor(&self, anchor: &LogAnchor) -> Result<(), StoreError> {
+        let mut anchors = lock(&self.anchors);
+        let kept = anchors.entry(anchor.migration).or_insert(*anchor);
+        *kept = kept.moved_to(*anchor);
+        Ok(())
+    }
+
+    async fn anchors(
+        &self,
+        after: Option<MigrationId>,
+        limit: usize,
+    ) -> Result<Vec<LogAnchor>, StoreError> {
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let anchors = lock(&self.anchors);
+        Ok(anchors.range((start, Bound::Unbounded)).take(limit).map(|(_, kept)| *kept).collect())
+    }
+
+    async fn forget_anchors(&self, tenant: TenantId) -> Result<(), StoreError> {
+        lock(&self.anchors).retain(|_, kept| kept.tenant != tenant);
+        Ok(())
+    }
+
     async fn check(&self) -> Result<StoreReport, StoreError> {
         Ok(StoreReport {
             engine: "memory".to_owned(),
             format: 1,
             deployment: "memory".to_owned(),
             identity: self.id.to_string(),
-            durability: "none: the events are gone with the process".to_owned(),
+            durability: "none: the events are lost when the process ends".to_owned(),
             durable: false,
             clock_skew_ms: 0,
             problems: Vec::new(),

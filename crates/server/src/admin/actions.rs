@@ -1,13 +1,14 @@
-//! What is asked of a migration while it goes on. Each is a fact in its log; whoever works on it acts
-//! on it, which may be another process.
+//! Requests about a running migration. Each is a fact in its log; its driver acts on it, which
+//! may be another process.
 
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use rehome_api::admin::{Abort, Reason, Resume, Tuning};
-use rehome_app::{AppError, Deployment};
+use rehome_app::AppError;
 use rehome_domain::ids::MigrationId;
+use rehome_observe::Observed;
 use uuid::Uuid;
 
 use super::{acting, may_operate, may_view, refused, seen, shown};
@@ -16,9 +17,9 @@ use crate::auth::Caller;
 use crate::state::State as Shared;
 use crate::take::{InPath, JsonBody};
 
-/// Who asks what of which migration, on what was seen.
+/// A request about a migration, conditional on a revision.
 struct Asked {
-    deployment: Deployment,
+    deployment: Observed,
     id: MigrationId,
     seen: Option<u64>,
 }
@@ -48,10 +49,10 @@ macro_rules! action {
         #[utoipa::path(post, path = $path, tag = "migrations",
             params(
                 ("migration" = Uuid, Path, description = "Which."),
-                ("If-Match" = Option<String>, Header, description = "The ETag of what was seen."),
+                ("If-Match" = Option<String>, Header, description = "The ETag of the last response."),
             ),
             request_body(content = Option<$body>),
-            responses((status = 200, description = "As it is then.", body = rehome_api::Migration,
+            responses((status = 200, description = "The new state.", body = rehome_api::Migration,
                 headers(("ETag" = String, description = "The revision of its tenant's route."))), Problems))]
         pub(crate) async fn $name(
             State(state): State<Arc<Shared>>,
@@ -70,34 +71,42 @@ macro_rules! action {
 }
 
 action! {
-    /// Stop the work on a migration
+    /// Pause a migration
     ///
-    /// Writes go on at the source, until it is resumed.
+    /// Writes continue at the source until it is resumed.
     "/v1/migrations/{migration}/pause"
     pause(asked, said: Reason) asked.deployment.pause(asked.id)
 }
 
 action! {
-    /// Go on with a paused migration
+    /// Resume a paused migration
     ///
-    /// Or with one that nobody works on: from its next look on, this server does.
+    /// Or one whose process has died: this server starts to drive it within a moment.
     "/v1/migrations/{migration}/resume"
     resume(asked, said: Resume) asked.deployment.resume(asked.id, said.keep_window)
 }
 
 action! {
-    /// Ask for the cutover
+    /// Request the cutover
     ///
-    /// Answers when it was asked for; `watch` tells how it goes.
+    /// Returns once it is requested; `watch` reports the progress.
     "/v1/migrations/{migration}/cutover"
     cutover(asked, said: Reason) asked.deployment.request_cutover(asked.id)
 }
 
 action! {
-    /// Give a migration up before its cutover
+    /// Withdraw the cutover before it begins
     ///
-    /// The tenant stays where it is. A cutover that is under way comes to its end first. The target is
-    /// cleaned up by whoever works on the migration.
+    /// A requested or automatic cutover then begins only after a new request: `cutover` becomes `manual`. Refused with 409 once the cutover has begun.
+    "/v1/migrations/{migration}/withdraw"
+    withdraw(asked, said: Reason) asked.deployment.withdraw_cutover(asked.id)
+}
+
+action! {
+    /// Abort a migration before its cutover
+    ///
+    /// The tenant stays where it is. A running cutover ends first. The driver of the migration cleans up
+    /// the target.
     "/v1/migrations/{migration}/abort"
     abort(asked, said: Abort) asked.deployment.abort(asked.id, said.purge_target)
 }
@@ -105,15 +114,15 @@ action! {
 action! {
     /// Repair the copy after violations were found
     ///
-    /// Answers when it was asked for; `watch` with `until=repaired` tells how it goes. The copy is cut back
-    /// to before the damage, copied again and verified. Refused when nothing is open, or when the damage is
+    /// Returns once it is requested; `watch` with `until=repaired` reports the progress. The copy is cut back
+    /// to before the damage, copied again and verified. Refused if no violation is open, or if the damage is
     /// in the source itself.
     "/v1/migrations/{migration}/repair"
     repair(asked, said: Reason) asked.deployment.repair(asked.id)
 }
 
 action! {
-    /// Say that a failure was seen
+    /// Acknowledge a failure
     "/v1/migrations/{migration}/acknowledge"
     acknowledge(asked, said: Reason) asked.deployment.acknowledge(asked.id)
 }
@@ -121,7 +130,7 @@ action! {
 /// What a migration runs with
 #[utoipa::path(get, path = "/v1/migrations/{migration}/options", tag = "migrations",
     params(("migration" = Uuid, Path, description = "Which.")),
-    responses((status = 200, description = "All of it.", body = rehome_api::Options), Problems))]
+    responses((status = 200, description = "The complete document.", body = rehome_api::Options), Problems))]
 pub(crate) async fn options(
     State(state): State<Arc<Shared>>,
     caller: Caller,
@@ -134,14 +143,14 @@ pub(crate) async fn options(
 
 /// Change options while a migration runs
 ///
-/// What is not named stays as it is.
+/// Missing options stay.
 #[utoipa::path(patch, path = "/v1/migrations/{migration}/options", tag = "migrations",
     params(
         ("migration" = Uuid, Path, description = "Which."),
-        ("If-Match" = Option<String>, Header, description = "The ETag of what was seen."),
+        ("If-Match" = Option<String>, Header, description = "The ETag of the last response."),
     ),
     request_body = Tuning,
-    responses((status = 200, description = "All of them, as they are then.", body = rehome_api::Options), Problems))]
+    responses((status = 200, description = "All options after the change.", body = rehome_api::Options), Problems))]
 pub(crate) async fn tune(
     State(state): State<Arc<Shared>>,
     caller: Caller,
@@ -153,7 +162,7 @@ pub(crate) async fn tune(
     let Tuning { options, reason } = body.document(permit).await?;
     let asked = Asked::new(&state, &caller, id, &headers, reason.as_deref())?;
     if options.is_empty() {
-        return Err(Problem::bad_request("bad_body", "nothing to change was named"));
+        return Err(Problem::bad_request("bad_body", "no option to change was given"));
     }
     let tuned = asked.deployment.tune(asked.id, &options).await;
     json(StatusCode::OK, &tuned.map_err(|error| refused(error, asked.seen))?)

@@ -7,8 +7,8 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use rehome_api::Baseline;
 use rehome_api::admin::{BaselineRequest, TakingBaseline};
-use rehome_app::baseline_missing;
 use rehome_domain::ids::MigrationId;
+use rehome_observe::baseline_missing;
 use uuid::Uuid;
 
 use super::start::key_text;
@@ -18,15 +18,15 @@ use crate::auth::Caller;
 use crate::state::State as Shared;
 use crate::take::{InPath, JsonBody};
 
-/// The window when the request does not say.
+/// The default window.
 const WINDOW: Duration = Duration::from_secs(10);
 
-/// A migration's baseline
+/// Get a migration's baseline
 ///
-/// One is taken at each start.
+/// Each start records one.
 #[utoipa::path(get, path = "/v1/migrations/{migration}/baseline", tag = "migrations",
     params(("migration" = Uuid, Path, description = "Which.")),
-    responses((status = 200, description = "The one that was kept.", body = Baseline), Problems))]
+    responses((status = 200, description = "The recorded baseline.", body = Baseline), Problems))]
 pub(crate) async fn baseline(
     State(state): State<Arc<Shared>>,
     caller: Caller,
@@ -39,18 +39,18 @@ pub(crate) async fn baseline(
     json(StatusCode::OK, &kept)
 }
 
-/// Take a migration's baseline, or take it again
+/// Record a migration's baseline again
 ///
-/// Answers what was seen, or, if the window is long, that it goes on: the same call again waits on.
+/// Returns the measurement, or 202 if the window is long; send the same request again to wait.
 #[utoipa::path(post, path = "/v1/migrations/{migration}/baseline", tag = "migrations",
     params(
         ("migration" = Uuid, Path, description = "Which."),
-        ("Idempotency-Key" = Option<String>, Header, description = "Made up by the caller; 1 to 255 bytes."),
+        ("Idempotency-Key" = Option<String>, Header, description = "Chosen by the caller; 1 to 255 bytes."),
     ),
     request_body(content = Option<BaselineRequest>),
     responses(
-        (status = 200, description = "What was seen, and is kept.", body = Baseline),
-        (status = 202, description = "It goes on.", body = TakingBaseline),
+        (status = 200, description = "The recorded baseline.", body = Baseline),
+        (status = 202, description = "Not finished; send the same request again to wait.", body = TakingBaseline),
         Problems,
     ))]
 pub(crate) async fn take_baseline(

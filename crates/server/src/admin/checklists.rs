@@ -1,4 +1,4 @@
-//! The monitoring guide's checklists, with what was found for each item.
+//! The checklists of the monitoring contract, with the result of each item.
 
 use std::sync::Arc;
 
@@ -14,15 +14,15 @@ use crate::auth::Caller;
 use crate::state::State as Shared;
 use crate::take::InPath;
 
-/// A checklist of a migration
+/// Evaluate a checklist of a migration
 ///
-/// Each item passes, fails or is not known, and says why.
+/// Each item passes, fails or is unknown, with the reason.
 #[utoipa::path(get, path = "/v1/migrations/{migration}/checklists/{phase}", tag = "migrations",
     params(
         ("migration" = Uuid, Path, description = "Which."),
         ("phase" = ChecklistPhase, Path, description = "`before`, `during`, `cutover` or `after`."),
     ),
-    responses((status = 200, description = "What was found.", body = Checklist), Problems))]
+    responses((status = 200, description = "The result.", body = Checklist), Problems))]
 pub(crate) async fn checklist(
     State(state): State<Arc<Shared>>,
     caller: Caller,
@@ -37,7 +37,7 @@ pub(crate) async fn checklist(
 /// Of the deployment alone; only `before` is of no migration.
 #[utoipa::path(get, path = "/v1/checklists/{phase}", tag = "migrations",
     params(("phase" = ChecklistPhase, Path, description = "`before`.")),
-    responses((status = 200, description = "What was found.", body = Checklist), Problems))]
+    responses((status = 200, description = "The result.", body = Checklist), Problems))]
 pub(crate) async fn checklist_of_none(
     State(state): State<Arc<Shared>>,
     caller: Caller,

@@ -15,11 +15,11 @@ use crate::auth::Caller;
 use crate::state::State as Shared;
 use crate::take::JsonBody;
 
-/// What a migration would meet
+/// Plan a migration
 ///
-/// And how long it would take. That something is in its way is no error.
+/// Checks whether it is possible, and estimates its duration. A failed check is not an error.
 #[utoipa::path(post, path = "/v1/plans", tag = "migrations", request_body = PlanRequest,
-    responses((status = 200, description = "What was found.", body = Plan), Problems))]
+    responses((status = 200, description = "The result.", body = Plan), Problems))]
 pub(crate) async fn plan(
     State(state): State<Arc<Shared>>,
     caller: Caller,
@@ -32,9 +32,9 @@ pub(crate) async fn plan(
     json(StatusCode::OK, &state.deployment.plan(tenant, &target).await?)
 }
 
-/// How long a migration would take
+/// Estimate a migration from numbers
 ///
-/// From numbers alone, by the monitoring guide's formula.
+/// By the formula of the monitoring contract.
 #[utoipa::path(post, path = "/v1/estimates", tag = "migrations", request_body = EstimateRequest,
     responses((status = 200, description = "So long.", body = Estimate), Problems))]
 pub(crate) async fn estimate(caller: Caller, body: JsonBody) -> Answer {
@@ -51,12 +51,12 @@ pub(crate) async fn estimate(caller: Caller, body: JsonBody) -> Answer {
     json(StatusCode::OK, &migrations::estimate(&request)?)
 }
 
-/// How long a migration would take, by a look
+/// Estimate a migration by a probe
 ///
-/// At a sample of the tenant's history, at how fast it grows, and at how fast earlier migrations into
-/// that store went. Writes nothing anywhere.
+/// Reads a sample of the tenant's history, its growth rate, and the rates of earlier migrations into
+/// that store. Writes nothing.
 #[utoipa::path(post, path = "/v1/probes", tag = "migrations", request_body = ProbeRequest,
-    responses((status = 200, description = "What was seen, and what follows.", body = Probe), Problems))]
+    responses((status = 200, description = "The measurements and the estimate.", body = Probe), Problems))]
 pub(crate) async fn probe(
     State(state): State<Arc<Shared>>,
     caller: Caller,

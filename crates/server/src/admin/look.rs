@@ -5,21 +5,22 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::StatusCode;
 use rehome_api::admin::{LogPage, MigrationPage, Worker};
+use rehome_app::MigrationsWanted;
 use rehome_domain::ids::{MigrationId, TenantId};
 use rehome_domain::migration::Phase;
 use serde::Deserialize;
 use utoipa::IntoParams;
 use uuid::Uuid;
 
-use super::{may_view, shown};
+use super::{may_view, shown, store_id};
 use crate::answer::{Answer, Problem, Problems, json};
 use crate::auth::Caller;
 use crate::state::State as Shared;
 use crate::take::{InPath, InQuery};
 
-/// Migrations of a part when the request does not say.
+/// Default number of migrations of a page.
 const LIMIT_DEFAULT: u32 = 50;
-/// Most migrations of a part: each is looked up in its stores.
+/// Maximum number of migrations of a page: each needs queries to its stores.
 const LIMIT_MAX: u32 = 200;
 
 /// Which migrations.
@@ -33,6 +34,12 @@ pub(crate) struct Which {
     state: Option<String>,
     /// Only those of this tenant.
     tenant: Option<Uuid>,
+    /// Only those of tenants whose ids begin so, or whose name this is.
+    search: Option<String>,
+    /// Only those from or to this store.
+    store: Option<String>,
+    /// Only those that need an operator: `needs` says for what.
+    needs_you: Option<bool>,
     /// Those that come after: `next_cursor` of the part before.
     cursor: Option<Uuid>,
     /// Most migrations of a part; 50 if it is not given.
@@ -44,7 +51,7 @@ pub(crate) struct Which {
 ///
 /// Newest first.
 #[utoipa::path(get, path = "/v1/migrations", tag = "migrations", params(Which),
-    responses((status = 200, description = "A part of them.", body = MigrationPage), Problems))]
+    responses((status = 200, description = "A page.", body = MigrationPage), Problems))]
 pub(crate) async fn list(
     State(state): State<Arc<Shared>>,
     caller: Caller,
@@ -57,10 +64,18 @@ pub(crate) async fn list(
         let detail = format!("limit must be 1 to {LIMIT_MAX}");
         return Err(Problem::bad_request("bad_query", detail).limit(LIMIT_MAX.into()));
     }
-    let (tenant, before) = (which.tenant.map(TenantId::new), which.cursor.map(MigrationId::new));
     let limit = limit as usize;
-    // One more tells whether there are more.
-    let mut migrations = state.deployment.migrations(tenant, phase, before, limit + 1).await?;
+    let wanted = MigrationsWanted {
+        tenant: which.tenant.map(TenantId::new),
+        search: which.search,
+        phase,
+        store: which.store.as_deref().map(store_id).transpose()?,
+        needs_you: which.needs_you.unwrap_or(false),
+        before: which.cursor.map(MigrationId::new),
+        // One more shows whether there are more.
+        limit: limit + 1,
+    };
+    let mut migrations = state.deployment.migrations(&wanted).await?;
     let more = migrations.len() > limit;
     migrations.truncate(limit);
     let next_cursor = migrations.last().map(|last| last.id).filter(|_| more);
@@ -69,25 +84,25 @@ pub(crate) async fn list(
 }
 
 /// Whether it is within the caller's bounds.
-fn is_seen(caller: &Caller, migration: &rehome_api::Migration) -> bool {
+pub(crate) fn is_seen(caller: &Caller, migration: &rehome_api::Migration) -> bool {
     let stores = [&migration.source_store, &migration.target_store].map(|id| id.parse());
     let [Ok(source), Ok(target)] = stores else { return !caller.is_bound() };
     caller.covers(TenantId::new(migration.tenant_id), [&source, &target])
 }
 
-fn phase(text: &str) -> Result<Phase, Problem> {
+pub(super) fn phase(text: &str) -> Result<Phase, Problem> {
     Phase::parse(text).ok_or_else(|| {
         let all: Vec<_> = Phase::ALL.iter().map(|phase| phase.as_str()).collect();
         Problem::bad_request("bad_query", format!("the states are {}", all.join(", ")))
     })
 }
 
-/// A migration
+/// Get a migration
 ///
-/// Its `ETag` can be given as `If-Match` to an action, which is then done only on what was seen.
+/// Send its `ETag` as `If-Match` with an action to act only on this state.
 #[utoipa::path(get, path = "/v1/migrations/{migration}", tag = "migrations",
     params(("migration" = Uuid, Path, description = "Which.")),
-    responses((status = 200, description = "As it is.", body = rehome_api::Migration,
+    responses((status = 200, description = "The current state.", body = rehome_api::Migration,
         headers(("ETag" = String, description = "The revision of its tenant's route."))), Problems))]
 pub(crate) async fn show(
     State(state): State<Arc<Shared>>,
@@ -106,12 +121,12 @@ pub(crate) struct After {
     after: Option<u64>,
 }
 
-/// A migration's log
+/// Get a migration's log
 ///
-/// What happened, who said so, and why. Hash-chained: each entry's `hash` covers those before it.
+/// Each entry has what happened, the actor, and the reason. Hash-chained: each entry's `hash` covers those before it.
 #[utoipa::path(get, path = "/v1/migrations/{migration}/log", tag = "migrations",
     params(("migration" = Uuid, Path, description = "Which."), After),
-    responses((status = 200, description = "A part of it.", body = LogPage), Problems))]
+    responses((status = 200, description = "A page.", body = LogPage), Problems))]
 pub(crate) async fn log(
     State(state): State<Arc<Shared>>,
     caller: Caller,
@@ -131,7 +146,7 @@ pub(crate) async fn log(
 /// By its lease, which the process that works on it renews.
 #[utoipa::path(get, path = "/v1/migrations/{migration}/worker", tag = "migrations",
     params(("migration" = Uuid, Path, description = "Which.")),
-    responses((status = 200, description = "The process, or nobody.", body = Worker), Problems))]
+    responses((status = 200, description = "The process, if any.", body = Worker), Problems))]
 pub(crate) async fn worker(
     State(state): State<Arc<Shared>>,
     caller: Caller,
@@ -139,7 +154,7 @@ pub(crate) async fn worker(
 ) -> Answer {
     may_view(&state, &caller, id).await?;
     let id = MigrationId::new(id);
-    // Who is not known is told so; of nobody's lease nothing is known either.
+    // An unknown migration is an error; one without a lease has no holder.
     state.deployment.migration_options(id).await?;
     json(StatusCode::OK, &Worker { holder: state.deployment.lease(id).await? })
 }

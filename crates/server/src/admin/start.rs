@@ -25,10 +25,10 @@ const KEY_BYTES_MAX: usize = 255;
 /// `Idempotency-Key` the same call can be made again, after a lost answer also to another server,
 /// and answers the migration that it started the first time.
 #[utoipa::path(post, path = "/v1/migrations", tag = "migrations",
-    params(("Idempotency-Key" = Option<String>, Header, description = "Made up by the caller; 1 to 255 bytes.")),
+    params(("Idempotency-Key" = Option<String>, Header, description = "Chosen by the caller; 1 to 255 bytes.")),
     request_body = MigrationStart,
-    responses((status = 201, description = "Started, now or the first time.", body = rehome_api::Migration,
-        headers(("Location" = String, description = "Where it is."),
+    responses((status = 201, description = "Started, by this request or an earlier one with the same key.", body = rehome_api::Migration,
+        headers(("Location" = String, description = "The path of the migration."),
             ("ETag" = String, description = "The revision of its tenant's route."))), Problems))]
 pub(crate) async fn start(
     State(state): State<Arc<Shared>>,
@@ -52,13 +52,13 @@ pub(crate) async fn start(
 /// Within the rollback window: a migration in the other direction that starts level.
 #[utoipa::path(post, path = "/v1/migrations/{migration}/return", tag = "migrations",
     params(
-        ("migration" = Uuid, Path, description = "The one that brought the tenant to where it is."),
-        ("Idempotency-Key" = Option<String>, Header, description = "Made up by the caller; 1 to 255 bytes."),
-        ("If-Match" = Option<String>, Header, description = "The ETag of what was seen."),
+        ("migration" = Uuid, Path, description = "The migration that moved the tenant to its present store."),
+        ("Idempotency-Key" = Option<String>, Header, description = "Chosen by the caller; 1 to 255 bytes."),
+        ("If-Match" = Option<String>, Header, description = "The ETag of the last response."),
     ),
     request_body(content = Option<Return>),
-    responses((status = 201, description = "Started, now or the first time.", body = rehome_api::Migration,
-        headers(("Location" = String, description = "Where it is."),
+    responses((status = 201, description = "Started, by this request or an earlier one with the same key.", body = rehome_api::Migration,
+        headers(("Location" = String, description = "The path of the migration."),
             ("ETag" = String, description = "The revision of its tenant's route."))), Problems))]
 pub(crate) async fn start_return(
     State(state): State<Arc<Shared>>,
@@ -79,7 +79,7 @@ pub(crate) async fn start_return(
     created(&deployment, started.id).await
 }
 
-async fn created(deployment: &rehome_app::Deployment, id: MigrationId) -> Answer {
+async fn created(deployment: &rehome_observe::Observed, id: MigrationId) -> Answer {
     let mut response = shown(deployment, id, StatusCode::CREATED).await?;
     let location = HeaderValue::from_str(&format!("/v1/migrations/{id}"));
     let location = location.map_err(|_| Problem::internal())?;

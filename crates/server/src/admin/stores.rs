@@ -12,21 +12,21 @@ use crate::auth::Caller;
 use crate::state::State as Shared;
 use crate::take::InPath;
 
-/// Look at all stores
+/// Check all stores
 ///
-/// Reachable, format, durability, clock, and the tenants in them. A store that is not fit for use says
-/// so in its document.
+/// Reachability, format, durability, clock, and tenants. A store that is not usable has
+/// the reason in its document.
 #[utoipa::path(get, path = "/v1/stores", tag = "stores",
-    responses((status = 200, description = "What was found.", body = StoreCheckReport), Problems))]
+    responses((status = 200, description = "The result.", body = StoreCheckReport), Problems))]
 pub(crate) async fn stores(State(state): State<Arc<Shared>>, caller: Caller) -> Answer {
     caller.may_view()?;
     json(StatusCode::OK, &state.deployment.check_stores(None).await?)
 }
 
-/// Look at a store
+/// Check a store
 #[utoipa::path(get, path = "/v1/stores/{store}", tag = "stores",
-    params(("store" = String, Path, description = "Its name in the configuration.")),
-    responses((status = 200, description = "What was found.", body = StoreCheckReport), Problems))]
+    params(("store" = String, Path, description = "The store's id in the configuration.")),
+    responses((status = 200, description = "The result.", body = StoreCheckReport), Problems))]
 pub(crate) async fn store(
     State(state): State<Arc<Shared>>,
     caller: Caller,

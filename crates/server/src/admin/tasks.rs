@@ -1,9 +1,9 @@
-//! What is asked of a migration and takes longer than a request may: a task of its own, one at a time
+//! Requests about a migration that take longer than an HTTP request may: a separate task, one at a time
 //! for each migration.
 //!
-//! Whoever asks is answered by what came of it if that is soon, and else that it goes on. The same call
-//! again waits on. With an `Idempotency-Key` the outcome is kept for a while after the end, so that a call
-//! that comes again just then is answered by it and begins nothing anew.
+//! A caller gets the outcome if the task ends soon, and otherwise 202. The same request
+//! again waits for it. With an `Idempotency-Key` the outcome is stored for a while after the end, so that a late
+//! repeat of the request gets it and starts nothing.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -19,14 +19,14 @@ use crate::answer::Problem;
 
 /// Longest that a request waits for the outcome.
 const WAIT: Duration = Duration::from_secs(20);
-/// How long an outcome is kept for its key.
+/// How long an outcome is stored for its key.
 const KEEP: Duration = Duration::from_secs(600);
 
 type Outcome<T> = Option<Result<T, Problem>>;
 
-/// The tasks of one kind in this process: `R` is what was asked for, `T` what came of it.
+/// The tasks of one kind in this process: `R` is the request, `T` the outcome.
 pub(crate) struct Tasks<R, T> {
-    /// The word of the problem when another goes on, and what that is.
+    /// The code of the problem when another task is running, and its name.
     busy: (&'static str, &'static str),
     entries: Mutex<HashMap<MigrationId, Entry<R, T>>>,
     under_way: TaskTracker,
@@ -50,7 +50,7 @@ where
     R: PartialEq,
     T: Clone + Send + Sync + 'static,
 {
-    /// None yet; `word` is the problem's when another `what` goes on.
+    /// Without tasks; `word` is the problem's code when another `what` is running.
     pub(crate) fn new(word: &'static str, what: &'static str) -> Self {
         Self { busy: (word, what), entries: Mutex::default(), under_way: TaskTracker::new() }
     }
@@ -59,7 +59,7 @@ where
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Joins what goes on, or begins `work`, and waits for a while; `None`: it goes on.
+    /// Joins the running task, or starts `work`, and waits for a while; `None`: it is still running.
     pub(crate) async fn ask<F>(
         &self,
         id: MigrationId,
@@ -105,7 +105,8 @@ where
             }
             if entry.is_running() {
                 let (word, what) = self.busy;
-                let detail = format!("another {what} of this migration goes on; wait for its end");
+                let detail =
+                    format!("another {what} of this migration is running; wait for its end");
                 return Err(Problem::new(StatusCode::CONFLICT, word, detail)
                     .with(|document| document.migration_id = Some(id.uuid())));
             }

@@ -1,4 +1,4 @@
-//! Tokens that the control plane keeps, for all servers.
+//! Tokens in the control plane, for all servers.
 
 use std::sync::Arc;
 
@@ -15,23 +15,23 @@ use crate::auth::Caller;
 use crate::state::State as Shared;
 use crate::take::{InPath, JsonBody};
 
-/// Tokens
+/// List tokens
 ///
-/// Those of this server's configuration, and those that the control plane keeps for all servers, also when
-/// they are over.
+/// Those of this server's configuration, and those of the control plane for all servers, including
+/// expired and revoked ones.
 #[utoipa::path(get, path = "/v1/tokens", tag = "tokens",
-    responses((status = 200, description = "All of them.", body = Tokens), Problems))]
+    responses((status = 200, description = "All tokens.", body = Tokens), Problems))]
 pub(crate) async fn tokens(State(state): State<Arc<Shared>>, caller: Caller) -> Answer {
     caller.may_administer()?;
     json(StatusCode::OK, &state.deployment.tokens().await?)
 }
 
-/// Keep a new token
+/// Create a token
 ///
-/// For all servers, within a second. The secret is made and kept by the caller, and is never sent: only what
-/// tells it is. The same again is answered as the first time.
+/// For all servers, within a second. The caller creates and keeps the secret and never sends it: the request has
+/// only its hash. Idempotent.
 #[utoipa::path(post, path = "/v1/tokens", tag = "tokens", request_body = TokenCreate,
-    responses((status = 201, description = "Kept, now or the first time.", body = Token), Problems))]
+    responses((status = 201, description = "Stored, by this request or an earlier one.", body = Token), Problems))]
 pub(crate) async fn create_token(
     State(state): State<Arc<Shared>>,
     caller: Caller,
@@ -58,7 +58,7 @@ pub(crate) async fn create_token(
 #[utoipa::path(post, path = "/v1/tokens/{name}/rotate", tag = "tokens",
     params(("name" = String, Path, description = "Which.")),
     request_body = TokenRotate,
-    responses((status = 201, description = "The new one.", body = Token), Problems))]
+    responses((status = 201, description = "The new token.", body = Token), Problems))]
 pub(crate) async fn rotate_token(
     State(state): State<Arc<Shared>>,
     caller: Caller,
@@ -81,7 +81,7 @@ pub(crate) async fn rotate_token(
 #[utoipa::path(post, path = "/v1/tokens/{name}/revoke", tag = "tokens",
     params(("name" = String, Path, description = "Which.")),
     request_body(content = Option<Reason>),
-    responses((status = 200, description = "As they are then.", body = Vec<Token>), Problems))]
+    responses((status = 200, description = "The tokens after the change.", body = Vec<Token>), Problems))]
 pub(crate) async fn revoke_token(
     State(state): State<Arc<Shared>>,
     caller: Caller,

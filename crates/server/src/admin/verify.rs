@@ -1,4 +1,4 @@
-//! Verifications on request. One may take as long as it takes to read a history.
+//! Verifications on request. A verification takes as long as reading the history.
 
 use std::sync::Arc;
 
@@ -20,17 +20,17 @@ use crate::take::{InPath, JsonBody};
 
 /// Verify the two stores of a migration against each other
 ///
-/// Answers what was found, or, if that takes long, that it goes on: the same call again waits on,
-/// and the log says `verified` when it is done. Violations found are no error.
+/// Returns the result, or 202 if that takes long: send the same request again to wait.
+/// The log has a `verified` entry when it is done. Violations are not an error.
 #[utoipa::path(post, path = "/v1/migrations/{migration}/verify", tag = "migrations",
     params(
         ("migration" = Uuid, Path, description = "Which."),
-        ("Idempotency-Key" = Option<String>, Header, description = "Made up by the caller; 1 to 255 bytes."),
+        ("Idempotency-Key" = Option<String>, Header, description = "Chosen by the caller; 1 to 255 bytes."),
     ),
     request_body(content = Option<Verify>),
     responses(
-        (status = 200, description = "What was found.", body = Verification),
-        (status = 202, description = "It goes on.", body = Verifying),
+        (status = 200, description = "The result.", body = Verification),
+        (status = 202, description = "Not finished; send the same request again to wait.", body = Verifying),
         Problems,
     ))]
 pub(crate) async fn verify(

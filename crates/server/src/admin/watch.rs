@@ -1,4 +1,4 @@
-//! A migration as it goes on.
+//! Watching a migration.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +8,7 @@ use rehome_api::Migration;
 use rehome_app::AppError;
 use rehome_app::migrations::Goal;
 use rehome_domain::ids::MigrationId;
+use rehome_domain::migration::Phase;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
@@ -21,17 +22,17 @@ use crate::rooms::Requester;
 use crate::state::State as Shared;
 use crate::take::{InPath, InQuery};
 
-/// How often it is looked at.
+/// The polling interval.
 const EVERY: Duration = Duration::from_millis(250);
 
 /// How far to watch.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct HowFar {
-    /// `migrated`: until the tenant lives in the target, or the migration came to another end.
-    /// `cut_over`: until the cutover that was asked for was done or rolled back. `cleaned_up`: until the
-    /// target of an aborted migration is. `repaired`: until the repair that was asked for is done and
-    /// verified, or something is open again. `nothing_left`: also until its rollback window is over.
+    /// `migrated`: until the tenant lives in the target, or the migration has ended in another way.
+    /// `cut_over`: until the requested cutover was done or rolled back. `cleaned_up`: until the
+    /// target of an aborted migration is. `repaired`: until the requested repair is done and
+    /// verified, or a violation is open again. `nothing_left`: also until its rollback window has ended.
     #[param(inline)]
     until: Option<Until>,
 }
@@ -51,7 +52,7 @@ impl Until {
     const fn goal(self) -> Goal {
         match self {
             Self::Migrated => Goal::Migrated,
-            // Whoever asked for the cutover watches after that: it stays asked for until it begins.
+            // A client that requested the cutover watches after the request, which stands until the cutover starts.
             Self::CutOver => Goal::CutOver { attempts: 0 },
             Self::Repaired => Goal::Repaired,
             Self::CleanedUp | Self::NothingLeft => Goal::NothingLeft,
@@ -61,12 +62,12 @@ impl Until {
 
 /// Watch a migration
 ///
-/// Server-sent events: the migration at once, and again whenever it has changed, until its end, or as far
-/// as `until` says. The last event is named `end`; or, with `until`, `problem` when it was reached in
-/// another way than it was meant to be: its `data` is a problem document.
+/// Server-sent events: the migration at once, and again whenever it has changed, until it ends, or until the
+/// state in `until`. The last event is named `end`; or, with `until`, `problem` if the migration ended in
+/// another state: its `data` is a problem document.
 #[utoipa::path(get, path = "/v1/migrations/{migration}/watch", tag = "migrations",
     params(("migration" = Uuid, Path, description = "Which."), HowFar),
-    responses((status = 200, description = "As it goes on; each `data` is a migration.",
+    responses((status = 200, description = "The progress; each `data` is a migration.",
         content((String = "text/event-stream"))), Problems))]
 pub(crate) async fn watch(
     State(state): State<Arc<Shared>>,
@@ -78,7 +79,7 @@ pub(crate) async fn watch(
     may_view(&state, &caller, id).await?;
     let id = MigrationId::new(id);
     let room = follow::room(&state, requester)?;
-    // Who is not known is told so by a status, and not by a stream that ends.
+    // An unknown migration gets an error status, not a stream that ends.
     state.deployment.migration(id).await?;
     if until == Some(Until::CleanedUp) {
         state.deployment.can_clean_up(id).await?;
@@ -90,7 +91,7 @@ pub(crate) async fn watch(
 /// How a migration is, and how it ended if it did.
 type Look = (Migration, Option<Result<(), Problem>>);
 
-/// The last look at each migration that is watched.
+/// The last observation of each watched migration.
 pub(crate) type WatchLooks = Looks<(MigrationId, Option<Until>), Look>;
 
 struct Watched {
@@ -110,7 +111,7 @@ impl Source for Watched {
             if self.last.is_some() {
                 tokio::time::sleep(EVERY).await;
             }
-            // A look that fails is made again; the stream says nothing meanwhile.
+            // A failed query is repeated; the stream sends nothing meanwhile.
             if let Ok((now, outcome)) = self.look().await {
                 self.over = outcome.is_some();
                 let changed = self.last.as_ref().is_none_or(|last| now.is_changed_from(last));
@@ -129,12 +130,12 @@ impl Source for Watched {
 }
 
 impl Watched {
-    /// How it is, and how it ended if it did; one look for all who watch it.
+    /// The state, and the outcome if it has ended; one query for all watchers.
     async fn look(&self) -> Result<Look, AppError> {
         self.state.watched.at((self.id, self.until), EVERY / 2, self.look_anew()).await
     }
 
-    /// What came of it is looked at first: what is shown is then not from before it.
+    /// The outcome is read first, so that the state is not older.
     async fn look_anew(&self) -> Result<Look, AppError> {
         let deployment = &self.state.deployment;
         let outcome = match self.until {
@@ -144,7 +145,7 @@ impl Watched {
         let now = deployment.migration(self.id).await?;
         let outcome = match self.until {
             None => is_over(&now).then_some(Ok(())),
-            // The request did not fail: that is what it asks about.
+            // The request did not fail: this outcome is its result.
             Some(_) => outcome.map(|reached| reached.map_err(|error| Problem::of(&error))),
         };
         Ok((now, outcome))
@@ -159,5 +160,5 @@ fn piece(name: &str, document: &impl Serialize) -> Option<Piece> {
 }
 
 fn is_over(migration: &Migration) -> bool {
-    ["migrated", "failed", "rolled_back"].contains(&migration.state.as_str())
+    Phase::parse(&migration.state).is_some_and(Phase::has_ended)
 }

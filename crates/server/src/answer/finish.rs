@@ -1,4 +1,4 @@
-//! What every answer carries, whoever gave it.
+//! Headers of every response.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,6 +10,7 @@ use axum::response::{IntoResponse as _, Response};
 use uuid::Uuid;
 
 use super::Problem;
+use crate::console;
 use crate::state::State as Shared;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -51,19 +52,20 @@ pub(crate) async fn finish(
     let (id, began) = (RequestId::of(&request), Instant::now());
     let method = request.method().clone();
     let is_encrypted = state.is_encrypted(&request);
+    let is_read = console::is_read_by_a_person(&request);
     request.extensions_mut().insert(id.clone());
     // The pattern and not the path: ids of streams are the customer's.
     let path = request.extensions().get::<MatchedPath>().cloned();
     let answered = tokio::time::timeout(state.request_within, next.run(request)).await;
     let mut response = answered.unwrap_or_else(|_| {
         let detail =
-            "it took too long, and what came of it is not known; look, or send the same again";
+            "the request timed out, and its outcome is unknown; read the state, or send the same request again";
         Problem::retry(StatusCode::SERVICE_UNAVAILABLE, "timed_out", detail, 1).into_response()
     });
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         // What a layer in between added, as for other origins, stays.
         let added = std::mem::take(response.headers_mut());
-        response = problem.write(id.as_str());
+        response = problem.write(id.as_str(), is_read);
         for (name, value) in &added {
             if !response.headers().contains_key(name) && name != header::CONTENT_LENGTH {
                 response.headers_mut().insert(name, value.clone());

@@ -1,4 +1,4 @@
-//! How answers look: documents, problems, and what every answer carries.
+//! Responses: documents, problems, and common headers.
 
 mod finish;
 mod pieces;
@@ -18,7 +18,7 @@ pub(crate) type Answer = Result<Response, Problem>;
 /// A document.
 pub(crate) fn json(status: StatusCode, document: &impl Serialize) -> Answer {
     let body = serde_json::to_vec(document).map_err(|error| {
-        tracing::error!(%error, "an answer could not be written");
+        tracing::error!(%error, "a response could not be written");
         Problem::internal()
     })?;
     Ok(json_bytes(status, body))

@@ -1,4 +1,4 @@
-//! Answers that are given as their client takes them.
+//! Responses that are produced while the client receives them.
 
 use std::convert::Infallible;
 
@@ -6,7 +6,7 @@ use axum::body::{Body, Bytes};
 use futures_util::stream;
 use hyper::body::{Frame, SizeHint};
 
-/// What is handed to a connection at once. It asks for more while it holds less than its buffer.
+/// The size of a piece for a connection. It requests more while it holds less than its buffer.
 const PIECE_BYTES: usize = 32 << 10;
 
 /// A body of bytes that are there already, whose length is known.
@@ -20,7 +20,7 @@ pub(crate) fn next_piece(bytes: &mut Bytes) -> Option<Bytes> {
     (length > 0).then(|| bytes.split_to(length))
 }
 
-/// A body of bytes as they are made: `more` makes the next ones, when all before them are taken.
+/// A body of bytes on demand: `more` produces the next ones, when all before them are taken.
 pub(crate) fn as_made<S, F>(
     first: Bytes,
     state: S,

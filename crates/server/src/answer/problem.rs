@@ -1,8 +1,9 @@
-//! Problems: what is answered instead, by RFC 9457.
+//! Problem documents, by RFC 9457.
 
 use std::any::Any;
 use std::collections::BTreeMap;
 
+use crate::console;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use rehome_api::ErrorBody;
@@ -49,14 +50,14 @@ impl Problem {
         Self::new(status, code, detail).header(header::RETRY_AFTER, HeaderValue::from(seconds))
     }
 
-    /// Something of ours is wrong; the log says what.
+    /// An internal error; the log has the cause.
     pub(crate) fn internal() -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "an error of the server's own")
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "an internal error of the server")
     }
 
     /// The server is about to end.
     pub(crate) fn stopping() -> Self {
-        let detail = "the server is stopping; try again, another one may answer";
+        let detail = "the server is stopping; try again, another server may answer";
         Self::retry(StatusCode::SERVICE_UNAVAILABLE, "stopping", detail, 1)
     }
 
@@ -66,7 +67,7 @@ impl Problem {
         self
     }
 
-    /// The same with more said.
+    /// The same with more fields.
     pub(crate) fn with(mut self, say: impl FnOnce(&mut Document)) -> Self {
         say(&mut self.0.document);
         self
@@ -77,14 +78,17 @@ impl Problem {
         self.with(|document| document.limit = Some(limit))
     }
 
-    /// As it is told inside of an answer.
+    /// The document, for use inside a response.
     pub(crate) fn document(&self) -> &Document {
         &self.0.document
     }
 
-    /// As it is written, with the request's id.
-    pub(super) fn write(self, request_id: &str) -> Response {
+    /// As it is written, with the request's id: a document, or a page for a person.
+    pub(super) fn write(self, request_id: &str, for_a_person: bool) -> Response {
         let Inner { status, mut document, headers } = *self.0;
+        if for_a_person {
+            return (status, headers, console::stray(&document, request_id)).into_response();
+        }
         document.request_id = Some(request_id.to_owned());
         // Texts and numbers: writing them cannot fail.
         let body = serde_json::to_vec(&document).unwrap_or_default();
@@ -104,7 +108,7 @@ impl IntoResponse for Problem {
 }
 
 impl Problem {
-    /// What a use case says instead.
+    /// The problem for an error of a use case.
     pub(crate) fn of(error: &AppError) -> Self {
         let ErrorBody { message, tenant_id, migration_id, state, .. } = error.body();
         let status = status(error.kind(), error.code());
@@ -159,19 +163,19 @@ pub(crate) struct Problems;
 impl utoipa::IntoResponses for Problems {
     fn responses() -> BTreeMap<String, RefOr<utoipa::openapi::Response>> {
         let all = [
-            (400, "The request makes no sense."),
-            (401, "There is no token, or nobody knows it."),
-            (403, "The token's role does not allow it, or the page may not call."),
-            (404, "What it is about does not exist."),
-            (405, "Not a method of this path."),
-            (409, "Not possible in this state; of an append: a conflict."),
-            (412, "It is not as `If-Match` has it."),
-            (413, "Too large; `limit` says how much is taken."),
+            (400, "The request is invalid."),
+            (401, "The token is missing or unknown."),
+            (403, "The token's role does not allow it, or the page's origin is not allowed."),
+            (404, "Not found."),
+            (405, "The path does not support this method."),
+            (409, "Not possible in this state; for an append: a conflict."),
+            (412, "The state differs from `If-Match`."),
+            (413, "Too large; `limit` is the maximum."),
             (415, "The body is not `application/json`."),
-            (422, "The idempotency key was used for something else."),
-            (429, "Too much at once; try again after `Retry-After` seconds."),
-            (500, "An error of the server's own."),
-            (503, "It may pass; try again after `Retry-After` seconds."),
+            (422, "The idempotency key was used for another request."),
+            (429, "Over a limit; try again after `Retry-After` seconds."),
+            (500, "An internal error of the server."),
+            (503, "Temporarily unavailable; try again after `Retry-After` seconds."),
         ];
         let response = |text| {
             let schema = Ref::from_schema_name("Problem");

@@ -14,15 +14,15 @@ use super::{Caller, Identity};
 use crate::answer::RequestId;
 use crate::rooms::prefix;
 
-/// A token that is used from an address is told again after so long.
+/// The use of a token from an address is logged again after this time.
 const TOLD_FOR: Duration = Duration::from_secs(600);
-/// Of refusals to an address so many are told in so long; then their number.
+/// For refusals to an address: this many are logged in this time; then their number.
 const REFUSALS_WITHIN: Duration = Duration::from_secs(10);
 const REFUSALS_MAX: u32 = 20;
 /// Most addresses, and tokens with addresses, that are remembered.
 const REMEMBERED_MAX: usize = 10_000;
 
-/// What was told lately, so that neither applications nor attackers fill the log.
+/// What was logged recently, so that neither applications nor attackers fill the log.
 #[derive(Default)]
 pub(crate) struct AccessLog(Mutex<Lately>);
 
@@ -96,12 +96,12 @@ pub(crate) struct Entry<'a> {
     caller: Option<Caller>,
     former: Option<Arc<str>>,
     is_of_events: bool,
-    /// The answer; none yet, or none ever when the request was given up.
+    /// The status; none yet, or none at all if the request was dropped.
     status: Option<u16>,
 }
 
 impl AccessLog {
-    /// A request that is let in so far. It is told when the entry is dropped.
+    /// An entry of an admitted request. It is logged when dropped.
     pub(crate) fn entry(
         &self,
         request: &Request,
@@ -140,7 +140,7 @@ impl Entry<'_> {
         self.caller = self.caller.take().or(entered);
     }
 
-    /// What is told of it; `None`: nothing.
+    /// The message to log; `None`: nothing.
     fn what(&self, lately: &mut Lately) -> Option<(&'static str, u32)> {
         let route = self.route.as_ref().map(MatchedPath::as_str);
         if matches!(self.status, Some(401 | 403)) {
@@ -160,7 +160,7 @@ impl Entry<'_> {
                 let is_first = lately.is_first(&caller.name, self.address, self.tenant);
                 is_first.then_some("Events changed by an operator")?
             }
-            _ if caller.is_operator() && !looks => "Change asked for",
+            _ if caller.is_operator() && !looks => "Change requested",
             _ if lately.is_first(&caller.name, self.address, None) => "Token used",
             _ => return None,
         };

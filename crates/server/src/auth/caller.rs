@@ -1,4 +1,4 @@
-//! Who asks, and what they may.
+//! Callers and their rights.
 
 use std::sync::Arc;
 
@@ -6,6 +6,7 @@ use axum::extract::FromRequestParts;
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use rehome_app::tokens::{Grant, Role};
+use rehome_domain::event::Timestamp;
 use rehome_domain::ids::{StoreId, TenantId};
 use rehome_ports::SecretHash;
 
@@ -14,7 +15,7 @@ use crate::answer::Problem;
 use crate::rooms::Who;
 use crate::state::State;
 
-/// That a caller's role allows what it asks for. Bodies are read for those only who have one.
+/// Proof that a caller's role allows the request. Bodies are read only with one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Permit(());
 
@@ -25,32 +26,36 @@ pub(crate) enum Credential {
     None,
     /// By a token of the configuration.
     Configured(SecretHash),
-    /// By a token that the control plane keeps.
+    /// By a token in the control plane.
     Kept(SecretHash),
+    /// By a token of an issuer, which is worth nothing from then on by this host's clock.
+    Issued(Timestamp),
+    /// By a certificate.
+    Certificate,
 }
 
 impl Credential {
-    /// What tells the token.
+    /// The token's hash.
     pub(super) const fn token(&self) -> Option<&SecretHash> {
         match self {
-            Self::None => None,
+            Self::None | Self::Issued(_) | Self::Certificate => None,
             Self::Configured(hash) | Self::Kept(hash) => Some(hash),
         }
     }
 }
 
-/// Who asks.
+/// A caller.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
     pub(super) name: Arc<str>,
     pub(super) grant: Arc<Grant>,
     pub(super) credential: Credential,
-    /// What tells the session, of somebody who looks at the console.
+    /// The session's hash, for a user of the console.
     pub(super) session: Option<SecretHash>,
 }
 
 impl Caller {
-    /// Whoever reaches a deployment without tokens.
+    /// Any client of an open deployment.
     pub(super) fn anyone() -> Self {
         Self {
             name: "anyone".into(),
@@ -60,7 +65,7 @@ impl Caller {
         }
     }
 
-    /// Whose share of the server's rooms it is; `None`: its address's.
+    /// The holder of its reservations; `None`: its address.
     pub(crate) fn who(&self) -> Option<Who> {
         match (self.credential, self.grant.role(), self.grant.tenants()) {
             (Credential::None, ..) => None,
@@ -79,9 +84,18 @@ impl Caller {
         self.grant.role().as_str()
     }
 
-    /// Whether it came with a token, and is not whoever reaches an open deployment.
+    /// Whether it has a credential, which a client of an open deployment has not.
     pub(crate) fn has_token(&self) -> bool {
         self.credential != Credential::None
+    }
+
+    /// What it is known by, in words.
+    const fn shows(&self) -> &'static str {
+        match self.credential {
+            Credential::Certificate => "the certificate of",
+            Credential::Issued(_) => "the token of",
+            _ => "the token",
+        }
     }
 
     /// Whether it looks after the deployment, and not after a tenant's events.
@@ -91,9 +105,9 @@ impl Caller {
 
     fn refuse(&self, needed: &str) -> Problem {
         let (name, role) = (&self.name, self.role());
-        let bound = if self.is_bound() { ", and bound to tenants or stores" } else { "" };
+        let bound = if self.is_bound() { ", bound to tenants or stores" } else { "" };
         let detail =
-            format!("the token \"{name}\" is of the role {role}{bound}; it takes {needed}");
+            format!("{} \"{name}\" has the role {role}{bound}; this needs {needed}", self.shows());
         Problem::new(StatusCode::FORBIDDEN, "forbidden", detail)
     }
 
@@ -106,16 +120,34 @@ impl Caller {
         self.grant.is_bound()
     }
 
-    /// May look at some migrations, tenants or stores: which ones is asked of
+    /// What it is bound to, so that those who are bound alike are shown the same look; `None`: to nothing.
+    pub(crate) fn bounds(&self) -> Option<Arc<Grant>> {
+        self.is_bound().then(|| Arc::clone(&self.grant))
+    }
+
+    /// Whether it sees this store at all.
+    pub(crate) fn sees_store(&self, store: &StoreId) -> bool {
+        self.grant.covers_store(store)
+    }
+
+    /// The only tenant that it is bound to, if it is one.
+    pub(crate) fn only_tenant(&self) -> Option<TenantId> {
+        match self.grant.tenants() {
+            [tenant] => Some(*tenant),
+            _ => None,
+        }
+    }
+
+    /// May view some migrations, tenants or stores: which ones is decided by
     /// [`Caller::within`] and [`Caller::within_store`].
     pub(crate) fn may_view_some(&self) -> Result<Permit, Problem> {
         self.permit(self.grant.role().views(), "a viewer")
     }
 
-    /// May look at the whole deployment.
+    /// May view the whole deployment.
     pub(crate) fn may_view(&self) -> Result<Permit, Problem> {
         self.may_view_some()?;
-        self.permit(!self.is_bound(), "a viewer of all of it")
+        self.permit(!self.is_bound(), "a viewer of the whole deployment")
     }
 
     /// May read the metrics.
@@ -123,7 +155,7 @@ impl Caller {
         if self.grant.role() == Role::Metrics { Ok(Permit(())) } else { self.may_view() }
     }
 
-    /// May run some migrations: which ones is asked of [`Caller::within`].
+    /// May operate some migrations: which ones is decided by [`Caller::within`].
     pub(crate) fn may_operate_some(&self) -> Result<Permit, Problem> {
         let may = matches!(self.grant.role(), Role::Operator | Role::Admin);
         self.permit(may, "an operator")
@@ -135,7 +167,7 @@ impl Caller {
         tenant: TenantId,
         stores: impl IntoIterator<Item = &'a StoreId>,
     ) -> Result<(), Problem> {
-        self.permit(self.grant.covers(tenant, stores), "one whose bounds have it").map(drop)
+        self.permit(self.grant.covers(tenant, stores), "one that is bound to it").map(drop)
     }
 
     /// Whether it sees what concerns this tenant in all of these stores.
@@ -146,10 +178,10 @@ impl Caller {
     /// What concerns this store alone is within its bounds.
     pub(crate) fn within_store(&self, store: &StoreId) -> Result<(), Problem> {
         let may = self.grant.tenants().is_empty() && self.grant.covers_store(store);
-        self.permit(may, "one whose bounds have the store").map(drop)
+        self.permit(may, "one that is bound to the store").map(drop)
     }
 
-    /// May remove histories, say where an authority is, and make tokens.
+    /// May purge histories, choose an authority, and create tokens.
     pub(crate) fn may_administer(&self) -> Result<Permit, Problem> {
         self.permit(self.grant.role() == Role::Admin, "an admin")
     }
@@ -167,7 +199,7 @@ impl Caller {
         self.permit(self.grant.role() != Role::Reader, "a token that may append")
     }
 
-    /// Whether the caller is the tenant itself, who sees nothing of how it is kept.
+    /// Whether the caller is the tenant itself, who cannot see internals.
     pub(crate) fn is_tenant(&self, tenant: TenantId) -> bool {
         let is_own = matches!(self.grant.role(), Role::Tenant | Role::Reader);
         is_own && self.grant.tenants().contains(&tenant)

@@ -1,11 +1,13 @@
-//! Who a request comes from, found out from its head.
+//! Authentication of a request from its head.
 //!
-//! Programs show a token (`Authorization`), and no cookie lets them in. Browsers show the cookie of a
-//! session, and only the console takes it.
+//! Programs use a token (`Authorization`) or a certificate; cookies do not authenticate them. Browsers use the
+//! cookie of a session, which only the console accepts; or a certificate, or the token of an issuer that a proxy
+//! in front of the console has added.
 
 use std::sync::Arc;
 
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use rehome_app::oidc::Refused;
 
 use super::caller::Caller;
 use super::known::NoEntry;
@@ -27,13 +29,19 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    /// Finds it out. What is not to be answered to anybody in particular is nobody's.
-    pub(crate) async fn find(roll: &Roll, path: &str, headers: &HeaderMap) -> Self {
+    /// Authenticates the request. Public paths need no identity.
+    /// `certificate`: the client's, in DER, which the TLS handshake has verified.
+    pub(crate) async fn find(
+        roll: &Roll,
+        path: &str,
+        headers: &HeaderMap,
+        certificate: Option<&[u8]>,
+    ) -> Self {
         if is_public(path) {
-            return Self::of(Err(unauthorized("nobody is asked who they are here")), None);
+            return Self::of(Err(unauthorized("this path needs no token")), None);
         }
         if roll.known().is_open() {
-            // Who shows a token may have the first one, made a moment ago: it says what they may.
+            // A token may be the first one, created a moment ago; it closes the deployment.
             let shown = token(headers).ok().filter(|_| is_of_programs(path));
             if let Some(text) = shown
                 && let Ok(Ok(caller)) = roll.bearer(text).await
@@ -46,10 +54,25 @@ impl Identity {
             }
         }
         if is_of_programs(path) {
-            return Self::of_bearer(roll, headers).await;
+            return match certificate {
+                Some(der) if !headers.contains_key(header::AUTHORIZATION) => {
+                    let caller = roll.known().certified(der);
+                    Self::of(caller.ok_or_else(without_a_role), None)
+                }
+                _ => Self::of_bearer(roll, headers).await,
+            };
         }
-        let nobody = Self::of(Err(unauthorized("a browser shows the cookie of a session")), None);
-        let Some(secret) = cookie(headers) else { return nobody };
+        let nobody =
+            Self::of(Err(unauthorized("a browser must send the cookie of a session")), None);
+        let Some(secret) = cookie(headers) else {
+            let issued = token(headers).ok().filter(|text| roll.known().issuers.is_theirs(text));
+            let session = match (issued, certificate) {
+                (Some(text), _) => roll.known_bearer(text).await,
+                (None, Some(der)) => Ok(roll.known().certified(der)),
+                (None, None) => Ok(None),
+            };
+            return Self { session, ..nobody };
+        };
         let session = roll.session(secret, path == "/console/live").await;
         Self { session: session.map_err(Problem::from), ..nobody }
     }
@@ -65,12 +88,21 @@ impl Identity {
         };
         match roll.bearer(text).await {
             Ok(Ok(caller)) => Self::of(Ok(caller), None),
-            Ok(Err(NoEntry::Unknown)) => {
-                Self::of(Err(unauthorized("nobody knows this token")), None)
-            }
+            Ok(Err(NoEntry::Unknown)) => Self::of(Err(unauthorized("this token is unknown")), None),
             Ok(Err(NoEntry::Over(name, why))) => {
                 let problem = unauthorized(&format!("the token \"{name}\" {why}"));
                 Self::of(Err(problem), Some(name))
+            }
+            Ok(Err(NoEntry::Theirs(refused))) => {
+                let why = refused.to_string();
+                let problem = match refused {
+                    Refused::Token(_) => unauthorized(&why),
+                    Refused::Nothing(_) => Problem::new(StatusCode::FORBIDDEN, "no_role", &why),
+                    Refused::NotNow(_) => {
+                        Problem::retry(StatusCode::SERVICE_UNAVAILABLE, "keys_unknown", &why, 10)
+                    }
+                };
+                Self::of(Err(problem), None)
             }
             Err(not_told) => Self::of(Err(not_told.into()), None),
         }
@@ -82,19 +114,19 @@ impl Identity {
         self.bearer.as_ref().ok().or(session)
     }
 
-    /// Who looks at the console.
+    /// The user of the console.
     pub(crate) fn session(&self) -> Result<Option<&Caller>, Problem> {
         self.session.as_ref().map(Option::as_ref).map_err(Clone::clone)
     }
 }
 
-/// What anybody may ask, and as often as they like.
+/// Paths that every client may request without limits.
 fn is_public(path: &str) -> bool {
     matches!(path, "/health/live" | "/health/ready" | "/openapi.json")
         || path.starts_with("/assets/")
 }
 
-/// What programs ask, with a token.
+/// Paths for programs, which need a token.
 fn is_of_programs(path: &str) -> bool {
     path.starts_with("/v1/") || path.starts_with("/health/") || path == "/metrics"
 }
@@ -102,6 +134,12 @@ fn is_of_programs(path: &str) -> bool {
 fn unauthorized(detail: &str) -> Problem {
     Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)
         .header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
+}
+
+fn without_a_role() -> Problem {
+    let detail = "the certificate is valid, but none of its names has a role here; ask an administrator to add it to \
+                  [[auth.certificates]]";
+    Problem::new(StatusCode::FORBIDDEN, "no_role", detail)
 }
 
 fn token(headers: &HeaderMap) -> Result<&str, Problem> {

@@ -1,9 +1,11 @@
-//! Who may enter, as it was last told: pure.
+//! The access list as it was last read: pure.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rehome_app::certificates::{CertificateRule, rule_for};
+use rehome_app::oidc::{Issuers, Refused};
 use rehome_app::tokens::{Grant, Token, TokenHash, kept_grant};
 use rehome_domain::event::Timestamp;
 use rehome_domain::ids::TokenId;
@@ -12,10 +14,10 @@ use rehome_ports::{AccessContents, AccessSession, SecretHash};
 use super::Tokens;
 use super::caller::{Caller, Credential};
 
-/// How long a session lasts that nobody uses.
+/// How long an unused session lasts.
 pub(crate) const SESSION_IDLE: Duration = Duration::from_secs(3_600);
 
-/// A token that the control plane keeps.
+/// A token of the control plane.
 #[derive(Debug)]
 struct Kept {
     id: TokenId,
@@ -26,20 +28,24 @@ struct Kept {
     is_revoked: bool,
 }
 
-/// Why a credential lets nobody in.
+/// Why a credential is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum NoEntry {
-    /// Nobody knows it.
+    /// Unknown.
     Unknown,
     /// The token of that name is over, or is worth nothing here.
     Over(Arc<str>, &'static str),
+    /// It is a token of an issuer, and does not do.
+    Theirs(Refused),
 }
 
 /// Who may enter.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Known {
     may_open: bool,
     pub(super) configured: Arc<Tokens>,
+    pub(super) issuers: Issuers,
+    certificates: Arc<[CertificateRule]>,
     pub(super) rev: Option<u64>,
     closed: bool,
     kept: Arc<HashMap<SecretHash, Kept>>,
@@ -47,11 +53,13 @@ pub(crate) struct Known {
 }
 
 impl Known {
-    /// Nobody. `may_open`: whether the server may answer callers without a token, if the deployment is open.
+    /// An empty list. `may_open`: whether the server may answer callers without a token, if the deployment is open.
     pub(super) fn new(may_open: bool) -> Self {
         Self {
             may_open,
             configured: Arc::default(),
+            issuers: Issuers::default(),
+            certificates: Arc::default(),
             rev: None,
             closed: true,
             kept: Arc::default(),
@@ -61,17 +69,15 @@ impl Known {
 
     /// The same with other tokens in the configuration.
     pub(super) fn configured(&self, tokens: &[Token]) -> Self {
-        Self {
-            may_open: self.may_open,
-            configured: Arc::new(Tokens::new(tokens)),
-            rev: self.rev,
-            closed: self.closed,
-            kept: Arc::clone(&self.kept),
-            sessions: Arc::clone(&self.sessions),
-        }
+        Self { configured: Arc::new(Tokens::new(tokens)), ..self.clone() }
     }
 
-    /// The same with what the control plane tells.
+    /// The same with others who are believed by the configuration.
+    pub(super) fn others(&self, issuers: Issuers, certificates: &[CertificateRule]) -> Self {
+        Self { issuers, certificates: certificates.into(), ..self.clone() }
+    }
+
+    /// The same with the control plane's list.
     pub(super) fn told(&self, rev: u64, contents: &AccessContents) -> Self {
         let kept = contents.tokens.iter().map(|token| {
             let kept = Kept {
@@ -84,18 +90,36 @@ impl Known {
             (token.hash, kept)
         });
         Self {
-            may_open: self.may_open,
-            configured: Arc::clone(&self.configured),
             rev: Some(rev),
             closed: contents.gate.closed,
             kept: Arc::new(kept.collect()),
             sessions: Arc::new(contents.sessions.iter().map(|one| (one.hash, *one)).collect()),
+            ..self.clone()
         }
     }
 
-    /// Whether anybody may enter without a token: there are none, and the gate is open.
+    /// Whether requests without a token are allowed: there are no tokens, and the gate is open.
     pub(crate) fn is_open(&self) -> bool {
-        self.may_open && self.configured.is_empty() && !self.closed
+        let nobody =
+            self.configured.is_empty() && self.issuers.is_empty() && self.certificates.is_empty();
+        self.may_open && nobody && !self.closed
+    }
+
+    /// Who shows this certificate, if it has a role.
+    pub(super) fn certified(&self, der: &[u8]) -> Option<Caller> {
+        let rule = rule_for(&self.certificates, der)?;
+        Some(Caller {
+            name: rule.name.as_str().into(),
+            grant: Arc::new(rule.grant.clone()),
+            credential: Credential::Certificate,
+            session: None,
+        })
+    }
+
+    /// Whether a caller with a certificate would still be accepted, with the same identity.
+    pub(super) fn still_certified(&self, caller: &Caller) -> bool {
+        let mut rules = self.certificates.iter();
+        rules.any(|rule| *rule.name == *caller.name && rule.grant == *caller.grant)
     }
 
     /// The bearer of a token of the configuration.
@@ -117,7 +141,7 @@ impl Known {
         }))
     }
 
-    /// The bearer of a token that the control plane keeps.
+    /// The bearer of a token of the control plane.
     pub(super) fn kept_token(
         &self,
         hash: &SecretHash,
@@ -132,12 +156,12 @@ impl Known {
             return Err(over("has expired"));
         }
         let grant = kept.grant.clone();
-        let grant = grant.ok_or_else(|| over("is of a role that this version does not know"))?;
+        let grant = grant.ok_or_else(|| over("has a role that this version does not know"))?;
         let credential = Credential::Kept(*hash);
         Ok((kept.id, Caller { name: Arc::clone(&kept.name), grant, credential, session: None }))
     }
 
-    /// A session that goes on.
+    /// A valid session.
     pub(super) fn session(&self, hash: &SecretHash, now: Timestamp) -> Option<AccessSession> {
         let session = *self.sessions.get(hash)?;
         let idle = i64::try_from(SESSION_IDLE.as_micros()).unwrap_or(i64::MAX);

@@ -1,7 +1,7 @@
-//! Who asks, and whether they may.
+//! Authentication and authorisation.
 //!
-//! Who asks is found out once, before anything else (`rooms/admit`), and stands in the extensions of the
-//! request from then on: [`Identity`]. Whether they may is asked of the [`Caller`] by whoever answers.
+//! A request is authenticated once, before anything else (`rooms/admit`), and its extensions carry the result
+//! from then on: [`Identity`]. Handlers authorise with the [`Caller`].
 
 mod access_log;
 mod caller;

@@ -1,10 +1,10 @@
-//! Pages of other sites: a browser that is on this machine, or that holds a session with a proxy in
-//! front, must not be made to act for them.
+//! Pages of other sites: they must not make a browser act that is on this machine, or that has a session
+//! with a proxy in front.
 //!
-//! Two rules. A request that a browser says comes from another origin or site is refused unless the
-//! origin is configured, or somebody follows a link here. And a server without tokens answers only to
-//! names of this machine and to those that are configured, so that a name that a page made to point
-//! here (DNS rebinding) is no way in.
+//! Two rules. A request that a browser marks as coming from another origin or site is refused unless the
+//! origin is configured, or the user follows a link. And a server without tokens answers only to
+//! names of this machine and to configured names, which prevents
+//! DNS rebinding.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use rehome_app::config::ServerConfig;
 use crate::answer::Problem;
 use crate::state::State as Shared;
 
-/// Which origins and hosts are taken.
+/// The accepted origins and hosts.
 #[derive(Clone, Debug)]
 pub(crate) struct Origins {
     allowed: Arc<[String]>,
@@ -42,7 +42,7 @@ impl Origins {
         let name = authority.host();
         let literal = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
         match literal {
-            // No name, so nobody made it point here.
+            // Not a name, so not subject to DNS rebinding.
             Ok(address) => !self.only_loopback || crate::is_loopback(address),
             Err(_) => {
                 name.eq_ignore_ascii_case("localhost")
@@ -51,14 +51,14 @@ impl Origins {
         }
     }
 
-    /// Refuses what another site's page sends; `is_open`: a token is asked of nobody.
+    /// Refuses requests of other sites' pages; `is_open`: no token is required.
     fn check(&self, request: &Request, is_open: bool) -> Result<(), Problem> {
         let headers = request.headers();
         let host = request.uri().authority().map(Authority::as_str);
         let host = host.or_else(|| text(headers, header::HOST));
         let any_host = !is_open && self.hosts.is_empty();
         if !any_host && !host.is_some_and(|host| self.is_ours(host)) {
-            let detail = "the server is called by an address of its machine, by localhost, or by a \
+            let detail = "call the server by an address of its machine, by localhost, or by a \
                           name in server.hosts";
             return Err(Problem::new(StatusCode::FORBIDDEN, "foreign_host", detail));
         }
@@ -87,17 +87,17 @@ impl Origins {
 }
 
 fn foreign() -> Problem {
-    let detail = "pages of that origin may not call; server.cors lists those that may";
+    let detail = "requests from that origin are not allowed; see server.cors";
     Problem::new(StatusCode::FORBIDDEN, "foreign_origin", detail)
 }
 
-/// Whether a browser says that another site's page sent it. Source: W3C Fetch Metadata.
+/// Whether a browser marks it as sent by another site's page. Source: W3C Fetch Metadata.
 fn is_of_another_site(headers: &HeaderMap) -> bool {
     let site = headers.get("sec-fetch-site");
     site.is_some_and(|site| !matches!(site.as_bytes(), b"same-origin" | b"none"))
 }
 
-/// Whether somebody goes to the page, and another page does not hold it inside.
+/// Whether the user navigates to the page, outside of a frame.
 fn is_link(headers: &HeaderMap) -> bool {
     let says = |name: &str, value: &[u8]| headers.get(name).is_some_and(|v| v.as_bytes() == value);
     says("sec-fetch-mode", b"navigate") && says("sec-fetch-dest", b"document")

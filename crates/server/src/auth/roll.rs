@@ -1,25 +1,28 @@
-//! Who may enter, kept up to date: the configuration, and what the control plane keeps for all servers.
+//! The access list, kept up to date: the configuration, and the control plane's list for all servers.
 //!
 //! ```text
 //!  every 500 ms ──┐
-//!                 ├─▶ look (one at a time) ─▶ control plane ─▶ Known ─▶ requests, followers
-//!  who is unknown ┘
+//!                 ├─▶ read (one at a time) ─▶ control plane ─▶ Known ─▶ requests, followers
+//!  unknown token ─┘
 //! ```
 //!
-//! What was told is believed for a second. After that nobody is let in by it, and nobody is sent away for good:
-//! the answer is 503. So a token that is revoked is worth nothing anywhere a second later, whatever the
+//! The list is trusted for a second. After that it admits no caller, and refuses none permanently:
+//! the response is 503. So a revoked token is refused everywhere a second later, whatever the
 //! control plane does. Tokens of the configuration need no control plane. A deployment that was open stays
-//! open at a server that cannot ask: it would have let the same callers in a moment before.
+//! open at a server that cannot reach the control plane: it would have admitted the same callers a moment before.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use rehome_app::certificates::CertificateRule;
+use rehome_app::oidc::{IssuerConfig, Issuers};
 use rehome_app::tokens::{Token, TokenHash};
 use rehome_app::{AppError, CancellationToken};
 use rehome_domain::event::Timestamp;
 use rehome_domain::ids::TokenId;
+use rehome_ports::clock::{Clock as _, SystemClock};
 use rehome_ports::{AccessRegistry, AccessSession, ControlError, SecretHash};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -28,31 +31,31 @@ use super::caller::{Caller, Credential};
 use super::known::{Known, NoEntry};
 use crate::answer::Problem;
 
-/// How often the control plane is asked.
+/// How often the list is read.
 const EVERY: Duration = Duration::from_millis(500);
-/// How long an answer of it is believed, from when it was asked.
+/// How long it is trusted, from the start of the read.
 const BELIEVED: Duration = Duration::from_secs(1);
-/// Longest that it may take to answer, and that a request waits for its turn to ask.
+/// Maximum time of a read, and of a request's wait for its turn to read.
 const WITHIN: Duration = Duration::from_secs(1);
-/// For those whom nobody knows it is asked so often at most.
+/// Minimum time between two reads for unknown credentials.
 const PAUSE: Duration = Duration::from_millis(50);
 /// How long a session lasts: a shift.
 pub(crate) const SESSION: Duration = Duration::from_secs(12 * 3_600);
 /// Uses are noted to the minute.
 const MINUTE: i64 = 60_000_000;
 
-/// Why nothing can be said.
+/// Why a credential cannot be checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NotTold;
 
 impl From<NotTold> for Problem {
     fn from(_: NotTold) -> Self {
-        let detail = "the control plane does not say who may enter now; try again";
+        let detail = "the control plane does not answer, so the token cannot be checked; try again";
         Self::retry(StatusCode::SERVICE_UNAVAILABLE, "access_unknown", detail, 1)
     }
 }
 
-/// When the control plane was asked last, and its time then.
+/// When the control plane was last read, and its time then.
 #[derive(Clone, Copy, Debug)]
 struct Told {
     asked: Instant,
@@ -70,14 +73,14 @@ impl Told {
     }
 }
 
-/// The last look: when it began, and whether it was answered.
+/// The last read: when it started, and whether it succeeded.
 #[derive(Clone, Copy)]
 struct Looked {
     began: Instant,
     told: Result<(), NotTold>,
 }
 
-/// What was used and is not noted yet, and what was noted for which minute.
+/// Uses that are not recorded yet, and the minute for which each was last recorded.
 #[derive(Default)]
 struct Uses {
     tokens: HashMap<TokenId, Timestamp>,
@@ -99,7 +102,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Roll {
-    /// Asks the control plane for the first time. `may_open`: whether the server may answer callers without a
+    /// Reads the control plane for the first time. `may_open`: whether the server may answer callers without a
     /// token, if the deployment is open.
     pub(crate) async fn open(
         registry: Arc<dyn AccessRegistry>,
@@ -120,22 +123,36 @@ impl Roll {
         })
     }
 
-    /// Told whenever something has changed.
+    /// Notified of every change.
     pub(crate) fn subscribe(&self) -> watch::Receiver<Arc<Known>> {
         self.known.subscribe()
     }
 
-    /// As it was last told.
+    /// The current list.
     pub(crate) fn known(&self) -> Arc<Known> {
         Arc::clone(&self.known.borrow())
     }
 
-    /// Takes over other tokens of the configuration.
+    /// Applies new tokens of the configuration.
     pub(crate) fn configure(&self, tokens: &[Token]) {
         self.known.send_modify(|known| *known = Arc::new(known.configured(tokens)));
     }
 
-    /// Asks again and again until `stop` is cancelled.
+    /// Applies new issuers and certificates of the configuration.
+    pub(crate) fn configure_others(
+        &self,
+        issuers: &[IssuerConfig],
+        certificates: &[CertificateRule],
+    ) {
+        self.known.send_modify(|known| {
+            // Those that stay keep their keys.
+            let same = known.issuers.are(issuers);
+            let issuers = if same { known.issuers.clone() } else { Issuers::new(issuers) };
+            *known = Arc::new(known.others(issuers, certificates));
+        });
+    }
+
+    /// Reads the list periodically until `stop` is cancelled.
     pub(crate) async fn keep(&self, stop: &CancellationToken) {
         let mut ticks = tokio::time::interval(EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -150,9 +167,9 @@ impl Roll {
             if is_told != was_told {
                 was_told = is_told;
                 if is_told {
-                    tracing::info!("the control plane says again who may enter");
+                    tracing::info!("the access list was read again from the control plane");
                 } else {
-                    tracing::warn!("the control plane does not say who may enter");
+                    tracing::warn!("the access list cannot be read from the control plane");
                 }
             }
             if is_told {
@@ -162,7 +179,7 @@ impl Roll {
         self.note_uses().await;
     }
 
-    /// Asks the control plane, once for all who wait for it.
+    /// Reads the list, once for all who wait for it.
     pub(crate) async fn look(&self) -> Result<(), Problem> {
         Ok(self.asked().await?)
     }
@@ -181,7 +198,7 @@ impl Roll {
         let told = match tokio::time::timeout(WITHIN, self.ask(began)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => {
-                tracing::debug!(%error, "the control plane does not say who may enter");
+                tracing::debug!(%error, "the access list cannot be read from the control plane");
                 Err(NotTold)
             }
             Err(_) => Err(NotTold),
@@ -199,7 +216,7 @@ impl Roll {
         Ok(())
     }
 
-    /// What is known, not older than it is believed.
+    /// The list, if it is still trusted.
     async fn believed(&self) -> Result<(Arc<Known>, Timestamp), NotTold> {
         let told = *lock(&self.told);
         if !told.is_believed() {
@@ -208,13 +225,23 @@ impl Roll {
         Ok((self.known(), self.now()))
     }
 
-    /// The control plane's time, counted on from when it was last told.
+    /// The control plane's time, extrapolated from the last read.
     fn now(&self) -> Timestamp {
         lock(&self.told).now()
     }
 
     /// The bearer of this token.
     pub(super) async fn bearer(&self, text: &str) -> Result<Result<Caller, NoEntry>, NotTold> {
+        let issuers = self.known().issuers.clone();
+        if issuers.is_theirs(text) {
+            let found = issuers.person(text).await;
+            return Ok(found.map_err(NoEntry::Theirs).map(|person| Caller {
+                name: person.name.into(),
+                grant: Arc::new(person.grant),
+                credential: Credential::Issued(person.expires_at),
+                session: None,
+            }));
+        }
         let hash = TokenHash::of(text);
         if let Some(found) = self.known().configured_token(&hash, self.now()) {
             return Ok(found);
@@ -238,7 +265,7 @@ impl Roll {
         Ok(self.bearer(text).await?.ok())
     }
 
-    /// Who has this session. `is_live`: a page asks by itself, which is no use of it.
+    /// The caller of this session. `is_live`: a request of a live page, which does not count as use.
     pub(super) async fn session(
         &self,
         text: &str,
@@ -293,6 +320,13 @@ impl Roll {
 
     /// Whether the caller would be let in again, as who it was.
     pub(crate) async fn still_lets_in(&self, caller: &Caller) -> bool {
+        match caller.credential {
+            Credential::Issued(end) => {
+                return SystemClock.now() < end && !self.known().issuers.is_empty();
+            }
+            Credential::Certificate => return self.known().still_certified(caller),
+            Credential::None | Credential::Configured(_) | Credential::Kept(_) => {}
+        }
         let is_configured = matches!(caller.credential, Credential::Configured(_));
         let needs_word = caller.session.is_some() || !is_configured && caller.has_token();
         if needs_word && self.believed().await.is_err() {
@@ -312,11 +346,11 @@ impl Roll {
         }
     }
 
-    /// Tells the control plane what was used. That is worth a moment, and no more: what it does not take is
-    /// told again with a later use.
+    /// Records uses in the control plane. This is limited to a short time: what is not recorded is
+    /// recorded with a later use.
     async fn note_uses(&self) {
         if tokio::time::timeout(WITHIN, self.tell_uses()).await.is_err() {
-            tracing::debug!("the use of tokens and sessions was not noted in time");
+            tracing::debug!("recording the use of tokens and sessions timed out");
         }
     }
 
@@ -331,11 +365,11 @@ impl Roll {
         if !tokens.is_empty()
             && let Err(error) = self.registry.used(&tokens).await
         {
-            tracing::warn!(%error, "the use of tokens was not noted");
+            tracing::warn!(%error, "the use of tokens was not recorded");
         }
         for (hash, at) in sessions {
             if let Err(error) = self.registry.see_session(&hash, at).await {
-                tracing::warn!(%error, "the use of a session was not noted");
+                tracing::warn!(%error, "the use of a session was not recorded");
             }
         }
     }

@@ -19,7 +19,7 @@ use rehome_ports::{
 
 use super::{Identity, Roll};
 
-/// A registry that can fall silent, and counts how often it is asked.
+/// A registry that can stop responding, and counts its calls.
 struct Mute {
     inner: MemoryControlPlane,
     silent: AtomicBool,
@@ -118,7 +118,7 @@ impl Scene {
     }
 
     async fn find(&self, path: &str, headers: &HeaderMap) -> Identity {
-        Identity::find(&self.roll, path, headers).await
+        Identity::find(&self.roll, path, headers, None).await
     }
 
     /// The status that the bearer of this token is answered; 200: it is let in.
@@ -256,7 +256,7 @@ async fn a_session_ends_unused_and_in_any_case_and_live_pages_do_not_use_it() {
         let mut headers = HeaderMap::new();
         let cookie = HeaderValue::from_str(&format!("{}={secret}", super::COOKIE)).unwrap();
         headers.insert(header::COOKIE, cookie);
-        // The time of the control plane has moved: it is told anew.
+        // The time of the control plane has moved: it is recorded again.
         scene.roll.look().await.unwrap();
         scene.find(path, &headers).await.session().unwrap().is_some()
     };

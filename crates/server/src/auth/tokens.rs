@@ -15,7 +15,7 @@ impl Tokens {
         self.0.is_empty()
     }
 
-    /// All are looked at, whichever it is, so that the time tells nothing.
+    /// Compares all of them, whichever matches, so that the time reveals nothing.
     pub(super) fn find(&self, hash: &TokenHash) -> Option<&Token> {
         self.0.iter().fold(
             None,

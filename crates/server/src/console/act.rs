@@ -1,21 +1,24 @@
-//! What is asked of migrations from the console: a page that says what will happen, then the deed.
+//! Actions of the console: a confirmation page that describes the effect, then the action.
 
 use std::sync::Arc;
 
 use axum::extract::State as Shared;
 use axum::response::{IntoResponse as _, Redirect, Response};
-use rehome_api::OptionsPatch;
+use rehome_api::{Options, OptionsPatch};
+use rehome_app::AppError;
 use rehome_app::migrations::{StartRequest, VerifyRequest};
-use rehome_app::{AppError, Deployment};
 use rehome_domain::ids::{MigrationId, StoreId, TenantId};
 use rehome_domain::verification::Level;
+use rehome_observe::Observed;
 use serde::Deserialize;
 use uuid::Uuid;
 
 use super::pages::confirm::{self, Action};
+use super::pages::options::Chosen;
 use super::pages::start::{self, Wish};
 use super::session::Session;
-use super::{failed, html};
+use super::{failed, html, refused};
+use crate::admin;
 use crate::state::State;
 use crate::take::{Form, InPath, InQuery};
 
@@ -26,7 +29,22 @@ pub(super) async fn start_form(
     session: Session,
     InQuery(wish): InQuery<Wish>,
 ) -> Response {
-    html(&start::form(&session.viewer, &stores(&state.deployment), &wish, None)).into_response()
+    form_again(&state, &session, &wish, None)
+}
+
+fn form_again(state: &State, session: &Session, wish: &Wish, why: Option<&str>) -> Response {
+    match configured(&state.deployment, &OptionsPatch::default()) {
+        Ok(configured) => {
+            let stores = stores(state, session);
+            html(&start::form(&session.viewer, &stores, wish, &configured, why)).into_response()
+        }
+        Err(error) => failed(session, &error, "/"),
+    }
+}
+
+/// The options of a migration that is started with this patch.
+fn configured(deployment: &Observed, patch: &OptionsPatch) -> Result<Options, AppError> {
+    Ok(rehome_app::options::document(&deployment.options(patch)?))
 }
 
 pub(super) async fn plan(
@@ -36,19 +54,23 @@ pub(super) async fn plan(
 ) -> Response {
     let planned = async {
         let (tenant, target, options) = wanted(&wish)?;
-        state.deployment.options(&options)?;
-        state.deployment.plan(tenant, &target).await
+        if let Err(problem) = admin::within(&state, &session.caller, tenant, &target).await {
+            return Ok(Err(problem));
+        }
+        let effective = configured(&state.deployment, &options)?;
+        let plan = state.deployment.plan(tenant, &target).await?;
+        Ok::<_, AppError>(Ok((plan, effective)))
     };
     match planned.await {
-        Ok(plan) => html(&start::plan(&session.viewer, &wish, &plan)).into_response(),
-        Err(error) => {
-            let (stores, why) = (stores(&state.deployment), error.to_string());
-            html(&start::form(&session.viewer, &stores, &wish, Some(&why))).into_response()
+        Ok(Err(problem)) => refused(&session, &problem),
+        Ok(Ok((plan, effective))) => {
+            html(&start::plan(&session.viewer, &wish, &plan, &effective)).into_response()
         }
+        Err(error) => form_again(&state, &session, &wish, Some(&error.to_string())),
     }
 }
 
-/// A wish, and the word that says so.
+/// The fields of a form, with its CSRF token.
 #[derive(Deserialize)]
 pub(super) struct Start {
     #[serde(default)]
@@ -70,10 +92,14 @@ pub(super) async fn start(
     let deployment = state.deployment.acting_as(session.caller.name(), Some(&form.reason));
     let started = async {
         let (tenant, target, options) = wanted(&form.wish)?;
-        deployment.start(&StartRequest { tenant, target, options }, None).await
+        if let Err(problem) = admin::within(&state, &session.caller, tenant, &target).await {
+            return Ok(Err(problem));
+        }
+        deployment.start(&StartRequest { tenant, target, options }, None).await.map(Ok)
     };
     match started.await {
-        Ok(migration) => Redirect::to(&page(migration.id)).into_response(),
+        Ok(Err(problem)) => refused(&session, &problem),
+        Ok(Ok(migration)) => Redirect::to(&page(migration.id)).into_response(),
         Err(error) => failed(&session, &error, START),
     }
 }
@@ -82,8 +108,10 @@ fn page(id: MigrationId) -> String {
     format!("/migrations/{id}")
 }
 
-fn stores(deployment: &Deployment) -> Vec<String> {
-    deployment.config().stores.iter().map(|store| store.id.to_string()).collect()
+/// Those that the viewer sees.
+fn stores(state: &State, session: &Session) -> Vec<String> {
+    let all = state.deployment.config().stores.iter().map(|store| &store.id);
+    all.filter(|id| session.caller.sees_store(id)).map(ToString::to_string).collect()
 }
 
 fn wanted(wish: &Wish) -> Result<(TenantId, StoreId, OptionsPatch), AppError> {
@@ -95,27 +123,7 @@ fn wanted(wish: &Wish) -> Result<(TenantId, StoreId, OptionsPatch), AppError> {
         .map_err(|_| usage("the tenant's id must be a UUID".to_owned()))?;
     let target: StoreId =
         wish.to.parse().map_err(|problem| usage(format!("the store: {problem}")))?;
-    let rate = wish.rate.trim();
-    let rate = match rate {
-        "" => None,
-        rate => {
-            Some(rate.parse().map_err(|_| usage("the rate must be a whole number".to_owned()))?)
-        }
-    };
-    let window = match wish.window.trim() {
-        "" => None,
-        window => Some(
-            window.parse().map_err(|problem| usage(format!("the time to return is {problem}")))?,
-        ),
-    };
-    let cutover = if wish.cutover == "auto" { "auto" } else { "manual" };
-    let options = OptionsPatch {
-        cutover: Some(cutover.to_owned()),
-        copy_rate_max: rate,
-        rollback_window: window,
-        ..OptionsPatch::default()
-    };
-    Ok((tenant, target, options))
+    Ok((tenant, target, wish.chosen.patch(None)?))
 }
 
 pub(super) async fn confirm(
@@ -127,14 +135,16 @@ pub(super) async fn confirm(
     let Some(action) = Action::parse(&action) else {
         return Redirect::to(&page(id)).into_response();
     };
+    if let Err(problem) = admin::may_view(&state, &session.caller, id.uuid()).await {
+        return refused(&session, &problem);
+    }
     let asked = async {
         let migration = state.deployment.migration(id).await?;
         Ok((migration, state.deployment.migration_options(id).await?))
     };
     match asked.await {
         Ok((migration, options)) => {
-            let rate = Some(options.copy_rate_max);
-            html(&confirm::page(&session.viewer, action, &migration, rate)).into_response()
+            html(&confirm::page(&session.viewer, action, &migration, &options)).into_response()
         }
         Err(error) => failed(&session, &error, "/"),
     }
@@ -147,8 +157,9 @@ pub(super) struct Said {
     csrf: String,
     reason: String,
     purge: String,
-    rate: String,
     level: String,
+    #[serde(flatten)]
+    chosen: Chosen,
 }
 
 pub(super) async fn act(
@@ -162,6 +173,9 @@ pub(super) async fn act(
     if let Err(refused) = session.check(&said.csrf, &back) {
         return *refused;
     }
+    if let Err(problem) = admin::may_operate(&state, &session.caller, id.uuid()).await {
+        return refused(&session, &problem);
+    }
     let Some(action) = Action::parse(&action) else { return Redirect::to(&back).into_response() };
     let deployment = state.deployment.acting_as(session.caller.name(), Some(&said.reason));
     match done(&deployment, id, action, &said).await {
@@ -170,18 +184,19 @@ pub(super) async fn act(
     }
 }
 
-/// Does it; answers the migration to look at next.
+/// Carries it out; returns the migration to show next.
 async fn done(
-    deployment: &Deployment,
+    deployment: &Observed,
     id: MigrationId,
     action: Action,
     said: &Said,
 ) -> Result<MigrationId, AppError> {
     match action {
         Action::Pause => drop(deployment.pause(id).await?),
-        // Whoever serves goes on with it by itself.
+        // A server continues it.
         Action::Resume => drop(deployment.resume(id, false).await?),
         Action::CutOver => drop(deployment.request_cutover(id).await?),
+        Action::Withdraw => drop(deployment.withdraw_cutover(id).await?),
         Action::Abort => drop(deployment.abort(id, said.purge == "yes").await?),
         Action::Repair => drop(deployment.repair(id).await?),
         Action::Acknowledge => drop(deployment.acknowledge(id).await?),
@@ -194,11 +209,8 @@ async fn done(
             deployment.verify(id, request).await?;
         }
         Action::Tune => {
-            let rate = said.rate.trim().parse().map_err(|_| {
-                let problem = "the rate must be a whole number, 0 for no limit";
-                AppError::new(rehome_app::Kind::Usage, "bad_request", problem)
-            })?;
-            let patch = OptionsPatch { copy_rate_max: Some(rate), ..OptionsPatch::default() };
+            let now = deployment.migration_options(id).await?;
+            let patch = said.chosen.patch(Some(&now))?;
             deployment.tune(id, &patch).await?;
         }
     }

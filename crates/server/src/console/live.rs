@@ -1,4 +1,4 @@
-//! What is on a page, told again whenever it has changed.
+//! Parts of a page, sent again whenever they have changed.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -6,37 +6,53 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use maud::Markup;
-use rehome_domain::ids::MigrationId;
+use rehome_app::tokens::Grant;
+use rehome_domain::ids::{DrainId, MigrationId};
 use tokio::time::Instant;
 
 use super::look;
+use super::pages::drains::DrainView;
 use super::pages::frame::Viewer;
 use super::pages::migration::View;
 use super::pages::overview::Overview;
-use super::pages::{migration, overview};
+use super::pages::{drains, migration, overview};
+use crate::auth::Caller;
 use crate::follow::{Piece, Source};
 use crate::looks::Looks;
 use crate::state::State;
 
-/// How often a page is looked at anew.
+/// The polling interval of a page.
 const EVERY: Duration = Duration::from_secs(1);
-/// How often at least something is sent, by which the page knows that it is live. It says that it is
+/// Maximum time between two messages, by which the page knows that it is live. It shows that it is
 /// not after six seconds.
 const TICK: Duration = Duration::from_secs(3);
 
-/// The last look at each page; those who look at the same one share it.
+/// The last observation of each page, shared by its viewers.
 #[derive(Default)]
 pub(crate) struct Shown {
-    overview: Looks<(), Arc<Overview>>,
+    /// By what the viewers are bound to.
+    overview: Looks<Option<Arc<Grant>>, Arc<Overview>>,
     migrations: Looks<MigrationId, Arc<View>>,
+    drains: Looks<DrainId, Arc<DrainView>>,
 }
 
-/// One page that somebody looks at.
+/// What a page is about.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum About {
+    /// All migrations and stores.
+    Overview,
+    /// One migration.
+    Migration(MigrationId),
+    /// One drain.
+    Drain(DrainId),
+}
+
+/// One page with viewers.
 pub(super) struct Page {
     pub(super) state: Arc<State>,
     pub(super) viewer: Viewer,
-    /// `None`: the overview.
-    pub(super) migration: Option<MigrationId>,
+    pub(super) caller: Caller,
+    pub(super) about: About,
     pub(super) told: HashMap<&'static str, String>,
     pub(super) first: bool,
     /// When something was sent last.
@@ -46,13 +62,20 @@ pub(super) struct Page {
 impl Page {
     async fn pieces(&self) -> Option<Vec<(&'static str, Markup)>> {
         let (deployment, shown) = (&self.state.deployment, &self.state.shown);
-        match self.migration {
-            None => {
-                let look = Box::pin(async { look::overview(deployment).await.map(Arc::new) });
-                let seen = shown.overview.at((), EVERY / 2, look).await.ok()?;
+        match self.about {
+            About::Overview => {
+                let caller = &self.caller;
+                let look =
+                    Box::pin(async { look::overview(deployment, caller).await.map(Arc::new) });
+                let seen = shown.overview.at(caller.bounds(), EVERY / 2, look).await.ok()?;
                 Some(overview::pieces(&seen, &self.viewer))
             }
-            Some(id) => {
+            About::Drain(id) => {
+                let look = Box::pin(async { look::drain(deployment, id).await.map(Arc::new) });
+                let seen = shown.drains.at(id, EVERY / 2, look).await.ok()?;
+                Some(drains::pieces(&seen))
+            }
+            About::Migration(id) => {
                 let look = Box::pin(async { look::migration(deployment, id).await.map(Arc::new) });
                 let seen = shown.migrations.at(id, EVERY / 2, look).await.ok()?;
                 Some(migration::pieces(&seen, &self.viewer))
@@ -68,7 +91,7 @@ impl Source for Page {
                 tokio::time::sleep(EVERY).await;
             }
             let mut text = String::new();
-            // Who cannot be asked now is asked again; the page says that it is not live meanwhile.
+            // A failed query is repeated; the page shows that it is not live meanwhile.
             if let Some(pieces) = self.pieces().await {
                 for (id, piece) in pieces {
                     let html = piece.into_string();

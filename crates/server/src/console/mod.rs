@@ -1,4 +1,4 @@
-//! The console: pages that are made here, live by server-sent events, and that work without a script.
+//! The console: pages rendered on the server, live by server-sent events, usable without a script.
 //!
 //! ```text
 //! request ─▶ session (cookie) ─▶ look (use cases) ─▶ pages (HTML) ─▶ browser
@@ -6,8 +6,8 @@
 //!                      live, each second ◀──────── EventSource ─────────┘
 //! ```
 //!
-//! A page that only looks is a GET. What acts is asked for on a page that says what will happen, and
-//! sent from there as a form.
+//! A read-only page is a GET. An action is a form on a confirmation page that describes
+//! its effect.
 
 mod act;
 mod chart;
@@ -15,46 +15,56 @@ mod live;
 mod look;
 mod pages;
 mod session;
+mod shell;
 mod words;
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Request, State as Shared};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use axum::middleware::{self, Next};
+use axum::extract::State as Shared;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware;
 use axum::response::{Html, IntoResponse as _, Redirect, Response};
 use axum::routing::{get, post};
 use maud::Markup;
-use rehome_app::AppError;
-use rehome_domain::ids::MigrationId;
+use rehome_app::{AppError, MigrationsWanted, TenantsWanted};
+use rehome_domain::ids::{DrainId, MigrationId, StoreId, TenantId};
+use rehome_domain::migration::Phase;
 use serde::Deserialize;
 use uuid::Uuid;
 
+use crate::admin;
+use crate::answer::Problem;
 use crate::follow;
 use crate::rooms::Requester;
 use crate::state::State;
 use crate::take::{Form, InPath, InQuery};
+use live::About;
 use pages::frame;
+use pages::lists::Fields;
 use session::Session;
+use shell::{asset, guard};
 
 pub(crate) use live::Shown;
+pub(crate) use pages::start::fields as wish_fields;
 pub(crate) use session::secret;
-
-/// What a page may load and whom it may talk to: this server, and no script or style but our files.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
-    connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+pub(crate) use shell::{is_read_by_a_person, stray};
 
 /// The pages and what they are made of.
 pub(crate) fn routes() -> Router<Arc<State>> {
     Router::new()
         .route("/", get(overview))
+        .route("/migrations", get(migrations))
         .route("/migrations/{id}", get(migration))
+        .route("/drains", get(drains))
+        .route("/drains/{id}", get(drain))
+        .route("/tenants", get(tenants))
         .route("/console/live", get(live))
         .route("/console/start", get(act::start_form).post(act::start))
         .route("/console/plan", get(act::plan))
         .route("/console/migrations/{id}/{action}", get(act::confirm).post(act::act))
         .route("/console/checklists/{id}", get(checklists))
+        .route("/console/runbook", get(runbook))
         .route("/console/login", get(login_form).post(login))
         .route("/console/logout", post(logout))
         .route(
@@ -72,30 +82,6 @@ pub(crate) fn routes() -> Router<Arc<State>> {
         .layer(middleware::from_fn(guard))
 }
 
-/// Headers that every page has.
-async fn guard(request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
-    let headers = response.headers_mut();
-    let set = [
-        ("content-security-policy", POLICY),
-        ("x-frame-options", "DENY"),
-        // With less than this, browsers send `Origin: null` with our own forms.
-        ("referrer-policy", "same-origin"),
-        ("cross-origin-opener-policy", "same-origin"),
-        ("permissions-policy", "camera=(), microphone=(), geolocation=()"),
-    ];
-    for (name, value) in set {
-        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
-    }
-    response
-}
-
-fn asset(kind: &'static str, text: &'static str) -> Response {
-    let kind = HeaderValue::from_static(kind);
-    let cache = HeaderValue::from_static("no-cache");
-    ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, cache)], text).into_response()
-}
-
 fn html(page: &Markup) -> Html<String> {
     Html(page.clone().into_string())
 }
@@ -104,17 +90,26 @@ fn html(page: &Markup) -> Html<String> {
 fn failed(session: &Session, error: &AppError, back: &str) -> Response {
     use rehome_app::Kind;
     let (status, title) = match error.kind() {
-        Kind::Usage => (StatusCode::BAD_REQUEST, "That cannot be"),
-        Kind::NotFound => (StatusCode::NOT_FOUND, "Not there"),
+        Kind::Usage => (StatusCode::BAD_REQUEST, "Invalid request"),
+        Kind::NotFound => (StatusCode::NOT_FOUND, "Not found"),
         Kind::Refused | Kind::Violated => (StatusCode::CONFLICT, "Not possible now"),
-        Kind::Failed => (StatusCode::SERVICE_UNAVAILABLE, "It did not work"),
+        Kind::Failed => (StatusCode::SERVICE_UNAVAILABLE, "The request failed"),
     };
     let page = frame::problem(Some(&session.viewer), title, &error.to_string(), back);
     (status, html(&page)).into_response()
 }
 
+/// The page for a request outside of the bounds of the token, or that cannot be checked now.
+fn refused(session: &Session, problem: &Problem) -> Response {
+    let document = problem.document();
+    let status = StatusCode::from_u16(document.status).unwrap_or(StatusCode::FORBIDDEN);
+    let page =
+        frame::problem(Some(&session.viewer), "Not allowed for this token", &document.detail, "/");
+    (status, html(&page)).into_response()
+}
+
 async fn overview(Shared(state): Shared<Arc<State>>, session: Session) -> Response {
-    match look::overview(&state.deployment).await {
+    match look::overview(&state.deployment, &session.caller).await {
         Ok(seen) => html(&pages::overview::page(&seen, &session.viewer)).into_response(),
         Err(error) => failed(&session, &error, "/"),
     }
@@ -125,9 +120,140 @@ async fn migration(
     session: Session,
     InPath(id): InPath<Uuid>,
 ) -> Response {
+    if let Err(problem) = admin::may_view(&state, &session.caller, id).await {
+        return refused(&session, &problem);
+    }
     match look::migration(&state.deployment, MigrationId::new(id)).await {
         Ok(seen) => html(&pages::migration::page(&seen, &session.viewer)).into_response(),
         Err(error) => failed(&session, &error, "/"),
+    }
+}
+
+/// Drains on their page.
+const DRAINS: usize = 100;
+/// Tenants on a page.
+const TENANTS: usize = 100;
+
+async fn drains(Shared(state): Shared<Arc<State>>, session: Session) -> Response {
+    // A drain is of a whole store.
+    if let Err(problem) = session.caller.may_view() {
+        return refused(&session, &problem);
+    }
+    match state.deployment.drains(false, None, DRAINS).await {
+        Ok(drains) => html(&pages::drains::list(&drains, &session.viewer)).into_response(),
+        Err(error) => failed(&session, &error, "/"),
+    }
+}
+
+async fn drain(
+    Shared(state): Shared<Arc<State>>,
+    session: Session,
+    InPath(id): InPath<Uuid>,
+) -> Response {
+    // A drain is of a whole store.
+    if let Err(problem) = session.caller.may_view() {
+        return refused(&session, &problem);
+    }
+    match look::drain(&state.deployment, DrainId::new(id)).await {
+        Ok(view) => html(&pages::drains::page(&view, &session.viewer)).into_response(),
+        Err(error) => failed(&session, &error, "/drains"),
+    }
+}
+
+#[derive(Deserialize)]
+struct Searched {
+    #[serde(default)]
+    search: String,
+    #[serde(default)]
+    store: String,
+    #[serde(default)]
+    state: String,
+    cursor: Option<Uuid>,
+}
+
+/// What a field says, if anything.
+fn said(text: &str) -> Option<&str> {
+    Some(text.trim()).filter(|text| !text.is_empty())
+}
+
+impl Searched {
+    fn phase(&self) -> Result<Option<Phase>, AppError> {
+        let unknown =
+            || AppError::new(rehome_app::Kind::Usage, "bad_query", "there is no such state");
+        said(&self.state).map(|state| Phase::parse(state).ok_or_else(unknown)).transpose()
+    }
+
+    fn store(&self) -> Result<Option<StoreId>, AppError> {
+        Ok(said(&self.store).map(str::parse).transpose()?)
+    }
+
+    fn fields(&self) -> Fields<'_> {
+        Fields { search: &self.search, store: &self.store, state: &self.state }
+    }
+}
+
+async fn migrations(
+    Shared(state): Shared<Arc<State>>,
+    session: Session,
+    InQuery(searched): InQuery<Searched>,
+) -> Response {
+    if let Err(problem) = session.caller.may_view_some() {
+        return refused(&session, &problem);
+    }
+    let (deployment, caller) = (&state.deployment, &session.caller);
+    let found = async {
+        let wanted = MigrationsWanted {
+            search: said(&searched.search).map(str::to_owned),
+            phase: searched.phase()?,
+            store: searched.store()?,
+            before: searched.cursor.map(MigrationId::new),
+            ..MigrationsWanted::default()
+        };
+        // On the first page those that need an operator come first.
+        let needs_you = MigrationsWanted { needs_you: true, ..wanted.clone() };
+        let needing = match wanted.before {
+            None => look::found(deployment, caller, needs_you).await?,
+            Some(_) => Vec::new(),
+        };
+        Ok::<_, AppError>((needing, look::found(deployment, caller, wanted).await?))
+    };
+    match tokio::time::timeout(look::LIST_WITHIN, found).await {
+        Ok(Ok(found)) => {
+            html(&pages::lists::migrations(found, &searched.fields(), &session.viewer))
+                .into_response()
+        }
+        Ok(Err(error)) => failed(&session, &error, "/migrations"),
+        Err(_) => {
+            let silent = "the control plane does not answer; try again";
+            failed(&session, &AppError::failed("control_plane_silent", silent), "/migrations")
+        }
+    }
+}
+
+async fn tenants(
+    Shared(state): Shared<Arc<State>>,
+    session: Session,
+    InQuery(searched): InQuery<Searched>,
+) -> Response {
+    // All tenants of the deployment.
+    if let Err(problem) = session.caller.may_view() {
+        return refused(&session, &problem);
+    }
+    let found = async {
+        let wanted = TenantsWanted {
+            after: searched.cursor.map(TenantId::new),
+            store: searched.store()?,
+            phase: searched.phase()?,
+            search: said(&searched.search).map(str::to_owned),
+            pinned: false,
+            limit: TENANTS,
+        };
+        state.deployment.tenants(&wanted).await
+    };
+    match found.await {
+        Ok(found) => html(&pages::lists::tenants(&found, &searched.fields(), &session.viewer))
+            .into_response(),
+        Err(error) => failed(&session, &error, "/tenants"),
     }
 }
 
@@ -136,6 +262,9 @@ async fn checklists(
     session: Session,
     InPath(id): InPath<Uuid>,
 ) -> Response {
+    if let Err(problem) = admin::may_view(&state, &session.caller, id).await {
+        return refused(&session, &problem);
+    }
     match look::checklists(&state.deployment, MigrationId::new(id)).await {
         Ok(lists) => {
             let page = pages::checklists::page(&session.viewer, &id.to_string(), &lists);
@@ -145,9 +274,14 @@ async fn checklists(
     }
 }
 
+async fn runbook(session: Session) -> Response {
+    html(&pages::runbook::page(&session.viewer)).into_response()
+}
+
 #[derive(Deserialize)]
 struct Looked {
     migration: Option<Uuid>,
+    drain: Option<Uuid>,
 }
 
 async fn live(
@@ -156,6 +290,16 @@ async fn live(
     requester: Requester,
     InQuery(looked): InQuery<Looked>,
 ) -> Response {
+    if looked.drain.is_some()
+        && let Err(problem) = session.caller.may_view()
+    {
+        return problem.into_response();
+    }
+    if let Some(id) = looked.migration
+        && let Err(problem) = admin::may_view(&state, &session.caller, id).await
+    {
+        return problem.into_response();
+    }
     let room = match follow::room(&state, requester) {
         Ok(room) => room,
         Err(problem) => return problem.into_response(),
@@ -163,7 +307,12 @@ async fn live(
     let page = live::Page {
         state: Arc::clone(&state),
         viewer: session.viewer,
-        migration: looked.migration.map(MigrationId::new),
+        caller: session.caller.clone(),
+        about: match (looked.drain, looked.migration) {
+            (Some(id), _) => About::Drain(DrainId::new(id)),
+            (None, Some(id)) => About::Migration(MigrationId::new(id)),
+            (None, None) => About::Overview,
+        },
         told: std::collections::HashMap::new(),
         first: true,
         ticked: None,
@@ -197,8 +346,8 @@ async fn login(
         Ok(None) => {}
         Err(problem) => return problem.into_response(),
     }
-    let why = "Nobody knows this token, it is over, or it is one that sees no console: a tenant's, one for \
-               metrics, or one that is bound to tenants or stores.";
+    let why = "This token is unknown, expired or revoked, or has no access to the console, which needs a viewer, \
+               operator or admin token. For a token of an issuer, use a proxy that adds it to each request.";
     (StatusCode::UNAUTHORIZED, html(&frame::login(Some(why)))).into_response()
 }
 

@@ -1,9 +1,9 @@
-//! Who looks at the console. A browser has the secret of a session in a cookie that scripts cannot read and
-//! that other sites' pages do not send; the token itself is not kept there. A form that acts carries a word
-//! besides, which only our own pages know (CSRF). The API takes neither: it asks for `Authorization`.
+//! Users of the console. A browser has the secret of a session in a cookie that scripts cannot read and
+//! that other sites' pages do not send; it does not keep the token itself. A form that acts carries a second token,
+//! which only the server's own pages have (CSRF). The API accepts neither: it requires `Authorization`.
 //!
-//! Sessions are kept by the control plane, for all servers. One ends when its browser logs out, with its
-//! token, after an hour in which nobody uses it, and after twelve in any case.
+//! The control plane stores sessions, for all servers. One ends when its browser logs out, with its
+//! token, after an hour without use, and after twelve hours in any case.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::answer::Problem;
 use crate::auth::{COOKIE, Caller, Identity, SESSION, cookie};
 use crate::state::{State, says_https};
 
-/// Somebody who may look.
+/// A logged-in user.
 pub(super) struct Session {
     pub(super) caller: Caller,
     pub(super) viewer: Viewer,
@@ -32,7 +32,7 @@ impl Session {
         headers: &HeaderMap,
     ) -> Result<Option<Self>, Problem> {
         let Some(caller) = identity.session()? else { return Ok(None) };
-        if caller.may_view().is_err() {
+        if caller.may_view_some().is_err() {
             return Ok(None);
         }
         let secret = match cookie(headers) {
@@ -42,7 +42,7 @@ impl Session {
         let viewer = Viewer {
             name: caller.has_token().then(|| caller.name().to_owned()),
             operates: caller.may_operate_some().is_ok(),
-            // The same at every server, and known to nobody without the session.
+            // The same at every server, and unknown without the session.
             csrf: word(&secret),
         };
         Ok(Some(Self { caller: caller.clone(), viewer }))
@@ -53,22 +53,19 @@ impl Session {
         TokenHash::of(csrf).matches(&TokenHash::of(&self.viewer.csrf))
     }
 
-    /// The page for one who may not act, or whose form is not ours.
+    /// The error page for a read-only user, or for a form that the server did not send.
     pub(super) fn check(&self, csrf: &str, back: &str) -> Result<(), Box<Response>> {
         let refused = |title: &str, detail: &str| {
             let page = frame::problem(Some(&self.viewer), title, detail, back);
             Box::new((axum::http::StatusCode::FORBIDDEN, super::html(&page)).into_response())
         };
         if !self.viewer.operates {
-            return Err(refused(
-                "Not allowed",
-                "Your token may look, and not act. Nothing was changed.",
-            ));
+            return Err(refused("Not allowed", "Your token is read-only. Nothing was changed."));
         }
         if !self.sent(csrf) {
             return Err(refused(
                 "The form is too old",
-                "Load the page again and say it once more. Nothing was changed.",
+                "Reload the page and submit the form again. Nothing was changed.",
             ));
         }
         Ok(())
@@ -107,7 +104,7 @@ pub(super) async fn begin(
     encrypted: bool,
 ) -> Result<Option<(HeaderValue, Caller)>, Problem> {
     let Some(caller) = state.roll.known_bearer(token).await? else { return Ok(None) };
-    if caller.may_view().is_err() {
+    if caller.may_view_some().is_err() {
         return Ok(None);
     }
     let Some(secret) = state.roll.begin_session(&caller).await? else { return Ok(None) };
@@ -125,8 +122,8 @@ pub(super) async fn end(
     Ok(set("", 0, encrypted))
 }
 
-/// `Secure` where the browser came with TLS, by whoever's word: it takes from nobody, and a cookie without it
-/// would travel in the clear.
+/// `Secure` if any header reports that the browser came with TLS: this only restricts the cookie, and a cookie without it
+/// would travel unencrypted.
 pub(super) fn is_encrypted(state: &State, headers: &HeaderMap) -> bool {
     state.deployment.config().server.tls.is_some() || says_https(headers)
 }

@@ -17,7 +17,7 @@ pub(super) fn count(number: u64) -> String {
 
 /// A number that may not be known.
 pub(super) fn known(number: Option<u64>) -> String {
-    number.map_or_else(|| "not known".to_owned(), count)
+    number.map_or_else(|| "unknown".to_owned(), count)
 }
 
 /// Events per second.
@@ -27,7 +27,12 @@ pub(super) fn rate(per_second: f64) -> String {
 
 /// Milliseconds.
 pub(super) fn millis(ms: f64) -> String {
-    if ms < 10.0 { format!("{ms:.1} ms") } else { format!("{ms:.0} ms") }
+    match ms {
+        ms if ms < 10.0 => format!("{ms:.1} ms"),
+        ms if ms < 1e3 => format!("{ms:.0} ms"),
+        ms if ms < 1e4 => format!("{} s", (ms / 100.0).round() / 10.0),
+        ms => seconds(ms / 1e3),
+    }
 }
 
 /// A length of time, in its two largest units.
@@ -61,15 +66,15 @@ pub(super) fn clock(at: Time) -> String {
     text.split_once(' ').map_or_else(|| text.clone(), |(_, clock)| clock.to_owned())
 }
 
-/// The first piece of an id, for narrow places; the whole id is its title.
+/// The first piece of an id, for the title of a window; pages show the whole id.
 pub(super) fn short(id: &str) -> &str {
     id.split('-').next().unwrap_or(id)
 }
 
-/// A state as people say it.
+/// A human-readable state.
 pub(super) fn state(name: &str) -> &str {
     match name {
-        "pending" => "getting ready",
+        "pending" => "preparing",
         "bulk_copy" => "copying",
         "dual_write" => "mirroring writes",
         "cutover_paused" => "switching",
@@ -92,6 +97,8 @@ mod tests {
         assert_eq!((rate(3.125), rate(1234.5)), ("3.1/s".to_owned(), "1234/s".to_owned()));
         let lengths = [0.0, 59.6, 3_661.0, 90_000.0, 86_400.0].map(seconds);
         assert_eq!(lengths, ["0 s", "1 min", "1 h 1 min", "1 d 1 h", "1 d"]);
+        let pauses = [0.05, 12.4, 999.0, 5_000.0, 1_250.0, 61_000.0].map(millis);
+        assert_eq!(pauses, ["0.1 ms", "12 ms", "999 ms", "5 s", "1.3 s", "1 min 1 s"]);
         assert_eq!(time(Time(0)), "1970-01-01 00:00:00");
         assert_eq!(clock(Time(43_390_000_000)), "12:03:10");
     }

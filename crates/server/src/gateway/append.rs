@@ -35,7 +35,7 @@ use crate::take::{InPath, JsonBody, Text, Traceparent};
         ("traceparent" = Option<String>, Header, description = "W3C Trace Context: spans of the dual write are linked to it."),
     ),
     request_body = AppendDocument,
-    responses((status = 201, description = "Stored, now or the first time.", body = Appended), Problems))]
+    responses((status = 201, description = "Stored, by this request or an earlier one.", body = Appended), Problems))]
 pub(crate) async fn append_to_path(
     State(state): State<Arc<Shared>>,
     caller: Caller,
@@ -60,7 +60,7 @@ pub(crate) async fn append_to_path(
         ("traceparent" = Option<String>, Header, description = "W3C Trace Context: spans of the dual write are linked to it."),
     ),
     request_body = StreamAppendDocument,
-    responses((status = 201, description = "Stored, now or the first time.", body = Appended), Problems))]
+    responses((status = 201, description = "Stored, by this request or an earlier one.", body = Appended), Problems))]
 pub(crate) async fn append_to(
     State(state): State<Arc<Shared>>,
     caller: Caller,
@@ -157,7 +157,7 @@ fn over(index: usize, field: &str, error: &JsonError) -> Problem {
     }
 }
 
-/// What is below an error, or the error itself.
+/// The cause of an error, or the error itself.
 fn cause(error: &AppendError) -> String {
     error.source().map_or_else(|| error.to_string(), ToString::to_string)
 }
@@ -198,7 +198,7 @@ fn problem(state: &Shared, tenant: TenantId, error: AppendError) -> Problem {
             state.refused.note("unavailable", tenant, |left_out| {
                 tracing::warn!(
                     tenant_id = %tenant, error = why, left_out,
-                    "an append was not taken"
+                    "an append was refused"
                 );
             });
             unavailable("unavailable")

@@ -39,9 +39,9 @@ pub(crate) async fn checkpoint(
     json(StatusCode::OK, &Checkpoint { name, seq })
 }
 
-/// Say how far a subscription is
+/// Set a subscription's checkpoint
 ///
-/// Also back, to see events again. A position that the history does not reach is refused: what is
+/// It may go back, to see events again. A position beyond the end of the history is refused: events
 /// appended up to it would never be seen.
 #[utoipa::path(put, path = "/v1/tenants/{tenant}/subscriptions/{name}", tag = "events",
     params(
@@ -62,7 +62,7 @@ pub(crate) async fn move_checkpoint(
     check(&state, tenant, &name).await?;
     let CheckpointMove { seq } = body.document(permit).await?;
     if i64::try_from(seq).is_err() {
-        return Err(Problem::bad_request("bad_body", "seq is beyond what can be counted"));
+        return Err(Problem::bad_request("bad_body", "seq is too large"));
     }
     let router = state.deployment.engine().router();
     router.set_checkpoint(tenant, &name, seq).await?;
@@ -75,5 +75,8 @@ async fn check(state: &Shared, tenant: TenantId, name: &str) -> Result<(), Probl
         return Err(Problem::bad_request("bad_name", detail).limit(NAME_BYTES_MAX as u64));
     }
     let route = state.deployment.engine().control().route(tenant).await.map_err(AppError::from)?;
-    route.map(drop).ok_or_else(|| ReadError::UnknownTenant(tenant).into())
+    route
+        .filter(|route| !route.is_removed())
+        .map(drop)
+        .ok_or_else(|| ReadError::UnknownTenant(tenant).into())
 }

@@ -39,13 +39,13 @@ pub(crate) struct Part {
 
 /// Read or follow a tenant's history
 ///
-/// In the order of `seq`, without gaps; a position is valid before, while and after the tenant
-/// moves. With `Accept: text/event-stream` it goes on with what is appended, each event with its
+/// In the order of `seq`, without gaps; a position is valid before, during and after a move of the tenant.
+/// With `Accept: text/event-stream` the response continues with new events, each with its
 /// `seq` as id, and resumes after `Last-Event-ID`.
 ///
 /// A position beyond the end of the history is a conflict (`position_beyond_end`, with `position` and
-/// `end`), never an empty answer: the store has lost events. A stream that is being followed then ends
-/// with an event `error` that holds the same problem.
+/// `end`), never an empty response: the store has lost events. A followed stream then ends
+/// with an event `error` that has the same problem.
 #[utoipa::path(get, path = "/v1/tenants/{tenant}/events", tag = "events",
     params(
         ("tenant" = Uuid, Path, description = "Whose."),
@@ -53,7 +53,7 @@ pub(crate) struct Part {
         ("Last-Event-ID" = Option<u64>, Header, description = "Follow after this position."),
     ),
     responses(
-        (status = 200, description = "A part of it, or all that comes.",
+        (status = 200, description = "A page, or the followed feed.",
             content((FeedPage = "application/json"), (String = "text/event-stream"))),
         Problems,
     ))]
@@ -73,7 +73,7 @@ pub(crate) async fn feed(
     let last = match take::text(&headers, "last-event-id")? {
         None => None,
         Some(id) => Some(id.parse().map_err(|_| {
-            Problem::bad_request("bad_header", "Last-Event-ID must be a position, or not be there")
+            Problem::bad_request("bad_header", "Last-Event-ID must be a position, if present")
         })?),
     };
     if !follow::is_wanted(&headers) {
@@ -125,7 +125,7 @@ impl Source for Feed {
         let events = match self.follower.next(PIECE).await {
             Ok(events) => events,
             Err(error) => {
-                tracing::warn!(tenant_id = %self.tenant, %error, "a follower was sent home");
+                tracing::warn!(tenant_id = %self.tenant, %error, "a follower was disconnected");
                 return self.last_word(error);
             }
         };

@@ -1,5 +1,5 @@
-//! Applications: append, read, follow, checkpoints. All of it is asked of the router, which never
-//! lets an application learn that a migration is running.
+//! Applications: append, read, follow, checkpoints. Everything goes through the router, which
+//! hides migrations from applications.
 
 mod append;
 mod checkpoints;
@@ -25,7 +25,7 @@ pub(crate) use read::{__path_read_of, __path_read_of_path, read_of, read_of_path
 pub(crate) use refused::Refused;
 pub(crate) use tenant::{__path_tenant, tenant};
 
-/// Events of a page when the request does not say.
+/// Default number of events of a page.
 const EVENTS_DEFAULT: u32 = 100;
 /// Most events of a page.
 const EVENTS_MAX: u32 = 1_000;
@@ -48,7 +48,7 @@ impl From<ReadError> for Problem {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::UnknownTenant(tenant) => {
-                let detail = format!("tenant {tenant} is not known; it has no event yet");
+                let detail = format!("tenant {tenant} is unknown; it has no event yet");
                 Self::new(StatusCode::NOT_FOUND, "unknown_tenant", detail)
                     .with(|document| document.tenant_id = Some(tenant.uuid()))
             }

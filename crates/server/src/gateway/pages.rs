@@ -1,11 +1,11 @@
-//! Pages of events, read from the store as the client takes them.
+//! Pages of events, read from the store while the client receives them.
 //!
-//! A page is read in pieces that begin small and grow while the client keeps up. Before a piece is read,
-//! there is room for it; it is given back when the piece is sent. So a client that does not read holds
-//! the room of one small piece, and an answer never grows past what is counted.
+//! A page is read in pieces that start small and grow while the client keeps up. Room for a piece is reserved
+//! before it is read, and released when it is sent. So a client that does not read holds
+//! the room of one small piece, and a response never exceeds what is counted.
 //!
-//! Where a piece cannot be read, or finds no room, the page ends there: it is whole, shorter than it
-//! might have been, and its `next` says where it goes on.
+//! If a piece cannot be read, or finds no room, the page ends there: its JSON is complete, it is shorter than
+//! possible, and its `next` is where the next page starts.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ use crate::state::State;
 /// Bytes of the first piece, and of the largest.
 const PIECE_BYTES: (usize, usize) = (64 << 10, 256 << 10);
 
-/// What is read.
+/// What to read.
 pub(super) enum Of {
     /// The history.
     Feed,
@@ -105,25 +105,15 @@ impl Page {
         let room = &self.state.rooms.answers;
         let mut held = room.take_within(&self.holder, LINE_BYTES_MAX, ANSWER_WAIT).await?;
         let (found, more) = self.read(limit).await?;
-        let mut bytes = if self.is_first { b"{\"events\":[".to_vec() } else { Vec::new() };
-        let mut is_over = !more;
-        for (index, event) in found.iter().enumerate() {
-            let line = bytes.len();
-            if index > 0 || !self.is_first {
-                bytes.push(b',');
-            }
-            if let Err(problem) = events::write(self.tenant, event, &mut bytes) {
-                // What is before it is whole; who asks from here on is answered with the problem.
-                if index == 0 {
-                    return Err(problem);
-                }
-                bytes.truncate(line);
-                is_over = true;
-                break;
-            }
-            bytes.pop();
-            self.took(event);
-        }
+        let Written { found, lines, mut bytes, problem } =
+            Written::write(self.tenant, found, self.is_first);
+        found[..lines].iter().for_each(|event| self.took(event));
+        let is_over = match problem {
+            Some(problem) if lines == 0 => return Err(problem),
+            // The page so far is complete; the next request gets the problem.
+            Some(_) => true,
+            None => !more,
+        };
         self.is_first = false;
         self.piece_bytes = (self.piece_bytes * 2).min(PIECE_BYTES.1);
         self.is_over = is_over || self.left.events == 0 || self.left.bytes == 0;
@@ -131,7 +121,7 @@ impl Page {
             bytes.extend_from_slice(&self.end());
         }
         bytes.shrink_to_fit();
-        // Less than was taken, unless names are long and full of what JSON has to escape.
+        // Less than was reserved, unless names are long and full of characters that JSON escapes.
         let _ = held.resize(bytes.len() as u64);
         Ok(Counted { bytes, _held: held })
     }
@@ -156,5 +146,33 @@ impl Page {
 
     fn end(&self) -> Vec<u8> {
         format!("],\"{}\":{}}}", self.of.next(), self.next).into_bytes()
+    }
+}
+
+/// Events as lines of a page.
+struct Written {
+    found: Vec<Event>,
+    /// How many of them are written: all before the one with a problem.
+    lines: usize,
+    bytes: Vec<u8>,
+    problem: Option<Problem>,
+}
+
+impl Written {
+    fn write(tenant: TenantId, found: Vec<Event>, is_first: bool) -> Self {
+        let mut bytes = if is_first { b"{\"events\":[".to_vec() } else { Vec::new() };
+        for (index, event) in found.iter().enumerate() {
+            let line = bytes.len();
+            if index > 0 || !is_first {
+                bytes.push(b',');
+            }
+            if let Err(problem) = events::write(tenant, event, &mut bytes) {
+                bytes.truncate(line);
+                return Self { found, lines: index, bytes, problem: Some(problem) };
+            }
+            bytes.pop();
+        }
+        let lines = found.len();
+        Self { found, lines, bytes, problem: None }
     }
 }

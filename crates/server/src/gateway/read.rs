@@ -41,7 +41,7 @@ pub(crate) struct Part {
         ("id" = String, Path, description = "The stream's id, percent-encoded."),
         Part,
     ),
-    responses((status = 200, description = "A part of it.", body = StreamPage), Problems))]
+    responses((status = 200, description = "A page.", body = StreamPage), Problems))]
 pub(crate) async fn read_of_path(
     State(state): State<Arc<Shared>>,
     caller: Caller,
@@ -60,7 +60,7 @@ pub(crate) async fn read_of_path(
 #[utoipa::path(post, path = "/v1/tenants/{tenant}/read", tag = "events",
     params(("tenant" = Uuid, Path, description = "Whose.")),
     request_body = StreamRead,
-    responses((status = 200, description = "A part of it.", body = StreamPage), Problems))]
+    responses((status = 200, description = "A page.", body = StreamPage), Problems))]
 pub(crate) async fn read_of(
     State(state): State<Arc<Shared>>,
     caller: Caller,

@@ -1,5 +1,5 @@
-//! Log lines about appends that were not taken: an outage refuses thousands a second, and the log should say
-//! so without being all of it.
+//! Log lines about failed appends: an outage fails thousands a second, and must not
+//! flood the log.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 /// Shortest time between two lines of one kind about one tenant.
 const EVERY: Duration = Duration::from_secs(10);
-/// Kinds and tenants that are kept apart. Beyond them no line is written: a log that names so many says
+/// Maximum number of kinds and tenants that are rate-limited separately. Beyond them no line is written: the log names
 /// enough.
 const KEPT_MAX: usize = 1_000;
 

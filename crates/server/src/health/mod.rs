@@ -14,28 +14,28 @@ use crate::answer::{Answer, Problems, json};
 use crate::auth::Caller;
 use crate::state::State as Shared;
 
-/// Longest that the control plane may take to answer.
+/// Maximum time for the control plane to answer.
 const WITHIN: Duration = Duration::from_secs(3);
 
-/// Whether the process lives
+/// Liveness of the process
 ///
-/// Never looks further than itself: for whoever would start it again.
+/// Checks only the process itself: for a service manager that would restart it.
 #[utoipa::path(get, path = "/health/live", tag = "health", security(()), responses(
     (status = 200, description = "It lives.", body = Liveness),
-    (status = 405, description = "Not a method of this path."),
+    (status = 405, description = "The path does not support this method."),
 ))]
 pub(crate) async fn live() -> Answer {
     json(StatusCode::OK, &Liveness { status: "live".to_owned(), detail: None })
 }
 
-/// Whether the process can work
+/// Readiness of the process
 ///
-/// It can while the control plane answers and it was not told to stop: for whoever spreads
-/// requests over several.
+/// It is ready while the control plane answers and it is not stopping: for a load balancer that distributes
+/// requests.
 #[utoipa::path(get, path = "/health/ready", tag = "health", security(()), responses(
     (status = 200, description = "It can.", body = Liveness),
-    (status = 405, description = "Not a method of this path."),
-    (status = 503, description = "It cannot; `detail` says why.", body = Liveness),
+    (status = 405, description = "The path does not support this method."),
+    (status = 503, description = "Not ready; `detail` has the reason.", body = Liveness),
 ))]
 pub(crate) async fn ready(State(state): State<Arc<Shared>>) -> Answer {
     let no = |detail: String| Liveness { status: "not_ready".to_owned(), detail: Some(detail) };
@@ -48,8 +48,8 @@ pub(crate) async fn ready(State(state): State<Arc<Shared>>) -> Answer {
     }
 }
 
-/// Whether the control plane answers. It is asked once for all who ask meanwhile: anybody may, and as
-/// often as they like.
+/// Whether the control plane answers. One query serves all concurrent requests, because the path is public and
+/// unlimited.
 #[derive(Default)]
 pub(crate) struct Readiness(tokio::sync::Mutex<Option<(Instant, Result<(), String>)>>);
 
@@ -57,7 +57,7 @@ impl Readiness {
     async fn ask(&self, state: &Shared) -> Result<(), String> {
         let came = Instant::now();
         let mut last = self.0.lock().await;
-        // Asked after this one came: by one that was before it in the queue.
+        // Queried after this request came: by one that was before it in the queue.
         if let Some((asked, answer)) = &*last
             && *asked >= came
         {
@@ -75,18 +75,18 @@ impl Readiness {
     }
 }
 
-/// How the migrations of the deployment are
+/// Health of the deployment's migrations
 ///
-/// The monitoring guide's report, whichever server is asked. 503 asks for action; it is no probe of
-/// the process, which `/health/live` and `/health/ready` are.
+/// The report of the monitoring contract, the same from every server. 503 requires action; it is not a probe of
+/// the process, as `/health/live` and `/health/ready` are.
 #[utoipa::path(get, path = "/health/migration", tag = "health", responses(
     (status = 200, description = "Healthy or degraded.", body = HealthReport),
-    (status = 401, description = "There is no token, or nobody knows it.", body = Problem,
+    (status = 401, description = "The token is missing or unknown.", body = Problem,
         content_type = "application/problem+json"),
     (status = 403, description = "The token's role does not allow it.", body = Problem,
         content_type = "application/problem+json"),
-    (status = 405, description = "Not a method of this path."),
-    (status = 503, description = "Unhealthy, or the check itself failed; `details` says why.",
+    (status = 405, description = "The path does not support this method."),
+    (status = 503, description = "Unhealthy, or the check itself failed; `details` has the reason.",
         body = HealthReport),
 ))]
 pub(crate) async fn migration(State(state): State<Arc<Shared>>, caller: Caller) -> Answer {
@@ -101,7 +101,7 @@ pub(crate) async fn migration(State(state): State<Arc<Shared>>, caller: Caller) 
 /// In OpenMetrics 1.0 where `Accept` names it, else in the Prometheus text format 0.0.4. With the same
 /// samples in both.
 #[utoipa::path(get, path = "/metrics", tag = "health", responses(
-    (status = 200, description = "All that it counts.", content(
+    (status = 200, description = "All metrics.", content(
         (String = "text/plain"), (String = "application/openmetrics-text"),
     )),
     Problems,

@@ -10,7 +10,7 @@ use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -33,29 +33,36 @@ use paced::Paced;
 use places::Place;
 pub(crate) use places::Places;
 
-/// Most bytes of a request's first line and headers, and of what is buffered of its body.
+/// Maximum size of a request's first line and headers, and of the buffered part of its body, in bytes.
 const BUFFER_BYTES: usize = 32 << 10;
-/// How long requests that were accepted may take to end when the server stops.
+/// How long accepted requests may take to end when the server stops.
 const STOP_WITHIN: Duration = Duration::from_secs(30);
 /// Until the next try when the system gives no connection (no descriptors are left).
 const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
-/// How much is taken in, and for how long, of what a client still sends when it has its last answer:
-/// a connection that is closed on it would take the answer away.
+/// How much, and for how long, to read of what a client still sends after its last response:
+/// closing the connection at once would discard the response.
 const LINGER_BYTES: u64 = 32 << 20;
 const LINGER_WITHIN: Duration = Duration::from_secs(1);
 
-/// What requests are to know of the connection that they came on.
+/// Data of the connection for its requests.
 #[derive(Debug)]
 pub(crate) struct Connection {
     peer: IpAddr,
     following: AtomicBool,
     too_slow: Arc<AtomicU64>,
+    /// The client's certificate, in DER, which the handshake found good.
+    certificate: OnceLock<Vec<u8>>,
 }
 
 impl Connection {
     /// The address at the other end.
     pub(crate) fn peer(&self) -> IpAddr {
         self.peer
+    }
+
+    /// The client's certificate, in DER, if it showed a good one.
+    pub(crate) fn certificate(&self) -> Option<&[u8]> {
+        self.certificate.get().map(Vec::as_slice)
     }
 
     /// From now on the client only listens; when it closes its side, it has left.
@@ -80,11 +87,11 @@ pub(crate) struct Connections {
     pub(crate) places: Arc<Places>,
     pub(crate) proxies: Proxies,
     pub(crate) pace: Pace,
-    /// Clients that were left because they did not take their answers.
+    /// Clients that were disconnected because they did not read their responses.
     pub(crate) too_slow: Arc<AtomicU64>,
 }
 
-/// Serves until `stop` is cancelled, and then until what was accepted is answered.
+/// Serves until `stop` is cancelled, and then until accepted requests are answered.
 pub(crate) async fn serve(
     listener: TcpListener,
     connections: Connections,
@@ -108,11 +115,11 @@ pub(crate) async fn serve(
             }
         });
     }
-    // Whoever comes now is told by the system that nobody listens.
+    // New connections are refused by the system.
     drop(listener);
     tasks.close();
     if tokio::time::timeout(STOP_WITHIN, tasks.wait()).await.is_err() {
-        tracing::warn!("requests were still under way when the server stopped");
+        tracing::warn!("requests were still running when the server stopped");
     }
     leave.cancel();
     tasks.wait().await;
@@ -151,6 +158,7 @@ impl Connections {
             peer: peer.ip().to_canonical(),
             following: AtomicBool::new(false),
             too_slow: Arc::clone(&self.too_slow),
+            certificate: OnceLock::new(),
         });
         let stream = Paced::new(stream, Arc::clone(&connection), self.pace);
         let acceptor = self.tls.borrow().clone();
@@ -159,8 +167,15 @@ impl Connections {
             Some(acceptor) => {
                 let handshake = acceptor.accept(stream);
                 match tokio::time::timeout(self.pace.within, handshake).await {
-                    Ok(Ok(stream)) => self.speak(stream, connection, place, stop).await,
-                    // Somebody who speaks no TLS, or trusts other certificates.
+                    Ok(Ok(stream)) => {
+                        let shown = stream.get_ref().1.peer_certificates();
+                        if let Some(shown) = shown.and_then(<[_]>::first) {
+                            // It is the first and only time.
+                            let _ = connection.certificate.set(shown.to_vec());
+                        }
+                        self.speak(stream, connection, place, stop).await;
+                    }
+                    // A client that does not use TLS, or does not trust the certificate.
                     Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake failed"),
                     Err(_) => tracing::debug!("a TLS handshake took too long"),
                 }
@@ -193,7 +208,7 @@ impl Connections {
             .timer(TokioTimer::new())
             .header_read_timeout(self.pace.within)
             .max_buf_size(BUFFER_BYTES)
-            // Who has said all and goes on listening gets an answer.
+            // A client that has closed its sending side still gets its response.
             .half_close(true)
             .serve_connection(TokioIo::new(stream), service);
         let mut stopping = pin!(stop.cancelled());
@@ -217,22 +232,22 @@ impl Connections {
     }
 }
 
-/// Says that nothing more comes, and hears the client out for a while.
+/// Closes the sending side, and reads from the client for a while.
 async fn linger(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
     let heard = async {
         stream.shutdown().await?;
         tokio::io::copy(&mut stream.take(LINGER_BYTES), &mut tokio::io::sink()).await
     };
-    // Who goes on is left.
+    // A client that continues to send is disconnected.
     let _ = tokio::time::timeout(LINGER_WITHIN, heard).await;
 }
 
 /// The place went to another connection before the request was there.
 #[derive(Debug, thiserror::Error)]
-#[error("the place was given to another connection")]
+#[error("the connection was closed to admit another")]
 struct Lost;
 
-/// A request that is being served: its connection keeps its place.
+/// A request that is being served: its connection cannot be evicted.
 struct Serving(Arc<Mutex<Place>>);
 
 impl Serving {

@@ -1,5 +1,5 @@
-//! A connection whose client has to keep up: one that does not take what it is sent, or too slowly, is
-//! left. And one that follows and has closed its side is left too.
+//! A connection whose client has to keep up: a client that does not read, or reads too slowly, is
+//! disconnected. So is a follower that has closed its side.
 
 use std::io;
 use std::pin::Pin;
@@ -17,9 +17,9 @@ use super::Connection;
 /// How fast a client has to be.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pace {
-    /// Longest that it may take nothing.
+    /// Maximum time without reading.
     pub(crate) within: Duration,
-    /// Least that it takes in a second of those in which there is more.
+    /// Minimum rate of reading, in bytes per second, while there is data.
     pub(crate) bytes_per_second: u32,
 }
 
@@ -28,10 +28,10 @@ pub(super) struct Paced {
     stream: TcpStream,
     connection: Arc<Connection>,
     pace: Pace,
-    /// Since when, and until when at most, nothing is taken.
+    /// Since when, and at most until when, the client does not read.
     blocked: Option<Instant>,
     until: Pin<Box<Sleep>>,
-    /// Of this window: how long it was blocked, and what was taken.
+    /// In this window: the blocked time, and the bytes read.
     waited: Duration,
     taken: u64,
 }
@@ -63,7 +63,7 @@ impl Paced {
             let least = within.as_secs_f64() * f64::from(self.pace.bytes_per_second);
             if since.elapsed() >= within || (self.taken as f64) < least {
                 self.connection.is_too_slow();
-                let why = "the client does not take what it is sent";
+                let why = "the client does not read the response";
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, why)));
             }
             (self.waited, self.taken) = (Duration::ZERO, 0);
@@ -71,7 +71,7 @@ impl Paced {
         }
     }
 
-    /// Writes until something was taken or nothing can be.
+    /// Writes until the client has read something or cannot.
     fn write(
         &mut self,
         cx: &mut Context<'_>,

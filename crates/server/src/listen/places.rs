@@ -1,5 +1,5 @@
-//! Places for connections. One that waits for a request, be it the first, may lose its place to a new
-//! one; one that is being served may not.
+//! Slots for connections. A connection that waits for a request, even for its first, may be evicted for a new
+//! one; a connection that is being served may not.
 //!
 //! ```text
 //!  accepted ─▶ waiting ◀──────────▶ serving          full, or an address over its share:
@@ -8,8 +8,8 @@
 //!               closed
 //! ```
 //!
-//! A head takes a round trip to arrive. So connections that are opened and send nothing, or a byte now
-//! and then, push out one another, and not those who have something to say.
+//! A head takes a round trip to arrive. So connections that send nothing, or a byte now
+//! and then, evict one another, and not those with requests.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -103,7 +103,7 @@ impl Places {
         loop {
             let freed = self.freed.notified();
             tokio::pin!(freed);
-            // Registered before the look, so that nothing is missed in between.
+            // Registered before the check, so that no notification is missed in between.
             freed.as_mut().enable();
             {
                 let mut state = self.lock();
@@ -154,7 +154,7 @@ impl Place {
         self.closing.clone()
     }
 
-    /// A request has come: the place is kept from now on. Not if it was lost already.
+    /// A request has come: the slot is kept from now on, unless it is already lost.
     pub(crate) fn serve(&mut self) -> bool {
         let Some(number) = self.waits.take() else { return true };
         self.places.lock().end_wait(self.address, number)
@@ -165,7 +165,7 @@ impl Place {
         if self.waits.is_none() {
             let closing = self.closing.clone();
             self.waits = Some(self.places.lock().wait(self.address, closing));
-            // Somebody may be waiting for one that can be closed.
+            // A task may be waiting for a connection that can be evicted.
             self.places.freed.notify_waiters();
         }
     }

@@ -1,5 +1,5 @@
-//! What is decided from the head of a request, before a byte of its body is read: whether it is one,
-//! who sends it, and whether there is a place for it.
+//! Decisions from the head of a request, before a byte of its body is read: whether it is valid,
+//! its caller, and whether there is a slot for it.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -37,10 +37,10 @@ pub(crate) async fn admit(
     };
     let (path, headers) = (request.uri().path(), request.headers());
     let address = state.proxies.client(connection.peer(), headers);
-    let identity = Identity::find(&state.roll, path, headers).await;
+    let identity = Identity::find(&state.roll, path, headers, connection.certificate()).await;
     let is_of_events = is_of_events(path);
     let holder = holder(identity.caller(), is_of_events, Who::Address(prefix(address)));
-    // A probe asks for little, and has to be answered when nothing else is.
+    // A probe needs little, and must be answered when nothing else is.
     let is_probe = matches!(path, "/health/live" | "/health/ready");
     let place = (!is_probe).then(|| state.rooms.requests.take(&holder, 1)).transpose();
     let place = match place {
@@ -70,7 +70,7 @@ fn check_host(version: Version, headers: &HeaderMap) -> Result<(), Problem> {
     if hosts == 1 || hosts == 0 && version < Version::HTTP_11 {
         return Ok(());
     }
-    let detail = format!("a request has one Host header, and this one has {hosts}");
+    let detail = format!("a request must have one Host header; this one has {hosts}");
     Err(Problem::bad_request("bad_host", detail))
 }
 
@@ -103,7 +103,7 @@ async fn counted(
     };
     let held = match state.rooms.answers.take_within(holder, bytes, super::ANSWER_WAIT).await {
         Ok(held) => held,
-        // What was done is reported, whatever that takes.
+        // The result of an action is reported in any case.
         Err(_) if !looks => return Ok(response),
         Err(problem) => return Err(problem),
     };

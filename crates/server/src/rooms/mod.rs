@@ -1,4 +1,4 @@
-//! Admission: who asks, and what of the server's there is for them.
+//! Admission: callers, and the server's resources for them.
 //!
 //! ```text
 //! connection ─▶ head ─▶ who asks ─▶ a place ─▶ role, tenant ─▶ room for the body ─▶ work
@@ -6,13 +6,13 @@
 //!                                            room for the answer ◀──────┘
 //! ```
 //!
-//! Everything that a request holds while it is under way is counted in a [`Room`]: a place, the bytes
-//! of its body, the bytes of its answer, a follower's place. Each room has a size, a share that one
-//! caller may hold at most, and a reserve for operators. As soon as two hold something, nobody gets
-//! more than what is left free, so that however many are greedy, the next one finds something.
+//! Everything that a request holds while it is in flight is counted in a [`Room`]: a slot, the bytes
+//! of its body, the bytes of its response, a follower's slot. Each room has a size, a maximum share of one
+//! caller, and a reserve for operators. As soon as two callers hold something, neither gets
+//! more than what is left free, so that the next caller always finds room.
 //!
-//! A room is taken from after the caller is known and allowed, and by as much as is really there: a
-//! body counts with what came of it.
+//! Room is reserved after the caller is authenticated and authorised, and by the actual amount: a
+//! body counts with the bytes received.
 
 mod admit;
 mod room;
@@ -28,11 +28,11 @@ pub(crate) use admit::{Counted, admit};
 pub(crate) use room::{Held, Room};
 pub(crate) use who::{Holder, Proxies, Requester, Who, prefix};
 
-/// Most bytes of the line of one event: data and metadata at their limits, and what is around them.
+/// Maximum size of the line of one event, in bytes: data and metadata at their limits, and the rest.
 pub(crate) const LINE_BYTES_MAX: u64 = (2 << 20) + (64 << 10);
 /// How long a piece of an answer waits for room before it is refused.
 pub(crate) const ANSWER_WAIT: Duration = Duration::from_secs(2);
-/// Of places, one of so many is kept for operators.
+/// One of this many slots is reserved for operators.
 const RESERVED_OF: u64 = 16;
 /// A caller's share, unless another is configured: one of so many.
 const SHARE_OF: u64 = 4;

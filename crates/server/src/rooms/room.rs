@@ -27,7 +27,7 @@ pub(super) struct Kind {
 pub(super) const REQUESTS: Kind = Kind {
     name: "requests",
     code: "too_many_requests",
-    what: "requests under way",
+    what: "requests in flight",
     size_key: "server.connections_max",
     share_key: "server.connections_per_caller_max",
     retry_after: 1,
@@ -35,7 +35,7 @@ pub(super) const REQUESTS: Kind = Kind {
 pub(super) const BODIES: Kind = Kind {
     name: "body_bytes",
     code: "too_many_requests",
-    what: "bytes of bodies under way",
+    what: "bytes of request bodies",
     size_key: "server.bodies_bytes_max",
     share_key: "server.bodies_bytes_per_caller_max",
     retry_after: 1,
@@ -43,7 +43,7 @@ pub(super) const BODIES: Kind = Kind {
 pub(super) const ANSWERS: Kind = Kind {
     name: "answer_bytes",
     code: "too_many_answers",
-    what: "bytes of answers not yet sent",
+    what: "bytes of responses not yet sent",
     size_key: "server.answers_bytes_max",
     share_key: "server.answers_bytes_per_caller_max",
     retry_after: 1,
@@ -66,7 +66,7 @@ enum Full {
     All,
 }
 
-/// What is everybody's.
+/// The shared state.
 #[derive(Debug)]
 pub(crate) struct Room {
     kind: Kind,
@@ -141,7 +141,9 @@ impl Room {
                 state.refused_share += 1;
                 let share = self.share;
                 (
-                    format!("the caller has all of its {share} {what} ({share_key}); try again"),
+                    format!(
+                        "the caller has used its share of {share} {what} ({share_key}); try again"
+                    ),
                     share,
                 )
             }
@@ -154,13 +156,13 @@ impl Room {
         Problem::retry(StatusCode::TOO_MANY_REQUESTS, code, detail, retry_after).limit(limit)
     }
 
-    /// Takes as much, or refuses.
+    /// Reserves this amount, or refuses.
     pub(crate) fn take(self: &Arc<Self>, holder: &Holder, amount: u64) -> Result<Held, Problem> {
         self.try_take(holder, amount).map_err(|full| self.refuse(full))?;
         Ok(Held { room: Arc::clone(self), holder: holder.clone(), amount })
     }
 
-    /// Takes as much once it is there, or refuses when it is not in time.
+    /// Reserves this amount once it is free, or refuses after the timeout.
     pub(crate) async fn take_within(
         self: &Arc<Self>,
         holder: &Holder,
@@ -171,7 +173,7 @@ impl Room {
             loop {
                 let freed = self.freed.notified();
                 tokio::pin!(freed);
-                // Registered before the look, so that nothing is missed in between.
+                // Registered before the check, so that no notification is missed in between.
                 freed.as_mut().enable();
                 if self.try_take(holder, amount).is_ok() {
                     return;
@@ -238,7 +240,7 @@ mod tests {
         Holder { who: Who::Token(name.into()), is_operator: false }
     }
 
-    /// Takes one by one until the room refuses.
+    /// Reserves one by one until the room refuses.
     fn fill(room: &Arc<Room>, holder: &Holder) -> Vec<Held> {
         std::iter::from_fn(|| room.take(holder, 1).ok()).collect()
     }

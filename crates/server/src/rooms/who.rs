@@ -13,7 +13,7 @@ use crate::answer::Problem;
 use crate::listen::Connection;
 use crate::state::State;
 
-/// Bits of an IPv6 address that stand for one client: what a subscriber is given at least.
+/// Prefix length of an IPv6 address that counts as one client: the minimum allocation of a subscriber.
 /// Source: RFC 6177.
 const IPV6_BITS: u8 = 64;
 
@@ -36,11 +36,11 @@ pub(crate) fn prefix(address: IpAddr) -> IpAddr {
     }
 }
 
-/// One who takes from rooms.
+/// A holder of reservations.
 #[derive(Clone, Debug)]
 pub(crate) struct Holder {
     pub(crate) who: Who,
-    /// Whether it may take from the reserve: an operator's request about migrations.
+    /// Whether it may use the reserve: an operator's request about migrations.
     pub(crate) is_operator: bool,
 }
 
@@ -79,7 +79,7 @@ impl Proxies {
         let mut client = peer;
         let lines: Vec<_> = headers.get_all("x-forwarded-for").iter().collect();
         let mut hops = lines.iter().rev().flat_map(|line| {
-            // What is not text ends the chain of those who are believed.
+            // A value that is not text ends the chain of trusted proxies.
             line.to_str().unwrap_or("?").rsplit(',').map(|hop| hop.trim().parse::<IpAddr>())
         });
         while self.has(client) {

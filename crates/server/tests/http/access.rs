@@ -1,4 +1,4 @@
-//! Tokens that the control plane keeps: made, used, bound, rotated, revoked, and what the gate does.
+//! Tokens in the control plane: created, used, scoped, rotated, revoked, and the gate's checks.
 
 use std::time::{Duration, Instant};
 
@@ -48,7 +48,7 @@ fn append(tenant: Uuid, n: u64) -> Request {
     Request::new("POST", path).json(&json!({"events": [event(tenant, n)]}))
 }
 
-/// Asks until it is refused.
+/// Repeats until it is refused.
 async fn until_refused(site: &Site, request: impl Fn() -> Request) -> Value {
     let asked = async {
         loop {
@@ -135,7 +135,7 @@ async fn a_deployment_that_had_tokens_stays_closed_when_they_are_gone_from_the_c
         again.ask(request).await.problem(401, "unauthorized");
     }
     assert!(again.deployment.tokens().await.unwrap().closed);
-    // Only somebody who has the control plane opens it, and says so.
+    // Only a caller with access to the control plane opens it, with a log entry.
     assert!(!again.deployment.set_gate(false).await.unwrap().closed);
     again.until("/v1/migrations", |_| true).await;
     let admin = made(&again, "admin", Role::Admin).await;
@@ -225,6 +225,7 @@ async fn an_operator_that_is_bound_sees_and_runs_what_is_within_its_bounds() {
         "pause",
         "resume",
         "cutover",
+        "withdraw",
         "abort",
         "repair",
         "acknowledge",
@@ -316,7 +317,7 @@ async fn tokens_are_made_listed_rotated_and_revoked_through_a_server() {
     assert_eq!((&of("looks")["created_by"], tokens.len()), (&json!("admin"), 5));
     let text = listed.to_string();
     assert!(![&first, &third].iter().any(|secret| text.contains(&sha256(secret))), "{text}");
-    // Uses are told by the server now and then.
+    // The server records uses at intervals.
     let used = || async {
         let listed = site.ask(get("/v1/tokens", &admin)).await.is(200);
         listed["tokens"][0]["last_used_at"].is_string()

@@ -1,6 +1,6 @@
-//! The console without a browser: who sees what, and what is refused.
+//! The console without a browser: permissions and refusals.
 
-use rehome_app::monitoring::Endpoint;
+use rehome_app::http::Endpoint;
 use rehome_app::tokens::{Grant, Role, Token, TokenHash};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -61,7 +61,7 @@ async fn a_whole_migration_is_run_from_pages_that_need_no_script() {
 
     let confirm = format!("/console{page}/cutover");
     let asks = site.get(&confirm).await;
-    assert!(asks.text().contains("Writers wait for some milliseconds"), "{}", asks.text());
+    assert!(asks.text().contains("Writers wait for a few milliseconds"), "{}", asks.text());
     let done = site.ask(form(&confirm, &[("csrf", &word(&asks))])).await;
     assert_eq!((done.status, done.header("location")), (303, Some(page.as_str())));
     let shown = until_shown(&site, &page, "Done. Writes go to dedicated.").await;
@@ -73,7 +73,7 @@ async fn a_whole_migration_is_run_from_pages_that_need_no_script() {
     assert_eq!(lists.status, 200);
     assert!(lists.text().contains("Migration state is MIGRATED"), "{}", lists.text());
 
-    // What is not possible any more is said, and changes nothing.
+    // An outdated action gets an explanation, and changes nothing.
     let abort = format!("/console{page}/abort");
     let refused = site.ask(form(&abort, &[("csrf", &word(&asks))])).await;
     assert_eq!(refused.status, 409);
@@ -95,7 +95,8 @@ async fn a_page_is_told_again_when_it_has_changed() {
             continue;
         }
         let piece: Value = serde_json::from_str(&sent.data).unwrap();
-        if piece["id"] == "now" && piece["html"].as_str().unwrap().contains("mirrored to dedicated")
+        if piece["id"] == "headline"
+            && piece["html"].as_str().unwrap().contains("mirrored to dedicated")
         {
             break;
         }
@@ -196,7 +197,7 @@ async fn with_tokens_the_console_asks_for_one_and_a_viewer_sees_no_buttons() {
     let page = site.ask(started).await.header("location").unwrap().to_owned();
 
     let seen = site.ask(get(page.clone(), &sessions[0])).await;
-    assert!(seen.text().contains("looks (may look)"), "{}", seen.text());
+    assert!(seen.text().contains("looks (read-only)"), "{}", seen.text());
     assert!(!seen.text().contains("class=\"button"), "{}", seen.text());
     assert!(site.ask(get(page.clone(), &sessions[1])).await.text().contains("class=\"button"));
     assert!(site.ask(get(page.clone(), &sessions[1])).await.text().contains(">acts<"));
@@ -205,14 +206,14 @@ async fn with_tokens_the_console_asks_for_one_and_a_viewer_sees_no_buttons() {
         form(&format!("/console{page}/abort"), &[("csrf", &words)]).header("Cookie", &sessions[0]);
     let refused = site.ask(deed).await;
     assert_eq!(refused.status, 403);
-    assert!(refused.text().contains("may look, and not act"));
+    assert!(refused.text().contains("is read-only"));
     // The cookie is no key to the API.
     let api = Request::new("GET", format!("/v1/tenants/{tenant}")).header("Cookie", &sessions[1]);
     site.ask(api).await.problem(401, "unauthorized");
     site.ends().await;
 }
 
-/// An Alertmanager that holds one alert about this migration, and one of somebody else's.
+/// An Alertmanager with one alert about this migration, and one about another.
 async fn alertmanager(migration: Uuid) -> (String, tokio::task::JoinHandle<()>) {
     let alerts = serde_json::json!([
         { "labels": { "alertname": "MigrationFailed", "migration_id": migration } },
@@ -262,6 +263,72 @@ async fn the_overview_tells_which_alerts_fire() {
     .await;
     let _ = tool.await;
     let page = site.get("/").await;
-    assert!(page.text().contains("Nobody knows which alerts fire"), "{}", page.text());
+    assert!(page.text().contains("It is unknown which alerts fire"), "{}", page.text());
+    site.ends().await;
+}
+
+/// A token that is scoped to a tenant sees its migration, and no other: not in the list, not by
+/// its address, not live, and it moves no other tenant.
+#[tokio::test]
+async fn a_bound_token_sees_and_runs_its_own_in_the_console() {
+    let (site, tenant, other) = (Site::new().await, Uuid::new_v4(), Uuid::new_v4());
+    site.fill(tenant, 1..=3).await;
+    site.fill(other, 1..=3).await;
+    let (own, others) = (start(&site, tenant).await, start(&site, other).await);
+    let made = async |name: &str, grant: Grant| {
+        let text = rehome_app::tokens::secret(rehome_app::tokens::PREFIX).unwrap();
+        let (name, hash) = (name.to_owned(), TokenHash::of(&text));
+        let new = rehome_app::tokens::NewToken { name, grant, hash, expires_in: None };
+        site.deployment.create_token(&new).await.unwrap();
+        text
+    };
+    let bound = rehome_domain::ids::TenantId::new(tenant);
+    let bound = Grant::new(Role::Operator, vec![bound], Vec::new()).unwrap();
+    let cookie = site.login(&made("bound", bound).await).await;
+    let stores = vec!["shared".parse().unwrap()];
+    let stores = Grant::new(Role::Viewer, Vec::new(), stores).unwrap();
+    let of_store = site.login(&made("of-store", stores).await).await;
+    let get = |path: &str, cookie: &str| Request::new("GET", path).header("Cookie", cookie);
+
+    let page = site.ask(get("/", &cookie)).await;
+    assert_eq!(page.status, 200);
+    assert!(page.text().contains(&own), "{}", page.text());
+    assert!(!page.text().contains(&others) && !page.text().contains("All is well"));
+    assert!(page.text().contains("is bound to tenants or stores"));
+    assert_eq!(site.ask(get(&own, &cookie)).await.status, 200);
+    let id = others.rsplit('/').next().unwrap();
+    for path in [
+        others.clone(),
+        format!("/console/checklists/{id}"),
+        format!("/console/migrations/{id}/pause"),
+        format!("/console/live?migration={id}"),
+        format!("/console/plan?tenant={other}&to=dedicated&cutover=manual"),
+    ] {
+        assert_eq!(site.ask(get(&path, &cookie)).await.status, 403, "{path}");
+    }
+    let csrf = word(&page);
+    let pause = |id: &str| {
+        let path = format!("/console/migrations/{id}/pause");
+        site.ask(form(&path, &[("csrf", &csrf), ("reason", "x")]).header("Cookie", &*cookie))
+    };
+    assert_eq!(pause(id).await.status, 403);
+    assert_eq!(pause(own.rsplit('/').next().unwrap()).await.status, 303);
+    let fields = [("csrf", &*csrf), ("tenant", &other.to_string()), ("to", "dedicated")];
+    let start = form("/console/start", &fields).header("Cookie", &*cookie);
+    assert_eq!(site.ask(start).await.status, 403);
+
+    // The live page is the same.
+    let mut live = Events::open(&site, get("/console/live", &cookie)).await;
+    let piece = live.next().await.unwrap();
+    assert!(!piece.data.contains(&others), "{piece:?}");
+
+    // A store alone is no end of a migration between two; the store itself is seen.
+    let page = site.ask(get("/", &of_store)).await;
+    assert!(!page.text().contains(&own) && !page.text().contains(&others));
+    assert!(
+        page.text().contains("shared") && !page.text().contains("dedicated"),
+        "{}",
+        page.text()
+    );
     site.ends().await;
 }

@@ -78,7 +78,7 @@ async fn every_answer_has_the_requests_id() {
 #[tokio::test]
 async fn what_is_not_there_and_what_is_not_possible_are_problems() {
     let site = Site::new().await;
-    for path in ["/nowhere", "/v1", "/v1/tenants", "//", "/v1/../health/live", "/health/live/"] {
+    for path in ["/nowhere", "/v1", "/v1/tenant", "//", "/v1/../health/live", "/health/live/"] {
         site.get(path).await.problem(404, "no_such_path");
     }
     let reply = site.ask(Request::new("DELETE", "/health/live")).await;

@@ -1,4 +1,4 @@
-//! Feeds that go on: live, resumed, across a cutover, until somebody ends them.
+//! Endless feeds: live, resumed, across a cutover, until one side ends them.
 
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -72,7 +72,7 @@ async fn no_more_follow_than_there_is_room_for() {
     let refused = site.ask(third()).await;
     assert_eq!(refused.header("retry-after"), Some("5"));
     assert_eq!(refused.problem(429, "too_many_followers")["limit"], 2);
-    // Reading in parts takes no room.
+    // Reading in parts uses no share.
     site.ask(feed(tenant)).await.is(200);
     assert_eq!(seqs(&mut first, 1).await, [1]);
     site.ends().await;
@@ -97,7 +97,7 @@ async fn a_follower_and_a_writer_notice_nothing_of_a_move() {
             target: "dedicated".parse().unwrap(),
             options: rehome_api::OptionsPatch::default(),
         };
-        let id = site.deployment.start(&request, None).await.unwrap().id;
+        let id = Box::pin(site.deployment.start(&request, None)).await.unwrap().id;
         let is_over = |t: &Value| t["migration"]["state"] == json!("migrated");
         let found = site.until(&format!("/v1/tenants/{tenant}"), is_over).await;
         assert_eq!(found["migration"]["id"], id.to_string());

@@ -67,7 +67,7 @@ fn targets() -> impl Strategy<Value = (String, String)> {
     let routes: Vec<(String, String)> = include_str!("routes.txt")
         .lines()
         .filter_map(|line| line.split_once(' '))
-        // It goes on for as long as the migration does.
+        // It continues as long as the migration.
         .filter(|(_, path)| !path.ends_with("/watch"))
         .chain(console.map(|path| ("GET", path)))
         .map(|(method, path)| (method.to_owned(), path.to_owned()))
@@ -154,7 +154,7 @@ fn headers() -> impl Strategy<Value = Vec<(String, Vec<u8>)>> {
     proptest::collection::vec((select(names.to_vec()).prop_map(str::to_owned), values), 0..4)
 }
 
-/// What some routes take.
+/// Values that some routes accept.
 fn good() -> Vec<String> {
     [
         json!({"expected_version": "any", "events": [event(TENANT, 77)]}),
@@ -173,7 +173,7 @@ fn good() -> Vec<String> {
     .collect()
 }
 
-/// Documents that are almost what a route takes, and bytes that are nothing.
+/// Documents that are almost valid, and random bytes.
 fn bodies() -> impl Strategy<Value = Vec<u8>> {
     let bits = select(vec![
         "\u{0}",
@@ -233,10 +233,10 @@ fn requests() -> impl Strategy<Value = Drawn> {
     )
 }
 
-/// Status and head of the answer; a feed is left when it has begun.
+/// Status and head of the response; a feed is closed when it has begun.
 async fn answer(site: &Site, drawn: &Drawn) -> String {
     let mut stream = site.connect().await;
-    // A server that has said no does not read all that it is sent.
+    // A server that has refused does not read the whole request.
     let _ = stream.write_all(&drawn.bytes()).await;
     let mut all = Vec::new();
     let heard = async {
@@ -291,7 +291,7 @@ fn whatever_is_asked_the_answer_is_documented() {
     if let Err(failed) = ran {
         panic!("{failed}");
     }
-    // What was drawn got somewhere: things were done, refused and not found.
+    // The random requests had effects: successes, refusals and not found.
     for status in ["200", "201", "400", "404", "405", "415"] {
         assert!(answered.borrow().contains(status), "no {status} among {answered:?}");
     }

@@ -1,5 +1,5 @@
-//! Input that means harm, or that nobody meant. Nothing crashes, hangs, leaks or is half done, and the
-//! server answers the next one as if nothing had been.
+//! Malicious and malformed input. Nothing crashes, hangs, leaks or is half done, and the
+//! server handles the next request normally.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ fn append(tenant: Uuid) -> Request {
     Request::new("POST", format!("/v1/tenants/{tenant}/streams/order/o-1/events"))
 }
 
-/// The server still takes an append, and the tenant has exactly so many events.
+/// The server still accepts an append, and the tenant has exactly this many events.
 async fn still_answers(site: &Site, tenant: Uuid, events: u64) {
     site.ask(append(tenant).json(&json!({"events": [event(tenant, 1)]}))).await.is(201);
     let found = site.get(&format!("/v1/tenants/{tenant}")).await.is(200);
@@ -60,7 +60,7 @@ async fn what_is_too_large_is_refused_with_the_limit() {
     let sent = stream.write_all(chunks.as_bytes()).await;
     let mut answer = Vec::new();
     let read = within("an answer", stream.read_to_end(&mut answer)).await;
-    // A server that has said no reads no further: the answer, or the end of the connection.
+    // A server that has refused reads no further: the response, or the end of the connection.
     let said_no = String::from_utf8_lossy(&answer).starts_with("HTTP/1.1 413");
     assert!(said_no || sent.is_err() || read.is_err(), "{}", String::from_utf8_lossy(&answer));
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rehome_app::config::Config;
-use rehome_app::{Access, CancellationToken, Deployment};
+use rehome_app::{Access, CancellationToken};
+use rehome_observe::Observed;
 use rehome_server::{Handle, Server};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -18,7 +19,7 @@ pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A deployment of two stores with a server on it.
 pub struct Site {
-    pub deployment: Deployment,
+    pub deployment: Observed,
     pub address: SocketAddr,
     pub handle: Handle,
     pub config: Config,
@@ -42,7 +43,7 @@ impl Site {
     }
 
     async fn of(config: Config, folder: Arc<tempfile::TempDir>) -> Self {
-        let deployment = Deployment::open(&config, Access::Create).await.unwrap();
+        let deployment = Observed::open(&config, Access::Create).await.unwrap();
         let server = Server::bind(deployment.clone()).await.unwrap();
         let (address, handle, stop) = (server.address(), server.handle(), CancellationToken::new());
         let until = stop.clone();
@@ -62,12 +63,12 @@ impl Site {
         Self::of(config.clone(), folder).await
     }
 
-    /// Tells the server to stop.
+    /// Stops the server.
     pub fn stop(&self) {
         self.stop.cancel();
     }
 
-    /// Tells the server to stop and waits until it has.
+    /// Stops the server and waits until it has ended.
     pub async fn ends(self) {
         self.stop.cancel();
         within("the server's end", self.running).await.unwrap();
@@ -82,7 +83,7 @@ impl Site {
     pub async fn ask(&self, request: Request) -> Reply {
         let mut stream = self.connect().await;
         let mut all = Vec::new();
-        // A server that has said no does not read all that it is sent.
+        // A server that has refused does not read the whole request.
         let _ = stream.write_all(&request.bytes(self.address)).await;
         let _ = within("an answer", stream.read_to_end(&mut all)).await;
         Reply::parse(&all)
@@ -105,7 +106,7 @@ impl Site {
         cookie.split(';').next().unwrap().to_owned()
     }
 
-    /// Appends events `numbers` to the stream `order/o-1`, each by itself.
+    /// Appends events `numbers` to the stream `order/o-1`, one by one.
     pub async fn fill(&self, tenant: Uuid, numbers: impl IntoIterator<Item = u64>) {
         for n in numbers {
             let path = format!("/v1/tenants/{tenant}/streams/order/o-1/events");
@@ -114,7 +115,7 @@ impl Site {
         }
     }
 
-    /// Asks until the answer is as it should be.
+    /// Repeats until the response is as expected.
     pub async fn until(&self, path: &str, is_so: impl Fn(&Value) -> bool) -> Value {
         let asked = async {
             loop {
@@ -319,7 +320,7 @@ impl Events {
         }
     }
 
-    /// Takes one chunk; not when it was the last.
+    /// Reads one chunk; `false` after the last.
     async fn chunk(&mut self) -> bool {
         loop {
             if let Some(end) = self.raw.windows(2).position(|two| two == b"\r\n") {

@@ -207,7 +207,9 @@ async fn what_is_not_possible_is_said() {
     let mut long = start(tenant, &json!({}));
     long["reason"] = "x".repeat(201).into();
     site.post(ALL, &long).await.problem(400, "bad_reason");
-    for what in ["pause", "resume", "cutover", "abort", "verify", "return", "acknowledge"] {
+    for what in
+        ["pause", "resume", "cutover", "withdraw", "abort", "verify", "return", "acknowledge"]
+    {
         let path = format!("{ALL}/{nobody}/{what}");
         site.post(&path, &json!({})).await.problem(404, "unknown_migration");
     }
@@ -248,7 +250,7 @@ async fn what_was_left_behind_is_purged_and_nothing_else() {
     let tenant = filled(&site).await;
     let path = format!("/v1/tenants/{tenant}/purge");
     site.post(&path, &json!({"store": "shared"})).await.problem(409, "not_purgeable");
-    let started = site.post(ALL, &start(tenant, &json!({}))).await.is(201);
+    let started = site.post(ALL, &start(tenant, &json!({"rollback_window": "0s"}))).await.is(201);
     let moved = format!("{ALL}/{}", started["id"].as_str().unwrap());
     site.until(&moved, |m| m["state"] == "migrated").await;
     let purged = site.post(&path, &json!({"store": "shared", "reason": "done"})).await.is(200);

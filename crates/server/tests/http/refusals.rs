@@ -92,7 +92,7 @@ async fn keys_and_tags_that_are_none_start_and_change_nothing() {
     let key = "k".repeat(255);
     let started = site.ask(start().header("Idempotency-Key", key.as_str())).await.is(201);
     let id = started["id"].as_str().unwrap();
-    // For something else the key is taken.
+    // For another request the key is in use.
     let other = json!({"tenant_id": tenant, "target_store": "shared"});
     let other = Request::new("POST", "/v1/migrations").json(&other);
     site.ask(other.header("Idempotency-Key", key.as_str())).await.problem(422, "key_reused");
@@ -179,7 +179,7 @@ async fn handshakes_that_never_end_are_left_and_plain_http_gets_no_answer() {
         let _ = within("being left", stream.read_to_end(&mut answer)).await;
         assert!(!answer.starts_with(b"HTTP/"), "{}", String::from_utf8_lossy(&answer));
     }
-    // Who speaks no TLS is told nothing but that, and his request is not done.
+    // A client without TLS only learns that, and its request is not executed.
     let plain = Request::new("GET", "/health/live").bytes(site.address);
     let mut stream = site.connect().await;
     stream.write_all(&plain).await.unwrap();
@@ -219,7 +219,7 @@ async fn followers_that_leave_make_room() {
                 }
             };
             within("room for a follower", followed).await;
-            // Something to tell, by which the server notices who is gone.
+            // Data to send, by which the server notices closed connections.
             site.fill(tenant, [rand()]).await;
         }
     }

@@ -1,5 +1,5 @@
-//! Attacks on what is everybody's, with victims beside them: uploads, followers, connections and answers
-//! that one caller holds are its own share, and others notice nothing.
+//! Attacks on shared resources, with victims beside them: uploads, followers, connections and responses
+//! of one caller use its own share, and others are not affected.
 
 use std::time::Duration;
 
@@ -61,7 +61,7 @@ impl Town {
         self.site.ask(request).await.is(201);
     }
 
-    /// The same, with a connection that takes in little.
+    /// The same, with a connection that reads little.
     async fn hold_unread(&self, request: &Request) -> TcpStream {
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4_096).unwrap();
@@ -139,7 +139,7 @@ async fn head(stream: &mut TcpStream) -> String {
     String::from_utf8(head.to_vec()).unwrap()
 }
 
-/// The beginning of a body that goes on, slowly.
+/// The beginning of a body that continues slowly.
 fn some() -> Vec<u8> {
     format!("1f4\r\n{}\r\n", " ".repeat(500)).into_bytes()
 }
@@ -224,7 +224,7 @@ async fn one_tenant_follows_with_its_share_and_others_follow_too() {
     }
     assert_eq!(refused, 60 - 12);
     town.others_are_served().await;
-    // Those who follow are left when they close their side, also while there is nothing to say.
+    // Followers are released when they close their side, also while there is no data.
     for stream in &mut held {
         stream.shutdown().await.unwrap();
     }

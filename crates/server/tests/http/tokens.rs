@@ -54,7 +54,7 @@ async fn each_role_may_do_its_own_and_no_more() {
     for (path, statuses) in [
         (format!("/v1/tenants/{tenant}/events"), [403, 403, 200, 200]),
         (format!("/v1/tenants/{other}/events"), [403, 403, 200, 403]),
-        // Whether another is there is not told either.
+        // The refusal does not reveal whether another exists.
         (format!("/v1/tenants/{}/events", Uuid::new_v4()), [403, 403, 404, 403]),
         (format!("/v1/tenants/{tenant}/streams/order/o-1/events"), [403, 403, 200, 200]),
         (format!("/v1/tenants/{other}/streams/order/o-1/events"), [403, 403, 200, 403]),
@@ -71,7 +71,9 @@ async fn each_role_may_do_its_own_and_no_more() {
         assert_eq!(guarded.statuses(get(path.clone())).await, statuses, "{path}");
     }
     let nothing = format!("/v1/migrations/{}", Uuid::new_v4());
-    for what in ["pause", "resume", "cutover", "abort", "acknowledge", "verify", "return"] {
+    for what in
+        ["pause", "resume", "cutover", "withdraw", "abort", "acknowledge", "verify", "return"]
+    {
         let request = || Request::new("POST", format!("{nothing}/{what}"));
         assert_eq!(guarded.statuses(request).await, [403, 404, 404, 403], "{what}");
     }
@@ -162,7 +164,7 @@ async fn a_token_that_is_revoked_ends_what_it_follows() {
     assert_eq!(within("the end", revoked.next()).await, None);
     site.ask(feed().token(own)).await.problem(401, "unauthorized");
     assert_eq!(stays.next().await.unwrap().id, "1");
-    // Where there were tokens nobody enters without one, also when the last is gone.
+    // Where there were tokens every request needs one, also when the last is gone.
     config.tokens.clear();
     site.handle.reload(&config).await.unwrap();
     site.ask(feed().token(admin)).await.problem(401, "unauthorized");

@@ -13,7 +13,7 @@ pub struct Retire {
     store: Site,
     authority: Site,
     m: Epoch,
-    /// Goes on with the purge and records nothing: only where the clean-up comes before the abort.
+    /// Continues with the purge and records nothing: only where the clean-up comes before the abort.
     early: bool,
     at: At,
 }
@@ -57,7 +57,7 @@ impl Retire {
                 At::Adopt(head)
             }
             (At::Prove(_), Answer::Digest(_)) => At::Drop,
-            // A ledger that has moved on is not ours to end.
+            // A ledger that has changed does not belong to this migration.
             (At::Adopt(_), Answer::Refused(no)) if no.why == Refusal::NotAtHead => return None,
             (At::Adopt(_), Answer::Ledger(_) | Answer::Refused(_)) => At::Drop,
             (At::Drop, Answer::Ledger(_)) if self.early => {

@@ -11,12 +11,12 @@ use crate::call::{Answer, Call, Change, Events, StoreCall};
 use crate::names::Site;
 use crate::rule::Rule;
 
-/// What a driver needs of row *r*, the one that says `cutover_paused`.
+/// The fields that a driver needs of row *r*, which is in `cutover_paused`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Paused {
     /// Its revision.
     pub rev: u64,
-    /// The epoch that the fence takes away.
+    /// The epoch that the fence ends.
     pub from: Epoch,
     /// Its epoch.
     pub to: Epoch,

@@ -45,7 +45,7 @@ impl Mirror {
 
     pub(super) fn resume(self, task: Task, answer: Answer) -> Next {
         let at = match (self.at, answer) {
-            // Level, and looked through from the beginning.
+            // Level, and searched from the beginning.
             (At::Read(_), Answer::Feed(_, events)) if events.0.is_empty() => {
                 return task.refutes.map(Step::Verify);
             }
@@ -80,7 +80,7 @@ pub enum Window {
         /// The window's epoch.
         m: Epoch,
     },
-    /// Looks for its head in the new authority.
+    /// Searches for its head in the new authority.
     Prove {
         /// The window's epoch.
         m: Epoch,

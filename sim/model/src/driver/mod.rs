@@ -1,10 +1,10 @@
-//! A coordinator: the driver of `crates/engine/src/migration/driver.rs`, which observes, asks the
+//! A coordinator: the driver of `crates/engine/src/migration/driver.rs`, which observes, calls the
 //! domain's [`decide`] for a command, and carries it out, one remote call after the other. Each
-//! file here is the file of that name under `migration/steps`.
+//! file here corresponds to the file of that name under `migration/steps`.
 //!
-//! It holds no lease: the model lets every lease run out at once, so whoever wants to may work. It
-//! remembers nothing from one command to the next, so a driver that died and a driver that is done
-//! with its command are the same.
+//! It holds no lease: in the model every lease expires at once, so any coordinator may work. It
+//! keeps nothing from one command to the next, so a driver that died and a driver that has finished
+//! its command are the same.
 
 mod clean_up;
 mod cutover;
@@ -32,18 +32,18 @@ use repair::Repair;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Driver(pub Option<(Task, Step)>);
 
-/// What a driver knows of its migration. Of it a repair changes the epoch.
+/// A driver's data about its migration. A repair changes the epoch in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Task {
     /// Which migration.
     pub id: u8,
     /// Its epoch.
     pub m: Epoch,
-    /// From.
+    /// The source.
     pub source: Site,
-    /// To.
+    /// The target.
     pub target: Site,
-    /// What is to be verified once the target is level: a repair's copy.
+    /// The violation to refute once the target has caught up: of a repaired copy.
     pub refutes: Option<u32>,
 }
 
@@ -76,8 +76,8 @@ pub enum Step {
 /// A command's next step; `None` when it is over, well or not.
 type Next = Option<Step>;
 
-/// What the driver would do next for a migration. `eager`: it is time to cut over, or the window's
-/// time is over; both are for clocks to say, so both are always possible.
+/// The driver's next command for a migration. `eager`: it is time to cut over, or the window has
+/// ended; both depend on clocks, so both are always possible.
 pub fn command(migration: &Migration, eager: bool) -> Command {
     let now = if eager { Timestamp::from_micros(i64::MAX) } else { NOW };
     decide(&Observation {
@@ -93,8 +93,8 @@ pub fn command(migration: &Migration, eager: bool) -> Command {
 }
 
 impl Driver {
-    /// Begins the command that the migration's row asks for. The first remote call is not part of
-    /// it, so a driver may sleep between its look and its act.
+    /// Starts the command for the migration's row. The first remote call is not part of
+    /// it, so a driver may sleep between its observation and its action.
     pub(crate) fn observe(id: u8, migration: &Migration, eager: bool, early: bool) -> Self {
         let task = Task {
             id,
@@ -134,7 +134,7 @@ impl Driver {
         })
     }
 
-    /// Goes on with the answer.
+    /// Continues with the result.
     pub(crate) fn resume(&mut self, answer: Answer, without: Option<Rule>) {
         let Some((task, step)) = self.0.take() else { return };
         let next = match step {

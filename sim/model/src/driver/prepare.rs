@@ -16,7 +16,7 @@ pub enum Prepare {
         /// The route's revision.
         rev: u64,
     },
-    /// Looks for the target's head in the source.
+    /// Searches for the target's head in the source.
     Prove {
         /// The route's revision.
         rev: u64,

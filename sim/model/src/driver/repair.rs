@@ -1,5 +1,5 @@
-//! `steps/repair.rs`: the copy is cut back to before the damage. Where the damage is, is the model's to
-//! say: at the last event. The scan is one read, as what it reads can only grow meanwhile.
+//! `steps/repair.rs`: the copy is cut back to before the damage. The model assumes the damage
+//! at the last event. The scan is one read, because what it reads can only grow meanwhile.
 
 use rehome_domain::ledger::Head;
 

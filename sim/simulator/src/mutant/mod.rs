@@ -1,9 +1,9 @@
-//! Stores and control planes that are broken on purpose, each in one way: what the checker has to
-//! find. Each lacks one rule of the protocol, or one promise of a port.
+//! Stores and control planes that are deliberately broken, each in one way, and that the checker has to
+//! find. Each lacks one rule of the protocol, or one guarantee of a port.
 //!
-//! What is missing shows only where somebody sleeps, dies or loses a reply at the right step. So a
-//! mutant names the steps that a run is to disturb more often than others
-//! ([`Mutant::favourite`]); when, and by what, is the seed's to say.
+//! The error shows only where a process sleeps, dies or loses a reply at the right step. So a
+//! mutant names the steps that a run disturbs more often than others
+//! ([`Mutant::favourite`]); the seed determines when and how.
 
 mod control;
 mod store;
@@ -18,19 +18,19 @@ use tokio::time::Instant;
 /// One way to be broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mutant {
-    /// A store takes an append under any epoch, fenced or not.
+    /// A store accepts an append under any epoch, fenced or not.
     EpochForgotten,
     /// A store now and then acknowledges an append and then does not have it.
     AcknowledgedBeforeCommit,
-    /// A store does not look at the version that a writer expects.
+    /// A store does not check the version that a writer expects.
     VersionUnchecked,
     /// A store writes a retry as if it were new.
     RetryWrittenAgain,
-    /// A store answers a fence and goes on taking appends.
+    /// A store acknowledges a fence and continues to accept appends.
     FenceIgnored,
-    /// A store fences while appends that it has looked at are still to be written.
+    /// A store fences while appends that it has checked are still to be written.
     FenceWithoutDrain,
-    /// A store becomes active at whatever epoch it is told.
+    /// A store becomes active at any epoch.
     ActivatedAtAnyEpoch,
     /// A store becomes a replica, whatever it is.
     AdoptedAtAnyEpoch,
@@ -40,13 +40,13 @@ pub enum Mutant {
     PurgedAtAnyEpoch,
     /// A store writes an `extend` to the end of its history, wherever it was meant to go.
     HeadUnchecked,
-    /// A store takes what was changed on its way, and makes a chain of its own of it.
+    /// A store accepts events that were changed in transit, and computes its own chain for them.
     ChainUnchecked,
     /// A store writes the last event of an `extend` twice.
     ExtendedTwice,
     /// A store answers a stream without its newest event.
     StaleReads,
-    /// A store says of its reads that it is active, as it once was.
+    /// A store reports its reads as active, although it no longer is.
     ReadsClaimActive,
     /// A control plane records a fact on whatever row there is.
     RevisionIgnored,
@@ -54,9 +54,9 @@ pub enum Mutant {
     IntentWithoutEpoch,
     /// A control plane answers a route that it has remembered for a while.
     RouteRemembered,
-    /// A control plane keeps a checkpoint one too far.
+    /// A control plane stores a checkpoint one too far.
     CheckpointAhead,
-    /// A control plane gives a lease to whoever asks. No safety rests on leases.
+    /// A control plane grants a lease to every process. Safety does not depend on leases.
     LeaseForAll,
 }
 
@@ -84,7 +84,7 @@ impl Mutant {
         Self::CheckpointAhead,
     ];
 
-    /// The steps at which it shows what is missing; `None`: at any.
+    /// The steps at which the error shows; `None`: at any.
     pub const fn favourite(self) -> Option<[&'static str; 2]> {
         match self {
             Self::ActivatedAtAnyEpoch => Some(["activate", "mark_created"]),

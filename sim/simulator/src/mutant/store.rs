@@ -17,7 +17,7 @@ use super::{Broken, Mutant};
 const FORGOTTEN_EVERY: u64 = 29;
 /// Every so many positions an event is changed on its way to a replica.
 const CHANGED_EVERY: u64 = 5;
-/// How long an append that was looked at takes to be written.
+/// How long a checked append takes to be written.
 const WRITTEN_AFTER: Duration = Duration::from_millis(8);
 const ALL: BatchLimit = BatchLimit { events: usize::MAX, bytes: usize::MAX };
 
@@ -182,7 +182,7 @@ impl Broken {
         store.cut_back(tenant, k, to, chunk).await
     }
 
-    /// What was refused is done all the same, if that is how the store is broken.
+    /// A refused call is carried out all the same, if that is how the store is broken.
     fn unless(
         &self,
         mutant: Mutant,

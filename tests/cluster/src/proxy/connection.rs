@@ -30,7 +30,7 @@ impl TrapSet {
     }
 }
 
-/// What a trap says of some bytes.
+/// A trap's decision about some bytes.
 enum Passage {
     Whole,
     /// Only so many of them, and then the end.
@@ -49,13 +49,13 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Runs until one side ends it, a trap springs, or it is cut. Whatever the reason, both sides are
-    /// then reset, but for an end that one side made: the other is told as it was said.
+    /// Runs until one side ends it, a trap springs, or it is cut. Both sides are
+    /// then reset, except after an end by one side, which is forwarded unchanged.
     pub(super) async fn run(mut self, server: SocketAddr) {
         let Ok(mut server) = TcpStream::connect(server).await else {
             return reset(&self.client);
         };
-        // Requests and answers are small, and their times are looked at.
+        // Requests and responses are small, and their times are measured.
         let _ = self.client.set_nodelay(true).and(server.set_nodelay(true));
         let swallow = CancellationToken::new();
         let (hold, held) = watch::channel(None);
@@ -92,7 +92,7 @@ struct Pump {
     direction: Direction,
     weather: watch::Receiver<Weather>,
     trap: Arc<Mutex<TrapSet>>,
-    /// Set when the answer to what was sent must not arrive.
+    /// Set when the response to the sent bytes must not arrive.
     swallow: CancellationToken,
     /// Set when the connection is held: how often everything had been let go by then.
     hold: watch::Sender<Option<u64>>,

@@ -1,4 +1,4 @@
-//! The proxy's one task: it takes connections and requests, and owns what is open.
+//! The proxy's task: it accepts connections and requests, and owns the open connections.
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener as StdListener};
@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::connection::{Connection, TrapSet};
 use super::{Trap, Weather, listen_again};
 
-/// What is asked of it. The answer comes when it is done.
+/// A request to it. The response comes when it is done.
 pub(super) enum Request {
     Cut { nth: Option<u64>, told: Sender<usize> },
     Count(Sender<usize>),
@@ -42,7 +42,7 @@ impl Listener {
         Self { port, server, weather, trap, open, taken: 0, tasks }
     }
 
-    /// Runs until nobody can ask any more.
+    /// Runs until no sender is left.
     pub(super) async fn run(mut self, first: StdListener, mut asked: UnboundedReceiver<Request>) {
         let mut socket = TcpListener::from_std(first).ok();
         loop {
@@ -69,7 +69,7 @@ impl Listener {
         });
     }
 
-    /// An answer that nobody waits for any more is nobody's loss.
+    /// A response without a waiting receiver is dropped.
     async fn answer(&mut self, request: Request, socket: &mut Option<TcpListener>) {
         match request {
             Request::Cut { nth, told } => {

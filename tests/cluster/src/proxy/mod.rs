@@ -1,17 +1,17 @@
 //! A TCP proxy that breaks connections on demand.
 //!
-//! It runs on a thread of its own and is told what to do from ordinary code. A fault holds from when
-//! the call that asks for it returns.
+//! It runs on a separate thread and is controlled by ordinary calls. A fault holds from the
+//! return of its call.
 //!
-//! | call | what a client sees |
+//! | call | effect for a client |
 //! |---|---|
 //! | [`Proxy::cut`], [`Proxy::cut_one`] | connections are reset; new ones are made |
-//! | [`Proxy::refuse`] | new connections are refused, those that are there go on |
-//! | [`Proxy::stall`] | nothing comes through in that direction, connections stay open |
-//! | [`Proxy::delay`] | everything comes through later |
-//! | [`Proxy::lose_reply`] | one request arrives, and instead of its answer the connection is reset |
-//! | [`Proxy::hold`] | one request arrives, and nothing more of its connection |
-//! | [`Proxy::cut_after`] | one connection is reset after so many bytes in one direction |
+//! | [`Proxy::refuse`] | new connections are refused, existing ones continue |
+//! | [`Proxy::stall`] | no bytes pass in that direction, connections stay open |
+//! | [`Proxy::delay`] | all bytes pass later |
+//! | [`Proxy::lose_reply`] | one request arrives, and instead of its response the connection is reset |
+//! | [`Proxy::hold`] | one request arrives, and nothing further on its connection |
+//! | [`Proxy::cut_after`] | one connection is reset after this many bytes in one direction |
 
 mod connection;
 mod listener;
@@ -42,7 +42,7 @@ struct Weather {
     stalled_up: bool,
     stalled_down: bool,
     delay: Duration,
-    /// How often everything was let go: what is held waits for the next time.
+    /// The number of releases: a held request waits for the next one.
     let_go: u64,
 }
 
@@ -123,7 +123,7 @@ impl Proxy {
         self.ask(Request::Refuse)
     }
 
-    /// Takes new connections again.
+    /// Accepts new connections again.
     pub fn accept(&self) -> Result<()> {
         self.ask(Request::Accept)?
     }
@@ -145,9 +145,9 @@ impl Proxy {
         self.weather.send_modify(|weather| weather.delay = delay);
     }
 
-    /// The next request with `text` in it reaches the server; its connection is reset when the server
-    /// has answered, and the answer is lost. Any request fits an empty text. One that comes in several
-    /// pieces is found by what is in one of them.
+    /// The next request that contains `text` reaches the server; its connection is reset when the server
+    /// has responded, and the response is lost. An empty text matches any request. A request in several
+    /// pieces matches if one piece contains the text.
     pub fn lose_reply(&self, text: &[u8]) -> Result<()> {
         self.ask(|told| Request::Trap(Trap::Reply(text.to_vec()), told))
     }
@@ -182,7 +182,7 @@ impl Drop for Proxy {
     fn drop(&mut self) {
         drop(self.requests.take());
         if let Some(thread) = self.thread.take() {
-            // If it panicked, it has said so.
+            // A panic has printed its message.
             let _ = thread.join();
         }
     }

@@ -1,4 +1,4 @@
-//! Two hours of series that a test makes up, as OpenMetrics with times, which Prometheus takes as if it
+//! Two hours of generated series, as OpenMetrics with timestamps, which Prometheus imports as if it
 //! had scraped them.
 
 use std::fmt::Write as _;
@@ -9,7 +9,7 @@ const STEP: u64 = 15;
 pub(crate) const LASTS: u64 = 7_200;
 /// When it began: any time does.
 const BEGAN: u64 = 1_700_000_000 / LASTS * LASTS;
-/// The moment that is looked at: the last scrape.
+/// The evaluated moment: the last scrape.
 pub(crate) const NOW: u64 = BEGAN + LASTS - STEP;
 
 /// The series so far.
@@ -68,7 +68,7 @@ impl History {
         let comma = if labels == "}" { "" } else { "," };
         for second in (0..LASTS).step_by(usize::try_from(STEP).unwrap_or(1)) {
             let Some(value) = value(second) else { continue };
-            // Written to a string, which takes everything.
+            // Writing to a string does not fail.
             let _ = writeln!(
                 self.text,
                 "{name}{{deployment=\"{}\",job=\"rehome\",instance=\"{instance}\"{comma}{labels} {value} {}",
@@ -115,7 +115,7 @@ impl History {
         self.grows(instance, &format!("{name}_count{{{labels}"), all)
     }
 
-    /// As Prometheus takes it.
+    /// In Prometheus' format.
     pub(crate) fn text(&self) -> String {
         // Samples of one series have to be together, and are.
         format!("{}# EOF\n", self.text)

@@ -1,18 +1,19 @@
-//! What each panel of the dashboards shows: its queries, asked of a real Prometheus over series whose
-//! values are known, told by two processes at once.
+//! The contents of each dashboard panel: its queries, evaluated by a real Prometheus over known
+//! series of two processes.
 
+mod drains;
 mod history;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result, ensure};
+use rehome_dashboards::{Settings, files};
 use rehome_monitor::{Prometheus, Sample, Setup};
-use rehome_monitoring::{Settings, files};
 use serde_json::Value;
 
 use history::{History, LASTS, NOW};
 
-/// What a panel shows: numbers by legend; where a legend says nothing, by the labels.
+/// A panel's contents: numbers by legend; without a legend, by the labels.
 type Shown = &'static [(&'static str, f64)];
 
 /// Every panel, by its dashboard and its title, and what it shows over the scene.
@@ -48,8 +49,8 @@ const SHOWN: &[(&str, &str, Shown)] = &[
     ),
     (OVERVIEW, "Bytes Copied Rate", &[("m2", 500.0)]),
     (OVERVIEW, "Throttled", &[("m2", 0.25)]),
-    // 90 of a hundred pauses between 10 and 25 ms, of which one process knows, 10 between 0.5 and 1 s; the
-    // other process took over and knows all of them.
+    // 90 of a hundred pauses between 10 and 25 ms, which one process has, 10 between 0.5 and 1 s; the
+    // other process took over and has all of them.
     (OVERVIEW, "Write Pause", &[("p50", 0.018_333), ("p99", 0.95)]),
     (OVERVIEW, "Writers Blocked by a Cutover", &[("m1", 7.0)]),
     (OVERVIEW, "Cutover Attempts", &[("started", 2.0), ("succeeded", 1.0), ("timed_out", 1.0)]),
@@ -86,8 +87,51 @@ const SHOWN: &[(&str, &str, Shown)] = &[
     (TENANT, "Lag", &[("lag", 7.0)]),
     (TENANT, "Dual-Write Latency", &[("p99", 0.235)]),
     (TENANT, "Target Write Failures", &[("failures", 0.1)]),
+    (DRAINS, "Drains at Work", &[("d1", 2.0)]),
+    (DRAINS, "Needs You", &[("d1", 3.0)]),
+    (DRAINS, "Tenants Left", &[("d1", 57.0)]),
+    (DRAINS, "Tenants Moved", &[("d1", 70.0)]),
+    (DRAINS, "Set Aside", &[("d1", 2.0)]),
+    (DRAINS, "Time Left", &[("d1", 600.0)]),
+    (DRAINS, "State", &[("e1", 0.0), ("e2", 2.0), ("e3", 5.0)]),
+    (
+        DRAINS,
+        "Drains",
+        &[
+            ("drain_id=e1 source_stores=shared target_stores=big,new", 0.0),
+            ("drain_id=e2 source_stores=shared target_stores=big,new", 2.0),
+            ("drain_id=e3 source_stores=shared target_stores=big,new", 5.0),
+        ],
+    ),
+    (
+        DRAINS,
+        "Tenants by State",
+        &[
+            ("moved e1", 40.0),
+            ("moving e1", 4.0),
+            ("waiting e1", 46.0),
+            ("again e2", 7.0),
+            ("moved e2", 20.0),
+            ("set_aside e2", 2.0),
+            ("moved e3", 10.0),
+        ],
+    ),
+    // Both servers report the moves of the drain: they are counted once.
+    (DRAINS, "Moves", &[("begun e1", 0.1), ("finished e1", 0.05), ("failed e2", 0.0)]),
+    (DRAINS, "Events Moved", &[("e1", 0.25)]),
+    // Each reports the bytes that it copied itself.
+    (DRAINS, "Bytes Copied", &[("e1", 3_000.0)]),
+    (DRAINS, "Since Last Progress", &[("e1", 20.0)]),
+    (
+        DRAINS,
+        "Failures against the Budget",
+        &[("failures e1", 1.0), ("budget e1", 20.0), ("failures e2", 20.0), ("budget e2", 20.0)],
+    ),
+    (DRAINS, "Window", &[("e1", 1.0), ("e2", 0.0)]),
+    (DRAINS, "Processes at Work", &[("e1", 2.0), ("e2", 0.0)]),
 ];
 
+const DRAINS: &str = "Drains";
 const OVERVIEW: &str = "Migration Overview";
 const HEALTH: &str = "Dual-Write Health";
 const TENANT: &str = "Tenant";
@@ -108,8 +152,8 @@ fn idle(deployment: &'static str) -> History {
     history
 }
 
-/// Five migrations: in dual_write and told by one process, in bulk_copy and told by the other, failed
-/// and migrated and told by both, pending and left alone. A sixth tenant's target takes nothing.
+/// Five migrations: in dual_write and reported by one process, in bulk_copy and reported by the other, failed
+/// and migrated and reported by both, pending without a driver. A sixth tenant's target accepts no writes.
 fn busy(deployment: &'static str) -> History {
     let mut history = idle(deployment);
     for (number, state, tellers) in [
@@ -141,6 +185,7 @@ fn busy(deployment: &'static str) -> History {
     cutover_and_verification(&mut history);
     processes(&mut history);
     dual_write_and_appends(&mut history);
+    drains::add(&mut history);
     history
 }
 
@@ -268,7 +313,7 @@ impl Panel {
         self.document["title"].as_str().unwrap_or("")
     }
 
-    /// What is said where there is no answer, if anything is.
+    /// The text for an empty result, if there is one.
     fn none(&self) -> Option<&str> {
         self.document["fieldConfig"]["defaults"]["noValue"].as_str()
     }
@@ -282,13 +327,14 @@ impl Panel {
     }
 }
 
-/// What Grafana asks when the deployment `d1`, the tenant `t1`, or all, and all migrations are chosen.
+/// Grafana's query when the deployment `d1`, the tenant `t1`, or all, and all migrations are selected.
 fn chosen(expression: &str) -> String {
     expression
         .replace("$deployment", "d1")
         .replace("=\"$tenant\"", "=\"t1\"")
         .replace("$tenant", ".*")
         .replace("$migration", ".*")
+        .replace("$drain", ".*")
 }
 
 fn dashboards() -> Result<Vec<Value>> {
@@ -323,7 +369,7 @@ fn legend(format: &str, sample: &Sample) -> String {
     let filled = labels.fold(format.to_owned(), |text, (name, value)| {
         text.replace(&format!("{{{{{name}}}}}"), value)
     });
-    // That all is of the chosen deployment is looked at elsewhere.
+    // Another test checks that all of it belongs to the selected deployment.
     let filled = if format == "{{deployment}}" { filled } else { filled.replace(" d1", "") };
     // Labels that are not there.
     let mut text = String::new();
@@ -355,7 +401,7 @@ fn every_panel_shows_what_is_so() -> Result<()> {
     Ok(())
 }
 
-/// What a panel shows, if that is not what is wanted.
+/// The panel's contents, if they differ from the expected ones.
 fn complaint(prometheus: &Prometheus, panel: &Panel, wanted: Shown) -> Result<Option<String>> {
     let (dashboard, title) = (panel.dashboard.as_str(), panel.title());
     let mut shown = BTreeMap::new();
@@ -376,8 +422,8 @@ fn complaint(prometheus: &Prometheus, panel: &Panel, wanted: Shown) -> Result<Op
     Ok((!right).then(|| format!("{dashboard}: {title} shows {shown:?} and not {wanted:?}")))
 }
 
-/// What panels show of series that are born above 0, of migrations that live shorter than a scrape, of
-/// processes that took over, and of one that was started again.
+/// Panels with series that start above 0, migrations shorter than a scrape interval,
+/// processes that took over, and one that was restarted.
 const SHORT: &[(&str, &str, Shown)] = &[
     (
         OVERVIEW,
@@ -439,7 +485,7 @@ fn short(deployment: &'static str) -> History {
     taken_over(&mut history, &attempts);
     pauses(&mut history, A, "m3", (240, 120), [0.0, 1.0]);
     pauses(&mut history, B, "m3", (105, 0), [1.0, 2.0]);
-    // The same process, started again: what is the migration's goes on, what is its own begins anew.
+    // The same process, restarted: the migration's series continue, its own start again.
     let violated = found("m4", "missing");
     history
         .between(B, &attempts("m4", "started"), (900, 600), |_| 1.0)

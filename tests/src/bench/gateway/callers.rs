@@ -1,4 +1,4 @@
-//! Who calls: an application that holds the library, or one that asks a server.
+//! The callers: an application with the library, or a client of a server.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::http::Connection;
 
-/// Events that a read asks for.
+/// Events per read.
 const PAGE: usize = 100;
 
 /// What a caller does again and again.
@@ -38,7 +38,7 @@ fn data() -> String {
 }
 
 impl Caller {
-    /// Does it once; the position of what was appended, or 0.
+    /// One call; the position of the appended event, or 0.
     pub(super) async fn call(
         &mut self,
         tenant: TenantId,

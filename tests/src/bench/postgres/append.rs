@@ -4,10 +4,10 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use rehome_app::load::history::tenants;
-use rehome_app::load::observe::Latencies;
-use rehome_app::load::record::Sent;
 use rehome_cluster::Database;
+use rehome_workload::load::history::tenants;
+use rehome_workload::load::observe::Latencies;
+use rehome_workload::load::record::Sent;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, NoTls};
 use tokio_util::task::AbortOnDropHandle;
@@ -71,7 +71,7 @@ impl Raw {
     async fn connect(database: &Database) -> Result<Self> {
         let (client, connection) = tokio_postgres::connect(&database.url(), NoTls).await?;
         let connection = AbortOnDropHandle::new(tokio::spawn(async move {
-            // Its end is seen by whoever uses the client.
+            // The user of the client sees its end.
             let _ = connection.await;
         }));
         client

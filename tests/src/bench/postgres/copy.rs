@@ -4,9 +4,9 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
-use rehome_app::load::history::{Wanted, tenants};
 use rehome_cluster::{Cluster, Database};
 use rehome_domain::ids::TenantId;
+use rehome_workload::load::history::{Wanted, tenants};
 use tokio::process::Command;
 
 use super::Servers;

@@ -14,10 +14,10 @@ use rehome_cluster::{Cluster, Database, Options};
 use super::Sizes;
 use super::report::Line;
 use super::site::{self, CONTROL, DEDICATED, SHARED};
-use super::{dual_write, gateway, memory, pause, resources};
+use super::{dual_write, fleet, gateway, memory, pause, resources};
 
 /// The parts that need PostgreSQL.
-pub(crate) const PARTS: [&str; 11] = [
+pub(crate) const PARTS: [&str; 12] = [
     "pg_copy",
     "pg_append",
     "pg_dual_write",
@@ -25,13 +25,14 @@ pub(crate) const PARTS: [&str; 11] = [
     "pg_memory",
     "pg_resources",
     "pg_gateway",
+    "pg_fleet",
     "adopted_guard",
     "adopted_copy",
     "adopted_pause",
     "adopted_library",
 ];
 
-/// What a pause may take, in milliseconds.
+/// Bounds of a pause, in milliseconds.
 const PAUSES: pause::Bounds = pause::Bounds { max: 100.0, median: Some(30.0), processes: &[2] };
 const MIRRORED: dual_write::Bounds =
     dual_write::Bounds { rates: &[Some(400.0)], p50: 1.2, p99: Some(1.7) };
@@ -72,10 +73,16 @@ pub(crate) async fn run(part: &str, folder: &Path, sizes: &Sizes) -> Result<Vec<
     match part {
         "pg_copy" => return copy::ratio(&servers, folder, sizes).await,
         "adopted_guard" => return adopted::guard::costs(&servers, sizes).await,
-        "adopted_copy" => return adopted::copy::ratio(&servers, folder, sizes).await,
-        "adopted_library" => return adopted::library::beside(&servers, folder, sizes).await,
-        "adopted_pause" => return adopted::pause::pauses(&servers, folder, sizes).await,
+        "adopted_copy" => return Box::pin(adopted::copy::ratio(&servers, folder, sizes)).await,
+        "adopted_library" => {
+            return Box::pin(adopted::library::beside(&servers, folder, sizes)).await;
+        }
+        "adopted_pause" => return Box::pin(adopted::pause::pauses(&servers, folder, sizes)).await,
         _ => {}
+    }
+    if part == "pg_fleet" {
+        servers.name(folder, &fleet::TARGETS)?;
+        return fleet::numbers(folder, sizes).await;
     }
     if part == "pg_memory" {
         return memory::bound(folder, sizes, MEMORY_MAX, |folder| {

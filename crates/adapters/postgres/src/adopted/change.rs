@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use rehome_domain::digest::Digest;
 use rehome_domain::ids::{Epoch, StoreId, TenantId};
 use rehome_domain::ledger::{Activation, Head, Ledger, Refused, Role};
+use rehome_ports::{End, FaultKind, Room};
 use tokio_postgres::types::Type;
 
 use super::{Answer, PgAdopted, install, shape};
@@ -12,7 +13,7 @@ use crate::error::ServerError;
 use crate::ledger_store::holder::{LOOK_AFTER_MS, Wait};
 use crate::rows::{self, Read, get};
 
-/// Rows that a look at the ledger numbers at most.
+/// Maximum number of rows that a read of the ledger numbers.
 pub(super) const NUMBERED_AT_ONCE: i32 = 20_000;
 /// A fence is tried once no more than so many rows are without a number: it numbers the rest in the pause.
 const LEFT_TO_FENCE: u64 = 500;
@@ -21,6 +22,8 @@ const LEFT_TO_FENCE: u64 = 500;
 const FENCE_LOCK_MS: i32 = 400;
 /// How long writers wait for a switch, in the database.
 const WRITERS_WAIT_MS: i32 = 5_000;
+/// How long a cutover waits for those in the opposite direction, at one try.
+const ROOM_MS: u32 = 3_000;
 /// Others can be first so many times.
 const TRIES_MAX: usize = 100;
 /// How long a fence may try, in all.
@@ -39,7 +42,7 @@ pub(super) async fn ledger(store: &PgAdopted, tenant: TenantId) -> Answer<Ledger
     if found.is_noted || found.ledger.role == Role::Absent {
         return Ok(found.ledger);
     }
-    // Whoever began to guard it did not come to the end.
+    // The process that started to guard it did not finish.
     store.note(tenant).await?;
     let found = store.number(tenant, NUMBERED_AT_ONCE).await?;
     Ok(found.map_or(Ledger::ABSENT, |found| found.ledger))
@@ -75,7 +78,7 @@ async fn set(
     found: Ledger,
     changed: Ledger,
 ) -> Read<Option<Ledger>> {
-    // As in a store of ours: a head that only grows may have grown, one that was proven may not.
+    // As in rehome's own tables: a head that only grows may have grown, one that was proven may not.
     let grows = match found.role {
         Role::Active => true,
         Role::Replica => changed.role != Role::Replica,
@@ -112,6 +115,7 @@ pub(super) async fn activate(
         let active = Ledger::of_table(route, store.count_rows(tenant).await?)?;
         store.announce(tenant, active.role, active.epoch).await?;
     }
+    store.stay(tenant).await?;
     let ledger = ledger(store, tenant).await?;
     if ledger.activate(route)? == ledger {
         store.held.lock().await.remove(&tenant);
@@ -131,13 +135,7 @@ pub(super) async fn adopt(
     if found.as_ref().is_none_or(|found| !found.is_noted) {
         let ledger = found.map_or(Ledger::ABSENT, |found| found.ledger);
         ledger.adopt(m, head)?;
-        if store.count_rows(tenant).await? > 0 {
-            return Err(shape::not_set_up(format!(
-                "its table has rows of tenant {tenant} already, which no migration copied; delete them, or move \
-                 the tenant to another store"
-            ))
-            .into());
-        }
+        store.is_empty_of(tenant).await?;
         store.announce(tenant, Role::Absent, Epoch::ZERO).await?;
         store.note_nothing(tenant).await?;
     }
@@ -158,7 +156,7 @@ pub(super) async fn fence(
             return Ok(Ledger::ABSENT);
         };
         if found.ledger.fence(from, to)? == found.ledger {
-            // Whoever fenced it may have died with its lock: what came in since has no number.
+            // The process that fenced it may have died and released its lock: rows inserted since have no number.
             hold(store, tenant).await?;
             return Ok(found.ledger);
         }
@@ -201,10 +199,10 @@ pub(super) async fn fence(
     }
 }
 
-/// Keeps triggers and columns as they are, by a lock that a writer takes too, and looks under it whether they
-/// are as they were installed (rule R15). Held already: only looks whether it still is.
+/// Locks triggers and columns against changes, with a lock that does not conflict with writers, and checks that they
+/// are as installed (rule R15). If the lock is already held, only checks that.
 pub(super) async fn hold(store: &PgAdopted, tenant: TenantId) -> Read<()> {
-    // Taken out meanwhile: other tenants' switches do not wait for this lock.
+    // Removed meanwhile: other tenants' switches do not wait for this lock.
     let held = store.held.lock().await.remove(&tenant);
     if let Some(mut client) = held {
         // A transaction that was lost, with its lock, does not answer.
@@ -223,6 +221,31 @@ pub(super) async fn hold(store: &PgAdopted, tenant: TenantId) -> Read<()> {
     }
     store.held.lock().await.insert(tenant, client);
     Ok(())
+}
+
+/// Where writers lock the whole table: a cutover from here holds the table, and the copy of one to here waits for those that hold it.
+/// So those from here and those to here exclude each other, and there may be several of a kind: ROW EXCLUSIVE and SHARE of a table of the
+/// guard conflict with each other, and not with themselves.
+pub(super) async fn make_room(store: &PgAdopted, tenant: TenantId, end: End) -> Read<Option<Room>> {
+    if !store.layout.locks_table {
+        return Ok(None);
+    }
+    let mode = match end {
+        End::Source => "ROW EXCLUSIVE",
+        End::Target => "SHARE",
+    };
+    let mut client = store.server.client().await?;
+    let lock = format!(
+        "SET LOCAL lock_timeout = {ROOM_MS}; LOCK TABLE {{schema}}.installed IN {mode} MODE"
+    );
+    match client.hold(&lock).await {
+        Ok(()) => Ok(Some(Box::new(client))),
+        Err(error) if error.is_locked() => Err(ServerError::new(FaultKind::Waits(format!(
+            "the cutover of tenant {tenant} waits for cutovers in the opposite direction: writers of this table lock it, and \
+             the two would wait for each other in the pause"
+        )))),
+        Err(error) => Err(error),
+    }
 }
 
 pub(super) async fn settle(

@@ -1,4 +1,4 @@
-//! Copying rows whole: into their table by COPY, with positions of the target's own, and into ours.
+//! Copying complete rows: into their table by COPY, with the target's own positions, and into the guard's tables.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use rehome_domain::event::Event;
@@ -43,7 +43,7 @@ pub(super) async fn may_hush(client: &mut Client) -> Read<bool> {
 }
 
 impl PgAdopted {
-    /// In this transaction the table's own triggers stay silent, if our role may ask for that; ours are
+    /// In this transaction the table's own triggers do not fire, if rehome's role may disable them; the guard's are
     /// ENABLE ALWAYS.
     pub(super) async fn hush(&self, tx: &mut Transaction<'_>) -> Read<()> {
         if self.may_hush {
@@ -94,7 +94,7 @@ async fn copy(
     store.hush(&mut tx).await?;
     let begun = tx
         .query(
-            "SELECT o_role, o_epoch, o_seq, o_digest, o_no, o_positions \
+            "SELECT o_role, o_epoch, o_seq, o_digest, o_no, o_positions, pg_current_xact_id()::text \
              FROM {schema}.begin_extend($1, $2, $3, $4, $5, $6)",
             &[
                 (&tenant.uuid(), Type::UUID),
@@ -125,7 +125,12 @@ async fn copy(
         return Ok(ledger);
     };
     let no: i32 = get(row, 4)?;
-    let texts = Texts::of(store, no, &positions, events)?;
+    let own: &str = get(row, 6)?;
+    let texts = Texts::of(store, no, &positions, own, events)?;
+    // Before the events: they may point to it.
+    if let Some(headed) = &store.headed {
+        headed.put(&mut tx, events).await?;
+    }
     tx.copy_text(&table_copy(store), texts.rows).await?;
     tx.copy_text(&positions_copy(store), texts.positions).await?;
     let head = events.last().map_or(previous, Head::of);
@@ -143,7 +148,8 @@ async fn copy(
 }
 
 fn table_copy(store: &PgAdopted) -> String {
-    let columns = store.installed.position.iter().chain(&store.installed.row_columns);
+    let installed = &store.installed;
+    let columns = installed.position.iter().chain(&installed.row_columns).chain(&installed.stamped);
     let columns: Vec<_> = columns.map(|name| quoted(name)).collect();
     format!("COPY {} ({}) FROM STDIN", shape::qualified(&store.layout), columns.join(", "))
 }
@@ -160,7 +166,13 @@ struct Texts {
 }
 
 impl Texts {
-    fn of(store: &PgAdopted, no: i32, positions: &[i64], events: &[Event]) -> Read<Self> {
+    fn of(
+        store: &PgAdopted,
+        no: i32,
+        positions: &[i64],
+        own: &str,
+        events: &[Event],
+    ) -> Read<Self> {
         let installed = &store.installed;
         let keys = installed.key_columns.iter().map(|name| {
             if installed.position.as_ref() == Some(name) {
@@ -168,7 +180,7 @@ impl Texts {
             }
             let place = installed.row_columns.iter().position(|column| column == name);
             let place = place.ok_or_else(|| {
-                ServerError::corrupt(format!("a key with column \"{name}\", which does not travel"))
+                ServerError::corrupt(format!("a key with column \"{name}\", which is not copied"))
             })?;
             Ok(Some(place))
         });
@@ -178,16 +190,21 @@ impl Texts {
             let position = positions.get(n);
             if position.is_none() && installed.position.is_some() {
                 return Err(shape::not_set_up(
-                    "the position of its table has no sequence, so a copy has none to give"
+                    "the position of its table has no sequence, so a copy cannot assign positions"
                         .to_owned(),
                 ));
             }
-            let columns = columns(event, installed.row_columns.len())?;
+            let heads = store.headed.as_ref().map_or(0, |headed| headed.travels);
+            let columns = columns(event, installed.row_columns.len() + heads)?;
+            let (columns, _) = columns.split_at(installed.row_columns.len());
             if let Some(position) = position {
                 rows.number(*position);
             }
-            for column in &columns {
+            for column in columns {
                 rows.text(column.as_deref());
+            }
+            for _ in &installed.stamped {
+                rows.text(Some(own));
             }
             rows.end();
             places.number(i64::from(no));
@@ -209,14 +226,14 @@ impl Texts {
 fn columns(event: &Event, expected: usize) -> Read<Vec<Option<String>>> {
     let row = event.row.as_ref().ok_or_else(|| {
         shape::not_set_up(format!(
-            "event {} comes from a store of another layout; both stores of a move have the same one",
+            "event {} comes from a store of another layout; both stores of a move must have the same layout",
             event.seq
         ))
     })?;
     let columns = row.columns().map_err(|error| ServerError::corrupt(error.to_string()))?;
     if columns.len() != expected {
         return Err(shape::not_set_up(format!(
-            "rows of the source have {} columns, its table takes {expected}; give both tables the same columns",
+            "rows of the source have {} columns, its table expects {expected}; give both tables the same columns",
             columns.len()
         )));
     }

@@ -1,4 +1,4 @@
-//! Bringing a tenant under the guard: announce it, wait for whoever may not have seen it, note its history.
+//! Guarding a tenant: announce it, wait for transactions that may not have seen it, record its history.
 
 use std::time::{Duration, Instant};
 
@@ -6,17 +6,18 @@ use rehome_domain::ids::{Epoch, TenantId};
 use rehome_domain::layout::tenant_of;
 use rehome_domain::ledger::{Ledger, Role};
 use rehome_ports::FaultKind;
-use tokio_postgres::types::Type;
+use tokio_postgres::Row;
+use tokio_postgres::types::{ToSql, Type};
 
-use super::PgAdopted;
-use super::install;
+use super::shape::not_set_up;
+use super::{PgAdopted, install};
 use crate::error::ServerError;
 use crate::rows::{self, Read, get};
 
-/// How long one call waits for old writers; the caller asks again.
-const DRAIN_FOR: Duration = Duration::from_secs(8);
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
-/// How long the history of one tenant may take to be noted.
+/// How long one call waits for old writers; the caller repeats the call.
+pub(super) const DRAIN_FOR: Duration = Duration::from_secs(8);
+pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// Maximum time of a statement over the whole table, as that which records the history of one tenant.
 const NOTE_WITHIN: Duration = Duration::from_secs(2 * 60 * 60);
 
 /// A ledger as it is found, and how far its guarding has come.
@@ -70,20 +71,58 @@ impl PgAdopted {
         Ok(self.names.of(tenant))
     }
 
+    /// A statement that may read the whole table: where no index names a tenant's rows, it does.
+    async fn patiently(
+        &self,
+        template: &str,
+        param: (&(dyn ToSql + Sync), Type),
+    ) -> Read<Vec<Row>> {
+        let mut client = self.server.client().await?;
+        client.answers_within(NOTE_WITHIN);
+        let mut tx = client.begin().await?;
+        tx.batch("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0").await?;
+        let found = tx.query(template, &[param]).await?;
+        tx.commit().await?;
+        Ok(found)
+    }
+
     /// How many rows of the tenant the table has.
     pub(super) async fn count_rows(&self, tenant: TenantId) -> Read<u64> {
+        let Some(key) = self.key(tenant).await? else { return Ok(0) };
+        let found = self.patiently("SELECT {schema}.count_rows($1)", (&key, Type::TEXT)).await?;
+        found.first().map_or(Ok(0), |row| rows::count(row, 0))
+    }
+
+    /// The same for a caller that waits, such as a reader: within the time that every statement has.
+    pub(super) async fn count_rows_soon(&self, tenant: TenantId) -> Read<u64> {
         let Some(key) = self.key(tenant).await? else { return Ok(0) };
         let mut client = self.server.client().await?;
         let found = client.read("SELECT {schema}.count_rows($1)", &[(&key, Type::TEXT)]).await?;
         found.first().map_or(Ok(0), |row| rows::count(row, 0))
     }
 
-    /// From here on the triggers look after the tenant.
+    /// The table that has rows of the tenant: the events', or that of streams' heads.
+    pub(super) async fn has_rows(&self, tenant: TenantId) -> Read<Option<String>> {
+        let Some(key) = self.key(tenant).await? else { return Ok(None) };
+        let found = self.patiently("SELECT {schema}.has_rows($1)", (&key, Type::TEXT)).await?;
+        found.first().map_or(Ok(None), |row| get(row, 0))
+    }
+
+    /// A target must have no row of the tenant that no migration copied (rule R12).
+    pub(super) async fn is_empty_of(&self, tenant: TenantId) -> Read<()> {
+        let Some(table) = self.has_rows(tenant).await? else { return Ok(()) };
+        Err(not_set_up(format!(
+            "its table {table} has rows of tenant {tenant} that no migration copied, but a target must have none: delete \
+             them, or move the tenant to another store"
+        )))
+    }
+
+    /// From here on the triggers guard the tenant.
     pub(super) async fn announce(&self, tenant: TenantId, role: Role, epoch: Epoch) -> Read<()> {
         let key = self.key(tenant).await?.ok_or_else(|| {
             ServerError::new(FaultKind::NotSetUp(format!(
-                "no row says what tenant {tenant} is called in its table, and no other store does; name \
-                 the tenant as the table has it"
+                "neither its table nor another store has the name of tenant {tenant}; use the \
+                 tenant's name as in the table"
             )))
         })?;
         let mut client = self.server.client().await?;
@@ -101,7 +140,14 @@ impl PgAdopted {
         Ok(())
     }
 
-    /// Waits until whoever held the table when the guard came has ended (rule R1).
+    /// The guard stays, if it was about to go.
+    pub(super) async fn stay(&self, tenant: TenantId) -> Read<()> {
+        let mut client = self.server.client().await?;
+        client.write("SELECT {schema}.stay($1)", &[(&tenant.uuid(), Type::UUID)]).await?;
+        Ok(())
+    }
+
+    /// Waits until the transactions that held the table at the guarding have ended (rule R1).
     pub(super) async fn drain(&self, tenant: TenantId) -> Read<()> {
         let began = Instant::now();
         loop {
@@ -116,8 +162,8 @@ impl PgAdopted {
             if began.elapsed() > DRAIN_FOR {
                 let who = waits.iter().map(|row| get::<&str>(row, 0)).collect::<Read<Vec<_>>>()?;
                 return Err(ServerError::new(FaultKind::Waits(format!(
-                    "transactions that may write the table are older than the guard of tenant {tenant}: {}; \
-                     let them end, or end them, and try again: the history is numbered after them",
+                    "transactions that can write the table are older than the guard of tenant {tenant}: {}; \
+                     wait for them, or end them, and try again: the history is numbered after they have ended",
                     who.join(", ")
                 ))));
             }
@@ -128,31 +174,26 @@ impl PgAdopted {
     /// Brings the guarding of an authority to its end, wherever it was left.
     pub(super) async fn note(&self, tenant: TenantId) -> Read<()> {
         self.drain(tenant).await?;
-        let mut client = self.server.client().await?;
-        client.answers_within(NOTE_WITHIN);
-        let mut tx = client.begin().await?;
-        tx.batch("SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0").await?;
+        let tenant_id = tenant.uuid();
         let noted =
-            tx.query("SELECT {schema}.note_history($1)", &[(&tenant.uuid(), Type::UUID)]).await?;
+            self.patiently("SELECT {schema}.note_history($1)", (&tenant_id, Type::UUID)).await?;
         let count: i64 = noted.first().map_or(Ok(0), |row| get(row, 0))?;
-        tx.commit().await?;
-        tracing::info!(store = self.id.as_str(), %tenant, rows = count, "the history is noted");
+        tracing::info!(store = self.id.as_str(), %tenant, rows = count, "the history is recorded");
         Ok(())
     }
 
     /// The same for the target of a copy, which must have no row of the tenant (rule R12).
     pub(super) async fn note_nothing(&self, tenant: TenantId) -> Read<()> {
         self.drain(tenant).await?;
-        let mut client = self.server.client().await?;
-        let noted = client
-            .write("SELECT {schema}.note_nothing($1)", &[(&tenant.uuid(), Type::UUID)])
-            .await?;
-        if noted.first().map_or(Ok(false), |row| get(row, 0))? {
-            return Ok(());
+        let tenant_id = tenant.uuid();
+        loop {
+            let noted = self
+                .patiently("SELECT {schema}.note_nothing($1)", (&tenant_id, Type::UUID))
+                .await?;
+            if noted.first().map_or(Ok(false), |row| get(row, 0))? {
+                return Ok(());
+            }
+            self.is_empty_of(tenant).await?;
         }
-        Err(ServerError::new(FaultKind::NotSetUp(format!(
-            "its table has rows of tenant {tenant} that no migration copied; a target must have none: delete \
-             them, or move the tenant to another store"
-        ))))
     }
 }

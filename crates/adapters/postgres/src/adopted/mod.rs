@@ -1,25 +1,39 @@
-//! [`LedgerStore`] over a table that is not ours, whose rows other libraries write.
+//! [`LedgerStore`] over another library's table, which that library writes.
 //!
-//! `docs/guard.md` has the design and its rules. What touches the table is in functions that the
-//! installation makes of the layout's names, so the statements here are the same for every table.
+//! `docs/guard.md` has the design and its rules. Statements on the table are in functions that the
+//! installation renders with the layout's names, so the statements here are the same for every table.
 //!
-//! | file | what it knows |
+//! | file | contents |
 //! |---|---|
-//! | `shape` | what the table looks like |
-//! | `render` | how its names get into the guard's functions |
+//! | `shape` | the form of the table |
+//! | `render` | the names of the layout in the guard's functions |
 //! | `install` | adopting and releasing a store |
-//! | `guarding` | bringing one tenant under the guard |
+//! | `installed` | the installed guard |
+//! | `guarding` | guarding one tenant |
+//! | `leaving` | removing the guard of one tenant |
 //! | `change` | role and epoch; the fence |
-//! | `extend` | copying rows whole |
+//! | `extend` | copying complete rows |
+//! | `heads` | a table of streams' heads that moves with the events |
 //! | `read` | numbers to events |
+//! | `beside` | the tables beside the events that the layout lists |
 
+mod beside;
 mod change;
 mod extend;
 mod guarding;
+mod heads;
 mod install;
+mod installed;
+mod leaving;
 mod read;
 mod render;
 mod shape;
+
+/// The shape of a table, and which of its columns holds which part of an event.
+pub(crate) mod parts {
+    pub(crate) use super::render::{base64, event, tenant, version};
+    pub(crate) use super::shape::Shape;
+}
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -28,21 +42,25 @@ use async_trait::async_trait;
 use rehome_domain::append::Append;
 use rehome_domain::digest::Digest;
 use rehome_domain::event::Event;
-use rehome_domain::ids::{Epoch, StoreId, TenantId};
-use rehome_domain::layout::{Layout, TenantPart};
+use rehome_domain::ids::{Epoch, MigrationId, StoreId, TenantId};
+use rehome_domain::layout::{Beside, Layout, TenantPart};
 use rehome_domain::ledger::{Activation, Head, Ledger, Refused};
 use rehome_domain::stream::StreamName;
 use rehome_ports::clock::Clock;
+use rehome_ports::log_chain::LogAnchor;
 use rehome_ports::{
-    AppendOutcome, BatchLimit, Fault, FaultKind, Feed, LedgerStore, StoreError, StoreReport,
-    StreamSlice, StreamVersion, TenantLedger, TenantNames,
+    AppendOutcome, BatchLimit, CheckpointRow, End, Fault, FaultKind, Feed, LedgerStore, Room,
+    StoreError, StoreReport, StreamSlice, StreamVersion, TenantLedger, TenantNames,
 };
 use tokio::sync::Mutex;
+use uuid::Uuid;
 
-use install::Installed;
+use heads::Headed;
+use installed::Installed;
 pub(crate) use render::TRIGGER;
 
 use crate::error::{Failure, ServerError};
+use crate::ledger_store::anchors;
 use crate::schema::Kind;
 use crate::server::{Client, PostgresOptions, PostgresUrl, Request, Server};
 
@@ -97,7 +115,7 @@ impl Adoption {
         .await
     }
 
-    /// Takes the guard out again; the schema is what it was. Answers what was done.
+    /// Removes the guard and restores the schema. Returns the steps carried out.
     pub async fn release(&self, no_writers_left: bool) -> Result<Vec<String>, Fault> {
         self.connect(async |client, schema| {
             if !install::is_there(client, schema).await? {
@@ -109,7 +127,7 @@ impl Adoption {
     }
 }
 
-/// A [`LedgerStore`] beside somebody else's table.
+/// A [`LedgerStore`] beside another library's table.
 pub struct PgAdopted {
     id: StoreId,
     layout: Layout,
@@ -119,8 +137,10 @@ pub struct PgAdopted {
     server: Arc<Server>,
     /// Transactions that keep the triggers as they are between a fence and its switch (rule R15).
     held: Mutex<HashMap<TenantId, Client>>,
-    /// Whether copied rows can be kept from setting off the table's own triggers.
+    /// Whether the table's own triggers can be disabled for copied rows.
     may_hush: bool,
+    /// The streams' heads, where the library keeps them in a table.
+    headed: Option<Headed>,
 }
 
 impl PgAdopted {
@@ -128,16 +148,18 @@ impl PgAdopted {
     pub async fn open(adoption: Adoption) -> Result<Self, Fault> {
         let Adoption { id, url, layout, deployment, clock, names } = adoption;
         let what = format!("store \"{id}\"");
-        let server = Server::open(Request {
-            what: what.clone(),
-            kind: Kind::Guard,
-            url: url.for_guard(),
-            create: false,
-            deployment: Some(deployment),
-            options: PostgresOptions::default(),
-        })
-        .await
-        .map_err(|fault| match fault.kind {
+        let url = url.for_guard();
+        let open = || {
+            Server::open(Request {
+                what: what.clone(),
+                kind: Kind::Guard,
+                url: url.clone(),
+                create: false,
+                deployment: Some(deployment.clone()),
+                options: PostgresOptions::default(),
+            })
+        };
+        let mut server = open().await.map_err(|fault| match fault.kind {
             FaultKind::Missing(_) => Fault::new(
                 &what,
                 FaultKind::NotSetUp(format!(
@@ -146,14 +168,23 @@ impl PgAdopted {
             ),
             _ => fault,
         })?;
+        if server.meta().is_old() {
+            let upgraded = async {
+                install::upgrade(&mut server.client().await?, &layout, url.schema()).await
+            };
+            upgraded.await.map_err(|error: ServerError| error.fault(&what))?;
+            server = open().await?;
+        }
         let look = async {
             let mut client = server.client().await?;
             let installed = install::read(&mut client, &layout).await?;
-            Ok((installed, extend::may_hush(&mut client).await?))
+            let headed = Headed::of(&mut client, &layout, &installed.row_columns).await?;
+            Ok((installed, extend::may_hush(&mut client).await?, headed))
         };
-        let (installed, may_hush) = look.await.map_err(|error: ServerError| error.fault(&what))?;
+        let (installed, may_hush, headed) =
+            look.await.map_err(|error: ServerError| error.fault(&what))?;
         let held = Mutex::default();
-        Ok(Self { id, layout, installed, names, clock, server, held, may_hush })
+        Ok(Self { id, layout, installed, names, clock, server, held, may_hush, headed })
     }
 
     fn say<T>(&self, answer: Answer<T>) -> Result<T, StoreError> {
@@ -216,6 +247,14 @@ impl LedgerStore for PgAdopted {
 
     async fn adopt(&self, tenant: TenantId, m: Epoch, head: Head) -> Result<Ledger, StoreError> {
         self.say(change::adopt(self, tenant, m, head).await)
+    }
+
+    async fn leave(&self, tenant: TenantId, epoch: Epoch, by: Uuid) -> Result<Ledger, StoreError> {
+        self.say(leaving::leave(self, tenant, epoch, by).await)
+    }
+
+    async fn unguard(&self, tenant: TenantId, epoch: Epoch, by: Uuid) -> Result<(), StoreError> {
+        self.say(leaving::unguard(self, tenant, epoch, by).await)
     }
 
     async fn drop_replica(&self, tenant: TenantId, m: Epoch) -> Result<Ledger, StoreError> {
@@ -289,6 +328,14 @@ impl LedgerStore for PgAdopted {
         self.say(change::hold(self, tenant).await.map_err(Into::into))
     }
 
+    async fn make_room(&self, tenant: TenantId, end: End) -> Result<Option<Room>, StoreError> {
+        self.say(change::make_room(self, tenant, end).await.map_err(Into::into))
+    }
+
+    async fn fence_is_over(&self, tenant: TenantId) {
+        self.held.lock().await.remove(&tenant);
+    }
+
     async fn settle(&self, tenant: TenantId, epoch: Epoch, to: &StoreId) -> Result<(), StoreError> {
         self.say(change::settle(self, tenant, epoch, to).await)
     }
@@ -309,8 +356,36 @@ impl LedgerStore for PgAdopted {
         self.say(read::position_of_number(self, tenant, seq).await)
     }
 
+    async fn beside(&self, tenant: TenantId) -> Result<Vec<(Beside, Option<u64>)>, StoreError> {
+        self.say(beside::found(self, tenant).await)
+    }
+
+    async fn checkpoint_rows(&self, tenant: TenantId) -> Result<Vec<CheckpointRow>, StoreError> {
+        self.say(beside::checkpoints(self, tenant).await)
+    }
+
+    async fn put_checkpoint_row(&self, row: &CheckpointRow) -> Result<bool, StoreError> {
+        self.say(beside::put_checkpoint(self, row).await)
+    }
+
     async fn obstacles(&self, tenant: TenantId) -> Result<Vec<String>, StoreError> {
         self.say(read::obstacles(self, tenant).await)
+    }
+
+    async fn keep_anchor(&self, anchor: &LogAnchor) -> Result<(), StoreError> {
+        self.say(anchors::keep(&self.server, anchor).await)
+    }
+
+    async fn anchors(
+        &self,
+        after: Option<MigrationId>,
+        limit: usize,
+    ) -> Result<Vec<LogAnchor>, StoreError> {
+        self.say(anchors::read(&self.server, after, limit).await)
+    }
+
+    async fn forget_anchors(&self, tenant: TenantId) -> Result<(), StoreError> {
+        self.say(anchors::forget(&self.server, tenant).await)
     }
 
     async fn check(&self) -> Result<StoreReport, StoreError> {
@@ -318,6 +393,7 @@ impl LedgerStore for PgAdopted {
             let mut report = self.server.report(Kind::Guard, self.clock.as_ref()).await?;
             let mut client = self.server.client().await?;
             report.problems.extend(install::changes(&mut client, &self.layout).await?);
+            report.problems.extend(install::heads_refused(&mut client, &self.layout).await?);
             Ok(report)
         };
         self.say(look.await.map_err(|error: ServerError| Failure::from(error)))

@@ -84,7 +84,7 @@ async fn page(
 fn event(tenant: TenantId, row: &Row) -> Read<Event> {
     let seq = rows::count(row, EVENT)?;
     let Some(whole) = get::<Option<&str>>(row, EVENT + 11)? else {
-        return Err(ServerError::corrupt(format!("no row at number {seq}, which should be there")));
+        return Err(ServerError::corrupt(format!("the row at number {seq} is missing")));
     };
     let bad = |why: String| ServerError::corrupt(format!("row {seq}: {why}"));
     let text =
@@ -122,7 +122,7 @@ fn payload(text: &str) -> Json {
 
 /// An event that should be there and is not: what comes after it is not answered in its place.
 fn gap(missing: u64) -> ServerError {
-    ServerError::corrupt(format!("no event at {missing}, which should be there"))
+    ServerError::corrupt(format!("the event at {missing} is missing"))
 }
 
 /// A bound that the server can add to.
@@ -147,7 +147,7 @@ pub(super) async fn feed(
         && found.pending
         && found.ledger.head.seq.saturating_sub(after_seq) < limit.events as u64
     {
-        // What came in since: it is numbered when somebody asks for it.
+        // New arrivals are numbered when they are read.
         change::ledger(store, tenant).await?;
         found = page(store, tenant, FEED, &params, limit, false).await?;
     }
@@ -296,10 +296,10 @@ pub(super) async fn unguarded(store: &PgAdopted, tenant: TenantId) -> Answer<u64
     if store.number(tenant, 0).await?.is_some() {
         return Ok(0);
     }
-    Ok(store.count_rows(tenant).await?)
+    Ok(store.count_rows_soon(tenant).await?)
 }
 
-/// The column of `positions` that keeps the table's position, if one does.
+/// The column of `positions` with the table's position, if any.
 fn position_key(store: &PgAdopted) -> Option<String> {
     let position = store.installed.position.as_ref()?;
     let place = store.installed.key_columns.iter().position(|column| column == position)?;
@@ -327,8 +327,8 @@ pub(super) async fn number_of_position(
     Ok(Some(beyond.map_or(head, |seq| seq.unsigned_abs().saturating_sub(1))))
 }
 
-/// Of a tenant that is written here, positions above the floor may still be taken by writers that are
-/// inside; no checkpoint goes beyond them (rule R6).
+/// If the tenant is written here, running writers may still take positions above the floor;
+/// no checkpoint goes beyond them (rule R6).
 pub(super) async fn position_of_number(
     store: &PgAdopted,
     tenant: TenantId,
@@ -355,7 +355,19 @@ pub(super) async fn position_of_number(
 }
 
 /// What would keep the tenant from being moved from or to this table.
-pub(super) async fn obstacles(store: &PgAdopted, _tenant: TenantId) -> Answer<Vec<String>> {
+pub(super) async fn obstacles(store: &PgAdopted, tenant: TenantId) -> Answer<Vec<String>> {
     let mut client = store.server.client().await?;
-    Ok(super::install::changes(&mut client, &store.layout).await?)
+    let mut obstacles = super::install::changes(&mut client, &store.layout).await?;
+    obstacles.extend(super::install::heads_refused(&mut client, &store.layout).await?);
+    drop(client);
+    let is_unknown = store.headed.is_some() && store.number(tenant, 0).await?.is_none();
+    if is_unknown
+        && store.count_rows(tenant).await? == 0
+        && let Some(table) = store.has_rows(tenant).await?
+    {
+        obstacles.push(format!(
+            "{table} has rows of the tenant, and the table of the events has none; delete them"
+        ));
+    }
+    Ok(obstacles)
 }

@@ -1,4 +1,4 @@
-//! What an adopted table looks like, as far as statements are made of it.
+//! The form of an adopted table, as far as statements need it.
 
 use rehome_domain::layout::Layout;
 use rehome_ports::FaultKind;
@@ -17,8 +17,10 @@ pub(crate) struct Column {
     pub(crate) kind: String,
     /// Computed by the database from the others.
     pub(crate) generated: bool,
-    /// The sequence that it takes its values from, quoted.
+    /// The sequence of its values, quoted.
     pub(crate) sequence: Option<String>,
+    /// Whether it is what its default gives, where nothing is said.
+    pub(crate) given: bool,
 }
 
 /// The table and what names its rows.
@@ -39,12 +41,13 @@ const COLUMNS: &str = "\
         (SELECT min(d.refobjid::regclass::text) FROM pg_depend AS d \
             JOIN pg_attrdef AS f ON f.oid = d.objid AND d.classid = 'pg_attrdef'::regclass \
             JOIN pg_class AS c ON c.oid = d.refobjid AND c.relkind = 'S' \
-            WHERE f.adrelid = a.attrelid AND f.adnum = a.attnum AND d.refclassid = 'pg_class'::regclass) \
+            WHERE f.adrelid = a.attrelid AND f.adnum = a.attnum AND d.refclassid = 'pg_class'::regclass), \
+        a.atthasdef \
     FROM pg_attribute AS a \
     WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped \
     ORDER BY a.attname COLLATE \"C\"";
 
-const UNIQUE: &str = "\
+pub(super) const UNIQUE: &str = "\
     SELECT array_agg(a.attname::text ORDER BY k.n) \
     FROM pg_index AS i \
     CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attnum, n) \
@@ -61,7 +64,7 @@ const LEAVES: &str = "\
     WHERE p.isleaf ORDER BY 1";
 
 impl Shape {
-    /// Looks at the table of a layout.
+    /// Reads the table of a layout.
     pub(crate) async fn of(client: &mut Client, layout: &Layout) -> Read<Self> {
         let table = qualified(layout);
         let name: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 1] = [(&table, Type::TEXT)];
@@ -80,6 +83,7 @@ impl Shape {
                 kind: get(row, 1)?,
                 generated: get(row, 2)?,
                 sequence: serial.or(default),
+                given: get(row, 5)?,
             })
         };
         let columns = columns.iter().map(column).collect::<Read<Vec<_>>>()?;
@@ -105,8 +109,8 @@ impl Shape {
         })
     }
 
-    /// The columns of a row that travel, in the order of their names: all but the position, what the
-    /// target gives anew, and what is computed.
+    /// The copied columns of a row, in the order of their names: all except the position and those that the
+    /// target computes.
     pub(crate) fn row_columns(&self, layout: &Layout) -> Vec<&Column> {
         let stays = |column: &&Column| {
             !column.generated
@@ -114,6 +118,14 @@ impl Shape {
                 && !layout.anew.contains(&column.name)
         };
         self.columns.iter().filter(stays).collect()
+    }
+
+    /// The columns that a copy gives the id of its own transaction: nothing else would.
+    pub(crate) fn stamped(&self, layout: &Layout) -> Vec<String> {
+        let is = |column: &&Column| {
+            column.kind == "xid8" && !column.given && layout.anew.contains(&column.name)
+        };
+        self.columns.iter().filter(is).map(|column| column.name.clone()).collect()
     }
 
     /// The columns that name a row here: the position if no two rows share it, else the shortest key that has
@@ -126,8 +138,8 @@ impl Shape {
             .find_map(|column| self.unique.iter().find(|key| key.contains(column)));
         let key = found.ok_or_else(|| {
             not_set_up(format!(
-                "its table {} has no unique key with the position, the event id or the version in it; rows \
-                 could not be told apart",
+                "its table {} has no unique key that contains the position, the event id or the version; rows \
+                 could not be identified",
                 self.quoted()
             ))
         })?;

@@ -1,14 +1,14 @@
-//! Tables that are not ours, as their database describes them: before a guard is installed, and for a draft
+//! Other programs' tables, as their database describes them: before a guard is installed, and for a draft
 //! of a layout.
 //!
-//! | file | what it knows |
+//! | file | contents |
 //! |---|---|
 //! | `read` | the catalog's tables |
-//! | `judge` | what stands in the way of adopting a table |
-//! | `peek` | what only the rows say |
-//! | `types` | which type can be which part of an event |
+//! | `judge` | obstacles to adopting a table |
+//! | `peek` | what only the rows show |
+//! | `types` | the types of each part of an event |
 //!
-//! The types here are plain: whoever judges or guesses needs no database for it.
+//! The types here are plain data: judging and guessing need no database.
 
 mod judge;
 mod peek;
@@ -20,7 +20,7 @@ use rehome_ports::Fault;
 use crate::schema::names::quoted;
 use crate::server::{PostgresOptions, PostgresUrl, Server};
 
-pub use judge::{Finding, Severity, judge};
+pub use judge::{Finding, Severity, judge, judge_heads};
 pub use peek::{History, history, lowest, tables};
 pub(crate) use read::read;
 pub use types::{is_integer, is_name, is_of_the_database, is_payload, is_text, is_time};
@@ -38,7 +38,7 @@ pub struct Table {
     pub persistence: Persistence,
     /// Whose it is.
     pub owner: String,
-    /// Who looked.
+    /// The role that read it.
     pub role: String,
     /// The database that it is in.
     pub database: String,
@@ -79,7 +79,7 @@ pub enum Kind {
     Foreign,
     /// A view.
     View,
-    /// A view that keeps its rows.
+    /// A view with stored rows.
     MaterializedView,
     /// Something else.
     Other,
@@ -115,7 +115,7 @@ pub enum Persistence {
 pub struct Rights {
     /// Whether it owns the table, or is a member of the role that does.
     pub owns: bool,
-    /// Which of SELECT, INSERT, DELETE and TRIGGER on the table it lacks.
+    /// Which of SELECT, INSERT, UPDATE, DELETE and TRIGGER on the table it lacks.
     pub lacks: Vec<&'static str>,
     /// USAGE on the table's schema.
     pub use_schema: bool,
@@ -136,7 +136,7 @@ pub struct Column {
     pub is_enum: bool,
     /// Whether it is never NULL.
     pub not_null: bool,
-    /// What it is if nothing is said.
+    /// The value if none is given.
     pub given: Given,
     /// The sequence that its values come from.
     pub sequence: Option<Sequence>,
@@ -151,7 +151,7 @@ pub enum Given {
     Default(String),
     /// The next number; it is an identity column.
     Identity,
-    /// What is computed from the other columns; it is never written.
+    /// Computed from the other columns; never written.
     Generated,
 }
 
@@ -160,7 +160,7 @@ pub enum Given {
 pub struct Sequence {
     /// Its name as SQL writes it, with its schema.
     pub name: String,
-    /// How many numbers a session takes at once.
+    /// How many numbers a session caches.
     pub cache: i64,
     /// Whether our role may draw from it.
     pub may_draw: bool,
@@ -188,7 +188,7 @@ pub enum Weak {
     Partial,
     /// It has an expression in it.
     Expression,
-    /// It is looked at when the transaction commits.
+    /// It is checked when the transaction commits.
     Deferrable,
 }
 
@@ -196,10 +196,10 @@ impl Weak {
     /// The words for it.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Invalid => "was not built to its end",
-            Self::Partial => "is for some of the rows",
-            Self::Expression => "has an expression in it",
-            Self::Deferrable => "may be deferred",
+            Self::Invalid => "is incomplete",
+            Self::Partial => "covers some of the rows only",
+            Self::Expression => "contains an expression",
+            Self::Deferrable => "is deferrable",
         }
     }
 }
@@ -235,11 +235,11 @@ pub struct Trigger {
 /// When a trigger is enabled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Enabled {
-    /// Unless the session says that it replicates.
+    /// Unless the session is in replica mode.
     Usually,
     /// Always.
     Always,
-    /// Where the session says that it replicates.
+    /// Only in a session in replica mode.
     Replicating,
     /// Never.
     Never,

@@ -1,4 +1,4 @@
-//! What the catalog does not say: a look at the rows.
+//! Checks of the rows, for what the catalog does not show.
 
 use std::time::Duration;
 
@@ -12,9 +12,9 @@ use crate::rows::{self, Read, get};
 use crate::schema::names::quoted;
 use crate::server::{Client, Param, PostgresOptions, PostgresUrl, Server};
 
-/// How long a look at all rows may take.
+/// Maximum time of a check of all rows.
 const LOOK_WITHIN: Duration = Duration::from_secs(600);
-/// Examples of each kind that are told of.
+/// Maximum number of examples of each kind.
 const EXAMPLES: i64 = 5;
 
 /// What the rows of a table are.
@@ -62,8 +62,8 @@ pub async fn lowest(url: &PostgresUrl, table: &Table, column: &str) -> Result<Op
     look.await.map_err(|error| error.fault(&format!("database {url}")))
 }
 
-/// Looks at all rows: whether streams have gaps or two tenants, whether versions and positions agree, and
-/// whether ids are there twice. The layout has to fit the table.
+/// Checks all rows: whether streams have gaps or two tenants, whether versions and positions agree, and
+/// whether ids are duplicated. The layout must match the table.
 pub async fn history(url: &PostgresUrl, layout: &Layout, table: &Table) -> Result<History, Fault> {
     let look = async {
         let options = PostgresOptions { answer_within: LOOK_WITHIN, ..PostgresOptions::default() };
@@ -143,7 +143,7 @@ impl<'a> Look<'a> {
                     severity: Severity::Refuse,
                     column: Some(id.clone()),
                     text: format!(
-                        "tenant {} has {} events with the id {}; ids are there once",
+                        "tenant {} has {} events with the id {}; ids must be unique",
                         shown(get(row, 0)?),
                         rows::count(row, 2)?,
                         get::<&str>(row, 1)?
@@ -206,13 +206,13 @@ impl<'a> Look<'a> {
         let first = i64::from(self.layout.first_version);
         let what = if let Some(other) = get::<Option<&str>>(row, 6)? {
             format!(
-                "has rows of tenant {} in it, too; a stream belongs to one tenant",
+                "also has rows of tenant {}; a stream belongs to one tenant",
                 shown(Some(other))
             )
         } else if versions < count {
-            format!("has {count} rows with {versions} different versions; a version is there once")
+            format!("has {count} rows with {versions} different versions; versions must be unique")
         } else if low != first {
-            format!("begins at version {low}, and the layout says that streams begin at {first}")
+            format!("starts at version {low}, but by the layout streams start at {first}")
         } else {
             format!("has {count} events and the versions {low} to {high}; it has a gap")
         };
@@ -268,8 +268,8 @@ fn out_of_order(position: &str, row: &Row) -> Read<Finding> {
         severity: Severity::Warn,
         column: Some(position.to_owned()),
         text: format!(
-            "stream {} of tenant {}: version {} has position {}, the version before it has {}; rows are \
-             numbered in the order of versions there",
+            "stream {} of tenant {}: version {} has position {}, the version before it has {}; these rows are \
+             numbered in the order of versions",
             shown(get(row, 1)?),
             shown(get(row, 0)?),
             number(2)?,
@@ -279,7 +279,7 @@ fn out_of_order(position: &str, row: &Row) -> Read<Finding> {
     })
 }
 
-/// A name of somebody else's, as it is shown.
+/// A foreign name for display.
 fn shown(name: Option<&str>) -> String {
     name.map_or_else(|| "(none)".to_owned(), |name| format!("{name:?}"))
 }

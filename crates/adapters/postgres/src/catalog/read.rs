@@ -19,7 +19,8 @@ const TABLE: &str = "\
         has_table_privilege(c.oid, 'SELECT'), has_table_privilege(c.oid, 'INSERT'), \
         has_table_privilege(c.oid, 'DELETE'), has_table_privilege(c.oid, 'TRIGGER'), \
         has_schema_privilege(n.oid, 'USAGE'), has_database_privilege(current_database(), 'CREATE'), \
-        row_security_active(c.oid), u.rolsuper, current_setting('server_version_num')::int >= 150000 \
+        row_security_active(c.oid), u.rolsuper, current_setting('server_version_num')::int >= 150000, \
+        has_table_privilege(c.oid, 'UPDATE') \
     FROM pg_namespace AS n JOIN pg_class AS c ON c.relnamespace = n.oid \
     JOIN pg_roles AS r ON r.oid = c.relowner JOIN pg_roles AS u ON u.rolname = current_user \
     WHERE n.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r', 'p', 'f', 'v', 'm', 'S')";
@@ -27,8 +28,8 @@ const TABLE: &str = "\
 /// From PostgreSQL 15 on.
 const MAY_SILENCE: &str = "SELECT has_parameter_privilege('session_replication_role', 'SET')";
 
-/// The base of a domain is looked for through domains of domains. The sequence is that of an identity, or one
-/// that the default draws from.
+/// The base of a domain is resolved through domains of domains. The sequence is that of an identity, one
+/// that the default draws from, or one that belongs to the column.
 const COLUMNS: &str = "\
     SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), format_type(b.oid, b.typmod), \
         b.typtype = 'e', a.attnotnull, \
@@ -48,9 +49,9 @@ const COLUMNS: &str = "\
         JOIN pg_sequence AS q ON q.seqrelid = c.oid JOIN pg_namespace AS n ON n.oid = c.relnamespace \
         WHERE (p.deptype = 'n' AND p.classid = 'pg_attrdef'::regclass AND p.objid = d.oid \
                 AND p.refclassid = 'pg_class'::regclass) \
-            OR (p.deptype = 'i' AND p.classid = 'pg_class'::regclass AND p.refclassid = 'pg_class'::regclass \
+            OR (p.deptype IN ('i', 'a') AND p.classid = 'pg_class'::regclass AND p.refclassid = 'pg_class'::regclass \
                 AND p.refobjid = a.attrelid AND p.refobjsubid = a.attnum) \
-        ORDER BY c.oid LIMIT 1) AS s ON true \
+        ORDER BY p.deptype = 'a', c.oid LIMIT 1) AS s ON true \
     WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
 
 const KEYS: &str = "\
@@ -88,7 +89,7 @@ const PARENTS: &str = "\
     JOIN pg_namespace AS n ON n.oid = c.relnamespace \
     WHERE i.inhrelid = $1 ORDER BY 1";
 
-/// A trigger that a partition has from its table is told of once.
+/// A trigger that a partition inherits from its table is listed once.
 const TRIGGERS: &str = "\
     SELECT t.tgname::text, quote_ident(n.nspname) || '.' || quote_ident(c.relname), \
         quote_ident(m.nspname) || '.' || quote_ident(f.proname), t.tgtype::int, t.tgenabled::text \
@@ -103,7 +104,7 @@ const RULES: &str = "\
     SELECT r.rulename::text FROM pg_rewrite AS r \
     WHERE r.ev_class = $1 AND r.rulename <> '_RETURN' ORDER BY 1";
 
-/// One that a partition has from its table, or its table from the other's partition, is told of once.
+/// A key that a partition inherits from its table, or its table from the other's partition, is listed once.
 const FOREIGN_KEYS: &str = "\
     SELECT k.conname::text, k.conrelid = $1, quote_ident(n.nspname) || '.' || quote_ident(c.relname), \
         k.confdeltype::text, k.confupdtype::text \
@@ -120,7 +121,7 @@ pub(crate) async fn read(client: &mut Client, schema: &str, name: &str) -> Read<
     let oid: u32 = get(row, 0)?;
     let text = |column: usize| get::<String>(row, column);
     let right = |column: usize| get::<bool>(row, column);
-    let privileges = [("SELECT", 7), ("INSERT", 8), ("DELETE", 9), ("TRIGGER", 10)];
+    let privileges = [("SELECT", 7), ("INSERT", 8), ("UPDATE", 16), ("DELETE", 9), ("TRIGGER", 10)];
     let mut lacks = Vec::new();
     for (privilege, column) in privileges {
         if !right(column)? {

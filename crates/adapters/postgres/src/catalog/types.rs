@@ -25,12 +25,12 @@ pub fn is_time(column: &Column) -> bool {
     column.base.starts_with("timestamp") || column.base == "date"
 }
 
-/// What a content is usually kept in.
+/// The usual types of a content.
 pub fn is_payload(column: &Column) -> bool {
     matches!(column.base.as_str(), "json" | "jsonb" | "bytea" | "xml") || is_text(column)
 }
 
-/// Whether a key can be looked up in it: a text that is JSON will do.
+/// Whether it can contain a JSON object: a text that is JSON will do.
 pub(super) fn is_object(column: &Column) -> bool {
     matches!(column.base.as_str(), "json" | "jsonb") || is_text(column)
 }

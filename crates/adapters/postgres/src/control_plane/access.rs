@@ -65,7 +65,7 @@ fn session(columns: &mut Columns<'_>) -> Done<AccessSession> {
     })
 }
 
-/// The revision first: what is read after it is as new as it or newer, and the next look sees that.
+/// The revision first: later reads are as new or newer, and the next poll sees that.
 async fn read(client: &mut Client, known: Option<u64>, told: Option<Timestamp>) -> Answer<Access> {
     let sql = "SELECT rev, coalesce($1, {schema}.now_us()), closed, changed_at, changed_by \
                FROM {schema}.access WHERE id = 1";

@@ -1,11 +1,11 @@
-//! Recording a fact: read, decide, and one statement that writes everything if nothing was changed
+//! Recording a fact: read, decide, and one statement that writes everything if nothing has changed
 //! in between.
 //!
-//! No lock is held from one round trip to the next: a process that is stopped here holds up nobody.
+//! No lock is held from one round trip to the next: a process that is stopped here blocks no other.
 
 use rehome_domain::digest::Digest;
 use rehome_domain::event::Timestamp;
-use rehome_domain::ids::MigrationId;
+use rehome_domain::ids::{MigrationId, StoreId};
 use rehome_domain::migration::{self, Fact, Migration, Phase, RollBackReason};
 use rehome_domain::route::Route;
 use rehome_domain::verification::Finding;
@@ -14,8 +14,8 @@ use rehome_ports::{Change, ControlError, Recorded};
 use tokio_postgres::types::Type;
 
 use super::rows::{self, Columns, int};
-use super::{Answer, busy, text};
-use crate::error::{Failure, ServerError};
+use super::{Answer, busy, tables, text};
+use crate::error::ServerError;
 use crate::server::{Client, Param};
 
 /// How often a fact is decided anew because others were first. Only those that record for the same
@@ -51,8 +51,15 @@ pub(super) async fn record(
         let applied = migration::apply(&route, subject.as_ref(), &fact, at);
         let (to, migration) = applied.map_err(ControlError::from)?;
         let entry = Entry::after(before.last, at, &actor, &fact);
-        if write(client, &route, &to, &migration, &entry, channel).await? {
-            return Ok(Recorded { route: to, migration });
+        let arrives = arrival(client, &route, &fact).await?;
+        match write(client, (&route, &to), &migration, &entry, channel, arrives).await? {
+            Written::Yes => return Ok(Recorded { route: to, migration }),
+            Written::OthersWereFirst => {}
+            Written::Cordoned => {
+                let store = migration.target;
+                let why = tables::cordon(client, &store).await?.unwrap_or_default();
+                return Err(ControlError::Cordoned { store, why }.into());
+            }
         }
     }
     Err(busy().into())
@@ -67,8 +74,22 @@ fn subject(found: Option<Migration>, change: &Change) -> Result<Option<Migration
     }
 }
 
-/// The fact as it can be written in full: what people and stores say in it goes into columns of
-/// text.
+/// The store that a start brings the tenant to, unless it returns there.
+async fn arrival<'a>(
+    client: &mut Client,
+    route: &Route,
+    fact: &'a Fact,
+) -> Answer<Option<&'a StoreId>> {
+    let Fact::Started { target, .. } = fact else { return Ok(None) };
+    let last = match route.migration {
+        Some((id, _)) => Some(tables::migration(client, id).await?),
+        None => None,
+    };
+    Ok(migration::arrives(target, last.as_ref()).then_some(target))
+}
+
+/// The fact in a form that text columns can store in
+/// full.
 fn writable(fact: &Fact) -> Fact {
     match fact {
         Fact::Failed { error } => Fact::Failed { error: text(error).into() },
@@ -129,7 +150,7 @@ fn before(row: &tokio_postgres::Row) -> Result<Before, ServerError> {
     Ok(Before { now, route, migration, last })
 }
 
-/// What is added to the log.
+/// A new entry of the log.
 struct Entry<'a> {
     before: u64,
     at: Timestamp,
@@ -140,7 +161,7 @@ struct Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
-    /// The hash is over the text that is kept.
+    /// The hash covers the stored text.
     fn after(last: (u64, Digest), at: Timestamp, actor: &'a str, fact: &Fact) -> Self {
         let (before, previous) = last;
         let routes = fact.routes();
@@ -150,19 +171,37 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// Writes what follows from `was`; false if something else is there by now.
+/// What came of a write.
+enum Written {
+    Yes,
+    /// Something else is there by now.
+    OthersWereFirst,
+    /// The store gets no arrivals.
+    Cordoned,
+}
+
+/// Writes what follows from `was`. A cordon around the store that the tenant `arrives` in is judged by the same
+/// statement.
 async fn write(
     client: &mut Client,
-    was: &Route,
-    to: &Route,
+    (was, to): (&Route, &Route),
     migration: &Migration,
     entry: &Entry<'_>,
     channel: &str,
-) -> Answer<bool> {
+    arrives: Option<&StoreId>,
+) -> Answer<Written> {
     let (to_migration, to_phase) = to.migration.unzip();
     let state = migration.state;
     let places: Vec<String> = (1..=34).map(|place| format!("${place}")).collect();
-    let sql = format!("SELECT {{schema}}.record({})", places.join(", "));
+    let record = format!("{{schema}}.record({})", places.join(", "));
+    let sql = match arrives {
+        None => format!("SELECT {record}"),
+        // Null if it is not called.
+        Some(_) => format!(
+            "SELECT CASE WHEN NOT EXISTS (SELECT FROM {{schema}}.cordons AS c WHERE c.store = $20) \
+             THEN {record} END"
+        ),
+    };
     let written = client
         .write(
             &sql,
@@ -205,5 +244,9 @@ async fn write(
         )
         .await?;
     let row = written.first().ok_or_else(|| ServerError::corrupt("no answer to a record"))?;
-    Columns::of(row).next().map_err(Failure::from)
+    Ok(match Columns::of(row).next::<Option<bool>>()? {
+        Some(true) => Written::Yes,
+        Some(false) => Written::OthersWereFirst,
+        None => Written::Cordoned,
+    })
 }

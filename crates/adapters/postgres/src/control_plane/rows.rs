@@ -6,6 +6,7 @@ use rehome_domain::event::Timestamp;
 use rehome_domain::ids::{Epoch, MigrationId, StoreId, TenantId};
 use rehome_domain::ledger::Head;
 use rehome_domain::migration::{Migration, Phase};
+use rehome_domain::removal::Removal;
 use rehome_domain::route::Route;
 use rehome_ports::record::{Unreadable, read_fact, read_options, read_state};
 use rehome_ports::{Checkpoint, LogEntry, Marks, ReadBackMark};
@@ -42,7 +43,7 @@ impl<'a> Columns<'a> {
         self.next += columns;
     }
 
-    /// A count as it was kept.
+    /// A stored count.
     pub(super) fn count(&mut self) -> Read<u64> {
         let value: i64 = self.next()?;
         count(value)
@@ -80,7 +81,7 @@ fn count(value: i64) -> Read<u64> {
     u64::try_from(value).map_err(|_| ServerError::corrupt(format!("the number {value}")))
 }
 
-/// A count as PostgreSQL keeps it.
+/// A count in PostgreSQL's form.
 pub(super) fn int(count: u64) -> Read<i64> {
     i64::try_from(count).map_err(|_| ServerError::corrupt(format!("the number {count}")))
 }
@@ -97,9 +98,10 @@ pub(super) fn at_most(limit: usize) -> i64 {
 
 /// Columns of [`route`].
 pub(super) const ROUTE: &str = "r.tenant, r.rev, r.store, r.epoch, r.prev_epoch, r.n, r.m, \
-     r.base, r.migration, r.phase, r.deadline_ms, r.created, r.rollback_window";
+     r.base, r.migration, r.phase, r.deadline_ms, r.created, r.rollback_window, \
+     r.removal_epoch, r.removal_events";
 /// How many they are.
-pub(super) const ROUTE_COLUMNS: usize = 13;
+pub(super) const ROUTE_COLUMNS: usize = 15;
 
 /// A route from [`ROUTE`].
 pub(super) fn route(columns: &mut Columns<'_>) -> Read<Route> {
@@ -112,7 +114,7 @@ pub(super) fn route(columns: &mut Columns<'_>) -> Read<Route> {
     let (id, phase): (Option<uuid::Uuid>, Option<&str>) = (columns.next()?, columns.next()?);
     let migration = id.zip(phase).map(|(id, phase)| {
         let phase = Phase::parse(phase)
-            .ok_or_else(|| ServerError::corrupt("a route in a phase that there is not"))?;
+            .ok_or_else(|| ServerError::corrupt("a route with an unknown phase"))?;
         Ok::<_, ServerError>((MigrationId::new(id), phase))
     });
     Ok(Route {
@@ -128,6 +130,21 @@ pub(super) fn route(columns: &mut Columns<'_>) -> Read<Route> {
         deadline_ms: columns.count()?,
         created: columns.next()?,
         window: columns.next()?,
+        removal: removal(columns)?,
+    })
+}
+
+fn removal(columns: &mut Columns<'_>) -> Read<Option<Removal>> {
+    let (k, events) = (columns.optional_count()?.map(Epoch), columns.optional_count()?);
+    Ok(k.map(|k| events.map_or(Removal::Done, |events| Removal::Running { k, events })))
+}
+
+/// A removal's columns: its epoch and its number of events.
+pub(super) fn removal_columns(route: &Route) -> Read<(Option<i64>, Option<i64>)> {
+    Ok(match route.removal {
+        None => (None, None),
+        Some(Removal::Running { k, events }) => (Some(int(k.0)?), Some(int(events)?)),
+        Some(Removal::Done) => (Some(int(route.epoch.0)?), None),
     })
 }
 

@@ -14,7 +14,9 @@ pub(super) use migrations::{log, migration, migrations};
 pub(super) use notes::{
     checkpoint, checkpoints, furthest_checkpoints, marks, memo, put_checkpoint, set_marks, set_memo,
 };
-pub(super) use routes::{create_route, mark_created, recover_route, route, routes};
+pub(super) use routes::{
+    cordon, create_route, log_anchors, mark_created, put_route, route, routes,
+};
 
 use super::Answer;
 use super::rows::Columns;
@@ -36,7 +38,7 @@ pub(super) fn all<T>(rows: &[Row], read: impl Fn(&mut Columns<'_>) -> Done<T>) -
     rows.iter().map(|row| read(&mut Columns::of(row))).collect()
 }
 
-/// The answer about a migration that may not be there; the first column says whether it is.
+/// A result about a migration that may not exist; the first column shows whether it does.
 fn of_known<T>(
     id: MigrationId,
     rows: &[Row],

@@ -1,5 +1,5 @@
-//! Appends, in one round trip: the server numbers, chains and inserts what is new and expected; what
-//! is not is judged here, by the domain, on what the server found.
+//! Appends, in one round trip: the server numbers, chains and inserts what is new and expected; the
+//! domain judges the rest here, on what the server found.
 
 use rehome_domain::append::{Append, AppendConflict, Appended, Decision, decide, ends_chain};
 use rehome_domain::digest::Parts;
@@ -33,7 +33,7 @@ const APPEND_CHAIN: &str = "SELECT o_append, o_outcome, o_seq, o_stream_type, o_
          AND bool_or(o_outcome <> 'written') OVER () THEN 1 / (o_append - o_append) END \
      FROM {schema}.append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
 
-/// The appends as the server takes them: one array per column.
+/// The appends in the server's form: one array per column.
 #[derive(Default)]
 struct Columns<'a> {
     stream_types: Vec<&'a str>,
@@ -96,8 +96,8 @@ pub(super) async fn append(
     judged(&rows, epoch, appends)
 }
 
-/// Appends that follow each other. A part in which not all are new is sent again in halves, down to
-/// single appends, which are refused or taken as they are.
+/// Consecutive appends. A part in which not all are new is sent again in halves, down to
+/// single appends, which are refused or stored as they are.
 pub(super) async fn append_chain(
     server: &Server,
     tenant: TenantId,
@@ -153,7 +153,7 @@ fn judged(rows: &[Row], epoch: Epoch, appends: &[Append]) -> Answer<Vec<AppendOu
             let seq = rows::count(row, EVENT)?;
             return Err(ServerError::corrupt(format!(
                 "the ledger of a tenant does not have the digest of its last event, seq {seq}; one of the two \
-                 was changed: look with `rehome store verify`"
+                 was changed: run `rehome store verify`"
             ))
             .into());
         }
@@ -265,7 +265,7 @@ fn judge(append: &Append, found: &[Event], actual: u64) -> Read<Result<Appended,
         .iter()
         .map(|new| found.iter().find(|old| old.id == new.id).cloned())
         .collect();
-    // Nothing is numbered, so head and time are not asked.
+    // Nothing is numbered, so head and time are not needed.
     match decide(append, &known, actual, Head::EMPTY, Timestamp::default()) {
         Ok(Decision::Replay(appended)) => Ok(Ok(appended)),
         Err(conflict) => Ok(Err(conflict)),

@@ -1,5 +1,5 @@
 //! Changes of the ledger row alone: read, decide, compare-and-set. No lock outlives a statement, so
-//! nobody who stops in between holds anybody up.
+//! a process that stops in between blocks no other.
 
 use rehome_domain::ids::TenantId;
 use rehome_domain::ledger::{Ledger, Refused, Role};
@@ -14,8 +14,8 @@ use crate::server::Server;
 const CHANGE: &str = "SELECT o_role, o_epoch, o_seq, o_digest \
      FROM {schema}.change($1, $2, $3, $4, $5, $6, $7, $8)";
 
-/// Others can be first so many times; each time the ledger is in another role or epoch, or a purge
-/// has taken another chunk.
+/// Maximum number of times that another process is first; each time the ledger is in another role or epoch, or a purge
+/// has removed another chunk.
 const TRIES_MAX: usize = 100;
 
 pub(super) async fn change(
@@ -42,9 +42,9 @@ pub(super) async fn change(
 }
 
 /// Writes role and epoch of `changed` if the row is still `found`. The head may have grown since, if
-/// the rule holds for what grew: of an active ledger, and of a replica, histories only grow while role
-/// and epoch stay. Not so for a replica that becomes another migration's: what was proven is that
-/// head and no longer one. `None`: it is another row.
+/// the rule holds for the new head: while role and epoch stay, histories of an active ledger and of a replica
+/// only grow. Not so for a replica that becomes another migration's: the proof is for that
+/// head and for no longer one. `None`: the row has changed.
 async fn set(
     server: &Server,
     tenant: TenantId,

@@ -1,9 +1,9 @@
 //! Continuing a replica.
 //!
-//! The chain is checked here, before anything is locked: it says something about the events and the
-//! head that they continue, and the guard under the row's lock ties that head to the row. A few
-//! events go in one statement. Many go by COPY, in a transaction that holds the row for as long as
-//! the rows are on their way; whatever cuts it off leaves the head where it was.
+//! The chain is checked here, before anything is locked: it is a property of the events and the
+//! head that they continue, and the condition under the row's lock ties that head to the row. A few
+//! events go in one statement. Many go by COPY, in a transaction that holds the row during the
+//! transfer; an interruption leaves the head where it was.
 
 use std::collections::HashMap;
 
@@ -32,7 +32,7 @@ const EVENTS_AT_ONCE: usize = 256;
 const EXTEND: &str = "SELECT o_role, o_epoch, o_seq, o_digest FROM {schema}.extend(\
      $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)";
 
-/// Where to, as whom, and from which head.
+/// The target, the migration, and the head to continue.
 #[derive(Clone, Copy)]
 pub(super) struct Target {
     pub(super) tenant: TenantId,
@@ -74,7 +74,7 @@ pub(super) async fn extend(
     Ok(Head::of(&events[good - 1]))
 }
 
-/// As many as one transaction takes, at least one.
+/// As many as fit into one transaction, at least one.
 pub(crate) fn fitting(events: &[Event]) -> &[Event] {
     let mut bytes = 0;
     let fitting = events.iter().take(EVENTS_MAX).take_while(|event| {

@@ -1,10 +1,10 @@
-//! Waiting for a ledger row that somebody holds who may have stopped.
+//! Waiting for a ledger row whose holder may have stopped.
 //!
 //! A process that is stopped (SIGSTOP, a frozen machine, a network that drops everything) inside the
-//! transaction of a copy holds the tenant's row, and nothing of its own will ever end that. The
-//! server knows who it is: the row's `xmax` is the transaction that locked it. Whoever waits looks
-//! every [`LOOK_AFTER_MS`]; a holder whose server process waits for its client, and has moved by
-//! nothing since the look before, is ended after [`STILL_FOR`]. A live copy that was ended by mistake
+//! transaction of a copy holds the tenant's row, and does not release it. The
+//! server knows the holder: the row's `xmax` is the transaction that locked it. A waiting process checks
+//! every [`LOOK_AFTER_MS`]; a holder whose server process waits for its client, and has made no
+//! progress since the last check, is ended after [`STILL_FOR`]. A live copy that was ended by mistake
 //! has lost one batch, which it sends again.
 
 use std::collections::HashMap;
@@ -16,8 +16,8 @@ use tokio_postgres::types::Type;
 use crate::error::ServerError;
 use crate::server::Server;
 
-/// How long one attempt at a row waits for its lock, in milliseconds. Short, because the appends that
-/// come later stand in the queue behind it.
+/// How long one attempt at a row waits for its lock, in milliseconds. Short, because later appends
+/// queue behind it.
 pub(crate) const LOOK_AFTER_MS: i32 = 100;
 /// How long a holder may wait for its client without a byte.
 const STILL_FOR: Duration = Duration::from_millis(700);
@@ -54,8 +54,8 @@ impl Wait {
         Self { tenant, holder, began: Instant::now(), still: HashMap::new() }
     }
 
-    /// After an attempt that ended with `locked`: looks at who holds the row, and ends it if it has
-    /// stood still for too long. Answers whether to try again.
+    /// After an attempt that ended with `locked`: finds the holder of the row, and ends it if it has
+    /// made no progress for too long. Returns whether to try again.
     pub(crate) async fn or(
         &mut self,
         server: &Server,

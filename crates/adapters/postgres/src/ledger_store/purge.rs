@@ -1,4 +1,4 @@
-//! Removing a fenced history from its tail, so that what is left is always an honest prefix.
+//! Removing a fenced history from its tail, so that the rest is always a valid prefix.
 
 use rehome_domain::digest::Digest;
 use rehome_domain::ids::{Epoch, TenantId};

@@ -1,8 +1,8 @@
 //! Reads: each one statement, so ledger and rows are of one snapshot, in one round trip.
 //!
 //! A page is a UNION ALL whose first row is the ledger. The rows after it come in the order of an
-//! index; the reader holds them to it. A page is bounded in events and in bytes by the server, so that
-//! what is not wanted is not sent.
+//! index; the reader checks the order. The server limits a page in events and in bytes, so that
+//! nothing unneeded is sent.
 
 use rehome_domain::digest::Digest;
 use rehome_domain::event::Event;
@@ -109,6 +109,18 @@ pub(super) async fn ledger(server: &Server, tenant: TenantId) -> Answer<Ledger> 
     Ok(ledger_row(server, tenant).await?.unwrap_or(Ledger::ABSENT))
 }
 
+/// The tenants' lengths, in the order of `tenants`.
+pub(super) async fn lengths(server: &Server, tenants: &[TenantId]) -> Answer<Vec<u64>> {
+    let ids: Vec<Uuid> = tenants.iter().map(|tenant| tenant.uuid()).collect();
+    let sql = "SELECT coalesce(g.seq, 0) \
+               FROM unnest($1::uuid[]) WITH ORDINALITY AS i (tenant, n) \
+               LEFT JOIN {schema}.ledger AS g ON g.tenant = i.tenant ORDER BY i.n";
+    let mut client = server.client().await?;
+    let found = client.read(sql, &[(&ids, Type::UUID_ARRAY)]).await?;
+    let lengths = found.iter().map(|row| rows::count(row, 0));
+    Ok(lengths.collect::<Read<_>>()?)
+}
+
 /// What a page's statement answered.
 struct Page {
     ledger: Ledger,
@@ -116,7 +128,7 @@ struct Page {
     events: Vec<Event>,
 }
 
-/// Reads a page whose first event has `first` at `place`, which says what has no gaps.
+/// Reads a page whose first event has `first` at `place`, the value without gaps.
 async fn page(
     server: &Server,
     template: &str,
@@ -163,7 +175,7 @@ async fn page(
 
 /// An event that should be there and is not: what comes after it is not answered in its place.
 fn gap(missing: u64) -> ServerError {
-    ServerError::corrupt(format!("no event at {missing}, which should be there"))
+    ServerError::corrupt(format!("the event at {missing} is missing"))
 }
 
 fn event_at(row: &Row, expected: u64, place: fn(&Event) -> u64) -> Read<Event> {

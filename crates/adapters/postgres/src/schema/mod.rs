@@ -1,13 +1,13 @@
-//! The tables and functions, their format, and whose they are.
+//! The tables and functions, their format, and their ownership.
 //!
-//! Both parts, the store and the control plane, may lie in one schema; each has its row in `meta`.
-//! What is not ours is never written to. Everything is made in one transaction under an advisory
-//! lock, so of two processes that begin at once one waits and finds the work done.
+//! Both parts, the store and the control plane, may be in one schema; each has its row in `meta`.
+//! Foreign objects are never written. Everything is created in one transaction under an advisory
+//! lock, so of two processes that start at once one waits and finds the work done.
 //!
-//! | file | what it knows |
+//! | file | contents |
 //! |---|---|
-//! | `names` | how a name gets into a statement |
-//! | `owners` | who else could have code run as our role, or change what is ours |
+//! | `names` | names in statements |
+//! | `owners` | other roles that could run code as rehome's role, or change its objects |
 //! | `*.sql` | tables and functions |
 
 pub(crate) mod names;
@@ -31,7 +31,7 @@ pub(crate) enum Kind {
     Store,
     /// Routes and migrations.
     ControlPlane,
-    /// Ledgers beside a table that is not ours.
+    /// Ledgers beside another library's table.
     Guard,
 }
 
@@ -62,12 +62,17 @@ impl Kind {
                 include_str!("store/replica.sql"),
                 include_str!("store/ledger.sql"),
                 include_str!("store/tail.sql"),
+                include_str!("store/anchors.sql"),
             ],
             Self::ControlPlane => &[
                 include_str!("control/tables.sql"),
                 include_str!("control/functions.sql"),
                 include_str!("control/memos.sql"),
                 include_str!("control/access.sql"),
+                include_str!("control/fleet.sql"),
+                include_str!("control/anchors.sql"),
+                include_str!("control/lists.sql"),
+                include_str!("control/removals.sql"),
             ],
             // Made of the table's own names, by crate::adopted.
             Self::Guard => &[],
@@ -77,8 +82,9 @@ impl Kind {
     /// The format that this code writes, and the newest that it reads.
     const fn format(self) -> i32 {
         match self {
-            Self::Store | Self::ControlPlane => 5,
-            Self::Guard => 1,
+            Self::Store => 6,
+            Self::ControlPlane => 9,
+            Self::Guard => 3,
         }
     }
 
@@ -87,7 +93,10 @@ impl Kind {
     const fn oldest(self) -> i32 {
         match self {
             Self::Store => 2,
-            // Older ones know no tokens of a control plane, nor that its gate is closed.
+            // Older ones do not know tokens in a control plane, nor its gate. Those of format 5 do not know
+            // drains, which is harmless: they handle the migrations of a drain correctly. Those of format 6,
+            // and those of stores of format 5, do not know anchors of logs. Those of format 8 do not know removals,
+            // and must be upgraded before the first tenant is removed.
             Self::ControlPlane => 5,
             Self::Guard => 1,
         }
@@ -103,6 +112,7 @@ impl Kind {
                 include_str!("store/replica.sql"),
                 include_str!("store/ledger.sql"),
                 include_str!("store/tail.sql"),
+                include_str!("store/anchors.sql"),
             ],
             (Self::Store, 2) => &[
                 include_str!("store/format_3.sql"),
@@ -111,27 +121,59 @@ impl Kind {
                 include_str!("store/replica.sql"),
                 include_str!("store/ledger.sql"),
                 include_str!("store/tail.sql"),
+                include_str!("store/anchors.sql"),
             ],
             (Self::Store, 3 | 4) => &[
                 include_str!("store/append.sql"),
                 include_str!("store/append_one.sql"),
                 include_str!("store/tail.sql"),
+                include_str!("store/anchors.sql"),
             ],
+            (Self::Store, 5) => &[include_str!("store/anchors.sql")],
             (Self::ControlPlane, 1) => &[
                 include_str!("control/memos.sql"),
                 include_str!("control/functions.sql"),
                 include_str!("control/access.sql"),
+                include_str!("control/fleet.sql"),
+                include_str!("control/anchors.sql"),
+                include_str!("control/lists.sql"),
+                include_str!("control/removals.sql"),
             ],
-            (Self::ControlPlane, 2 | 3) => {
-                &[include_str!("control/functions.sql"), include_str!("control/access.sql")]
+            (Self::ControlPlane, 2..=4) => &[
+                include_str!("control/functions.sql"),
+                include_str!("control/access.sql"),
+                include_str!("control/fleet.sql"),
+                include_str!("control/anchors.sql"),
+                include_str!("control/lists.sql"),
+                include_str!("control/removals.sql"),
+            ],
+            (Self::ControlPlane, 5) => &[
+                include_str!("control/functions.sql"),
+                include_str!("control/fleet.sql"),
+                include_str!("control/anchors.sql"),
+                include_str!("control/lists.sql"),
+                include_str!("control/removals.sql"),
+            ],
+            (Self::ControlPlane, 6) => &[
+                include_str!("control/functions.sql"),
+                include_str!("control/anchors.sql"),
+                include_str!("control/lists.sql"),
+                include_str!("control/removals.sql"),
+            ],
+            (Self::ControlPlane, 7) => &[
+                include_str!("control/functions.sql"),
+                include_str!("control/lists.sql"),
+                include_str!("control/removals.sql"),
+            ],
+            (Self::ControlPlane, 8) => {
+                &[include_str!("control/functions.sql"), include_str!("control/removals.sql")]
             }
-            (Self::ControlPlane, 4) => &[include_str!("control/access.sql")],
             _ => &[],
         }
     }
 }
 
-/// What a part says about itself.
+/// The identity of a part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Meta {
     /// The format of its tables.
@@ -176,7 +218,7 @@ pub(crate) async fn find(
     installed(client, schema, kind).await
 }
 
-/// Makes the part, unless somebody else just did.
+/// Creates the part, unless another process just did.
 pub(crate) async fn make(
     client: &mut Client,
     schema: &str,
@@ -194,7 +236,7 @@ pub(crate) async fn make(
     Ok(meta)
 }
 
-/// Brings the part to the format that this code writes, unless somebody else just did.
+/// Upgrades the part to the format that this code writes, unless another process just did.
 pub(crate) async fn upgrade(
     client: &mut Client,
     schema: &str,
@@ -211,29 +253,35 @@ pub(crate) async fn upgrade(
         for script in kind.upgrades(found.format) {
             tx.batch(script).await?;
         }
-        let system = system_identifier(&mut tx).await?;
-        tx.query(
-            "UPDATE {schema}.meta SET format = $2, oldest_reader = $3, oldest_writer = $3, \
-                 system_identifier = $4 \
-             WHERE kind = $1",
-            &[
-                (&kind.name(), Type::TEXT),
-                (&kind.format(), Type::INT4),
-                (&kind.oldest(), Type::INT4),
-                (&system, Type::TEXT),
-            ],
-        )
-        .await?;
+        upgraded(&mut tx, kind).await?;
     }
     let meta = read_meta(&mut tx, kind).await?.ok_or_else(gone)?;
     tx.commit().await?;
     Ok(meta)
 }
 
+/// Notes that the part has the format that this code writes.
+pub(crate) async fn upgraded(tx: &mut Transaction<'_>, kind: Kind) -> Result<(), ServerError> {
+    let system = system_identifier(tx).await?;
+    tx.query(
+        "UPDATE {schema}.meta SET format = $2, oldest_reader = $3, oldest_writer = $3, \
+             system_identifier = $4 \
+         WHERE kind = $1",
+        &[
+            (&kind.name(), Type::TEXT),
+            (&kind.format(), Type::INT4),
+            (&kind.oldest(), Type::INT4),
+            (&system, Type::TEXT),
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
 /// Of those that make or upgrade something in the schema, one at a time.
 pub(crate) async fn lock(tx: &mut Transaction<'_>, schema: &str) -> Result<(), ServerError> {
     let key = format!("rehome schema {schema}");
-    // To upgrade what is large may take longer than locks are waited for otherwise.
+    // Upgrading a large table may take longer than the usual lock timeout.
     tx.batch("SET LOCAL lock_timeout = 0").await?;
     tx.query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", &[(&key, Type::TEXT)])
         .await?;
@@ -270,7 +318,7 @@ async fn check_server(client: &mut Client) -> Result<(), ServerError> {
     }
     let encoding: String = rows::get(row, 2)?;
     if encoding != "UTF8" {
-        return foreign(format!("its database is in {encoding}; rehome needs one in UTF8"));
+        return foreign(format!("its database has the encoding {encoding}; rehome needs UTF8"));
     }
     // Set for each connection, except behind a pooler, where there are no settings of a connection.
     let isolation: String = rows::get(row, 3)?;
@@ -282,7 +330,7 @@ async fn check_server(client: &mut Client) -> Result<(), ServerError> {
     Ok(())
 }
 
-/// What `meta` says about the part; `None` if it is not there.
+/// The row of the part in `meta`; `None` if there is none.
 pub(crate) async fn installed(
     client: &mut Client,
     schema: &str,
@@ -304,7 +352,7 @@ pub(crate) async fn installed(
         (true, _) => {}
         (false, false) => return Ok(None),
         (false, true) => {
-            let why = format!("its schema {schema} holds other tables; name one of its own");
+            let why = format!("its schema {schema} has other tables; name a separate schema");
             return Err(ServerError::new(FaultKind::Foreign(why)));
         }
     }
@@ -353,7 +401,7 @@ pub(crate) async fn install(
     kind: Kind,
     deployment: Option<&str>,
 ) -> Result<Meta, ServerError> {
-    // Not IF NOT EXISTS: that asks for the right to create one even if there is one.
+    // Not IF NOT EXISTS, which needs the right to create one even if there is one.
     let found = tx
         .query(
             "SELECT to_regnamespace($1) IS NOT NULL, to_regclass($2) IS NOT NULL",

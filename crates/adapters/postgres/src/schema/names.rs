@@ -1,17 +1,17 @@
-//! Names in SQL text. A schema may have any name that PostgreSQL takes, so it gets into a statement
+//! Names in SQL text. A schema may have any name that PostgreSQL accepts, so it is put into a statement
 //! only through [`render`].
 
-/// The statement of a template: `{schema}` stands for the name of our schema, and `{body}` for the sign at
+/// The statement of a template: `{schema}` is the quoted schema of rehome, and `{body}` the delimiter at
 /// both ends of a function's body.
 ///
-/// A quoted name is a name wherever SQL has one, but a body ends at its sign also inside of quotes. So the
-/// sign is one that neither the template nor the name has in it.
+/// A quoted name is a name wherever SQL has one, but a body ends at its delimiter also inside of quotes. So the
+/// delimiter is one that neither the template nor the name contains.
 pub(crate) fn render(template: &str, schema: &str) -> String {
     let schema = quoted(schema);
     if !template.contains("{body}") {
         return template.replace("{schema}", &schema);
     }
-    // The name last: what looks like a placeholder in it stays as it is.
+    // The name last: text in it that looks like a placeholder stays.
     template.replace("{body}", &sign_outside(&[template, &schema])).replace("{schema}", &schema)
 }
 

@@ -1,9 +1,9 @@
-//! Who else could have code run as our role, or change what is ours.
+//! Other roles that could run code as rehome's role, or change its objects.
 //!
 //! A table's triggers, rules and defaults, a view and a function run as the role that writes, reads and
-//! calls: ours. So nothing in our schema may belong to another role, or the schema itself: it could be
-//! changed at any time, and was perhaps made to wait for us. Superusers can do all that anyway, and a role
-//! that nobody can log in as and that we are a member of is a way to own things together.
+//! calls: rehome's. So nothing in its schema may belong to another role, nor the schema itself: that role could
+//! change it at any time, or may have prepared it. Superusers can do all that anyway, and a role
+//! that cannot log in and of which rehome's role is a member is a way to share ownership.
 
 use rehome_ports::FaultKind;
 use tokio_postgres::types::Type;
@@ -13,7 +13,7 @@ use crate::error::ServerError;
 use crate::rows;
 use crate::server::Client;
 
-/// Things in schema $1 that belong to a role that is not ours to trust.
+/// Objects in schema $1 that belong to an untrusted role.
 const FOREIGN: &str = "\
     WITH ours AS (SELECT n.oid, n.nspname, n.nspowner FROM pg_namespace AS n WHERE n.nspname = $1), \
     things (rank, kind, name, owner) AS ( \
@@ -64,11 +64,11 @@ pub(crate) async fn check(client: &mut Client, schema: &str) -> Result<(), Serve
         let remedy = if kind == "schema" {
             format!("ALTER SCHEMA {} OWNER TO {}", quoted(name), quoted(us))
         } else {
-            format!("drop it, or give it to {}", quoted(us))
+            format!("drop it, or change its owner to {}", quoted(us))
         };
         return foreign(format!(
-            "in its schema {schema}, {kind} {name} belongs to role \"{owner}\", which could have code run as \
-             \"{us}\" through it; name a schema of its own, or, if you trust what \"{owner}\" made, as an \
+            "in its schema {schema}, {kind} {name} belongs to role \"{owner}\", which could run code as \
+             \"{us}\" through it; name a separate schema, or, if you trust the objects of \"{owner}\", as an \
              administrator: {remedy}"
         ));
     }
@@ -76,7 +76,7 @@ pub(crate) async fn check(client: &mut Client, schema: &str) -> Result<(), Serve
     if let Some(row) = found.first() {
         let (table, us): (&str, &str) = (rows::get(row, 0)?, rows::get(row, 1)?);
         return foreign(format!(
-            "row level security hides rows of its table {schema}.{table} from role \"{us}\"; switch it off: \
+            "row level security hides rows of its table {schema}.{table} from role \"{us}\"; disable it: \
              ALTER TABLE {}.{} DISABLE ROW LEVEL SECURITY, NO FORCE ROW LEVEL SECURITY",
             quoted(schema),
             quoted(table)
@@ -85,7 +85,7 @@ pub(crate) async fn check(client: &mut Client, schema: &str) -> Result<(), Serve
     Ok(())
 }
 
-/// Refuses a place where our role may not make what is to be made, with the right that it lacks.
+/// Refuses a place where rehome's role may not create its objects, naming the missing right.
 pub(crate) async fn check_may_create(
     client: &mut Client,
     schema: &str,
@@ -124,7 +124,7 @@ pub(crate) async fn check_may_create(
     ))
 }
 
-/// What of the database is open to everybody and need not be: a word for an operator.
+/// Rights in the database that are open to every role without need: remarks for an operator.
 pub(crate) async fn open_doors(
     client: &mut Client,
     schema: &str,

@@ -1,11 +1,11 @@
 //! A connection lent by the pool, and a transaction on it.
 //!
-//! **Where a name is looked for.** Whoever can create objects in a schema of the search path can have
-//! code run as our role: a function or operator whose types fit better is taken before that of
-//! `pg_catalog`. So no statement of ours runs under a path that has more than `pg_catalog` in it (and, last,
-//! the session's own temporary objects). A session gets that path when it begins. Where it did not get
-//! it, because a pooler stands in between, each statement runs in a transaction of its own that sets it
-//! first, sent in one piece. Our functions have the same path of their own.
+//! **Where names resolve.** A role that can create objects in a schema of the search path can
+//! run code as rehome's role: a function or operator with better fitting types takes precedence over that of
+//! `pg_catalog`. So no statement of rehome runs with a path that has more than `pg_catalog` in it (and, last,
+//! the session's own temporary objects). A session gets that path when it starts. If a pooler
+//! prevents that, each statement runs in a transaction of its own that sets the path
+//! first, sent in one piece. rehome's functions have the same path of their own.
 
 use std::future::Future;
 use std::ops::{Deref, DerefMut};
@@ -16,10 +16,12 @@ use bytes::Bytes;
 use futures_util::{SinkExt as _, TryStreamExt as _};
 use tokio_postgres::Row;
 use tokio_postgres::binary_copy::BinaryCopyInWriter;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::PostgresOptions;
-use super::pool::{self, Object};
+use super::pool::{self, Object, Session};
+use super::primary;
 use crate::error::ServerError;
 use crate::schema::names;
 
@@ -35,7 +37,7 @@ pub(crate) struct Client {
     answer_within: Duration,
     /// Something was sent and its end has not been seen.
     busy: bool,
-    /// Inside a transaction of ours, which has our settings.
+    /// Inside a transaction of the adapter, which has its settings.
     in_transaction: bool,
 }
 
@@ -46,7 +48,7 @@ impl Client {
         Self { connection: Some(connection), schema, answer_within, busy, in_transaction }
     }
 
-    /// How long to wait for the answers to come, where work takes longer than statements do otherwise.
+    /// How long to wait for responses, where work takes longer than usual statements.
     pub(crate) fn answers_within(&mut self, time: Duration) {
         self.answer_within = time;
     }
@@ -56,7 +58,7 @@ impl Client {
         names::render(template, &self.schema)
     }
 
-    /// Whether the settings of the session are ours: behind a pooler they are somebody's.
+    /// Whether the settings of the session are the adapter's: behind a pooler they may be another client's.
     pub(crate) fn has_our_settings(&self) -> bool {
         self.connection.as_ref().is_some_and(|session| session.has_our_settings())
     }
@@ -80,8 +82,8 @@ impl Client {
         self.run(template, params).await.map_err(ServerError::of_write)
     }
 
-    /// The same for a statement that is one call of a function of ours, by values of exactly its types: no
-    /// name in it is looked for, and the function sees to its path itself.
+    /// The same for a statement that is one call of a function of rehome, with values of exactly its types: no
+    /// name in it needs resolution, and the function sets its path itself.
     pub(crate) async fn call(
         &mut self,
         template: &str,
@@ -90,8 +92,8 @@ impl Client {
         self.run_as_it_is(template, params).await.map_err(ServerError::of_write)
     }
 
-    /// Begins a transaction, READ COMMITTED: each statement in it sees what was committed before
-    /// the statement, also what a lock was waited for.
+    /// Starts a transaction, READ COMMITTED: each statement in it sees what was committed before
+    /// the statement, including the transactions that a lock waited for.
     pub(crate) async fn begin(&mut self) -> Result<Transaction<'_>, ServerError> {
         self.busy = true;
         let begin = if self.has_our_settings() { BEGIN.to_owned() } else { self.begin_ours() };
@@ -100,7 +102,7 @@ impl Client {
         Ok(Transaction(self))
     }
 
-    /// Begins a transaction with a lock, and keeps both until this is dropped.
+    /// Starts a transaction with a lock, and keeps both until this is dropped.
     pub(crate) async fn hold(&mut self, lock: &str) -> Result<(), ServerError> {
         let begin = if self.has_our_settings() { BEGIN.to_owned() } else { self.begin_ours() };
         self.busy = true;
@@ -109,7 +111,7 @@ impl Client {
         Ok(())
     }
 
-    /// Begins a transaction with the settings that a session of ours has.
+    /// Starts a transaction with the settings of the adapter's sessions.
     fn begin_ours(&self) -> String {
         format!("{BEGIN}; {}", pool::local_settings(self.answer_within))
     }
@@ -156,7 +158,7 @@ impl Client {
         within(asked, query).await
     }
 
-    /// One statement that changes nothing, row by row as they come: as many are in memory as `take`
+    /// One read-only statement, row by row as they arrive: memory holds only what `take`
     /// keeps. Its first error ends the reading.
     pub(crate) async fn read_each(
         &mut self,
@@ -192,15 +194,36 @@ impl Client {
         taken
     }
 
+    /// One statement of a user, as it is, without placeholders. Only in a
+    /// transaction of the adapter, which has its settings.
+    pub(crate) async fn foreign(
+        &mut self,
+        sql: &str,
+        params: &[Param<'_>],
+    ) -> Result<Vec<Row>, ServerError> {
+        let (connection, asked) = self.ask();
+        within(asked, connection.query_typed(sql, params)).await
+    }
+
+    /// The columns that a statement returns, by name and type, without executing it. Only in a transaction of the
+    /// adapter.
+    pub(crate) async fn describe(&mut self, sql: &str) -> Result<Vec<(String, Type)>, ServerError> {
+        let (connection, asked) = self.ask();
+        let prepared = within(asked, connection.prepare(sql)).await?;
+        let columns = prepared.columns().iter();
+        Ok(columns.map(|column| (column.name().to_owned(), column.type_().clone())).collect())
+    }
+
     /// Marks the connection until an answer is here.
     fn ask(&mut self) -> (&Object, Asked<'_>) {
         let connection = self.connection.as_ref().expect("it is there until it is dropped");
         let before = std::mem::replace(&mut self.busy, true);
-        (connection, Asked { busy: &mut self.busy, before, answer_within: self.answer_within })
+        let (session, answer_within) = (&**connection, self.answer_within);
+        (connection, Asked { busy: &mut self.busy, before, answer_within, session })
     }
 }
 
-/// What every transaction of ours begins with.
+/// The start of every transaction.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 
 /// A statement in a transaction of its own, of which everything is sent before anything is answered. If
@@ -227,6 +250,7 @@ struct Asked<'a> {
     busy: &'a mut bool,
     before: bool,
     answer_within: Duration,
+    session: &'a Session,
 }
 
 /// Waits for the answer. If it does not come, or the caller goes away, the connection stays marked.
@@ -235,9 +259,21 @@ async fn within<T>(
     answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
 ) -> Result<T, ServerError> {
     let time = asked.answer_within;
-    let answer =
-        tokio::time::timeout(time, answer).await.map_err(|_| ServerError::no_answer(time))?;
-    *asked.busy = asked.before;
+    let answer = tokio::select! {
+        biased;
+        answer = tokio::time::timeout(time, answer) => {
+            answer.map_err(|_| ServerError::no_answer(time))?
+        }
+        () = asked.session.overtaken() => return Err(primary::overtaken()),
+    };
+    if asked.session.is_overtaken() {
+        return Err(primary::overtaken());
+    }
+    // A primary that became a standby stays one: the connection goes.
+    let read_only = Some(&SqlState::READ_ONLY_SQL_TRANSACTION);
+    if answer.as_ref().err().and_then(tokio_postgres::Error::code) != read_only {
+        *asked.busy = asked.before;
+    }
     Ok(answer?)
 }
 
@@ -252,7 +288,7 @@ impl Drop for Client {
     }
 }
 
-/// A transaction. Dropped before its commit, it takes the connection with it, and the server
+/// A transaction. If dropped before its commit, it closes the connection, and the server
 /// rolls it back.
 pub(crate) struct Transaction<'a>(&'a mut Client);
 
@@ -264,16 +300,6 @@ impl Transaction<'_> {
         params: &[Param<'_>],
     ) -> Result<Vec<Row>, ServerError> {
         self.0.run(template, params).await
-    }
-
-    /// One statement that somebody else wrote, as it is; what looks like a placeholder of ours in it stays.
-    pub(crate) async fn foreign(
-        &mut self,
-        sql: &str,
-        params: &[Param<'_>],
-    ) -> Result<Vec<Row>, ServerError> {
-        let (connection, asked) = self.0.ask();
-        within(asked, connection.query_typed(sql, params)).await
     }
 
     /// Begins a COPY of rows of these types into the server.
@@ -346,7 +372,7 @@ impl CopyIn {
         Ok(sent.map_err(|_| ServerError::no_answer(time))??)
     }
 
-    /// Ends the copy; the transaction goes on.
+    /// Ends the copy; the transaction continues.
     pub(crate) async fn finish(mut self) -> Result<(), ServerError> {
         let time = self.answer_within;
         let ended = tokio::time::timeout(time, self.writer.as_mut().finish()).await;

@@ -1,8 +1,8 @@
-//! Letting ourselves in: which of the servers, over which address, with or without TLS.
+//! Connecting: which of the servers, over which address, with or without TLS.
 //!
-//! As libpq does: the servers one after the other, of each all its addresses, of each address first as
-//! `sslmode` prefers it and then as it allows. A server that answers that it does not want us ends the
-//! search; one that cannot be reached, is starting, or takes no writes does not.
+//! As libpq does, but the server that was the primary before is the first: the servers one after the other, of each all its addresses, of each address first as
+//! `sslmode` prefers it and then as it allows. A server that refuses the login ends the
+//! search; one that is unreachable, is starting, or accepts no writes does not.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -22,17 +22,35 @@ use crate::error::ServerError;
 pub(crate) type Connected =
     (tokio_postgres::Client, Connection<Socket, <Connector as MakeTlsConnect<Socket>>::Stream>);
 
-/// Connects to the first server of the URL that lets us in and takes writes: a standby answers as well,
-/// with what it has by then, and what was read there would be believed. `options` are for the session.
+/// The order in which servers are tried.
+#[derive(Clone, Debug)]
+pub(super) enum Order {
+    /// As the URL has them.
+    AsGiven,
+    /// This one first, which was the primary before.
+    First(Place),
+    /// All but this one.
+    Without(Place),
+}
+
+/// Connects to the first server of the URL that accepts the login and writes: a standby would answer as well,
+/// with outdated data that would be trusted. `options` are for the session.
 /// Without a `connect_timeout`, each address has the time `within`.
 pub(super) async fn connect(
     url: &PostgresUrl,
     options: Option<&str>,
     within: Duration,
-) -> Result<Connected, ServerError> {
+    order: &Order,
+) -> Result<(Connected, Place), ServerError> {
     let within = url.connect_timeout.unwrap_or(within);
     let mut failed: Vec<(String, ServerError)> = Vec::new();
-    for place in order(url.shuffled, url.places.clone()) {
+    let mut places = shuffled(url.shuffled, url.places.clone());
+    match order {
+        Order::AsGiven => {}
+        Order::First(first) => places.sort_by_key(|place| place != first),
+        Order::Without(one) => places.retain(|place| place != one),
+    }
+    for place in places {
         let addresses = match addresses(&place, within).await {
             Ok(addresses) => addresses,
             Err(error) => {
@@ -40,9 +58,9 @@ pub(super) async fn connect(
                 continue;
             }
         };
-        for address in order(url.shuffled, addresses) {
+        for address in shuffled(url.shuffled, addresses) {
             match at(url, &place, address, options, within).await {
-                Ok(connected) => return Ok(connected),
+                Ok(connected) => return Ok((connected, place)),
                 Err(Failed { error, last: true }) => return Err(error),
                 Err(Failed { error, last: false }) => failed.push((place.to_string(), error)),
             }
@@ -62,8 +80,8 @@ pub(super) async fn connect(
 }
 
 /// In another order each time, if that is wanted.
-fn order<T>(shuffled: bool, mut some: Vec<T>) -> Vec<T> {
-    if shuffled {
+fn shuffled<T>(wanted: bool, mut some: Vec<T>) -> Vec<T> {
+    if wanted {
         some.sort_by_cached_key(|_| Uuid::new_v4());
     }
     some
@@ -79,8 +97,10 @@ async fn addresses(place: &Place, within: Duration) -> Result<Vec<Option<IpAddr>
     }
     let asked = tokio::net::lookup_host((place.host.as_str(), place.port));
     match tokio::time::timeout(within, asked).await {
-        Err(_) => Err(ServerError::unreachable("its name was not looked up in time")),
-        Ok(Err(error)) => Err(ServerError::unreachable(format!("its name is not found: {error}"))),
+        Err(_) => Err(ServerError::unreachable("the lookup of its name timed out")),
+        Ok(Err(error)) => {
+            Err(ServerError::unreachable(format!("its name cannot be resolved: {error}")))
+        }
         Ok(Ok(found)) => {
             let mut addresses: Vec<_> = found.map(|found| Some(found.ip())).collect();
             addresses.dedup();
@@ -106,7 +126,7 @@ async fn at(
     let config = configured(url, place, address, options, within)
         .map_err(|error| Failed { error, last: true })?;
     let modes: &[SslMode] = match url.tls.mode {
-        // Nobody is in between.
+        // There is no network in between.
         _ if place.is_socket() => &[SslMode::Disable],
         Mode::Disable => &[SslMode::Disable],
         Mode::Allow => &[SslMode::Disable, SslMode::Require],
@@ -141,7 +161,7 @@ fn configured(
     if place.is_socket() {
         config.host_path(&place.host);
     } else {
-        // The name is not looked up again: the address beside it is used.
+        // The name is not resolved again: the address beside it is used.
         let name = place.name();
         config.host(name);
         if let Some(address) = address {
@@ -183,7 +203,7 @@ async fn once(
         Ok(Ok(connected)) => return Ok(connected),
         Ok(Err(error)) => error,
         Err(_) => {
-            let error = ServerError::unreachable("it did not take a connection in time");
+            let error = ServerError::unreachable("connecting timed out");
             return Err(Tried { refused: false, failed: Failed { error, last: false } });
         }
     };

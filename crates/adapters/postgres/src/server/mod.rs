@@ -1,4 +1,4 @@
-//! One PostgreSQL server: a pool of connections to it, checked and with our tables in place.
+//! One PostgreSQL server: a pool of checked connections, with rehome's tables installed.
 //!
 //! ```text
 //! PostgresUrl ──▶ Server::open: connect, check, install or upgrade ──▶ Server
@@ -7,14 +7,15 @@
 //!                        begin ──▶ Transaction ──▶ commit; dropped: the connection is closed
 //! ```
 //!
-//! A statement is a template in which `{schema}` stands for the quoted name of our schema. Values
-//! are always bound. What is cut off in the middle (a dropped future, a reply that does not come)
-//! takes its connection with it: a pool never hands out half a transaction.
+//! A statement is a template in which `{schema}` is the quoted schema of rehome. Values
+//! are always bound. An interruption (a dropped future, a missing reply) closes
+//! the connection: a pool never returns half a transaction.
 
 mod client;
 mod connect;
 mod password;
 mod pool;
+mod primary;
 mod report;
 mod tls;
 mod url;
@@ -37,8 +38,8 @@ use crate::schema::{self, Kind, Meta};
 pub struct PostgresOptions {
     /// How long to wait for a connection: a free one of the pool, or a new one.
     pub connect_within: Duration,
-    /// How long to wait for the answer to one statement. Longer than any statement of ours takes
-    /// on a server that works.
+    /// How long to wait for the response to one statement. Longer than any statement of rehome takes
+    /// on a working server.
     pub answer_within: Duration,
 }
 
@@ -56,7 +57,7 @@ pub(crate) struct Request {
     pub(crate) url: PostgresUrl,
     /// Whether to make the schema and its tables if there are none.
     pub(crate) create: bool,
-    /// Whose it must be; `None`: whoever's it is, and a new deployment's if it is made.
+    /// The expected deployment; `None`: any, and a new one if the tables are created.
     pub(crate) deployment: Option<String>,
     pub(crate) options: PostgresOptions,
 }
@@ -86,7 +87,8 @@ impl Server {
             return Err(ServerError::new(FaultKind::Missing(url.to_string())));
         }
         let meta = match found {
-            Some(meta) if meta.is_old() => {
+            // A guard is upgraded by who knows the table.
+            Some(meta) if meta.is_old() && kind != Kind::Guard => {
                 meta.check_deployment(deployment.as_deref())?;
                 schema::upgrade(&mut client, url.schema(), kind).await?
             }
@@ -126,7 +128,7 @@ impl Server {
         &self.what
     }
 
-    /// What its tables say about themselves.
+    /// The identity of its tables.
     pub(crate) fn meta(&self) -> &Meta {
         &self.meta
     }
@@ -138,11 +140,11 @@ impl Server {
 
     /// A connection of its own, past any pooler, for `LISTEN`.
     pub(crate) async fn listener(&self) -> Result<connect::Connected, ServerError> {
-        pool::listener(&self.url, self.options).await
+        pool::listener(&self.pool, &self.url, self.options).await
     }
 }
 
-/// Connections to a server that has no tables of ours but those that the caller sees to.
+/// Connections to a server without rehome's tables, except those that the caller creates.
 pub(crate) struct Lender {
     url: PostgresUrl,
     options: PostgresOptions,
@@ -150,7 +152,7 @@ pub(crate) struct Lender {
 }
 
 impl Lender {
-    /// Connects when it is first asked.
+    /// Connects on the first use.
     pub(crate) fn new(url: PostgresUrl, options: PostgresOptions) -> Result<Self, ServerError> {
         let pool = pool::pool(&url, options)?;
         Ok(Self { url, options, pool })

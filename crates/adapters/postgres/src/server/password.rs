@@ -7,7 +7,7 @@ use crate::error::ServerError;
 use super::PostgresUrl;
 use super::url::Place;
 
-/// Of a passfile: the server at a socket in the folder where it is if nothing else is said.
+/// In a passfile: the server at the default socket folder.
 const LOCAL: &str = "localhost";
 
 /// The password of `url` at `place`, from outside of the URL; `None` if there is none.
@@ -19,7 +19,7 @@ pub(super) fn find(url: &PostgresUrl, place: &Place) -> Result<Option<Vec<u8>>, 
         return match std::env::var(name) {
             Ok(password) if !password.is_empty() => Ok(Some(password.into_bytes())),
             _ => Err(ServerError::unreachable(format!(
-                "its url takes the password from the environment, where {name} is not set"
+                "its URL takes the password from the environment variable {name}, which is not set"
             ))),
         };
     }
@@ -36,7 +36,7 @@ pub(super) fn find(url: &PostgresUrl, place: &Place) -> Result<Option<Vec<u8>>, 
         });
     }
     let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".pgpass"));
-    // Nobody named it, so one that cannot be used is as good as none.
+    // A default passfile that cannot be used is ignored.
     Ok(home.and_then(|file| read(&file, url, place).ok()).flatten())
 }
 
@@ -77,7 +77,7 @@ fn find_line(text: &str, wanted: &[&str; 4]) -> Option<String> {
     })
 }
 
-/// Fields between colons; a backslash takes the sign after it as it is. The fifth goes to the end.
+/// Fields between colons; a backslash escapes the next character. The fifth extends to the end.
 fn fields(line: &str) -> Vec<String> {
     let mut fields = vec![String::new()];
     let mut signs = line.chars();
@@ -121,7 +121,7 @@ mod tests {
             let is_comment = line.starts_with('#');
             let found = find_line(&line, &wanted);
             prop_assert_eq!(found, (!is_comment).then(|| password.clone()));
-            // What is around it neither hides it nor is found for it, unless it fits too.
+            // Noise around it neither hides it nor matches for it, unless it fits too.
             drop(find_line(&noise, &wanted));
             let file = format!("too:short\n{line}\n{noise}");
             prop_assert_eq!(is_comment || find_line(&file, &wanted) == Some(password), true);

@@ -1,32 +1,54 @@
-//! Connections, kept and bounded.
+//! A bounded pool of connections.
 
 use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool::managed::{self, RecycleError, RecycleResult};
 use deadpool_postgres::{ClientWrapper, Runtime, TimeoutType};
 
 use super::connect::{Connected, connect};
+use super::primary::{self, Primary};
 use super::url::Place;
 use super::{PostgresOptions, PostgresUrl};
 use crate::error::ServerError;
 use crate::rows;
 
-/// Sessions, kept for the next who asks.
+/// Sessions for reuse.
 pub(crate) type Pool = managed::Pool<Sessions>;
 /// A session that is lent.
 pub(crate) type Object = managed::Object<Sessions>;
 
-/// A session, and whether it has our settings: whoever stands in between may have kept them from the
+/// A session, and whether it has the adapter's settings: a pooler may have withheld them from the
 /// server.
 pub(crate) struct Session {
     client: ClientWrapper,
     ours: bool,
+    generation: u64,
+    shared: Arc<Shared>,
+}
+
+/// What sessions of a pool have in common.
+struct Shared {
+    url: PostgresUrl,
+    options: PostgresOptions,
+    primary: Primary,
 }
 
 impl Session {
     pub(super) fn has_our_settings(&self) -> bool {
         self.ours
+    }
+
+    /// Whether another server is the primary by now.
+    pub(super) fn is_overtaken(&self) -> bool {
+        self.shared.primary.has_overtaken(self.generation)
+    }
+
+    /// Resolves when another server is the primary, while a statement waits.
+    pub(super) async fn overtaken(&self) {
+        let Shared { url, options, primary } = &*self.shared;
+        primary.overtakes(self.generation, url, *options).await;
     }
 }
 
@@ -39,28 +61,33 @@ impl Deref for Session {
 }
 
 /// Begins sessions.
-pub(crate) struct Sessions {
-    url: PostgresUrl,
-    options: PostgresOptions,
-}
+pub(crate) struct Sessions(Arc<Shared>);
 
 impl managed::Manager for Sessions {
     type Type = Session;
     type Error = ServerError;
 
     async fn create(&self) -> Result<Session, ServerError> {
-        let settings = (!self.url.is_pooled()).then(|| session_settings(self.options));
-        let within = self.options.connect_within;
-        let (client, connection) =
-            Box::pin(connect(&self.url, settings.as_deref(), within)).await?;
+        let Shared { url, options, primary } = &*self.0;
+        let settings = (!url.is_pooled()).then(|| session_settings(*options));
+        let (within, order) = (options.connect_within, primary.order());
+        let connected = connect(url, settings.as_deref(), within, &order);
+        let ((client, connection), place) = Box::pin(connected).await?;
         let driven = tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "a connection ended");
             }
         });
         let client = ClientWrapper::new(client, driven);
-        let ours = settings.is_some() && has_our_settings(&client).await?;
-        Ok(Session { client, ours })
+        let look = async {
+            let ours = settings.is_some() && has_our_settings(&client).await?;
+            Ok::<_, ServerError>((ours, primary::timeline(&client).await))
+        };
+        let looked = tokio::time::timeout(within, look).await;
+        let (ours, timeline) = looked.map_err(|_| ServerError::unreachable(NO_ANSWER))??;
+        let generation = primary.learn(place, timeline)?;
+        Box::pin(primary.compare(url, *options)).await;
+        Ok(Session { client, ours, generation, shared: Arc::clone(&self.0) })
     }
 
     async fn recycle(
@@ -71,16 +98,23 @@ impl managed::Manager for Sessions {
         if session.is_closed() {
             return Err(RecycleError::message("it was closed"));
         }
+        if session.is_overtaken() {
+            return Err(RecycleError::message("another server is the primary"));
+        }
         Ok(())
     }
 }
+
+/// Of a server that accepts a connection and then hangs.
+const NO_ANSWER: &str = "it accepted a connection and did not respond in time";
 
 pub(super) fn pool(url: &PostgresUrl, options: PostgresOptions) -> Result<Pool, ServerError> {
     if !url.places.iter().all(Place::is_socket) {
         url.tls.check().map_err(|error| ServerError::unreachable(error.to_string()))?;
     }
-    let sessions = Sessions { url: url.clone(), options };
-    // Each server that is tried has its time; together they may take longer.
+    let shared = Shared { url: url.clone(), options, primary: Primary::new() };
+    let sessions = Sessions(Arc::new(shared));
+    // Each server that is tried has its own timeout; together they may take longer.
     Pool::builder(sessions)
         .max_size(url.pool_size())
         .runtime(Runtime::Tokio1)
@@ -90,17 +124,17 @@ pub(super) fn pool(url: &PostgresUrl, options: PostgresOptions) -> Result<Pool, 
         .map_err(|error| ServerError::unreachable(error.to_string()))
 }
 
-/// How long a statement waits for a lock, unless it says otherwise, in milliseconds. Of appends: all
-/// who can stand before one are ended by others or end by themselves.
+/// How long a statement waits for a lock by default, in milliseconds. For appends: every
+/// session that can block one ends itself or is ended by others.
 pub(crate) const LOCK_MS: i32 = 5_000;
 
-/// Where our names are looked for: first what comes with the server, last, and only if it is named last, the
+/// The search path: first the system catalog, last, and only because it is named last, the
 /// session's own temporary objects.
 const SEARCH_PATH: &str = "pg_catalog, pg_temp";
 
-/// What our transactions rest on, whatever the server, the database or the role have as theirs; that
-/// what is looked up by an index stays so while a table is small and grows; that no plan is compiled, which
-/// such plans' costs would have done for each row; and that the server gives a statement up before we do, so
+/// The settings that the adapter's transactions rely on, whatever the defaults of the server, the database or the role: that
+/// indexes are used while a table is small and grows; that no plan is compiled, which
+/// the estimated costs would cause for each row; and that the server times out a statement before the client does, so
 /// that its end is known.
 fn session_settings(options: PostgresOptions) -> String {
     let statement = options.answer_within.saturating_sub(Duration::from_secs(1));
@@ -124,7 +158,7 @@ pub(super) fn local_settings(answer_within: Duration) -> String {
     )
 }
 
-/// Whether a session got what it was to have. No name in the statement is looked for.
+/// Whether a session has the wanted settings. No name in the statement needs resolution.
 async fn has_our_settings(client: &ClientWrapper) -> Result<bool, ServerError> {
     let look = "SELECT pg_catalog.current_setting('search_path'), \
                 pg_catalog.current_setting('default_transaction_isolation'), \
@@ -142,26 +176,37 @@ async fn has_our_settings(client: &ClientWrapper) -> Result<bool, ServerError> {
 }
 
 pub(super) async fn get(pool: &Pool) -> Result<Object, ServerError> {
+    let session = lend(pool).await?;
+    if !session.is_overtaken() {
+        return Ok(session);
+    }
+    // The next one begins at the server that was found.
+    drop(Object::take(session));
+    lend(pool).await
+}
+
+async fn lend(pool: &Pool) -> Result<Object, ServerError> {
     pool.get().await.map_err(|error| match error {
         managed::PoolError::Backend(error) => error,
         managed::PoolError::Timeout(TimeoutType::Wait) => {
             ServerError::unreachable("all connections to it were busy for too long")
         }
-        managed::PoolError::Timeout(_) => {
-            ServerError::unreachable("it did not take a connection in time")
-        }
+        managed::PoolError::Timeout(_) => ServerError::unreachable("connecting timed out"),
         managed::PoolError::Closed => ServerError::unreachable("its pool is closed"),
         managed::PoolError::NoRuntimeSpecified => ServerError::unreachable("it has no runtime"),
         managed::PoolError::PostCreateHook(_) => {
-            ServerError::unreachable("a connection was not taken")
+            ServerError::unreachable("no connection was available")
         }
     })
 }
 
 /// A connection of its own, past any pooler.
 pub(super) async fn listener(
+    pool: &Pool,
     url: &PostgresUrl,
     options: PostgresOptions,
 ) -> Result<Connected, ServerError> {
-    Box::pin(connect(&url.directly(), None, options.connect_within)).await
+    let (order, url) = (pool.manager().0.primary.order(), url.directly());
+    let connected = connect(&url, None, options.connect_within, &order);
+    Box::pin(connected).await.map(|(connected, _)| connected)
 }

@@ -1,4 +1,4 @@
-//! What a server says about itself.
+//! A server's report about itself.
 
 use rehome_ports::StoreReport;
 use rehome_ports::clock::Clock;
@@ -15,7 +15,7 @@ const REPORT: &str = "SELECT current_setting('server_version'), current_setting(
      (extract(epoch FROM clock_timestamp()) * 1000)::bigint + 0 * $1";
 
 impl Server {
-    /// Its version, its durability, whether it is a primary, and its clock beside ours.
+    /// Its version, its durability, whether it is a primary, and its clock compared with this host's.
     pub(crate) async fn report(
         &self,
         kind: Kind,
@@ -26,8 +26,8 @@ impl Server {
         let Some(meta) = meta else {
             return Err(ServerError::corrupt("its row in the meta table is gone"));
         };
-        // Asked twice: the second time everything is prepared, and the way there is as long as the
-        // way back.
+        // Queried twice: the second time everything is prepared, and both directions take
+        // equally long.
         client.read(REPORT, &[(&0_i64, Type::INT8)]).await?;
         let before = clock.now().micros();
         let rows = client.read(REPORT, &[(&0_i64, Type::INT8)]).await?;
@@ -37,7 +37,7 @@ impl Server {
         let standby: bool = get(row, 4)?;
         let problems = self.problems(&mut client, &meta).await?;
         let ours_ms = before.midpoint(after) / 1_000;
-        let role = if standby { "a standby, which takes no writes" } else { "primary" };
+        let role = if standby { "a standby, which accepts no writes" } else { "primary" };
         Ok(StoreReport {
             engine: format!("PostgreSQL {}", get::<&str>(row, 0)?),
             format: meta.format,
@@ -52,13 +52,13 @@ impl Server {
         })
     }
 
-    /// What an operator has to look at.
+    /// Problems for an operator.
     async fn problems(&self, client: &mut Client, meta: &Meta) -> Result<Vec<String>, ServerError> {
         let mut problems = owners::open_doors(client, self.url.schema()).await?;
         if !self.url.is_pooled() && !client.has_our_settings() {
             problems.push(
-                "a pooler keeps the settings of sessions from the server; add pooler=transaction to the \
-                 url, and direct=HOST:PORT for a control plane"
+                "a pooler does not pass session settings to the server; add pooler=transaction to the \
+                 URL, and direct=HOST:PORT for a control plane"
                     .to_owned(),
             );
         }
@@ -67,10 +67,10 @@ impl Server {
             && *was != now
         {
             problems.push(format!(
-                "it was made on a server with the system identifier {was} and is now on one with {now}: a \
-                 dump was restored, or it was moved by a subscription or a major upgrade; what was acknowledged \
-                 after that copy is missing here. Compare the tenants' heads with the other stores and with \
-                 `rehome recover`; when nothing is missing, record the new server: UPDATE {}.meta SET \
+                "it was created on a server with the system identifier {was} and is now on one with {now}: a \
+                 dump was restored, or it was moved by a subscription or a major upgrade; events acknowledged \
+                 after that copy are missing here. Compare the tenants' heads with the other stores and with \
+                 `rehome recover`; if nothing is missing, record the new server: UPDATE {}.meta SET \
                  system_identifier = '{now}'",
                 names::quoted(self.url.schema())
             ));

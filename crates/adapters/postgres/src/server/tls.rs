@@ -1,10 +1,10 @@
-//! TLS to a server, as `sslmode` asks for it.
+//! TLS to a server, by `sslmode`.
 //!
-//! libpq does this with OpenSSL, and so it is done here: which certificates are taken, in which formats,
-//! from which authorities and how strong they have to be is then the same by construction, and what
-//! `openssl.cnf` of the machine demands holds for both. What libpq does itself is done here as well: which
-//! files are looked for, who may read a key, and whether a certificate is for the host ([`host`]).
-//! The files are read anew for each connection, so a certificate that was replaced is used.
+//! libpq uses OpenSSL, and so does this: which certificates are accepted, in which formats,
+//! from which authorities and with which strength is then the same by construction, and
+//! `openssl.cnf` of the machine applies to both. What libpq does itself is done here as well: which
+//! default files are used, the required modes of a key, and whether a certificate is for the host ([`host`]).
+//! The files are read for each connection, so a replaced certificate is used.
 
 mod host;
 
@@ -31,7 +31,7 @@ use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
     Disable,
-    /// Without, and with it where the server lets nobody in without.
+    /// Without, and with it if the server refuses connections without it.
     Allow,
     /// With, and without where that does not come about.
     Prefer,
@@ -40,10 +40,10 @@ pub(super) enum Mode {
     VerifyFull,
 }
 
-/// Whom a server's certificate has to come from.
+/// The required authority of a server's certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Root {
-    /// Anybody: TLS against listeners only.
+    /// None: TLS against eavesdroppers only.
     None,
     /// An authority in this file.
     File(PathBuf),
@@ -83,7 +83,7 @@ impl Version {
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Tls {
     pub(super) mode: Mode,
-    /// Whether TLS begins without asking the server for it first.
+    /// Whether TLS starts without asking the server first.
     pub(super) direct: bool,
     pub(super) root: Root,
     pub(super) crl: Option<PathBuf>,
@@ -92,7 +92,7 @@ pub(super) struct Tls {
     pub(super) key: Option<PathBuf>,
     pub(super) key_password: Option<String>,
     pub(super) cert_mode: CertMode,
-    /// Whether the server is told which host is meant.
+    /// Whether the server gets the host name (SNI).
     pub(super) sni: bool,
     pub(super) min: Version,
     pub(super) max: Option<Version>,
@@ -136,7 +136,7 @@ impl Tls {
                 readable(file, "sslrootcert")?;
                 builder.set_ca_file(file).or_else(|_| {
                     let file = file.display();
-                    refused(format!("its sslrootcert {file} holds no certificate that can be used"))
+                    refused(format!("its sslrootcert {file} has no usable certificate"))
                 })?;
                 builder.set_verify(SslVerifyMode::PEER);
             }
@@ -159,7 +159,7 @@ impl Tls {
             readable(file, "sslcrl")?;
             let lookup = store.add_lookup(X509Lookup::file()).map_err(opened)?;
             lookup.load_crl_file(file, SslFiletype::PEM).or_else(|_| {
-                refused(format!("its sslcrl {} holds no list that can be used", file.display()))
+                refused(format!("its sslcrl {} has no usable list", file.display()))
             })?;
         }
         if let Some(folder) = &self.crl_folder {
@@ -174,11 +174,11 @@ impl Tls {
         Ok(())
     }
 
-    /// Has us show a certificate, and prove with its key that it is ours.
+    /// Presents a client certificate, and proves its possession with the key.
     fn client(&self, builder: &mut SslContextBuilder, cert: &Path) -> Result<(), TlsError> {
         readable(cert, "sslcert")?;
         builder.set_certificate_chain_file(cert).or_else(|_| {
-            refused(format!("its sslcert {} holds no certificate that can be used", cert.display()))
+            refused(format!("its sslcert {} has no usable certificate", cert.display()))
         })?;
         let Some(key) = &self.key else {
             return refused(format!("it has a certificate, {}, and no sslkey", cert.display()));
@@ -208,7 +208,7 @@ impl Tls {
             .or_else(|_| PKey::private_key_from_pkcs8_passphrase(&bytes, password))
             .or_else(|_| {
                 refused(format!(
-                    "its sslkey {shown} cannot be used: it is no private key, or sslpassword is not its \
+                    "its sslkey {shown} cannot be used: it is not a private key, or sslpassword is not its \
                      password"
                 ))
             })
@@ -227,7 +227,7 @@ fn readable(file: &Path, what: &str) -> Result<(), TlsError> {
     }
 }
 
-/// By libpq's rule: a key of ours is only for us; one of root's may be for a group that we are in.
+/// By libpq's rule: a key of this user is only for the user; one of root's may be for a group of the user.
 #[cfg(unix)]
 fn is_open_to_others(file: &Path) -> bool {
     use std::os::unix::fs::MetadataExt as _;
@@ -293,21 +293,21 @@ impl TlsConnect<Socket> for Beginning {
     }
 }
 
-/// Why the connection did not come about: what is wrong with the certificate, or what OpenSSL has as its
+/// Why the connection failed: the problem with the certificate, or OpenSSL's
 /// error.
 fn why(ssl: &SslRef, error: &openssl::ssl::Error) -> String {
     let result = ssl.verify_result();
     if result != X509VerifyResult::OK {
         return format!(
-            "its certificate is refused: {} (checked against sslrootcert; sslmode says how far)",
+            "its certificate is refused: {} (checked against sslrootcert, as sslmode requires)",
             result.error_string()
         );
     }
     let mut words = format!("the TLS handshake failed: {error}");
     if error.ssl_error().is_some_and(|stack| stack.to_string().contains("too")) {
         words.push_str(
-            " (OpenSSL of this machine takes no certificate as weak as that, and libpq neither; have the \
-             server's made anew, with SHA-256 and at least 2048 bits of RSA)",
+            " (OpenSSL of this machine, and so libpq, refuses a certificate as weak as that; renew the \
+             server's with SHA-256 and at least 2048 bits of RSA)",
         );
     }
     words

@@ -1,5 +1,5 @@
-//! Where a database is and how it is talked to, in every form in which users of libpq write it
-//! ("Connection Strings" in PostgreSQL's manual), and what we add.
+//! The address of a database and the connection settings, in every form that libpq accepts
+//! ("Connection Strings" in PostgreSQL's manual), with rehome-specific parameters.
 //!
 //! ```text
 //! text ──forms──▶ keys and values ──┐
@@ -7,17 +7,17 @@
 //!             variables, PG* ───────┘            earlier ones win
 //! ```
 //!
-//! | parameter of ours | meaning |
+//! | rehome-specific parameter | meaning |
 //! |---|---|
-//! | `schema` | where our tables are, `rehome` if it is not given |
-//! | `pool_size` | most connections of one process, 10 if it is not given |
-//! | `pooler` | `transaction`: a pooler in that mode stands in between, so no session settings and no named statements |
-//! | `direct` | `HOST:PORT` of the server itself, past the pooler, for `LISTEN` |
+//! | `schema` | the schema of the tables, default `rehome` |
+//! | `pool_size` | maximum number of connections of one process, default 10 |
+//! | `pooler` | `transaction`: the connection goes through a pooler in that mode, so no session settings and no named statements |
+//! | `direct` | `HOST:PORT` of the server itself, bypassing the pooler, for `LISTEN` |
 //! | `password_env` | the variable of the environment that has the password; else it is `PGPASSWORD` |
 //!
-//! Those of libpq mean what they mean to libpq; what cannot be honoured is refused by name.
-//! `target_session_attrs` is `read-write` whatever else is given that a server that takes writes meets: of
-//! several hosts, the primary is found.
+//! libpq's parameters have libpq's meaning; those that are not supported are refused by name.
+//! `target_session_attrs` is `read-write` for every value that a writable server meets: of
+//! several hosts, the primary is used.
 
 mod forms;
 mod parse;
@@ -43,7 +43,7 @@ pub struct InvalidUrl(String);
 pub(super) struct Place {
     /// A name, an address, or the folder of a socket; empty where only `address` is given.
     pub(super) host: String,
-    /// Where it is, if it is not looked up.
+    /// Its address, if the name need not be resolved.
     pub(super) address: Option<IpAddr>,
     pub(super) port: u16,
 }
@@ -54,7 +54,7 @@ impl Place {
         self.address.is_none() && self.host.starts_with('/')
     }
 
-    /// What stands for it in messages and in passfiles.
+    /// Its name in messages and in passfiles.
     pub(super) fn name(&self) -> String {
         match self.address {
             Some(address) if self.host.is_empty() => address.to_string(),
@@ -74,9 +74,9 @@ impl fmt::Display for Place {
     }
 }
 
-/// The schema of a guard, which is beside somebody else's tables.
+/// The default schema of a guard, beside another library's tables.
 const GUARD_SCHEMA: &str = "rehome_guard";
-/// The schema of what is kept where switches are published.
+/// The default schema of publications.
 const PUBLICATION_SCHEMA: &str = "rehome_published";
 
 /// Where a database is and how it is talked to.
@@ -87,7 +87,7 @@ pub struct PostgresUrl {
     pub(super) places: Vec<Place>,
     /// Whether the servers are tried in another order each time.
     pub(super) shuffled: bool,
-    /// How long one server may take to let us in; `None`: as the caller has it.
+    /// Maximum time to connect to one server; `None`: the caller's default.
     pub(super) connect_timeout: Option<Duration>,
     pub(super) tls: Tls,
     user: String,
@@ -107,7 +107,7 @@ impl PostgresUrl {
         key.is_some_and(parse::is_known)
     }
 
-    /// The same, with our tables in a schema of their own if the url does not say otherwise.
+    /// The same, with rehome's tables in a schema of their own unless the URL names one.
     #[must_use]
     pub(crate) fn for_guard(mut self) -> Self {
         if self.schema == parse::SCHEMA {
@@ -139,7 +139,7 @@ impl PostgresUrl {
         self.pool_size
     }
 
-    /// Whether a pooler in transaction mode stands in between.
+    /// Whether the connection goes through a pooler in transaction mode.
     pub(super) fn is_pooled(&self) -> bool {
         self.pooled
     }

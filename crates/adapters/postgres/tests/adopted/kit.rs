@@ -1,4 +1,4 @@
-//! Databases with somebody else's table, sessions that write it, and stores that adopt it.
+//! Databases with a table of another library, sessions that write it, and stores that adopt it.
 
 use std::sync::Arc;
 use std::time::Duration;

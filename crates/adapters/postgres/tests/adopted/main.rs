@@ -1,5 +1,11 @@
-//! Stores over tables that are not ours: the guard on the real server, each rule as a forced interleaving.
+//! Stores over foreign tables: the guard on the real server, each rule as a forced interleaving.
 
+mod anchors;
+mod beside;
+mod heads;
+mod judged;
 mod kit;
+mod leaving;
+mod locks;
 mod moves;
 mod rules;

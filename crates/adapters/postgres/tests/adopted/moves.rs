@@ -11,7 +11,7 @@ use crate::kit::{
     EVENTS, FIRST, Place, TENANT, adoption, copy, insert, insert_of, layout, refusal, session,
 };
 
-/// All that the application sees of the tenant's rows, but the position and what is the database's.
+/// All columns that the application sees of the tenant's rows, except the position and the database's own.
 const ROWS: &str = "SELECT string_agg((to_jsonb(e) - 'global_position' - 'txid')::text, ';' \
                     ORDER BY aggregate_id, version) FROM events AS e \
                     WHERE tenant_id = '0190a5de-6f6b-7c3d-8a55-000000000001'";
@@ -71,7 +71,7 @@ async fn a_tenant_moves_there_and_back_row_for_row() {
     target.store.adopt(TENANT, m, Head::EMPTY).await.unwrap();
     copy(&source.store, &target.store, m).await;
     source.app.batch_execute(&insert(50, 1)).await.unwrap();
-    // Nobody but the copy writes at the target.
+    // Only the copy writes at the target.
     assert_eq!(refusal(&target.app, &insert(51, 1)).await.0, "RH001");
 
     let head = source.store.fence(TENANT, Epoch(1), Epoch(3)).await.unwrap();
@@ -149,7 +149,7 @@ async fn rows_of_a_guarded_tenant_are_neither_changed_nor_deleted() {
     }
     let steal = format!("UPDATE events SET tenant_id = '{}'", TENANT.uuid());
     assert_eq!(refusal(&place.app, &of(&steal, 99)).await.0, "RH002");
-    // A tenant that is not guarded is nobody's business.
+    // A tenant without a guard is not affected.
     place.app.batch_execute(&of("UPDATE events SET actor_id = 'x'", 99)).await.unwrap();
     place.app.batch_execute(&of("DELETE FROM events", 99)).await.unwrap();
 }
@@ -181,7 +181,7 @@ async fn a_released_store_is_what_it_was() {
     let store = PgAdopted::open(adoption.clone()).await.unwrap();
     store.activate(TENANT, FIRST).await.unwrap();
 
-    // While the tenant has gone elsewhere, the guard keeps its old writers out.
+    // While the tenant is in another store, the guard refuses its old writers.
     store.fence(TENANT, Epoch(1), Epoch(2)).await.unwrap();
     store.settle(TENANT, Epoch(2), &"dedicated".parse().unwrap()).await.unwrap();
     let refused = adoption.release(false).await.expect_err("a fenced tenant is left").to_string();

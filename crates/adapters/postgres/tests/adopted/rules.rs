@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use rehome_cluster::{Cluster, Options};
 use rehome_domain::ids::Epoch;
-use rehome_domain::ledger::{Activation, Head};
-use rehome_ports::LedgerStore;
+use rehome_domain::ledger::{Activation, Head, Role};
+use rehome_ports::{LedgerStore, TenantNames};
 
-use crate::kit::{FIRST, Place, TENANT, copy, insert, refusal, until, until_somebody_waits};
+use crate::kit::{
+    EVENTS, FIRST, Place, TENANT, copy, insert, layout, refusal, until, until_somebody_waits,
+};
 
 /// A transaction of this database holds a tenant's lock, or waits inside of it.
 const SOMEBODY_IS_INSIDE: &str = "SELECT count(*) > 0 FROM pg_locks WHERE locktype = 'advisory' \
@@ -62,8 +64,8 @@ async fn r1_a_prepared_transaction_is_waited_for_by_name() {
     assert_eq!(place.store.activate(TENANT, FIRST).await.unwrap().head.seq, 1);
 }
 
-/// A server that begins again gives a prepared transaction another virtual id; it may have asked before the
-/// guard all the same.
+/// A restarted server gives a prepared transaction another virtual id; it may have read before the
+/// guard nevertheless.
 #[tokio::test]
 async fn r1_a_prepared_transaction_is_waited_for_after_the_server_was_killed() {
     let options = Options::default().in_memory().set("max_prepared_transactions", "5");
@@ -141,6 +143,30 @@ async fn r4_a_writer_behind_the_floor_is_sent_back() {
     target.app.batch_execute(&insert(2, 1)).await.unwrap();
 }
 
+/// A reader that goes up to the oldest running transaction sees that this one runs, though it waits.
+#[tokio::test]
+async fn r5_a_writer_has_its_transaction_id_while_it_waits() {
+    // No default of a column draws the id.
+    let table = EVENTS.split("ALTER TABLE").next().expect("the table without its column txid");
+    let mut layout = layout();
+    layout.anew.clear();
+    let place = Place::with("shared", table, layout, &TenantNames::default()).await;
+    // A sequence draws one too when it writes its values ahead, which it did now.
+    place.app.batch_execute(&insert(9, 1)).await.unwrap();
+    place.store.activate(TENANT, FIRST).await.unwrap();
+    place.store.fence(TENANT, Epoch(1), Epoch(2)).await.unwrap();
+    let waiting = place.session().await;
+    let waiter = tokio::spawn(async move { waiting.batch_execute(&insert(1, 1)).await });
+    until(&place.app, SOMEBODY_IS_INSIDE).await;
+    let with_id = "SELECT count(*) FROM pg_locks AS k JOIN pg_stat_activity AS a ON a.pid = k.pid \
+        WHERE k.locktype = 'advisory' AND k.mode = 'ShareLock' AND a.backend_xid IS NOT NULL \
+            AND a.datname = current_database()";
+    assert_eq!(place.count(with_id).await, 1);
+    let route = Activation { epoch: Epoch(3), base: 1, created: true };
+    place.store.activate(TENANT, route).await.unwrap();
+    waiter.await.unwrap().expect("it is in");
+}
+
 #[tokio::test]
 async fn r6_a_row_that_commits_late_is_numbered() {
     let place = Place::new("shared").await;
@@ -187,8 +213,8 @@ async fn r13_the_fence_numbers_what_committed_while_it_waited() {
     assert_eq!(fencing.await.unwrap().unwrap().seq, 1);
 }
 
-/// A process that is stopped stands still on all its connections. In another database of the server, who holds
-/// the lock of the same number is left alone.
+/// A stopped process is stopped on all its connections. In another database of the server, the holder of
+/// the lock of the same number is not terminated.
 #[tokio::test]
 async fn r8_writers_that_stand_still_inside_are_freed_by_name_and_nobody_else() {
     let (place, other) = (Place::new("shared").await, Place::new("dedicated").await);
@@ -207,6 +233,24 @@ async fn r8_writers_that_stand_still_inside_are_freed_by_name_and_nobody_else() 
         stopped.batch_execute("COMMIT").await.expect_err("its session is gone");
     }
     elsewhere.batch_execute("COMMIT").await.expect("it holds up nobody");
+}
+
+#[tokio::test]
+async fn r9_numbering_sends_no_snapshot_back_and_a_fence_does() {
+    let place = Place::new("shared").await;
+    place.store.activate(TENANT, FIRST).await.unwrap();
+    let old = place.session().await;
+    let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM pg_class";
+    old.batch_execute(begin).await.unwrap();
+    place.app.batch_execute(&insert(1, 1)).await.unwrap();
+    assert_eq!(place.head().await.seq, 1, "numbered since");
+    old.batch_execute(&insert(2, 1)).await.expect("the head is not the role");
+    old.batch_execute("COMMIT").await.unwrap();
+
+    old.batch_execute(begin).await.unwrap();
+    place.store.fence(TENANT, Epoch(1), Epoch(2)).await.unwrap();
+    assert_eq!(refusal(&old, &insert(3, 1)).await.0, "40001", "the role of its snapshot is stale");
+    assert_eq!(place.head().await.seq, 2);
 }
 
 #[tokio::test]
@@ -253,6 +297,49 @@ async fn r12_a_target_with_rows_of_the_tenant_is_refused_and_not_shut() {
     target.app.batch_execute(&insert(1, 2)).await.unwrap();
 }
 
+/// A row that came in while the target was being guarded can be deleted, and then the tenant may come.
+#[tokio::test]
+async fn r12_rows_of_a_tenant_that_is_absent_can_be_deleted() {
+    let target = Place::new("dedicated").await;
+    let mut early = target.session().await;
+    let writer = early.transaction().await.unwrap();
+    writer.batch_execute(&insert(1, 1)).await.unwrap();
+    let adopting = tokio::spawn({
+        let store = Arc::clone(&target.store);
+        async move { store.adopt(TENANT, Epoch(2), Head::EMPTY).await }
+    });
+    until_phase(&target, "draining").await;
+    writer.commit().await.unwrap();
+    let refused = adopting.await.unwrap().expect_err("it has a row").to_string();
+    assert!(refused.contains("delete them"), "{refused}");
+    assert_eq!(refusal(&target.app, &insert(1, 2)).await.0, "RH001");
+    assert_eq!(refusal(&target.app, "UPDATE events SET version = 9").await.0, "RH002");
+    target.app.batch_execute("DELETE FROM events").await.expect("they are in no history");
+    let ledger = target.store.adopt(TENANT, Epoch(2), Head::EMPTY).await.expect("it is empty");
+    assert_eq!((ledger.role, ledger.head), (Role::Replica, Head::EMPTY));
+    assert_eq!(target.count("SELECT count(*) FROM rehome_guard.arrivals").await, 0);
+}
+
+/// The database commits asynchronously, and is killed before it has written what it committed.
+#[tokio::test]
+async fn r14_a_fence_is_there_after_a_crash_that_loses_commits() {
+    let options = Options::default()
+        .in_memory()
+        .set("synchronous_commit", "off")
+        .set("full_page_writes", "off")
+        .set("wal_writer_delay", "10000");
+    let cluster = Cluster::start(&options).expect("a server");
+    let mut place = Place::at(&cluster, "shared").await;
+    place.app.batch_execute(&insert(1, 1)).await.unwrap();
+    place.store.activate(TENANT, FIRST).await.unwrap();
+    let head = place.store.fence(TENANT, Epoch(1), Epoch(2)).await.unwrap();
+    cluster.kill().expect("killed");
+    cluster.begin().expect("begun again");
+    place.reopen().await;
+    let ledger = place.store.ledger(TENANT).await.unwrap();
+    assert_eq!((ledger.role, ledger.epoch, ledger.head), (Role::Fenced, Epoch(2), head));
+}
+
 #[tokio::test]
 async fn r15_a_guard_that_was_switched_off_and_on_does_not_fence() {
     let place = Place::new("shared").await;
@@ -269,19 +356,19 @@ async fn r15_a_guard_that_was_switched_off_and_on_does_not_fence() {
         .await
         .expect_err("a row may be missing")
         .to_string();
-    assert!(refused.contains("not as they were installed"), "{refused}");
+    assert!(refused.contains("were changed since installation"), "{refused}");
     let report = place.store.check().await.unwrap();
     assert!(
         report.problems.iter().any(|problem| problem.contains("triggers")),
         "{:?}",
         report.problems
     );
-    // The tenant goes on.
+    // The tenant continues.
     place.app.batch_execute(&insert(1, 2)).await.unwrap();
 }
 
-/// Whoever fenced it dies, and with it the lock that keeps the triggers as they are; rows come in around them
-/// before another driver goes on.
+/// The process that fenced it is killed, and its lock, which protects the triggers, is lost; rows come in around them
+/// before another driver continues.
 #[tokio::test]
 async fn r15_a_fence_whose_holder_died_is_looked_at_again() {
     let mut place = Place::new("shared").await;
@@ -301,11 +388,11 @@ async fn r15_a_fence_whose_holder_died_is_looked_at_again() {
     place.app.batch_execute(&triggers("ENABLE ALWAYS")).await.unwrap();
     let refused =
         place.store.fence(TENANT, Epoch(1), Epoch(2)).await.expect_err("a row is missing");
-    assert!(refused.to_string().contains("not as they were installed"), "{refused}");
+    assert!(refused.to_string().contains("were changed since installation"), "{refused}");
     place.store.fence_holds(TENANT).await.expect_err("not for the switch either");
 }
 
-/// The lock is lost in the pause: the last look before the switch takes it again.
+/// The lock is lost in the pause: the last check before the switch takes it again.
 #[tokio::test]
 async fn r15_a_lock_that_was_lost_is_taken_again_before_the_switch() {
     let place = Place::new("shared").await;

@@ -26,7 +26,7 @@ pub(crate) async fn open(url: &str) -> PgControlPlane {
     opened.expect("a control plane")
 }
 
-/// A connection that knows nothing of rehome.
+/// A connection that bypasses rehome.
 pub(crate) async fn client(url: &str) -> tokio_postgres::Client {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await.expect("a connection");
     tokio::spawn(connection);
@@ -68,13 +68,13 @@ pub(crate) async fn started(plane: &dyn ControlPlane, n: u128) -> Route {
     plane.record(start(n, route.rev)).await.expect("it starts").route
 }
 
-/// The next news.
+/// The next notification.
 pub(crate) async fn heard(listener: &mut RouteListener) -> RouteNews {
     let news = tokio::time::timeout(PATIENCE, listener.next()).await;
     news.expect("there is news").expect("there is more to come")
 }
 
-/// Waits until `wanted` is heard; answers what was heard before it.
+/// Waits for `wanted`; returns the notifications before it.
 pub(crate) async fn heard_until(listener: &mut RouteListener, wanted: RouteNews) -> Vec<RouteNews> {
     let mut before = Vec::new();
     loop {
@@ -86,7 +86,7 @@ pub(crate) async fn heard_until(listener: &mut RouteListener, wanted: RouteNews)
     }
 }
 
-/// Asks again while the control plane says that it may pass by itself.
+/// Retries while the control plane reports a transient error.
 pub(crate) async fn patiently<T, F: Future<Output = Result<T, ControlError>>>(
     ask: impl Fn() -> F,
 ) -> T {

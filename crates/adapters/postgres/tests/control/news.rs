@@ -1,4 +1,4 @@
-//! News of routes from one process to another.
+//! Notifications of route changes between processes.
 
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ async fn another_process_hears_of_a_change_and_of_nothing_else() {
     let (one, other) = (open(&database.url()).await, open(&database.url()).await);
     let mut listener = other.listen().expect("it tells news");
     assert_eq!(heard(&mut listener).await, RouteNews::Listening);
-    // Creations and notes are no changes, and what is refused is none either.
+    // Creations and notes are not changes, and neither is a refused operation.
     let route = started(&one, 1).await;
     let first = heard(&mut listener).await;
     let since = Instant::now();

@@ -180,7 +180,7 @@ async fn a_lease_runs_by_the_servers_clock() {
         ttl_ms,
     };
     assert_eq!(one.lease(&ask("one", 200)).await.expect("an answer"), NEW);
-    // Of a process that has died: found by asking, which is what a supervisor does.
+    // A notification of a killed process: a supervisor finds the change by polling.
     let since = Instant::now();
     loop {
         match other.lease(&ask("other", u64::MAX)).await.expect("an answer") {
@@ -245,14 +245,14 @@ async fn what_a_text_cannot_hold_stops_nobody() {
     assert_eq!(plane.checkpoint(tenant(1), "a").await.expect("an answer"), 5);
 }
 
-/// A standby answers too, with what it has; whoever believed it would read a route that is no more.
+/// A standby responds too, with old data; a client that trusted it would read an outdated route.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_takes_no_writes_is_not_read_from() {
     let database = database();
     let (name, url) = (database.name(), database.url());
     create(&open(&url).await, 1).await;
     let only_reads = |state: &str| {
-        // As on a standby: what is asked of it is `transaction_read_only`.
+        // As on a standby: the server reports `transaction_read_only`.
         let set = format!("ALTER ROLE {name} SET default_transaction_read_only = {state}");
         rehome_cluster::shared().sql(name, &set).expect("it is set");
     };

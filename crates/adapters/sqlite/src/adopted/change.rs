@@ -8,13 +8,13 @@ use rusqlite::Transaction;
 use super::guarded::{self, Guarded, Phase};
 use super::install::{self, Table};
 use super::shape::not_set_up;
-use super::{Answer, SqliteAdopted};
+use super::{Answer, SqliteAdopted, leaving};
 use crate::error::FileError;
 use crate::file::Turn;
 
 type Done<T> = Result<T, FileError>;
 
-/// Rows that a look at the ledger numbers at most.
+/// Maximum number of rows that a read of the ledger numbers.
 const NUMBERED_AT_ONCE: u64 = 20_000;
 /// The same in one transaction.
 const NUMBERED_IN_ONE: u64 = 4_000;
@@ -38,8 +38,8 @@ impl SqliteAdopted {
         let key = self.key(tenant).await?;
         let unknown = || {
             not_set_up(format!(
-                "no row says what tenant {tenant} is called in its table, and no other store does; name the tenant \
-                 as the table has it"
+                "neither its table nor another store has the name of tenant {tenant}; use the tenant's \
+                 name as in the table"
             ))
         };
         Ok(key.ok_or_else(unknown)?)
@@ -81,8 +81,8 @@ impl SqliteAdopted {
         }
     }
 
-    /// Settles in which order the history is numbered: that of positions, unless the versions of a stream contradict
-    /// it (rule R7). Nobody changes the history meanwhile.
+    /// Decides the order in which the history is numbered: that of positions, unless the versions of a stream contradict
+    /// it (rule R7). The history cannot change meanwhile.
     async fn note(&self, tenant: TenantId, found: Guarded) -> Answer<()> {
         let Guarded { key, history_to, .. } = found;
         let is_disordered = self
@@ -132,7 +132,7 @@ pub(super) async fn ledger(store: &SqliteAdopted, tenant: TenantId) -> Answer<Le
     Ok(found.map_or(Ledger::ABSENT, |guarded| guarded.ledger))
 }
 
-/// Changes role and epoch as a rule says. Refused and unchanged leave no trace.
+/// Changes role and epoch by a rule. A refusal or an unchanged ledger writes nothing.
 pub(super) async fn change(
     store: &SqliteAdopted,
     tenant: TenantId,
@@ -145,7 +145,7 @@ pub(super) async fn change(
                 return if changed == Ledger::ABSENT {
                     Ok(changed)
                 } else {
-                    Err(FileError::corrupt("a tenant that is guarded no more").into())
+                    Err(FileError::corrupt("a tenant that is no longer guarded").into())
                 };
             };
             let changed = rule(guarded.ledger)?;
@@ -166,6 +166,7 @@ pub(super) async fn activate(
     route: Activation,
 ) -> Answer<Ledger> {
     if store.find(tenant).await?.is_none() {
+        leaving::sweep(store).await?;
         if store.key(tenant).await?.is_none() {
             Ledger::of_table(route, 0)?;
         }
@@ -182,6 +183,7 @@ pub(super) async fn activate(
             })
             .await?;
     }
+    leaving::stay(store, tenant).await?;
     let ledger = ledger(store, tenant).await?;
     if ledger.activate(route)? == ledger {
         return Ok(ledger);
@@ -210,7 +212,7 @@ pub(super) async fn adopt(
                 }
                 if Guarded::count_rows(tx, table, &key, i64::MIN)?.0 > 0 {
                     return Err(not_set_up(format!(
-                        "its table has rows of tenant {tenant} already, which no migration copied; delete them, or \
+                        "its table already has rows of tenant {tenant} that no migration copied; delete them, or \
                          move the tenant to another store"
                     ))
                     .into());
@@ -276,7 +278,7 @@ fn fence_held(
     Ok(guarded.ledger)
 }
 
-/// The last look before the switch (rule R15): whatever came around the guard since the fence lies behind the
+/// The last check before the switch (rule R15): rows that bypassed the guard since the fence are behind the
 /// last number.
 pub(super) async fn fence_holds(store: &SqliteAdopted, tenant: TenantId) -> Answer<()> {
     let layout = store.layout.clone();
@@ -293,7 +295,7 @@ pub(super) async fn fence_holds(store: &SqliteAdopted, tenant: TenantId) -> Answ
         .await
 }
 
-/// Looks whether the guard knows of every row of the tenant; answers the last one's position.
+/// Checks that the guard has recorded every row of the tenant; returns the last one's position.
 fn count_known(tx: &Transaction<'_>, table: &Table, tenant: TenantId) -> Done<i64> {
     let Some(guarded) = Guarded::find(tx, tenant)? else { return Ok(i64::MIN) };
     let (rows, last) = Guarded::count_rows(tx, table, &guarded.key, i64::MIN)?;
@@ -304,7 +306,7 @@ fn count_known(tx: &Transaction<'_>, table: &Table, tenant: TenantId) -> Done<i6
     Ok(last.unwrap_or(i64::MIN))
 }
 
-/// From here on writers hear that the tenant was moved, and no more that it is being switched.
+/// From here on writers get the error that the tenant was moved, and no longer that it is being switched.
 pub(super) async fn settle(store: &SqliteAdopted, tenant: TenantId, epoch: Epoch) -> Answer<()> {
     store
         .write(move |tx, _, _| {
@@ -366,7 +368,7 @@ mod tests {
         let fence = || fence_held(&tx, &table, &layout, TENANT, (Epoch(1), Epoch(2)), counted);
         let Err(crate::error::Failure::File(refused)) = fence() else { panic!("it is not found") };
         let refused = refused.fault("it").to_string();
-        assert!(refused.contains("2 rows") && refused.contains("knows of 1"), "{refused}");
+        assert!(refused.contains("2 rows") && refused.contains("recorded 1"), "{refused}");
         tx.execute("DELETE FROM events WHERE version = 3", []).unwrap();
         assert_eq!(fence().unwrap().head.seq, 2);
     }

@@ -23,7 +23,7 @@ const EVENTS_MAX: usize = 4_096;
 const BYTES_MAX: usize = 8 << 20;
 /// Events checked before other tasks of the same thread get a turn.
 const EVENTS_AT_ONCE: usize = 256;
-/// Events inserted between two looks at the clock and the queue.
+/// Events inserted between two checks of the clock and the queue.
 const EVENTS_PER_LOOK: usize = 8;
 /// Most rows removed in one transaction, which then holds the write lock for some milliseconds.
 const CHUNK_MAX: u32 = 1_000;
@@ -56,7 +56,7 @@ pub(super) async fn extend(
             .await;
         match upto {
             Ok(count) => from += count,
-            // What is there is there: the caller goes on from it and then meets the error again.
+            // The stored prefix stays: the caller continues from it and then gets the error again.
             Err(_) if from > 0 => return Ok(reached),
             Err(failure) => return Err(failure),
         }
@@ -121,14 +121,14 @@ fn insert(
 fn not_a_copy(refused: Result<Ledger, Refused>) -> Failure<Refused> {
     match refused {
         Err(refused) => refused.into(),
-        Ok(_) => FileError::corrupt("a copy without a row of its own").into(),
+        Ok(_) => FileError::corrupt("a copy without its row").into(),
     }
 }
 
 fn does_not_fit(error: rusqlite::Error, seq: u64) -> FileError {
     if error.sqlite_error_code() == Some(rusqlite::ErrorCode::ConstraintViolation) {
         return not_set_up(format!(
-            "event {seq} of the source does not go into its table: {error}"
+            "event {seq} of the source cannot be inserted into its table: {error}"
         ));
     }
     error.into()

@@ -14,13 +14,13 @@ use crate::rows::{self, TenantNo};
 
 type Done<T> = Result<T, FileError>;
 
-/// Rows numbered between two looks at the clock.
+/// Rows numbered between two checks of the clock.
 const ROWS_PER_LOOK: u64 = 32;
 
 /// How far the guarding of a tenant has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// The triggers look after it. In which order its history is numbered is not known yet.
+    /// The triggers guard it. The order of its numbers is not decided yet.
     Announced,
     /// Its history is numbered in the order of positions.
     History,
@@ -92,7 +92,9 @@ impl Guarded {
         phase: Phase,
         last: i64,
     ) -> Done<Self> {
-        let highest = "SELECT coalesce(max(tenant_no), 0) FROM rehome_guard_tenants";
+        // The numbers of one whose guard has gone may still be there.
+        let highest = "SELECT coalesce(max(tenant_no), 0) FROM \
+             (SELECT tenant_no FROM rehome_guard_tenants UNION ALL SELECT tenant_no FROM rehome_guard_leaving)";
         let highest: i64 = tx.prepare_cached(highest)?.query_row([], |row| row.get(0))?;
         let guarded = Self {
             no: TenantNo::after(highest)?,
@@ -244,7 +246,7 @@ impl Guarded {
             let position: i64 = row.get(1)?;
             if row.get::<_, Option<i64>>(2)?.is_none() {
                 return Err(FileError::corrupt(format!(
-                    "row {position} of its table came in and is not there any more"
+                    "row {position} of its table was recorded and is missing"
                 )));
             }
             let digest = table.rows.whole(row, 3)?.digest();
@@ -275,7 +277,7 @@ impl Guarded {
         Ok(())
     }
 
-    /// The digest kept with number `seq`.
+    /// The stored digest of number `seq`.
     pub(super) fn digest_at(&self, conn: &Connection, seq: u64) -> Done<Option<Digest>> {
         if seq == 0 {
             return Ok(Some(Digest::EMPTY));
@@ -303,8 +305,8 @@ pub(super) fn add_position(
     Ok(())
 }
 
-/// What writers noted and nothing came of. In a transaction that removes rows this is a must: the next writer would
-/// take them for replaced.
+/// Deletes records of writers without an effect. A transaction that removes rows must do this: otherwise the next writer would
+/// treat the rows as replaced.
 pub(super) fn forget_clashes(tx: &Transaction<'_>) -> Done<()> {
     tx.prepare_cached("DELETE FROM rehome_guard_clashes")?.execute([])?;
     Ok(())
@@ -325,7 +327,7 @@ pub(super) fn key_of(conn: &Connection, table: &Table, tenant: TenantId) -> Done
             return Ok(Some(key));
         }
     }
-    // A derived id says nothing about the name; any other is the name.
+    // A derived id does not contain the name; any other is the name.
     Ok((tenant.uuid().get_version_num() != 5).then_some(own))
 }
 
@@ -335,7 +337,7 @@ pub(super) fn refuse_strays(rows: u64, known: u64, tenant: TenantId) -> Done<()>
         return Ok(());
     }
     Err(not_set_up(format!(
-        "its table has {rows} rows of tenant {tenant} where the guard knows of {known}: somebody wrote with triggers \
-         switched off; the tenant is not switched until the store is released and adopted again"
+        "its table has {rows} rows of tenant {tenant} but the guard has recorded {known}: a connection wrote with triggers \
+         disabled; the tenant is not switched until the store is released and adopted again"
     )))
 }

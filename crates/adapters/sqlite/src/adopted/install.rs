@@ -13,8 +13,9 @@ use crate::schema::{self, Kind};
 
 type Done<T> = Result<T, FileError>;
 
-/// All objects of ours, in the order in which they go.
-const TABLES: [&str; 6] = ["clashes", "arrivals", "positions", "tenants", "installed", "meta"];
+/// All objects of the guard, in the order of their removal.
+const TABLES: [&str; 8] =
+    ["log_anchors", "clashes", "leaving", "arrivals", "positions", "tenants", "installed", "meta"];
 
 /// The table as statements are made of it.
 #[derive(Debug)]
@@ -23,7 +24,7 @@ pub(super) struct Table {
     pub(super) rows: RowReader,
 }
 
-/// What was installed, to be compared with what is there.
+/// What was installed, for comparison with the present objects.
 #[derive(Debug, PartialEq, Eq)]
 struct Installed {
     layout: String,
@@ -89,7 +90,7 @@ pub(super) fn open(conn: &Connection, layout: &Layout) -> Done<Table> {
     let installed = Installed::read(conn)?;
     if installed.layout != format!("{layout:?}") {
         return Err(FileError::Kind(FaultKind::Foreign(format!(
-            "its guard was installed for another layout than {}; release the store with that one, and adopt it \
+            "its guard was installed for another layout than {}; release the store with that layout, and adopt it \
              again",
             layout.name
         ))));
@@ -116,13 +117,13 @@ pub(super) fn plan(conn: &Connection, layout: &Layout) -> Done<Vec<String>> {
     let mut steps = vec![
         format!("the tables {}", TABLES.map(|name| format!("{PREFIX}{name}")).join(", ")),
         format!("triggers on \"{}\": {}", shape.table, table.sql.trigger_names.join(", ")),
-        format!("a row is named by {}", table.sql.position),
-        format!("a row travels with {}", travels.join(", ")),
+        format!("a row is identified by {}", table.sql.position),
+        format!("the copied columns are {}", travels.join(", ")),
     ];
     let left = shape.columns.iter().filter(|column| !travels.contains(&column.name.as_str()));
     let left: Vec<&str> = left.map(|column| column.name.as_str()).collect();
-    steps.push(format!("the target gives anew: {}", left.join(", ")));
-    steps.extend(shape.warned(layout).into_iter().map(|warning| format!("to know: {warning}")));
+    steps.push(format!("the target computes: {}", left.join(", ")));
+    steps.extend(shape.warned(layout).into_iter().map(|warning| format!("note: {warning}")));
     Ok(steps)
 }
 
@@ -136,7 +137,7 @@ fn refuse_taken_names(conn: &Connection) -> Done<()> {
     match conn.query_row(sql, [], |row| row.get::<_, String>(0)).optional()? {
         None => Ok(()),
         Some(name) => {
-            Err(not_set_up(format!("it has a \"{name}\" that rehome did not make; rename it")))
+            Err(not_set_up(format!("it has a \"{name}\" that rehome did not create; rename it")))
         }
     }
 }
@@ -166,7 +167,7 @@ pub(super) fn adopt(
     tx.commit().map_err(FileError::Commit)
 }
 
-/// What is not as it was installed, a sentence each.
+/// Changes since the installation, a sentence each.
 pub(super) fn changes(conn: &Connection, layout: &Layout) -> Done<Vec<String>> {
     let installed = Installed::read(conn)?;
     let (_, now) = match table(conn, layout) {
@@ -176,7 +177,7 @@ pub(super) fn changes(conn: &Connection, layout: &Layout) -> Done<Vec<String>> {
     };
     if Installed::of(&now, layout) != installed {
         return Ok(vec![format!(
-            "table \"{}\" has other columns or keys than when it was adopted; release the store and adopt it again",
+            "table \"{}\" has changed columns or keys since it was adopted; release the store and adopt it again",
             layout.table
         )]);
     }
@@ -186,7 +187,7 @@ pub(super) fn changes(conn: &Connection, layout: &Layout) -> Done<Vec<String>> {
         let there = statement.query_row([name], |row| row.get::<_, String>(0)).optional()?;
         if there.as_ref() != Some(trigger) {
             return Ok(vec![format!(
-                "trigger {name} is not as it was installed; rows may have come in without a number: no tenant is \
+                "trigger {name} was changed since installation; rows may be missing from the guard: no tenant is \
                  switched until the store is released and adopted again"
             )]);
         }
@@ -194,7 +195,7 @@ pub(super) fn changes(conn: &Connection, layout: &Layout) -> Done<Vec<String>> {
     Ok(Vec::new())
 }
 
-/// Takes everything out; the schema is what it was. Refused while a tenant lives elsewhere, unless no old writer
+/// Removes everything; restores the schema. Refused while a tenant lives elsewhere, unless no old writer
 /// is left.
 pub(super) fn release(conn: &mut Connection, no_writers_left: bool) -> Done<Vec<String>> {
     let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -204,8 +205,8 @@ pub(super) fn release(conn: &mut Connection, no_writers_left: bool) -> Done<Vec<
     let kept = kept(&tx)?;
     if !kept.is_empty() && !no_writers_left {
         return Err(not_set_up(format!(
-            "tenants that live elsewhere are still refused here: {}; without the guard an old writer's rows would \
-             be taken and lost. If no such writer is left: --no-writers-left --reason",
+            "it still refuses tenants that live elsewhere: {}; without the guard it would accept an old writer's rows, \
+             and lose them. If no such writer is left: --no-writers-left --reason",
             kept.join(", ")
         )));
     }

@@ -1,17 +1,18 @@
-//! [`LedgerStore`] over a table that is not ours, whose rows another library writes.
+//! [`LedgerStore`] over another library's table, which that library writes.
 //!
-//! `docs/guard.md` has the design and its rules. SQLite lets one transaction write at a time, and no transaction writes on
-//! an old snapshot: what the PostgreSQL guard needs locks for is given here by `BEGIN IMMEDIATE`. Our own connections have
-//! triggers switched off, so that a copied row sets nothing off.
+//! `docs/guard.md` has the design and its rules. SQLite runs one write transaction at a time, and no transaction writes on
+//! an old snapshot: `BEGIN IMMEDIATE` replaces the locks of the PostgreSQL guard. The adapter's own connections have
+//! triggers disabled, so that a copied row fires none.
 //!
-//! | file | what it knows |
+//! | file | contents |
 //! |---|---|
-//! | `shape` | what the table looks like, and what keeps it from being guarded |
+//! | `shape` | the form of the table, and what prevents guarding it |
 //! | `render` | the triggers, and the statements over the table |
-//! | `row`, `time` | rows as they travel, and as events |
+//! | `row`, `time` | rows as they are copied, and as events |
 //! | `install` | adopting and releasing a store |
 //! | `guarded` | a tenant's row; numbering |
 //! | `change` | role and epoch; the fence |
+//! | `leaving` | removing the guard of one tenant |
 //! | `extend` | copying rows whole, and removing them |
 //! | `read` | numbers to events |
 
@@ -19,11 +20,17 @@ mod change;
 mod extend;
 mod guarded;
 mod install;
+mod leaving;
 mod read;
 mod render;
 mod row;
 mod shape;
 mod time;
+
+pub(crate) use render::literal as text_literal;
+pub(crate) use row::hex;
+pub(crate) use shape::{not_set_up, quoted};
+pub(crate) use time::micros as parse_time;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -32,19 +39,22 @@ use async_trait::async_trait;
 use rehome_domain::append::Append;
 use rehome_domain::digest::Digest;
 use rehome_domain::event::Event;
-use rehome_domain::ids::{Epoch, StoreId, TenantId};
+use rehome_domain::ids::{Epoch, MigrationId, StoreId, TenantId};
 use rehome_domain::layout::Layout;
 use rehome_domain::ledger::{Activation, Head, Ledger, Refused};
 use rehome_domain::stream::StreamName;
 use rehome_ports::clock::Clock;
+use rehome_ports::log_chain::LogAnchor;
 use rehome_ports::{
     AppendOutcome, BatchLimit, Fault, FaultKind, Feed, LedgerStore, StoreError, StoreReport,
     StreamSlice, StreamVersion, TenantLedger, TenantNames,
 };
 use rusqlite::{Connection, Transaction};
+use uuid::Uuid;
 
 use crate::error::{Failure, FileError};
 use crate::file::{File, FileOptions, Request, Turn};
+use crate::ledger_store::anchors;
 use crate::schema::Kind;
 use install::Table;
 
@@ -113,7 +123,7 @@ impl Adoption {
         self.once(work).await
     }
 
-    /// Takes the guard out again; the schema is what it was. Answers what was done.
+    /// Removes the guard and restores the schema. Returns the steps carried out.
     pub async fn release(&self, no_writers_left: bool) -> Result<Vec<String>, Fault> {
         self.once(move |conn, _| install::release(conn, no_writers_left)).await
     }
@@ -295,6 +305,14 @@ impl LedgerStore for SqliteAdopted {
         self.say(read::unguarded(self, tenant).await)
     }
 
+    async fn leave(&self, tenant: TenantId, epoch: Epoch, by: Uuid) -> Result<Ledger, StoreError> {
+        self.say(leaving::leave(self, tenant, epoch, by).await)
+    }
+
+    async fn unguard(&self, tenant: TenantId, epoch: Epoch, by: Uuid) -> Result<(), StoreError> {
+        self.say(leaving::unguard(self, tenant, epoch, by).await)
+    }
+
     async fn fence_holds(&self, tenant: TenantId) -> Result<(), StoreError> {
         self.say(change::fence_holds(self, tenant).await)
     }
@@ -323,6 +341,28 @@ impl LedgerStore for SqliteAdopted {
         self.say(self.changes().await)
     }
 
+    async fn free_bytes(&self) -> Result<Option<u64>, StoreError> {
+        Ok(self.file.free_bytes())
+    }
+
+    async fn keep_anchor(&self, anchor: &LogAnchor) -> Result<(), StoreError> {
+        let anchor = *anchor;
+        self.say(self.write(move |tx, _, _| Ok(anchors::keep(tx, Kind::Guard, &anchor)?)).await)
+    }
+
+    async fn anchors(
+        &self,
+        after: Option<MigrationId>,
+        limit: usize,
+    ) -> Result<Vec<LogAnchor>, StoreError> {
+        let read = self.read(move |tx, _| Ok(anchors::read(tx, Kind::Guard, after, limit)?)).await;
+        self.say(read)
+    }
+
+    async fn forget_anchors(&self, tenant: TenantId) -> Result<(), StoreError> {
+        self.say(self.write(move |tx, _, _| Ok(anchors::forget(tx, Kind::Guard, tenant)?)).await)
+    }
+
     async fn check(&self) -> Result<StoreReport, StoreError> {
         let (durability, durable) = self.say(self.file.durability().await)?;
         let meta = self.read(|tx, _| Ok(crate::schema::read_meta(tx, Kind::Guard)?)).await;
@@ -341,7 +381,7 @@ impl LedgerStore for SqliteAdopted {
 }
 
 impl SqliteAdopted {
-    /// What is not as it was installed, a sentence each.
+    /// Changes since the installation, a sentence each.
     async fn changes(&self) -> Answer<Vec<String>> {
         let layout = self.layout.clone();
         self.read(move |tx, _| Ok(install::changes(tx, &layout)?)).await

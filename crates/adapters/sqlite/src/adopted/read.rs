@@ -22,13 +22,13 @@ const ROW: usize = 3;
 
 /// An event that should be there and is not: what comes after it is not answered in its place.
 fn gap(what: &str, missing: u64) -> FileError {
-    FileError::corrupt(format!("no event at {what} {missing}, which should be there"))
+    FileError::corrupt(format!("the event at {what} {missing} is missing"))
 }
 
 fn event(tenant: TenantId, table: &Table, row: &Row<'_>) -> Done<Event> {
     let seq = rows::seq_of(row.get(0)?);
     if row.get::<_, Option<i64>>(2)?.is_none() {
-        return Err(FileError::corrupt(format!("no row at number {seq}, which should be there")));
+        return Err(FileError::corrupt(format!("the row at number {seq} is missing")));
     }
     table.rows.event(tenant, seq, rows::digest(row, 1)?, row, ROW)
 }
@@ -77,7 +77,7 @@ pub(super) async fn feed(
     if !(is_behind && is_short) {
         return Ok(feed);
     }
-    // What came in since: it is numbered when somebody asks for it.
+    // New arrivals are numbered when they are read.
     change::ledger(store, tenant).await?;
     Ok(read_feed(store, tenant, after_seq, limit).await?.0)
 }
@@ -282,7 +282,7 @@ pub(super) async fn position_of_number(
     Ok(Some(position.unwrap_or(0)))
 }
 
-/// What a statement over the tenant's places says of a position.
+/// The result of a statement over the tenant's places for a position.
 async fn bound(
     store: &SqliteAdopted,
     tenant: TenantId,

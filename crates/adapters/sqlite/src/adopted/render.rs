@@ -1,8 +1,8 @@
-//! The guard's statements for one table: what the layout's names make of them.
+//! The guard's statements for one table, rendered with the layout's names.
 //!
-//! The triggers run in the SQLite of whoever writes the table, which reads the whole schema: they need nothing that
-//! SQLite 3.8.2 does not have. What they say has no name of a column in it and none of the words by which a library
-//! takes a refused insert for a conflict of versions.
+//! The triggers run in the SQLite library of the program that writes the table, which parses the whole schema: they need only
+//! SQLite 3.8.2. Their messages contain no column name and none of the words by which a library
+//! recognises a conflict of versions.
 
 use rehome_domain::layout::{Layout, TenantPart};
 
@@ -10,18 +10,18 @@ use super::row::RowReader;
 use super::shape::{Key, Shape, not_set_up, quoted};
 use crate::error::FileError;
 
-/// What all names of ours begin with.
+/// The prefix of all names of the guard.
 pub(super) const PREFIX: &str = "rehome_guard_";
 
-const MOVED: &str = "RH001 rehome: this tenant is not written in this file any more; look up where it is now, and \
+const MOVED: &str = "RH001 rehome: this tenant is no longer written in this file; look up where it is now, and \
                      write there";
 const COPY: &str = "RH001 rehome: this file has a copy of this tenant, which only its migration writes; look up \
                     where the tenant is, and write there";
-const KEPT: &str = "RH002 rehome: rows of a tenant that rehome guards are not changed, replaced or deleted; do it \
-                    when no migration of the tenant is under way";
+const KEPT: &str = "RH002 rehome: rows of a tenant that rehome guards cannot be changed, replaced or deleted; do it \
+                    when no migration of the tenant is running";
 const SWITCHED: &str = "RH003 rehome: this tenant is being switched to another file; repeat the transaction in a \
-                        moment, at the file where the tenant then is";
-const BEHIND: &str = "RH007 rehome: the position that was given is one that readers may have passed; leave it to \
+                        moment, in the tenant's new file";
+const BEHIND: &str = "RH007 rehome: readers may have passed the given position; leave it to \
                       the database";
 
 /// Statements over one table.
@@ -182,14 +182,14 @@ fn tenant(layout: &Layout, alias: &str) -> String {
     }
 }
 
-fn literal(text: &str) -> String {
+pub(crate) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
 /// The triggers by their names.
 ///
-/// INSERT OR REPLACE takes rows away, and fires nothing for them unless the writer asked for that. What it will take
-/// away is looked up before, and looked for after: a row that clashed and is gone, or whose place is taken, was replaced.
+/// INSERT OR REPLACE removes rows, and fires no trigger for them unless the writer enables it. The rows that it will
+/// remove are recorded before, and checked after: a row that clashed and is gone, or whose place is taken, was replaced.
 fn triggers(shape: &Shape, layout: &Layout, position: &str) -> Vec<(String, String)> {
     let table = quoted(&shape.table);
     let (new, old) = (tenant(layout, "NEW"), tenant(layout, "OLD"));

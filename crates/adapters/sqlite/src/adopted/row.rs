@@ -1,8 +1,8 @@
-//! Rows of a table of another library: whole as they travel, and as events.
+//! Rows of a table of another library: complete, for copies, and as events.
 //!
-//! A row travels as a record of its columns' texts (see [`ForeignRow`]). A value of the storage class that its column's
-//! declaration asks for is its text alone, so that the row reads as it would in PostgreSQL. Where any value is of another
-//! class, the record has one more text, a letter for each column, and none is taken for another.
+//! A row is copied as a record of its columns' texts (see [`ForeignRow`]). A value of the storage class of its column's
+//! declaration is its text alone, so that the row reads as in PostgreSQL. If any value has another
+//! class, the record has one more text, a letter for each column, so that classes are never confused.
 
 use std::sync::Arc;
 
@@ -121,7 +121,7 @@ const fn natural(affinity: Affinity) -> char {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     let digit = |n: u8| char::from_digit(u32::from(n), 16).unwrap_or_default();
     let digits = bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]);
     "\\x".chars().chain(digits).collect()
@@ -170,7 +170,7 @@ impl RowReader {
         self.columns.iter().map(|(name, _)| name.as_str())
     }
 
-    /// What is selected of a row called `alias`.
+    /// The selected columns of a row called `alias`.
     pub(super) fn select(&self, alias: &str) -> String {
         self.names().map(|name| format!("{alias}.{}", quoted(name))).collect::<Vec<_>>().join(", ")
     }
@@ -200,7 +200,7 @@ impl RowReader {
     pub(super) fn values(&self, event: &Event) -> Read<Vec<Cell>> {
         let row = event.row.as_ref().ok_or_else(|| {
             not_set_up(format!(
-                "event {} comes from a store of another layout; both stores of a move have the same one",
+                "event {} comes from a store of another layout; both stores of a move must have the same layout",
                 event.seq
             ))
         })?;
@@ -210,7 +210,7 @@ impl RowReader {
             Some(1) => texts.pop().flatten(),
             _ => {
                 return Err(not_set_up(format!(
-                    "rows of the source have {} columns, its table takes {}; give both tables the same columns",
+                    "rows of the source have {} columns, its table expects {}; give both tables the same columns",
                     texts.len(),
                     self.columns.len()
                 )));
@@ -251,7 +251,7 @@ impl RowReader {
             StreamName::new(stream_type, ids.join("/")).map_err(|error| bad(error.to_string()))?;
         let version = match cells[self.version] {
             Cell::Integer(version) => version + 1 - i64::from(self.first_version),
-            _ => return Err(bad("its version is no whole number".to_owned())),
+            _ => return Err(bad("its version is not a whole number".to_owned())),
         };
         let version = u64::try_from(version)
             .ok()

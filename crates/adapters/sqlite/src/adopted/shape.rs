@@ -1,4 +1,4 @@
-//! What a table of another library looks like, and whether it can be guarded.
+//! The form of another library's table, and whether it can be guarded.
 
 use rehome_domain::layout::{Layout, TenantPart};
 use rehome_ports::FaultKind;
@@ -8,7 +8,7 @@ use crate::error::FileError;
 
 type Read<T> = Result<T, FileError>;
 
-/// How SQLite stores what is put into a column (datatype3.html, chapter 3.1).
+/// How SQLite stores values of a column (datatype3.html, chapter 3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Affinity {
     Integer,
@@ -63,7 +63,7 @@ impl Key {
     }
 }
 
-/// The table, and what is around it.
+/// The table, and its surroundings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Shape {
     pub(super) table: String,
@@ -72,7 +72,7 @@ pub(super) struct Shape {
     pub(super) keys: Vec<Key>,
     /// The statement that made the table.
     sql: String,
-    /// Triggers that are not ours, with their statements.
+    /// Other programs' triggers, with their statements.
     triggers: Vec<(String, String)>,
     /// Tables that refer to it.
     children: Vec<String>,
@@ -81,7 +81,7 @@ pub(super) struct Shape {
 }
 
 impl Shape {
-    /// Looks at the table of a layout. `None`: there is none.
+    /// Reads the table of a layout. `None`: there is none.
     pub(super) fn of(conn: &Connection, layout: &Layout) -> Read<Option<Self>> {
         let made =
             "SELECT name, sql FROM sqlite_schema WHERE type = 'table' AND lower(name) = lower(?1)";
@@ -127,8 +127,8 @@ impl Shape {
         self.columns.iter().find(|column| column.name == name)
     }
 
-    /// The columns of a row that travel, in the order of their names: all but the position, what the
-    /// target gives anew, and what is computed.
+    /// The copied columns of a row, in the order of their names: all except the position and those that the
+    /// target computes.
     pub(super) fn row_columns(&self, layout: &Layout) -> Vec<&Column> {
         let travels = |column: &&Column| {
             !column.generated
@@ -138,7 +138,7 @@ impl Shape {
         self.columns.iter().filter(travels).collect()
     }
 
-    /// What keeps the table from being guarded, a sentence each, with what to do.
+    /// What prevents guarding the table, a sentence each, with the remedy.
     pub(super) fn refused(&self, layout: &Layout) -> Vec<String> {
         let mut refused = Vec::new();
         let row: Vec<&str> = self.row_columns(layout).iter().map(|c| c.name.as_str()).collect();
@@ -147,10 +147,16 @@ impl Shape {
                 refused.push(format!("it has no column \"{name}\", which the layout names"));
             } else if !row.contains(&name) {
                 refused.push(format!(
-                    "column \"{name}\" is computed or given anew, so it does not travel; name the one that it is \
+                    "column \"{name}\" is computed or in anew, so it is not copied; name the one from which it is \
                      made of"
                 ));
             }
+        }
+        if let Some((beside, _)) = layout.heads() {
+            refused.push(format!(
+                "the streams' heads in \"{}\" go with the events on PostgreSQL only",
+                beside.table
+            ));
         }
         if refused.is_empty() {
             self.refuse_columns(layout, &mut refused);
@@ -171,7 +177,7 @@ impl Shape {
         match tenant {
             None => refused.push(
                 "the tenant is under a key of a JSON column, and the SQLite of the library that writes the table \
-                 may not know JSON; have the tenant in a column of its own"
+                 may not support JSON; put the tenant into a column of its own"
                     .to_owned(),
             ),
             Some(name) if of(name).is_some_and(|(affinity, _)| affinity != Affinity::Text) => {
@@ -205,8 +211,8 @@ impl Shape {
         let is_rowid = column.primary && alone && column.declared.eq_ignore_ascii_case("INTEGER");
         if !(is_rowid && self.sql.to_ascii_uppercase().contains("AUTOINCREMENT")) {
             refused.push(format!(
-                "the position, \"{name}\", is not INTEGER PRIMARY KEY AUTOINCREMENT: SQLite gives the position of a \
-                 deleted row again, and readers would skip the row that gets it"
+                "the position, \"{name}\", is not INTEGER PRIMARY KEY AUTOINCREMENT: SQLite reuses the position of a \
+                 deleted row, and readers would skip the new row"
             ));
         }
     }
@@ -218,8 +224,8 @@ impl Shape {
             };
             if key.partial || !key.parts.iter().all(known) {
                 refused.push(format!(
-                    "a unique index over ({}) is partial, has an expression in it, or compares by rules of the \
-                     application; INSERT OR REPLACE could take rows away by it unseen",
+                    "a unique index over ({}) is partial, contains an expression, or compares by rules of the \
+                     application; INSERT OR REPLACE could remove rows without a trigger",
                     key.columns().collect::<Vec<_>>().join(", ")
                 ));
             }
@@ -238,7 +244,7 @@ impl Shape {
         };
         if !self.keys.iter().any(tells_apart) {
             refused.push(format!(
-                "no unique key keeps two events of a stream from having one version; make one: CREATE UNIQUE INDEX \
+                "no unique key prevents two events of a stream with one version; create one: CREATE UNIQUE INDEX \
                  ... ON \"{}\" ({})",
                 self.table,
                 streams(layout).chain([layout.version.as_str()]).collect::<Vec<_>>().join(", ")
@@ -251,8 +257,8 @@ impl Shape {
         for (name, sql) in &self.triggers {
             if self.changes_rows(sql) {
                 refused.push(format!(
-                    "trigger \"{name}\" may change rows of the table after they came in, which the guard refuses; drop \
-                     it for as long as the table is adopted"
+                    "trigger \"{name}\" may change rows of the table after they were inserted, which the guard refuses; drop \
+                     it while the table is adopted"
                 ));
             }
         }
@@ -269,7 +275,7 @@ impl Shape {
             && ["update", "delete", "replace"].into_iter().any(has)
     }
 
-    /// What an operator has to know of it.
+    /// Remarks for an operator.
     pub(super) fn warned(&self, layout: &Layout) -> Vec<String> {
         let mut warned = Vec::new();
         for (name, _) in self.triggers.iter().filter(|(_, sql)| !self.changes_rows(sql)) {
@@ -278,7 +284,7 @@ impl Shape {
             ));
         }
         for child in &self.children {
-            warned.push(format!("table \"{child}\" refers to it; its rows do not travel"));
+            warned.push(format!("table \"{child}\" refers to it; its rows are not copied"));
         }
         match &layout.tenant {
             TenantPart::Column(name) => {
@@ -287,12 +293,12 @@ impl Shape {
                 }
                 if !self.indexed.contains(name) {
                     warned.push(format!(
-                        "no index begins with \"{name}\": each look at a tenant's history reads the whole table"
+                        "no index starts with \"{name}\": each read of a tenant's history reads the whole table"
                     ));
                 }
             }
             TenantPart::Json { .. } | TenantPart::Prefix { .. } => warned.push(
-                "no column has the tenant: each look at a tenant's history reads the whole table"
+                "no column has the tenant: each read of a tenant's history reads the whole table"
                     .to_owned(),
             ),
         }
@@ -356,11 +362,11 @@ fn children(conn: &Connection, table: &str) -> Read<Vec<String>> {
     Ok(found.collect::<Result<_, _>>()?)
 }
 
-pub(super) fn not_set_up(why: impl Into<String>) -> FileError {
+pub(crate) fn not_set_up(why: impl Into<String>) -> FileError {
     FileError::Kind(FaultKind::NotSetUp(why.into()))
 }
 
 /// A name as SQL writes it.
-pub(super) fn quoted(name: &str) -> String {
+pub(crate) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }

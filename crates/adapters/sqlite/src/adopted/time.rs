@@ -1,7 +1,7 @@
 //! Times as SQLite's functions and ISO 8601 write them.
 
 /// Microseconds since the Unix epoch; without an offset the time is UTC. `None`: not a time.
-pub(super) fn micros(text: &str) -> Option<i64> {
+pub(crate) fn micros(text: &str) -> Option<i64> {
     let (date, rest) = text.split_at_checked(10)?;
     let mut parts = date.split('-');
     let mut part = |digits: usize| number(parts.next()?, digits);

@@ -42,8 +42,7 @@ fn token(row: &Row<'_>) -> Done<AccessToken> {
     let id: Vec<u8> = row.get(0)?;
     let (tenants, stores): (String, String) = (row.get(3)?, row.get(4)?);
     Ok(AccessToken {
-        id: TokenId::from_slice(&id)
-            .ok_or_else(|| FileError::corrupt("a token's id that is none"))?,
+        id: TokenId::from_slice(&id).ok_or_else(|| FileError::corrupt("an invalid token id"))?,
         name: row.get(1)?,
         role: row.get(2)?,
         scope: AccessScope::read(&tenants, &stores, row.get(5)?)

@@ -5,20 +5,21 @@ use rehome_domain::event::Timestamp;
 use rehome_domain::ids::MigrationId;
 use rehome_domain::migration::Fact;
 use rehome_ports::LogEntry;
+use rehome_ports::log_chain::Followed;
 use rehome_ports::record::{log_hash, write_fact};
 use rusqlite::Transaction;
 
 use crate::error::FileError;
 use crate::rows;
 
-/// Adds an entry. The hash is over the text that is kept.
+/// Adds an entry and returns it. The hash covers the stored text.
 pub(super) fn append(
     tx: &Transaction<'_>,
     migration: MigrationId,
     at: Timestamp,
     actor: &str,
     fact: &Fact,
-) -> Result<(), FileError> {
+) -> Result<Followed, FileError> {
     let last = "SELECT entry, hash FROM log WHERE migration = ?1 ORDER BY entry DESC LIMIT 1";
     let mut last = tx.prepare_cached(last)?;
     let mut last = last.query([migration.as_bytes().as_slice()])?;
@@ -39,7 +40,7 @@ pub(super) fn append(
         fact,
         hash.as_bytes().as_slice(),
     ))?;
-    Ok(())
+    Ok(Followed { index, hash })
 }
 
 /// The entries after entry `after`.

@@ -3,7 +3,9 @@
 use rehome_domain::event::Timestamp;
 use rehome_domain::ids::{MigrationId, TenantId};
 use rehome_domain::migration::{Migration, Phase};
+use rehome_domain::removal::Removal;
 use rehome_domain::route::Route;
+use rehome_ports::log_chain::{Followed, LogAnchor};
 use rehome_ports::record::{write_options, write_state};
 use rehome_ports::{Checkpoint, LeaseRow, Marks, Memo, Migrations};
 use rusqlite::{Params, Row, Transaction};
@@ -13,7 +15,7 @@ use crate::rows;
 
 type Done<T> = Result<T, FileError>;
 
-fn one<T>(
+pub(super) fn one<T>(
     tx: &Transaction<'_>,
     sql: &str,
     params: impl Params,
@@ -39,7 +41,7 @@ pub(super) fn all<T>(
     Ok(answer)
 }
 
-fn at_most(limit: usize) -> i64 {
+pub(super) fn at_most(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
@@ -59,14 +61,16 @@ pub(super) fn routes(
     all(tx, &sql, (after, at_most(limit)), rows::route)
 }
 
+/// Writes the row, and leaves its anchor of a log.
 pub(super) fn put_route(tx: &Transaction<'_>, route: &Route) -> Done<()> {
-    let sql = format!(
-        "INSERT OR REPLACE INTO routes ({}) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
-        rows::ROUTE
-    );
+    let sql = "INSERT INTO routes (tenant, rev, store, epoch, prev_epoch, n, m, base, migration, phase, \
+             deadline_ms, created, rollback_window) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) \
+         ON CONFLICT (tenant) DO UPDATE SET rev = ?2, store = ?3, epoch = ?4, prev_epoch = ?5, \
+             n = ?6, m = ?7, base = ?8, migration = ?9, phase = ?10, deadline_ms = ?11, \
+             created = ?12, rollback_window = ?13";
     let (migration, phase) = route.migration.unzip();
-    tx.prepare_cached(&sql)?.execute(rusqlite::params![
+    tx.prepare_cached(sql)?.execute(rusqlite::params![
         route.tenant.as_bytes().as_slice(),
         rows::int(route.rev)?,
         route.store.as_str(),
@@ -81,7 +85,48 @@ pub(super) fn put_route(tx: &Transaction<'_>, route: &Route) -> Done<()> {
         route.created,
         route.window,
     ])?;
+    put_removal(tx, route)
+}
+
+fn put_removal(tx: &Transaction<'_>, route: &Route) -> Done<()> {
+    let tenant = route.tenant.as_bytes().as_slice();
+    let (epoch, events) = match route.removal {
+        None => {
+            let sql = "DELETE FROM removals WHERE tenant = ?1";
+            tx.prepare_cached(sql)?.execute([tenant])?;
+            return Ok(());
+        }
+        Some(Removal::Running { k, events }) => (k, Some(rows::int(events)?)),
+        Some(Removal::Done) => (route.epoch, None),
+    };
+    let sql = "INSERT OR REPLACE INTO removals (tenant, epoch, events) VALUES (?1, ?2, ?3)";
+    tx.prepare_cached(sql)?.execute((tenant, rows::int(epoch.0)?, events))?;
     Ok(())
+}
+
+/// Notes how far the migration's log was written, if it is the tenant's last one.
+pub(super) fn anchor_log(tx: &Transaction<'_>, anchor: &LogAnchor) -> Done<()> {
+    let sql =
+        "UPDATE routes SET log_entry = ?3, log_hash = ?4 WHERE tenant = ?1 AND migration = ?2";
+    let Followed { index, hash } = anchor.seen;
+    tx.prepare_cached(sql)?.execute((
+        anchor.tenant.as_bytes().as_slice(),
+        anchor.migration.as_bytes().as_slice(),
+        rows::int(index)?,
+        hash.as_bytes().as_slice(),
+    ))?;
+    Ok(())
+}
+
+pub(super) fn log_anchors(
+    tx: &Transaction<'_>,
+    after: Option<TenantId>,
+    limit: usize,
+) -> Done<Vec<LogAnchor>> {
+    let sql = "SELECT migration, tenant, log_entry, log_hash FROM routes \
+               WHERE tenant > ?1 AND migration IS NOT NULL ORDER BY tenant LIMIT ?2";
+    let after = after.as_ref().map_or(&[][..], |tenant| tenant.as_bytes());
+    all(tx, sql, (after, at_most(limit)), rows::log_anchor)
 }
 
 pub(super) fn migration(tx: &Transaction<'_>, id: MigrationId) -> Done<Option<Migration>> {
@@ -199,7 +244,7 @@ pub(super) fn put_marks(tx: &Transaction<'_>, id: MigrationId, marks: &Marks) ->
         read_back.map(|mark| rows::int(mark.m.0)).transpose()?,
         read_back.map(|mark| rows::int(mark.head.seq)).transpose()?,
         read_back.map(|mark| mark.head.digest.as_bytes().as_slice()),
-        // SQLite keeps no NaN.
+        // SQLite cannot store NaN.
         if marks.copy_rate.is_nan() { 0.0 } else { marks.copy_rate },
         marks.verified_seq.map(rows::int).transpose()?,
         marks.updated_at.micros(),
@@ -242,11 +287,18 @@ pub(super) fn furthest_checkpoints(
     after: Option<TenantId>,
     limit: usize,
 ) -> Done<Vec<Checkpoint>> {
-    // SQLite takes the name from the row that has the maximum.
+    // SQLite returns the name of the row with the maximum.
     let sql = "SELECT tenant, name, max(seq) FROM checkpoints WHERE tenant > ?1 \
                GROUP BY tenant ORDER BY tenant LIMIT ?2";
     let after = after.as_ref().map_or(&[][..], |tenant| tenant.as_bytes());
     all(tx, sql, (after, at_most(limit)), rows::checkpoint)
+}
+
+/// Removes all of the tenant.
+pub(super) fn remove_checkpoints(tx: &Transaction<'_>, tenant: TenantId) -> Done<()> {
+    let sql = "DELETE FROM checkpoints WHERE tenant = ?1";
+    tx.prepare_cached(sql)?.execute([tenant.as_bytes().as_slice()])?;
+    Ok(())
 }
 
 pub(super) fn put_checkpoint(

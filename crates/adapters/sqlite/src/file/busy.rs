@@ -1,8 +1,8 @@
 //! Waiting for a lock that another process holds.
 //!
-//! SQLite's own `busy_timeout` backs off to 100 ms between tries, so that under a busy neighbour a
-//! writer waits for hundreds of milliseconds although the lock was free most of the time. Ours
-//! tries again within a fraction of a millisecond, at the cost of some wake-ups.
+//! SQLite's own `busy_timeout` backs off to 100 ms between attempts, so that beside a busy process a
+//! writer waits for hundreds of milliseconds although the lock was free most of the time. This one
+//! retries within a fraction of a millisecond, at the cost of some wake-ups.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +13,7 @@ use rusqlite::Connection;
 /// Set whenever a connection had to wait for another one.
 pub(super) type Contended = Arc<AtomicBool>;
 
-/// Makes `conn` wait up to `bound` for a lock, and tell `contended` that it did.
+/// Makes `conn` wait up to `bound` for a lock, and set `contended` if it did.
 pub(super) fn wait_for_locks(
     conn: &mut Connection,
     bound: Duration,

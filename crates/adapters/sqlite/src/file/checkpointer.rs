@@ -1,17 +1,18 @@
 //! The checkpointer: moves committed pages from the write-ahead log into the file.
 //!
-//! SQLite would do it inside the commit that makes the log long, and that one writer would wait
+//! SQLite would do this inside the commit that makes the log long, and that one writer would wait
 //! for all of it. Here a thread with its own connection does it beside the writers, in passive
-//! mode, which makes nobody wait. A log is begun anew only by a write that finds it moved whole,
-//! and under steady writes there is always a little left; so the writer itself moves that little
-//! between two jobs. What writes without a pause, a long copy, waits in [`Wal::caught_up`] before
-//! the log is too long.
+//! mode, which blocks no other connection. Only a write that finds the whole log moved restarts the log,
+//! and under steady writes a little is always left; so the writer itself moves that little
+//! between two jobs. A continuous writer, such as a long copy, waits in [`Wal::caught_up`] before
+//! the log is too long. What a copy or an import leaves in the log is moved as soon as it pauses or ends,
+//! and not under the next writer.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::wal::CheckpointMode;
 use rusqlite::{Connection, MAIN_DB};
@@ -28,6 +29,8 @@ const PAGES_WORTH_IT_IN_BULK: u32 = 16_384;
 const PAGES_LITTLE: i32 = 256;
 /// From so many pages on, who can wait should: 128 MiB.
 const PAGES_TOO_MANY: u32 = 32_768;
+/// A copy or an import that has written nothing for so long has paused or ended.
+const PAUSED: Duration = Duration::from_millis(250);
 /// How long to wait at most: a reader elsewhere may hold the log for as long as it likes.
 const WAIT_MAX: Duration = Duration::from_millis(250);
 
@@ -40,8 +43,10 @@ pub(crate) struct Wal {
 
 struct Shared {
     pages: AtomicU32,
-    /// A copy is under way; set by each of its steps, cleared by each look.
+    /// A copy or an import is running; set by each of its steps, cleared by each check.
     bulk: AtomicBool,
+    /// Transactions of copies and imports so far.
+    bulk_commits: AtomicU64,
     little_left: AtomicBool,
     /// Much was left after a round: a copy should let the next one finish.
     much_left: AtomicBool,
@@ -52,7 +57,7 @@ struct Shared {
 impl Wal {
     /// Before each step of a copy: waits, within a bound, while the log is too long.
     pub(crate) async fn caught_up(&self) {
-        self.shared.bulk.store(true, Ordering::Relaxed);
+        self.in_bulk();
         let too_long = self.shared.pages.load(Ordering::Relaxed) >= PAGES_TOO_MANY;
         if !too_long && !self.shared.much_left.load(Ordering::Relaxed) {
             return;
@@ -60,6 +65,11 @@ impl Wal {
         let mut clean = self.shared.clean.subscribe();
         let _ = self.ping.try_send(());
         let _ = tokio::time::timeout(WAIT_MAX, clean.changed()).await;
+    }
+
+    /// The next transaction is one of many large ones.
+    pub(crate) fn in_bulk(&self) {
+        self.shared.bulk.store(true, Ordering::Relaxed);
     }
 
     /// A transaction among those of others: the log is moved in small rounds, whose writes to the
@@ -88,7 +98,13 @@ impl Shared {
         Some((moved, pages - moved))
     }
 
-    /// Moves all, or all but little, unless somebody's reading stands in the way.
+    /// Whether a copy or an import may make the log longer before it is moved.
+    fn may_grow(&self) -> bool {
+        self.pages.load(Ordering::Relaxed) < PAGES_WORTH_IT_IN_BULK
+            && self.clean.receiver_count() == 0
+    }
+
+    /// Moves all pages, or nearly all, unless a reader blocks it.
     fn round(&self, conn: &Connection) {
         let mut moved_before = -1;
         while let Some((moved, left)) = self.checkpoint(conn) {
@@ -113,7 +129,7 @@ pub(super) struct Checkpointer {
 }
 
 impl Checkpointer {
-    /// Starts the thread on `conn`, and has `writer` tell it how long the log is.
+    /// Starts the thread on `conn`; `writer` reports the length of the log to it.
     pub(super) fn start(
         conn: Connection,
         writer: &mut Connection,
@@ -122,18 +138,21 @@ impl Checkpointer {
         let shared = Arc::new(Shared {
             pages: AtomicU32::new(0),
             bulk: AtomicBool::new(false),
+            bulk_commits: AtomicU64::new(0),
             little_left: AtomicBool::new(false),
             much_left: AtomicBool::new(false),
             clean: watch::Sender::new(0),
         });
         let wal = Wal { shared: Arc::clone(&shared), ping };
-        let told = wal.clone();
+        let log = wal.clone();
         writer.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, pages: i32| {
             let pages = pages.unsigned_abs();
-            told.shared.pages.store(pages, Ordering::Relaxed);
-            let bulk = told.shared.bulk.swap(false, Ordering::Relaxed);
-            if pages >= if bulk { PAGES_WORTH_IT_IN_BULK } else { PAGES_WORTH_IT } {
-                let _ = told.ping.try_send(());
+            log.shared.pages.store(pages, Ordering::Relaxed);
+            if log.shared.bulk.swap(false, Ordering::Relaxed) {
+                log.shared.bulk_commits.fetch_add(1, Ordering::Relaxed);
+                let _ = log.ping.try_send(());
+            } else if pages >= PAGES_WORTH_IT {
+                let _ = log.ping.try_send(());
             }
             Ok(())
         }))?;
@@ -146,8 +165,27 @@ impl Checkpointer {
 }
 
 fn run(conn: &Connection, pings: &Receiver<()>, shared: &Shared) {
-    while pings.recv().is_ok() {
-        shared.round(conn);
+    // Bulk commits: that were there when the log was last moved, that were last seen, and since when.
+    let (mut moved, mut seen, mut since) = (0, 0, Instant::now());
+    loop {
+        let asked = if seen == moved {
+            pings.recv().map_err(|_| RecvTimeoutError::Disconnected)
+        } else {
+            pings.recv_timeout(PAUSED)
+        };
+        let over = asked == Err(RecvTimeoutError::Disconnected);
+        let now = shared.bulk_commits.load(Ordering::Relaxed);
+        if now != seen {
+            (seen, since) = (now, Instant::now());
+        }
+        let grows = seen != moved && since.elapsed() < PAUSED && !over;
+        if !(grows && shared.may_grow() || over && seen == moved) {
+            shared.round(conn);
+            moved = seen;
+        }
+        if over {
+            return;
+        }
     }
 }
 

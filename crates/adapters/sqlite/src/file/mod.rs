@@ -49,7 +49,7 @@ impl Default for FileOptions {
     }
 }
 
-/// All that is kept of a database: its file, its log and the log's index.
+/// All files of a database: its file, its log and the log's index.
 pub fn files(path: &Path) -> [PathBuf; 3] {
     ["", "-wal", "-shm"].map(|more| {
         let mut name = path.as_os_str().to_owned();
@@ -66,7 +66,7 @@ pub(crate) struct Request {
     pub(crate) path: PathBuf,
     /// Whether to make it if there is nothing.
     pub(crate) create: bool,
-    /// Whose it must be; `None`: whoever's it is, and a new deployment's if it is made.
+    /// The expected deployment; `None`: any, and a new one if the file is created.
     pub(crate) deployment: Option<String>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) options: FileOptions,
@@ -85,6 +85,17 @@ pub(crate) struct File {
 }
 
 impl File {
+    /// What its file system has left for it, if that is known.
+    pub(crate) fn free_bytes(&self) -> Option<u64> {
+        #[cfg(unix)]
+        {
+            let room = rustix::fs::statvfs(&self.path).ok()?;
+            Some(room.f_bavail.saturating_mul(room.f_frsize))
+        }
+        #[cfg(not(unix))]
+        None
+    }
+
     /// A sentence for each of its files that others than their owner may read or write.
     pub(crate) fn wider(&self) -> Vec<String> {
         files(&self.path).iter().filter_map(|file| private::wider(file)).collect()
@@ -95,7 +106,7 @@ impl File {
         &self.what
     }
 
-    /// What it said about itself when it was opened.
+    /// The file's metadata when it was opened.
     pub(crate) fn meta(&self) -> &Meta {
         &self.meta
     }
@@ -129,12 +140,12 @@ impl File {
         self.writer.run(|writing| writing.transaction(work)).await
     }
 
-    /// What the writing connection says about its durability, and whether it is durable.
+    /// The durability of the writing connection, as a text and as a flag.
     pub(crate) async fn durability<R: Send + 'static>(&self) -> Result<(String, bool), Failure<R>> {
         self.writer.run(|writing| Ok(open::durability(writing.connection())?)).await
     }
 
-    /// A connection to another program's file, for what is done once. Blocks.
+    /// A connection to another program's file, for a single operation. Blocks.
     pub(crate) fn connect_once(request: &Request) -> Result<rusqlite::Connection, FileError> {
         open::once(request)
     }

@@ -1,7 +1,7 @@
-//! Opening: look, check, then touch.
+//! Opening: inspect, check, then write.
 //!
-//! A file is first asked whose it is, without a trace; one that is not ours is left as it is. Two processes that make the same file at once are put in order by SQLite's own lock: the
-//! second finds what the first made.
+//! A file is first inspected without leaving a trace; a file that is not rehome's is not touched. SQLite's own lock orders two processes that create the same file at once: the
+//! second finds what the first created.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -25,7 +25,7 @@ use crate::schema::{self, Kind, Meta};
 /// Page caches, in KiB: bounded, so that memory does not grow with the history.
 const WRITER_CACHE_KIB: i64 = 8 << 10;
 const READER_CACHE_KIB: i64 = 2 << 10;
-/// A log longer than this is cut back when it is begun anew.
+/// A longer log is truncated when it restarts.
 const WAL_KEPT_BYTES: i64 = 64 << 20;
 const STATEMENTS_KEPT: usize = 64;
 
@@ -75,17 +75,17 @@ pub(super) fn open(request: Request) -> Result<File, FileError> {
     })
 }
 
-/// Looks, and makes an empty file for its owner alone where there is nothing: SQLite would make it as the
-/// umask says, and the files beside it are made like it.
+/// Inspects the place, and creates an empty file for its owner only if there is none: SQLite would create it with the
+/// umask, and the files beside it get the same mode.
 ///
 /// One after the other: closing the new file's descriptor would drop the locks that another connection of
-/// this process holds on it, so none may come to be before it is closed.
+/// this process holds on it, so no connection may be opened before it is closed.
 fn look_or_make(path: &Path, create: bool) -> Result<Found, FileError> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let found = look(path)?;
     if create && matches!(found, Found::Nothing) {
-        // Where that fails SQLite fails too, and says why.
+        // If that fails SQLite fails too, with the reason.
         let _ = private::options().write(true).create_new(true).open(path);
     }
     drop(one);
@@ -126,10 +126,10 @@ fn connect(
     conn.pragma_update(None, "foreign_keys", false)?;
     conn.pragma_update(None, "trusted_schema", false)?;
     if request.kind == Kind::Guard {
-        // A row that is copied is no new fact: neither the table's own triggers nor ours fire for it.
+        // A copied row is not a new fact: neither the table's own triggers nor the guard's fire for it.
         conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
     }
-    // Checkpoints are the checkpointer's. (`wal_autocheckpoint` also takes away a hook.)
+    // The checkpointer runs checkpoints. (`wal_autocheckpoint` also removes a hook.)
     conn.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))?;
     conn.pragma_update_and_check(None, "journal_size_limit", WAL_KEPT_BYTES, |_| Ok(()))?;
     Ok(conn)
@@ -149,11 +149,11 @@ fn cannot_open(path: &Path, error: rusqlite::Error) -> FileError {
     }
 }
 
-/// Asks a file whose it is and leaves no trace: no lock, no log beside it, no recovery.
+/// Inspects a file without leaving a trace: no lock, no log beside it, no recovery.
 ///
-/// What is asked for does not change once a file is made, and is in the file itself and not only
-/// in its log (see [`claim`]). Only a clear no counts here (another process may just be making the
-/// file); everything else is asked again by the connection that writes.
+/// The inspected values do not change once a file is created, and are in the file itself and not only
+/// in its log (see [`claim`]). Only a clear refusal counts here (another process may just be creating the
+/// file); the writing connection checks everything else again.
 fn probe(path: &Path, request: &Request) -> Result<(), FileError> {
     let Ok(conn) = open_without_a_trace(path) else { return Ok(()) };
     match schema::is_marked(&conn, request.kind) {
@@ -170,7 +170,7 @@ fn probe(path: &Path, request: &Request) -> Result<(), FileError> {
     }
 }
 
-/// Asks a file that seems to be empty, but has a log: all that is in it may still be there.
+/// Inspects a file that seems to be empty, but has a log: all its data may still be there.
 fn probe_log(path: &Path, request: &Request) -> Result<(), FileError> {
     let mut log = path.as_os_str().to_owned();
     log.push("-wal");
@@ -201,10 +201,10 @@ fn open_without_a_trace(path: &Path) -> rusqlite::Result<Connection> {
     Connection::open_with_flags(uri, flags)
 }
 
-/// Makes the tables if there are none; answers what the file then says about itself.
+/// Creates the tables if there are none; returns the file's metadata.
 ///
-/// They are made before the switch to the write-ahead log, so that the file itself says whose it
-/// is from its first moment on.
+/// They are created before the switch to the write-ahead log, so that the file itself is identifiable
+/// from its first moment on.
 fn claim(conn: &mut Connection, request: &Request) -> Result<Meta, FileError> {
     let writable = !conn.is_readonly(rusqlite::MAIN_DB)?;
     let mut meta = match schema::identify(conn, request.kind)? {
@@ -221,8 +221,11 @@ fn claim(conn: &mut Connection, request: &Request) -> Result<Meta, FileError> {
     if let Some(expected) = &request.deployment {
         meta.check_deployment(expected)?;
     }
-    if writable && meta.forbids_writing().is_none() && request.kind != Kind::Guard {
-        write_ahead(conn, request.options.locked_after)?;
+    if writable && meta.forbids_writing().is_none() {
+        // Another program's file keeps its journal.
+        if request.kind != Kind::Guard {
+            write_ahead(conn, request.options.locked_after)?;
+        }
         if meta.is_old() {
             let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
             schema::upgrade(&tx, &schema::read_meta(&tx, request.kind)?)?;
@@ -235,7 +238,7 @@ fn claim(conn: &mut Connection, request: &Request) -> Result<Meta, FileError> {
 
 fn make(conn: &mut Connection, request: &Request) -> Result<Meta, FileError> {
     let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    // Another process may have made it between our look and our lock.
+    // Another process may have created it between the inspection and the lock.
     if let Some(meta) = schema::identify(&tx, request.kind)? {
         return Ok(meta);
     }
@@ -256,8 +259,7 @@ fn write_ahead(conn: &Connection, bound: Duration) -> Result<(), FileError> {
         match switched.map_err(FileError::from) {
             Ok(mode) if mode == "wal" => return Ok(()),
             Ok(mode) => {
-                let why =
-                    format!("the write-ahead log is not possible there (journal mode {mode})");
+                let why = format!("the write-ahead log cannot be used there (journal mode {mode})");
                 return Err(FileError::Kind(FaultKind::Unreachable(why)));
             }
             Err(error) if error.is_busy() && since.elapsed() < bound => {
@@ -268,7 +270,7 @@ fn write_ahead(conn: &Connection, bound: Duration) -> Result<(), FileError> {
     }
 }
 
-/// A connection to another program's file, for what is done once.
+/// A connection to another program's file, for a single operation.
 pub(super) fn once(request: &Request) -> Result<Connection, FileError> {
     let path = std::path::absolute(&request.path).map_err(|_| missing(&request.path))?;
     if matches!(look(&path)?, Found::Nothing) {
@@ -277,7 +279,7 @@ pub(super) fn once(request: &Request) -> Result<Connection, FileError> {
     connect(&path, Use::Write { create: false }, request, &Contended::default())
 }
 
-/// What the connection says about its durability, and whether a commit survives a loss of power.
+/// The durability of the connection, and whether a commit survives a loss of power.
 pub(super) fn durability(conn: &Connection) -> rusqlite::Result<(String, bool)> {
     let journal: String = conn.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
     let synchronous: i64 = conn.query_row("PRAGMA synchronous", [], |row| row.get(0))?;

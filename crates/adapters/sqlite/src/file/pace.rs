@@ -1,11 +1,11 @@
 //! How long the write lock is held, and when it is left free.
 //!
-//! SQLite's lock has no queue: whoever asks again at once gets it again, and nobody can see who
-//! waits. So a writer that could go on for long looks for signs of others. Of other processes:
-//! the file's `data_version` moved, or the lock was not free. Of this process: a job waits. While
-//! there are such signs a turn is short, commit and all, and after it the lock is left free for
-//! longer than others sleep between two tries. Alone, a turn is long: each transaction writes every
-//! page that it touched, and events with random ids touch pages all over the index.
+//! SQLite's lock has no queue: a connection that asks again at once gets it again, and cannot see who
+//! waits. So a writer with more work checks for signs of others. Of other processes:
+//! the file's `data_version` changed, or the lock was not free. Of this process: a job waits. While
+//! there are such signs a turn is short, commit included, and after it the lock is left free for
+//! longer than others sleep between two attempts. Alone, a turn is long: each transaction writes every
+//! page that it changed, and events with random ids change pages all over the index.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -20,16 +20,16 @@ const OTHERS_REMEMBERED: Duration = Duration::from_secs(5);
 const COLLEAGUES_REMEMBERED: Duration = Duration::from_secs(1);
 /// For how long the lock may be held, commit and all, while others write.
 const HELD_AMONG_OTHERS: Duration = Duration::from_millis(5);
-/// For how long a job may go on otherwise, before its commit.
+/// How long a job may run otherwise, before its commit.
 const TURN_ALONE: Duration = Duration::from_millis(100);
-/// Shortest turn: a job that could only ever take one step between others would hardly get on.
+/// Minimum turn: a job that took only one step between others would make little progress.
 const TURN_MIN: Duration = Duration::from_millis(1);
-/// While another process writes: for how long the lock may be taken in a row.
+/// While another process writes: how long the lock may be taken in a row.
 const IN_A_ROW_MAX: Duration = Duration::from_millis(3);
 /// How long it is then left free: longer than the pause between two tries of [`super::busy`].
 const LEFT_FREE: Duration = Duration::from_micros(1_200);
 
-/// What the writer knows of others.
+/// The signs of other writers.
 pub(super) struct Pace {
     /// Jobs in the queue.
     waiting: Arc<AtomicUsize>,
@@ -38,9 +38,9 @@ pub(super) struct Pace {
     data_version: i64,
     others_until: Option<Instant>,
     colleagues_until: Option<Instant>,
-    /// What part of a short turn's time its commit takes, lately.
+    /// The recent fraction of a short turn that its commit takes.
     commit_share: f64,
-    /// For how long the lock was taken since others were last let in.
+    /// How long the lock was taken since others last had a chance.
     in_a_row: Duration,
 }
 
@@ -57,7 +57,7 @@ impl Pace {
         }
     }
 
-    /// The lock is ours. Answers the turn, and whether another connection has committed since our
+    /// The lock is held. Returns the turn, and whether another connection has committed since the
     /// last one.
     pub(super) fn begin(&mut self, data_version: i64) -> (Turn, bool) {
         let begun = Instant::now();

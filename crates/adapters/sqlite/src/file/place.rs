@@ -1,7 +1,7 @@
 //! The place of a file, and whether the file is still there.
 //!
-//! A process that goes on with a file that was deleted or replaced would acknowledge writes that
-//! nobody finds again. The look costs a microsecond and opens nothing: closing a descriptor of the
+//! A process that continued with a file that was deleted or replaced would acknowledge lost
+//! writes. The check costs a microsecond and opens nothing: closing a descriptor of the
 //! file would drop this process's locks on it.
 
 use std::path::{Path, PathBuf};
@@ -31,14 +31,14 @@ fn file_id(metadata: &std::fs::Metadata) -> FileId {
 #[cfg(not(unix))]
 fn file_id(_: &std::fs::Metadata) -> FileId {}
 
-/// What is at a path.
+/// The kind of file at a path.
 pub(super) enum Found {
     Nothing,
     EmptyFile,
     File,
 }
 
-/// Looks without opening.
+/// Checks without opening.
 pub(super) fn look(path: &Path) -> Result<Found, FileError> {
     let metadata = match std::fs::metadata(path) {
         Ok(metadata) => metadata,
@@ -64,13 +64,13 @@ impl Place {
         Ok(Self { path: path.to_owned(), id: file_id(&metadata) })
     }
 
-    /// Refuses to go on with a file that is no longer at its place.
+    /// Refuses to continue with a file that is no longer at its place.
     pub(super) fn check(&self) -> Result<(), FileError> {
         let metadata = std::fs::metadata(&self.path).map_err(|_| missing(&self.path))?;
         if file_id(&metadata) == self.id {
             return Ok(());
         }
-        let why = "another file was put in its place while this process was using it; restart it";
+        let why = "another file replaced it while this process was using it; restart the process";
         Err(FileError::Kind(FaultKind::Foreign(why.to_owned())))
     }
 }

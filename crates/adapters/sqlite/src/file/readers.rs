@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 use super::place::Place;
 use crate::error::{Failure, FileError};
 
-/// The pool. A read that finds all connections taken waits for one.
+/// The pool. A read waits if all connections are in use.
 pub(crate) struct Readers {
     free: Arc<Semaphore>,
     pool: Arc<Pool>,

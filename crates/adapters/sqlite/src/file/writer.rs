@@ -1,9 +1,9 @@
 //! The writer: one thread that owns the file's only writing connection.
 //!
-//! Jobs come over a bounded queue and are done one after the other; each is at most one
-//! transaction, begun with `BEGIN IMMEDIATE`. A caller that goes away while its job waits or runs
-//! changes nothing: the job is done, its answer is dropped. For how long a job may hold the lock
-//! is [`super::pace`]'s to say.
+//! Jobs come over a bounded queue and are run one after the other; each is at most one
+//! transaction, started with `BEGIN IMMEDIATE`. If a caller is dropped while its job waits or runs,
+//! the job still runs, and its result is dropped. [`super::pace`] decides how long a job may hold the
+//! lock.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -52,8 +52,8 @@ impl Writer {
         let thread = thread.spawn(move || {
             while let Some(job) = queue.blocking_recv() {
                 queued.fetch_sub(1, Ordering::Relaxed);
-                // A panic is a bug in one job: its transaction is rolled back, its caller is told
-                // that the answer is lost, and the others go on.
+                // A panic is a bug in one job: its transaction is rolled back, its caller gets an error
+                // about the lost result, and the others continue.
                 let _ = catch_unwind(AssertUnwindSafe(|| job(&mut writing)));
                 writing.wal.move_the_rest(&writing.conn);
                 writing.pace.let_others_write();
@@ -117,7 +117,7 @@ impl Writing {
             self.wal.in_small_rounds();
         }
         if others_wrote {
-            // Whoever wrote may have been a newer rehome that upgraded the file.
+            // Another process may have been a newer rehome that upgraded the file.
             self.refusal = schema::read_meta(&tx, self.kind)?.forbids_writing();
             if let Some(refusal) = &self.refusal {
                 return Err(FileError::Kind(refusal.clone()).into());

@@ -5,9 +5,9 @@
 //! writer thread:                        insert, commit             insert, commit ...
 //! ```
 //!
-//! The chain is checked outside of the lock: it says something about the events and the head that
-//! they continue, and the ledger's rule, asked under the lock, ties that head to the row. Each
-//! transaction is an `extend` of its own; whatever stops the work in between leaves a verified
+//! The chain is checked outside of the lock: it is a property of the events and the head that
+//! they continue, and the ledger's rule, checked under the lock, ties that head to the row. Each
+//! transaction is an `extend` of its own; an interruption in between leaves a verified
 //! prefix, which is what a replica is.
 
 use std::sync::Arc;
@@ -15,21 +15,23 @@ use std::sync::Arc;
 use rehome_domain::event::Event;
 use rehome_domain::ids::{Epoch, TenantId};
 use rehome_domain::ledger::{Head, Ledger, Refused};
-use rehome_ports::StoreError;
+use rehome_ports::{EVENTS_IN_BULK, StoreError};
 use rusqlite::Transaction;
 
-use super::SqliteStore;
+use super::Store;
+use super::ids::{self, Ids};
 use super::part::{Broken, Part};
+use super::settle;
 use super::tables::{self, Done, EventInsert, Stream};
 use crate::error::{Failure, FileError};
 use crate::file::Turn;
 use crate::rows::TenantNo;
 
-/// Events inserted between two looks at the clock and the queue.
+/// Events inserted between two checks of the clock and the queue.
 const EVENTS_PER_LOOK: usize = 8;
 
 pub(super) async fn extend(
-    store: &SqliteStore,
+    store: &Store,
     tenant: TenantId,
     m: Epoch,
     previous: Head,
@@ -48,7 +50,7 @@ pub(super) async fn extend(
             Part::pack(part.last().unwrap_or(previous), left),
         );
         match inserted {
-            // What is there is there: the caller goes on from it and then meets the error again.
+            // The stored prefix stays: the caller continues from it and then gets the error again.
             Err(_) if reached != previous => return Ok(reached),
             Err(error) => return Err(error),
             Ok(()) => {}
@@ -64,30 +66,61 @@ pub(super) async fn extend(
     }
 }
 
+/// Where a transaction ended, and how many ids are put off after it.
+struct Inserted {
+    upto: usize,
+    put_off: u64,
+}
+
 struct Extension<'a> {
-    store: &'a SqliteStore,
+    store: &'a Store,
     tenant: TenantId,
     m: Epoch,
 }
 
 impl Extension<'_> {
-    /// Inserts all of `part`, in as many transactions as others make necessary.
+    /// Inserts all of `part`, in as many transactions as others make necessary. A large part puts ids off; a
+    /// small one first settles what is put off.
     async fn insert(&self, reached: &mut Head, part: &Arc<Part>) -> Result<(), StoreError> {
-        let mut from = 0;
+        let (mut from, kept) = (0, self.store.ids);
+        let large = part.len() >= EVENTS_IN_BULK;
         loop {
-            self.store.file.wal().caught_up().await;
+            let wal = self.store.file.wal();
+            wal.caught_up().await;
+            if large {
+                wal.in_bulk();
+            }
             let (tenant, m, previous, sent) = (self.tenant, self.m, *reached, Arc::clone(part));
             let work = move |tx: &Transaction<'_>, turn: &Turn| {
                 let (tenant_no, ledger) = replica(tx, tenant, m, previous)?;
-                let Some(tenant_no) = tenant_no.filter(|_| sent.len() > 0) else { return Ok(0) };
-                let upto = insert(tx, turn, tenant_no, &sent, from)?;
+                let Some(tenant_no) = tenant_no.filter(|_| sent.len() > 0) else {
+                    return Ok(Inserted { upto: 0, put_off: 0 });
+                };
+                let mut put_off = kept.put_off(tx, tenant_no)?;
+                match put_off {
+                    Some(after) if !large => {
+                        return Ok(Inserted { upto: from, put_off: previous.seq - after });
+                    }
+                    None if large && kept == Ids::Table => {
+                        ids::put_off_after(tx, tenant_no, previous.seq)?;
+                        put_off = Some(previous.seq);
+                    }
+                    _ => {}
+                }
+                let with_ids = put_off.is_none().then_some(kept);
+                let upto = insert(tx, turn, tenant_no, &sent, from, with_ids)?;
                 let ledger = Ledger { head: sent.head(upto - 1), ..ledger };
                 tables::set_ledger(tx, tenant_no, &ledger)?;
-                Ok(upto)
+                let put_off = put_off.map_or(0, |after| ledger.head.seq - after);
+                Ok(Inserted { upto, put_off })
             };
-            from = self.store.write(work).await?;
+            let Inserted { upto, put_off } = self.store.write(work).await?;
+            from = upto;
             if from > 0 {
                 *reached = part.head(from - 1);
+            }
+            if put_off >= settle::IDS_AT_ONCE || put_off > 0 && !large {
+                settle::settle(self.store, self.tenant, !large).await?;
             }
             if from == part.len() {
                 return Ok(());
@@ -126,15 +159,17 @@ struct Touched {
 }
 
 /// Inserts events of `part` beginning with `from`, at least one, until the turn is over. Answers
-/// the index after the last one.
+/// the index after the last one. `kept`: where their ids go, unless they are put off.
 fn insert(
     tx: &Transaction<'_>,
     turn: &Turn,
     tenant: TenantNo,
     part: &Part,
     from: usize,
+    kept: Option<Ids>,
 ) -> Done<usize> {
     let mut insert = EventInsert::prepare(tx)?;
+    let mut insert_id = kept.map(|kept| kept.insert(tx)).transpose()?;
     let mut streams: Vec<Option<Touched>> = Vec::new();
     streams.resize_with(part.streams(), || None);
     let mut new_number = None;
@@ -157,6 +192,9 @@ fn insert(
             )));
         }
         insert.insert(&row)?;
+        if let Some(insert_id) = &mut insert_id {
+            insert_id.insert(tenant, row.id, row.position)?;
+        }
         index += 1;
         if (index - from).is_multiple_of(EVENTS_PER_LOOK) && turn.is_over() {
             break;

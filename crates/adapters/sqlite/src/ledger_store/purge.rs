@@ -1,12 +1,13 @@
-//! Removing a fenced history from its tail, so that what is left is always an honest prefix. Rows may be
-//! missing or damaged, as they are where a copy is cut back or thrown away because of that: what is kept
-//! beside the events is taken from the events that are left, never from those that go.
+//! Removing a fenced history from its tail, so that the rest is always a valid prefix. Rows may be
+//! missing or damaged, as when a copy is cut back or discarded because of that: the data
+//! beside the events is computed from the remaining events, never from the removed ones.
 
 use rehome_domain::digest::Digest;
 use rehome_domain::ids::{Epoch, TenantId};
 use rehome_domain::ledger::{Head, Ledger, Refused};
 use rusqlite::{OptionalExtension as _, Transaction};
 
+use super::ids::Ids;
 use super::tables::{self, Done};
 use crate::error::Failure;
 use crate::rows::{self, TenantNo};
@@ -16,6 +17,7 @@ const CHUNK_MAX: u32 = 1_000;
 
 pub(super) fn purge(
     tx: &Transaction<'_>,
+    kept: Ids,
     tenant: TenantId,
     k: Epoch,
     chunk: u32,
@@ -26,8 +28,9 @@ pub(super) fn purge(
     let Some((tenant_no, _)) = held else { return Ok(ledger) };
 
     let seq = ledger.head.seq.saturating_sub(chunk.min(CHUNK_MAX).into());
-    remove(tx, tenant_no, seq)?;
+    remove(tx, kept, tenant_no, seq)?;
     if seq == 0 {
+        kept.remove_all(tx, tenant_no)?;
         tx.prepare_cached("DELETE FROM streams WHERE tenant_no = ?1")?
             .execute([tenant_no.number()])?;
     }
@@ -40,6 +43,7 @@ pub(super) fn purge(
 
 pub(super) fn cut_back(
     tx: &Transaction<'_>,
+    kept: Ids,
     tenant: TenantId,
     k: Epoch,
     to: Head,
@@ -53,7 +57,7 @@ pub(super) fn cut_back(
     ledger.check_cut_back(k, to, tables::digest_at(tx, tenant_no, to.seq)?)?;
 
     let seq = ledger.head.seq.saturating_sub(chunk.min(CHUNK_MAX).into()).max(to.seq);
-    remove(tx, tenant_no, seq)?;
+    remove(tx, kept, tenant_no, seq)?;
     let end = end(tx, tenant_no, seq)?;
     let head = if seq == to.seq || end.seq <= to.seq { to } else { end };
     if head == to {
@@ -66,8 +70,9 @@ pub(super) fn cut_back(
     Ok(cut)
 }
 
-/// Removes the events after `seq`, and gives their streams the versions of what is left.
-fn remove(tx: &Transaction<'_>, tenant: TenantNo, seq: u64) -> Done<()> {
+/// Removes the events after `seq`, and sets the versions of their streams to those of the rest.
+fn remove(tx: &Transaction<'_>, kept: Ids, tenant: TenantNo, seq: u64) -> Done<()> {
+    kept.remove(tx, tenant, seq)?;
     let range = (tenant.position(seq), tenant.last_position());
     let streams: Vec<i64> = tx
         .prepare_cached(
@@ -89,8 +94,8 @@ fn remove(tx: &Transaction<'_>, tenant: TenantNo, seq: u64) -> Done<()> {
     Ok(())
 }
 
-/// Gives every stream of the tenant the version that its events have: of a stream whose events were
-/// taken away by hand, `remove` has met none.
+/// Sets the version of every stream of the tenant from its events: `remove` does not see a stream whose events were
+/// deleted by hand.
 fn settle_streams(tx: &Transaction<'_>, tenant: TenantNo) -> Done<()> {
     tx.prepare_cached(
         "UPDATE streams SET version = coalesce( \

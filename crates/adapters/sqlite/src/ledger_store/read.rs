@@ -1,5 +1,5 @@
-//! Reads: ledger and rows of one snapshot, one page per transaction (a long read would keep the
-//! write-ahead log from being begun anew).
+//! Reads: ledger and rows of one snapshot, one page per transaction (a long read would prevent the
+//! write-ahead log from restarting).
 
 use std::collections::HashMap;
 
@@ -26,8 +26,8 @@ impl Page {
         Self { limit, bytes: 0, events: Vec::new() }
     }
 
-    /// Takes the event if it could be read and there is room. What cannot be read ends a page;
-    /// it is an error when it is what comes first.
+    /// Adds the event if it could be read and there is room. An unreadable event ends a page;
+    /// it is an error if it is the first one.
     fn reads(&mut self, event: Done<Event>) -> Done<bool> {
         match event {
             Ok(event) => Ok(self.takes(event)),
@@ -55,7 +55,7 @@ fn rows_max(limit: BatchLimit) -> i64 {
 
 /// An event that should be there and is not: what comes after it is not answered in its place.
 fn gap(what: &str, missing: u64) -> FileError {
-    FileError::corrupt(format!("no event at {what} {missing}, which should be there"))
+    FileError::corrupt(format!("the event at {what} {missing} is missing"))
 }
 
 pub(super) fn feed(

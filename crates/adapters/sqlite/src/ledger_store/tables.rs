@@ -19,7 +19,7 @@ pub(super) fn ledger(tx: &Transaction<'_>, tenant: TenantId) -> Done<Option<(Ten
     found.next()?.map(rows::ledger).transpose()
 }
 
-/// The row of a tenant that the store had never heard of.
+/// The row of a tenant that is new to the store.
 pub(super) fn add_ledger(tx: &Transaction<'_>, tenant: TenantId, ledger: &Ledger) -> Done<()> {
     let highest = "SELECT coalesce(max(tenant_no), 0) FROM ledger";
     let highest: i64 = tx.prepare_cached(highest)?.query_row([], |row| row.get(0))?;
@@ -53,7 +53,7 @@ pub(super) fn set_ledger(tx: &Transaction<'_>, tenant: TenantNo, ledger: &Ledger
     Ok(())
 }
 
-/// The digest kept with event `seq`.
+/// The stored digest of event `seq`.
 pub(super) fn digest_at(tx: &Transaction<'_>, tenant: TenantNo, seq: u64) -> Done<Option<Digest>> {
     let mut statement =
         tx.prepare_cached("SELECT digest, position FROM events WHERE position = ?1")?;
@@ -131,7 +131,7 @@ pub(super) fn stream_name(tx: &Transaction<'_>, number: i64) -> Done<StreamName>
     let mut found = statement.query([number])?;
     match found.next()? {
         Some(row) => rows::stream_name(row, 0),
-        None => Err(FileError::corrupt("an event of a stream whose name is missing")),
+        None => Err(FileError::corrupt("an event of a stream without a name")),
     }
 }
 

@@ -1,8 +1,8 @@
-//! The tables, their format, and whose file it is.
+//! The tables, their format, and the identity of a file.
 //!
-//! A file says three things about itself before anything else in it is believed: SQLite's
-//! `application_id` (what kind of file), and in `meta` its format and its deployment. What is not
-//! ours is never written to.
+//! A file is identified by three values before anything else in it is used: SQLite's
+//! `application_id` (the kind of file), and in `meta` its format and its deployment. A file that is not
+//! rehome's is never written.
 
 use rehome_domain::event::Timestamp;
 use rehome_ports::FaultKind;
@@ -22,7 +22,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// SQLite's mark in the file's header: "RhSt" and "RhCp". Another program's file keeps its own.
+    /// SQLite's application id in the file's header: "RhSt" and "RhCp". Another program's file keeps its own.
     const fn application_id(self) -> Option<i32> {
         match self {
             Self::Store => Some(0x5268_5374),
@@ -31,7 +31,7 @@ impl Kind {
         }
     }
 
-    /// The table in which a file says what it is.
+    /// The table with a file's identity.
     const fn meta(self) -> &'static str {
         match self {
             Self::Store | Self::ControlPlane => "meta",
@@ -55,34 +55,65 @@ impl Kind {
         }
     }
 
-    /// The scripts, one for each format: what was made anew then.
+    /// The scripts, one for each format, with what was new in it.
     const fn tables(self) -> &'static [&'static str] {
         match self {
-            Self::Store => &[include_str!("store.sql")],
-            Self::Guard => &[include_str!("guard.sql")],
+            // Format 3 adds nothing to a store that was made before it, see [`Kind::made_with`].
+            Self::Store => &[include_str!("store.sql"), include_str!("store_2.sql"), ""],
+            Self::Guard => &[
+                include_str!("guard.sql"),
+                include_str!("guard_2.sql"),
+                include_str!("guard_3.sql"),
+            ],
             Self::ControlPlane => &[
                 include_str!("control.sql"),
                 include_str!("control_2.sql"),
                 include_str!("control_3.sql"),
                 include_str!("control_4.sql"),
+                include_str!("control_5.sql"),
+                include_str!("control_6.sql"),
+                include_str!("control_7.sql"),
+                include_str!("control_8.sql"),
             ],
+        }
+    }
+
+    /// What only a new file gets, after the scripts.
+    const fn made_with(self) -> &'static str {
+        match self {
+            Self::Store => include_str!("store_ids.sql"),
+            Self::ControlPlane | Self::Guard => "",
         }
     }
 
     /// The format that this code writes, and the newest that it reads.
     const fn format(self) -> u32 {
         match self {
-            Self::Store | Self::Guard => 1,
-            Self::ControlPlane => 4,
+            Self::Guard => 3,
+            Self::Store => 3,
+            Self::ControlPlane => 8,
         }
     }
 
     /// The oldest format whose code may read and write what this code writes.
     const fn oldest(self) -> u32 {
         match self {
-            Self::Store | Self::Guard => 1,
-            // Older ones know no tokens of a control plane, nor that its gate is closed.
+            Self::Store => 1,
+            // Older ones do not call off that a tenant's guard goes. Those of format 2 keep no anchors of logs.
+            Self::Guard => 2,
+            // Older ones do not know tokens in a control plane, nor its gate. Those of format 4 do not know
+            // drains, which is harmless: they handle the migrations of a drain correctly. Those of format 5,
+            // and those of stores of format 1, do not know anchors of logs and write none. Those of format 7 do
+            // not know removals, and must be upgraded before the first tenant is removed.
             Self::ControlPlane => 4,
+        }
+    }
+
+    /// The oldest format whose code may write a file that this code makes.
+    const fn oldest_writer_of_new(self) -> u32 {
+        match self {
+            Self::Store => 3,
+            Self::ControlPlane | Self::Guard => self.oldest(),
         }
     }
 
@@ -96,7 +127,7 @@ impl Kind {
     }
 }
 
-/// What a file says about itself.
+/// The identity of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Meta {
     /// What it is.
@@ -216,12 +247,13 @@ pub(crate) fn install(
     for script in kind.tables() {
         tx.execute_batch(script)?;
     }
+    tx.execute_batch(kind.made_with())?;
     if let Some(mark) = kind.application_id() {
         tx.pragma_update(None, "application_id", mark)?;
     }
     let sql = format!(
         "INSERT INTO {} (id, kind, format, oldest_reader, oldest_writer, deployment, identity, \
-         created_at) VALUES (1, ?1, ?2, ?3, ?3, ?4, ?5, ?6)",
+         created_at) VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         kind.meta()
     );
     tx.execute(
@@ -230,6 +262,7 @@ pub(crate) fn install(
             kind.name(),
             kind.format(),
             kind.oldest(),
+            kind.oldest_writer_of_new(),
             deployment,
             uuid::Uuid::new_v4().to_string(),
             now.micros(),
@@ -242,9 +275,9 @@ pub(crate) fn install(
 /// transaction.
 pub(crate) fn upgrade(tx: &Transaction<'_>, from: &Meta) -> Result<(), FileError> {
     if from.format == 0 {
-        return Err(FileError::corrupt("its meta table names format 0, which never was"));
+        return Err(FileError::corrupt("its meta table names format 0, which does not exist"));
     }
-    // A format that is newer but says that we may write it is left as it is.
+    // A newer format that permits writing is left unchanged.
     if !from.is_old() {
         return Ok(());
     }
@@ -253,7 +286,8 @@ pub(crate) fn upgrade(tx: &Transaction<'_>, from: &Meta) -> Result<(), FileError
     }
     tx.execute(
         &format!(
-            "UPDATE {} SET format = ?1, oldest_reader = ?2, oldest_writer = ?2",
+            "UPDATE {} SET format = ?1, oldest_reader = max(oldest_reader, ?2), \
+             oldest_writer = max(oldest_writer, ?2)",
             from.kind.meta()
         ),
         [from.kind.format(), from.kind.oldest()],

@@ -1,4 +1,4 @@
--- A store, format 1.
+-- A store, as format 1 had it; `store_2.sql` has what came with format 2.
 --
 -- `position` = tenant_no * 2^40 + seq: a tenant's history lies together, in its order, and needs
 -- no index of its own. Names of streams are kept once.

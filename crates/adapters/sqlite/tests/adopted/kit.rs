@@ -1,4 +1,4 @@
-//! Files with somebody else's table, connections that write it, and stores that adopt it.
+//! Files with a table of another library, connections that write it, and stores that adopt it.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -154,7 +154,7 @@ pub(crate) fn rows(place: &Place) -> Vec<String> {
     rows.collect::<Result<_, _>>().expect("texts")
 }
 
-/// The schema of a file, with where each thing is, and what its header says.
+/// The schema of a file, with the location of each object, and its header.
 pub(crate) fn schema(conn: &Connection) -> (Vec<String>, Vec<String>) {
     let mut statement = conn
         .prepare("SELECT type || name || tbl_name || rootpage || coalesce(sql, '') FROM sqlite_schema ORDER BY rowid")

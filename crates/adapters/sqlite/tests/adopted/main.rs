@@ -1,8 +1,10 @@
-//! Stores over tables of other programs: the guard on real files, with writers that know nothing of it.
+//! Stores over foreign tables: the guard on real files, with writers that do not use rehome.
 
 #![allow(clippy::unwrap_used)] // A test that fails is a panic.
 
+mod anchors;
 mod kit;
+mod leaving;
 mod moves;
 mod refusals;
 mod rules;

@@ -55,14 +55,14 @@ async fn a_tenant_moves_there_and_back_row_for_row() {
             .execute_batch(&insert(u128::from(n % 7 + 1), i64::from((n - 1) / 7 + 1)))
             .unwrap();
     }
-    // Somebody else's rows are at the target already, so positions differ.
+    // Another tenant's rows are at the target already, so positions differ.
     target.app.execute_batch(&insert_of(Uuid::from_u128(5), 99, 1)).unwrap();
     source.store.activate(TENANT, FIRST).await.unwrap();
     let m = Epoch(2);
     target.store.adopt(TENANT, m, Head::EMPTY).await.unwrap();
     copy(&source.store, &target.store, m).await;
     source.app.execute_batch(&insert(50, 1)).unwrap();
-    // Nobody but the copy writes at the target.
+    // Only the copy writes at the target.
     assert!(refusal(&target.app, &insert(51, 1)).starts_with("RH001"));
 
     let head = source.store.fence(TENANT, Epoch(1), Epoch(3)).await.unwrap();
@@ -166,7 +166,7 @@ async fn a_released_store_is_what_it_was() {
     let store = SqliteAdopted::open(adoption.clone()).await.unwrap();
     store.activate(TENANT, FIRST).await.unwrap();
 
-    // While the tenant has gone elsewhere, the guard keeps its old writers out.
+    // While the tenant is in another store, the guard refuses its old writers.
     store.fence(TENANT, Epoch(1), Epoch(2)).await.unwrap();
     store.settle(TENANT, Epoch(2), &"dedicated".parse().unwrap()).await.unwrap();
     let refused = adoption.release(false).await.expect_err("a fenced tenant is left").to_string();

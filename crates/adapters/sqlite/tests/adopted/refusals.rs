@@ -42,7 +42,7 @@ async fn rows_of_a_guarded_tenant_are_neither_changed_nor_deleted() {
         let refused = refusal(&place.app, &sql);
         assert!(refused.starts_with("RH002"), "{sql}: {refused}");
     }
-    // A tenant that is not guarded is nobody's business.
+    // A tenant without a guard is not affected.
     place.app.execute_batch(&of("UPDATE events SET actor_id = 'x'", 99)).unwrap();
     place.app.execute_batch(&of("DELETE FROM events", 99)).unwrap();
 }
@@ -59,7 +59,7 @@ fn with_id(sql: &str, id: &str) -> String {
     sql.replacen(own, id, 1)
 }
 
-/// Statements that would take the guarded row away, each by another key.
+/// Statements that would delete the guarded row, each by another key.
 fn replacing(place: &Place) -> Vec<String> {
     let (position, id) = first(place);
     let or_replace = |sql: String| sql.replacen("INSERT", "INSERT OR REPLACE", 1);
@@ -108,7 +108,7 @@ async fn a_conflict_is_told_as_without_a_guard() {
     let place = guarded().await;
     let refused = refusal(&place.app, &insert(1, 1));
     assert!(refused.starts_with("UNIQUE constraint failed: events.aggregate_id"), "{refused}");
-    // Who lets a conflict pass loses nothing and takes nothing away; what was noted is in nobody's way.
+    // A writer that ignores a conflict loses and deletes nothing; the recorded state does not matter.
     let ignored = insert(1, 1).replacen("INSERT", "INSERT OR IGNORE", 1);
     place.app.execute_batch(&ignored).unwrap();
     place.app.execute_batch(&insert(1, 2).replacen("INSERT", "INSERT OR IGNORE", 1)).unwrap();
@@ -127,7 +127,7 @@ async fn a_purge_is_no_replacement() {
     place.app.execute_batch(&insert_of(OTHER, 99, 2)).unwrap();
 }
 
-/// An old writer that is told of a conflict would read, and try again for ever.
+/// An old writer that got a conflict would read, and retry forever.
 #[tokio::test]
 async fn a_writer_at_the_old_file_is_told_so_and_not_of_a_conflict() {
     let place = guarded().await;
@@ -146,7 +146,7 @@ async fn a_writer_at_the_old_file_is_told_so_and_not_of_a_conflict() {
     }
 }
 
-/// REPLACE puts the default where there is NULL, after all that is looked at before.
+/// REPLACE replaces NULL with the default, after all earlier checks.
 #[tokio::test]
 async fn a_tenant_that_comes_by_default_is_guarded_too() {
     let default = format!("tenant_id TEXT NOT NULL DEFAULT '{}'", TENANT.uuid());
@@ -163,7 +163,7 @@ async fn a_tenant_that_comes_by_default_is_guarded_too() {
     assert!(refused.starts_with("RH003"), "{refused}");
 }
 
-/// What the library takes for a conflict of versions, and would answer by trying again.
+/// The errors that the library takes for a conflict of versions, and would retry.
 #[tokio::test]
 async fn no_refusal_reads_like_a_conflict() {
     let place = guarded().await;
@@ -234,7 +234,7 @@ async fn a_table_that_cannot_be_guarded_is_refused_by_name() {
             changed("aggregate_id TEXT NOT NULL", "aggregate_id TEXT"),
             "column \"aggregate_id\" may be NULL",
         ),
-        (changed(unique, "UNIQUE (aggregate_id, event_id)"), "no unique key keeps two events"),
+        (changed(unique, "UNIQUE (aggregate_id, event_id)"), "no unique key prevents two events"),
         (
             format!(
                 "{EVENTS} CREATE UNIQUE INDEX one ON events (actor_id) WHERE actor_id IS NOT NULL;"
@@ -243,7 +243,7 @@ async fn a_table_that_cannot_be_guarded_is_refused_by_name() {
         ),
         (
             format!("{EVENTS} CREATE UNIQUE INDEX one ON events (lower(event_id));"),
-            "has an expression in it",
+            "contains an expression",
         ),
         (
             format!(
@@ -254,12 +254,15 @@ async fn a_table_that_cannot_be_guarded_is_refused_by_name() {
         ),
         (
             format!("{EVENTS} CREATE TABLE rehome_guard_notes (x);"),
-            "has a \"rehome_guard_notes\" that rehome did not make",
+            "has a \"rehome_guard_notes\" that rehome did not create",
         ),
     ] {
         let refused = refused(&schema, layout()).await;
         assert!(refused.contains(why), "{why}: {refused}");
     }
+    let beside = Layout::built_in("emmett").expect("it comes with rehome").beside;
+    let heads = refused(EVENTS, Layout { beside, ..layout() }).await;
+    assert!(heads.contains("the streams' heads in \"emt_streams\""), "{heads}");
     let tenant = TenantPart::Json { column: "payload".to_owned(), key: "tenant".to_owned() };
     let refused = refused(EVENTS, Layout { tenant, ..layout() }).await;
     assert!(refused.contains("JSON"), "{refused}");

@@ -34,7 +34,7 @@ async fn r13_the_fence_waits_for_who_is_inside_and_numbers_what_they_committed()
     assert_eq!(fencing.await.unwrap().unwrap().seq, 1);
 }
 
-/// SQLite's own rule takes the place of R1 and R2: nobody writes on an old snapshot.
+/// SQLite's own rule replaces R1 and R2: no writer commits on an old snapshot.
 #[tokio::test]
 async fn r2_a_snapshot_from_before_the_guard_does_not_write() {
     let place = Place::new("shared").await;
@@ -74,7 +74,7 @@ async fn r4_a_writer_behind_the_floor_is_refused() {
     let head = copy(&source.store, &target.store, Epoch(2)).await;
     let route = Activation { epoch: Epoch(3), base: head.seq, created: true };
     target.store.activate(TENANT, route).await.unwrap();
-    // Before what was there, and before what the copy wrote.
+    // Before the existing rows, and before the rows of the copy.
     for position in [2, 10] {
         let refused = refusal(&target.app, &placed(&insert(2, 1), position));
         assert!(refused.starts_with("RH007"), "{refused}");
@@ -100,7 +100,7 @@ async fn r7_versions_that_contradict_positions_keep_their_order() {
         .map(|e| (e.stream.stream_id().as_bytes()[35] - b'0', e.version))
         .collect();
     assert_eq!(order, [(2, 1), (1, 1), (1, 2), (1, 3)]);
-    // Positions 1 to 4 are numbers 3, 1, 2, 4: a reader at 2 has not seen number 2, so it goes on behind number 1 at most.
+    // Positions 1 to 4 are numbers 3, 1, 2, 4: a reader at 2 has not seen number 2, so it continues after number 1 at most.
     let number = async |position| place.store.number_of_position(TENANT, position).await.unwrap();
     assert_eq!(
         (number(0).await, number(2).await, number(3).await, number(4).await),
@@ -155,7 +155,7 @@ async fn r6_a_checkpoint_does_not_pass_a_row_that_came_in_and_has_no_number() {
     place.head().await;
     assert_eq!(place.store.position_of_number(TENANT, 1).await.unwrap(), Some(89));
     assert_eq!(place.store.number_of_position(TENANT, 95).await.unwrap(), Some(0));
-    // Many came, each before the last, and one look does not number them all.
+    // Many arrived, each before the last, and one pass does not number them all.
     let place = Place::new("shared").await;
     place.store.activate(TENANT, FIRST).await.unwrap();
     place.app.execute_batch(&many("30001 - n")).unwrap();
@@ -196,7 +196,7 @@ async fn a_roll_back_lets_writers_in_again() {
     place.store.activate(TENANT, route).await.unwrap();
     place.app.execute_batch(&insert(1, 1)).unwrap();
     assert_eq!(place.head().await.seq, 1);
-    // A late fence of before is refused, and a late word of a switch says nothing.
+    // An old fence is refused, and an old notice of a switch has no effect.
     place.store.fence(TENANT, Epoch(1), Epoch(2)).await.expect_err("it is stale");
     place.store.settle(TENANT, Epoch(2), &"dedicated".parse().unwrap()).await.unwrap();
     place.app.execute_batch(&insert(1, 2)).unwrap();
@@ -240,10 +240,10 @@ async fn r15_a_row_that_came_around_the_triggers_does_not_let_the_tenant_go() {
         .expect_err("a row has no number")
         .to_string();
     assert!(
-        refused.contains("has 2 rows of tenant") && refused.contains("knows of 1"),
+        refused.contains("has 2 rows of tenant") && refused.contains("the guard has recorded 1"),
         "{refused}"
     );
-    // The tenant goes on.
+    // The tenant continues.
     place.app.execute_batch(&insert(1, 3)).unwrap();
     // So does one whose number has no row.
     let place = Place::new("shared").await;
@@ -256,9 +256,9 @@ async fn r15_a_row_that_came_around_the_triggers_does_not_let_the_tenant_go() {
 #[tokio::test]
 async fn r15_a_guard_that_is_not_as_it_was_installed_does_not_fence() {
     for (change, why) in [
-        ("DROP TRIGGER rehome_guard_note", "rehome_guard_note is not as it was installed"),
-        ("ALTER TABLE events ADD COLUMN more TEXT", "other columns or keys"),
-        ("CREATE UNIQUE INDEX one ON events (actor_id, version)", "other columns or keys"),
+        ("DROP TRIGGER rehome_guard_note", "rehome_guard_note was changed since installation"),
+        ("ALTER TABLE events ADD COLUMN more TEXT", "changed columns or keys"),
+        ("CREATE UNIQUE INDEX one ON events (actor_id, version)", "changed columns or keys"),
         ("ALTER TABLE events RENAME TO other", "has no table"),
     ] {
         let place = Place::new("shared").await;
@@ -275,7 +275,7 @@ async fn r15_a_guard_that_is_not_as_it_was_installed_does_not_fence() {
     }
 }
 
-/// Between the fence and the switch somebody goes around the guard: there is no switch.
+/// Between the fence and the switch a writer bypasses the guard: there is no switch.
 #[tokio::test]
 async fn r15_what_comes_around_the_guard_after_the_fence_keeps_it_from_being_switched() {
     for around in ["", "DROP TRIGGER rehome_guard_insert"] {
@@ -360,6 +360,7 @@ async fn tenants_whose_names_are_texts_are_found_and_carried_over() {
         metadata: None,
         anew: Vec::new(),
         beside: Vec::new(),
+        locks_table: false,
         ..layout()
     };
     let names = TenantNames::default();
@@ -374,7 +375,7 @@ async fn tenants_whose_names_are_texts_are_found_and_carried_over() {
     let target = Place::with("dedicated", schema, layout, &names).await;
     let refused =
         target.store.adopt(tenant, Epoch(2), Head::EMPTY).await.expect_err("no name").to_string();
-    assert!(refused.contains("no row says what tenant"), "{refused}");
+    assert!(refused.contains("has the name of tenant"), "{refused}");
     names.learn(tenant, "acme's \"first\"");
     target.store.adopt(tenant, Epoch(2), Head::EMPTY).await.unwrap();
     let feed = source.store.read_feed(tenant, 0, ALL).await.unwrap();

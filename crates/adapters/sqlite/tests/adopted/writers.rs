@@ -1,5 +1,5 @@
-//! Writers with plain SQL, in other threads and in another process, while the tenant moves there and back. They know
-//! nothing of rehome: when a file refuses them, they try the other one. What they were told is the truth at the end.
+//! Writers with plain SQL, in other threads and in another process, while the tenant moves there and back. They do
+//! not use rehome: when a file refuses them, they try the other one. Their acknowledgements are compared at the end.
 
 use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -19,12 +19,12 @@ use uuid::Uuid;
 
 use crate::kit::{ALL, FIRST, Place, TENANT, copy, rows, session};
 
-/// What a writer was told: the event's id, with its stream and version.
+/// A writer's acknowledgement: the event's id, with its stream and version.
 type Acked = HashMap<String, (String, i64)>;
 
 const SWITCHED: [&str; 2] = ["RH001", "RH003"];
 
-/// Appends to a stream of its own until it is told to stop; two events in one transaction.
+/// Appends to its own stream until it is stopped; two events in one transaction.
 struct Writer {
     files: [Connection; 2],
     at: usize,
@@ -41,7 +41,7 @@ impl Writer {
         Self { files, at: 0, stream, version: 0, acked: Acked::new(), slowest: Duration::ZERO }
     }
 
-    /// One append, wherever it is taken.
+    /// One append, to the file that accepts it.
     fn append(&mut self) {
         let events = [self.version + 1, self.version + 2]
             .map(|version| (Uuid::new_v4().to_string(), version));
@@ -72,7 +72,7 @@ impl Writer {
     }
 }
 
-/// A process of its own: this test program again, until it is stopped. What it was told comes over its output.
+/// A separate process: this test program again, until it is stopped. Its acknowledgements are its output.
 struct Process {
     child: Child,
     told: JoinHandle<Acked>,
@@ -194,7 +194,7 @@ async fn nothing_that_a_writer_was_told_is_lost_while_the_tenant_moves_there_and
         acked.extend(writer.acked);
     }
 
-    // Every event once, where it was said to be, and none that nobody wrote.
+    // Every event once, at its acknowledged place, and no others.
     let feed = dedicated.store.read_feed(TENANT, 0, ALL).await.unwrap();
     assert_eq!(follow_chain(Head::EMPTY, &feed.events).unwrap(), feed.ledger.head);
     assert_eq!(feed.events.len(), acked.len());
@@ -207,7 +207,7 @@ async fn nothing_that_a_writer_was_told_is_lost_while_the_tenant_moves_there_and
         let told = acked.remove(&event.id.to_string());
         assert_eq!(told, Some((stream, i64::try_from(event.version).unwrap())));
     }
-    // The old file has what it had when the tenant left, and takes nothing more.
+    // The old file has the rows from before the move, and accepts no more.
     let left = shared.store.ledger(TENANT).await.unwrap();
     assert_eq!(left.role, Role::Fenced);
     assert!(rows(&dedicated).starts_with(&rows(&shared)));

@@ -38,7 +38,7 @@ impl Other {
         Self { process, lines }
     }
 
-    /// The next thing that it says; `None` once it has ended.
+    /// Its next line of output; `None` once it has ended.
     pub(crate) fn says(&mut self) -> Option<String> {
         loop {
             let mut line = String::new();
@@ -51,7 +51,7 @@ impl Other {
         }
     }
 
-    /// Lets it go on.
+    /// Lets it continue.
     pub(crate) fn go_on(&mut self) {
         self.process.stdin.as_mut().unwrap().write_all(b"go on\n").unwrap();
     }
@@ -85,13 +85,13 @@ async fn role() {
     let (Ok(role), Ok(file)) = (std::env::var(ROLE), std::env::var(FILE)) else { return };
     let file = Path::new(&file);
     match role.as_str() {
-        // Makes or opens the file and says which one it is.
+        // Creates or opens the file and reports its id.
         "open" => {
             say("ready");
             wait_to_go_on();
             say(store(file).await.check().await.unwrap().identity);
         }
-        // Appends its own events for ever, and says each once it is acknowledged.
+        // Appends its own events forever, and prints each once it is acknowledged.
         "append" => {
             let store = store(file).await;
             activate(&store, tenant(1)).await;
@@ -100,7 +100,7 @@ async fn role() {
                 say(n);
             }
         }
-        // Holds the write lock until told to go on.
+        // Holds the write lock until released.
         "hold" => {
             let conn = crate::kit::outsider(file);
             conn.execute_batch("BEGIN IMMEDIATE").unwrap();

@@ -33,7 +33,7 @@ async fn a_ledger_that_was_changed_behind_its_back_takes_no_append() {
             let answer = fault(store.append_chain(tenant(1), Epoch(1), appends).await);
             assert!(answer.is_damage(), "{flip}");
         }
-        // Nothing was written, and the others go on.
+        // Nothing was written, and the others continue.
         store.append(tenant(2), Epoch(1), &[append(40)]).await.unwrap();
         let mend = "UPDATE ledger SET seq = ?1, digest = ?2 WHERE tenant_no = 1";
         other.execute(mend, rusqlite::params![seq, digest]).unwrap();

@@ -121,7 +121,7 @@ pub(crate) async fn audited(store: &dyn LedgerStore, tenant: TenantId) -> Vec<Ev
     feed.events
 }
 
-/// A connection that is not ours, as a shell or another program would have.
+/// A connection that bypasses rehome, like that of a shell or another program.
 pub(crate) fn outsider(path: &Path) -> rusqlite::Connection {
     let conn = rusqlite::Connection::open(path).unwrap();
     conn.busy_timeout(std::time::Duration::from_secs(20)).unwrap();

@@ -80,7 +80,7 @@ async fn what_a_row_cannot_be_is_told_after_what_is_sound() {
     assert_eq!(erased.kind, FaultKind::Corrupt("event 5 without its data".to_owned()));
     assert_eq!(store.read_feed(tenant(1), 5, ALL).await.unwrap().events.len(), 5);
     let missing = fault(store.read_feed(tenant(1), 10, ALL).await);
-    let told = "no event at seq 11, which should be there".to_owned();
+    let told = "the event at seq 11 is missing".to_owned();
     assert_eq!(missing.kind, FaultKind::Corrupt(told));
     assert_eq!(store.read_feed(tenant(1), 11, ALL).await.unwrap().events.len(), 9);
 
@@ -91,7 +91,7 @@ async fn what_a_row_cannot_be_is_told_after_what_is_sound() {
     assert_eq!(store.read_stream(tenant(1), &stream(11), 1, ALL).await.unwrap().events.len(), 1);
     let missing = store.read_stream(tenant(1), &stream(11), 2, ALL).await;
     assert!(matches!(fault(missing).kind, FaultKind::Corrupt(_)));
-    // A retry of what was erased cannot be compared: it is not taken for a new event.
+    // A retry of an erased event cannot be compared: it does not count as a new event.
     let retry = store.append(tenant(1), Epoch(1), &[append(5)]).await;
     assert!(matches!(fault(retry).kind, FaultKind::Corrupt(_)));
 }

@@ -1,10 +1,12 @@
-//! What is SQLite's alone: opening, sharing a file, recovery, limits, and what others may read.
+//! Behaviour specific to SQLite: opening, sharing a file, recovery, limits, and the public views.
 
 // The helpers of tests are tests, too: a failed expectation is a panic.
 #![allow(clippy::unwrap_used)]
 
 mod child;
 mod damage;
+mod formats;
+mod ids;
 mod kit;
 mod limits;
 mod opening;

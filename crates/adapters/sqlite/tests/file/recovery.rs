@@ -1,4 +1,4 @@
-//! What is left after a process ended without saying so.
+//! The state after a process ended without a shutdown.
 
 use rehome_domain::ids::{Epoch, MigrationId};
 use rehome_domain::migration::{Fact, Options};
@@ -35,7 +35,7 @@ impl Tear {
     }
 }
 
-/// What was committed before the tear is there, what is after it is gone as a whole, and the store goes on.
+/// Commits before the tear are present, those after it are gone as a whole, and the store continues.
 #[tokio::test]
 async fn a_torn_write_ahead_log_loses_nothing_that_was_committed_before_the_tear() {
     const COMMITS: u64 = 25;
@@ -121,7 +121,7 @@ async fn a_torn_log_of_a_control_plane_keeps_routes_and_facts_together() {
         assert_eq!(plane.log(MIGRATION, 0, 100).await.unwrap().len(), kept, "{tear:?}");
         let migration = plane.migration(MIGRATION).await.unwrap();
         assert_eq!(Some((MIGRATION, migration.state.phase())), route.migration, "{tear:?}");
-        // It goes on from there.
+        // It continues from there.
         let aborted = change(route.rev, Fact::Aborted { purge: false });
         assert_eq!(plane.record(aborted).await.unwrap().route.rev, route.rev + 1);
         plane.close().await;
@@ -181,6 +181,6 @@ async fn the_write_ahead_log_does_not_grow_for_ever() {
         let wal = std::fs::metadata(folder.path().join("store.db-wal")).unwrap().len();
         longest = wal.max(longest);
     }
-    // 3,000 commits of some six pages; begun anew at about 4 MiB, with room for a slow machine.
+    // 3,000 commits of some six pages; restarted at about 4 MiB, with a margin for a slow machine.
     assert!(longest < 40 << 20, "the log grew to {longest} bytes");
 }

@@ -69,7 +69,7 @@ async fn a_lock_that_another_process_holds_is_waited_for_and_then_told() {
     assert_eq!(fault.kind, FaultKind::Locked);
     assert!(!fault.applied);
     assert_eq!(fault.to_string(), "store \"shared\" is locked by another process");
-    // Reads and a check go on.
+    // Reads and a check continue.
     assert_eq!(here.ledger(tenant(1)).await.unwrap().epoch, Epoch(1));
     here.check().await.unwrap();
     // It can even be opened.
@@ -106,7 +106,7 @@ async fn a_copy_lets_another_writer_in_again_and_again() {
         }
         (writes, wait_max)
     });
-    // The rival has begun when the file has a table more.
+    // The rival has begun when the file has one more table.
     let tables = "SELECT count(*) FROM sqlite_schema WHERE name = 'rival'";
     let watcher = outsider(&folder.path().join("store.db"));
     while watcher.query_row(tables, [], |row| row.get::<_, i64>(0)).unwrap() == 0 {
@@ -117,7 +117,7 @@ async fn a_copy_lets_another_writer_in_again_and_again() {
     let (writes, wait_max) = rival.join().unwrap();
     assert_eq!(head, Head::of(&events[events.len() - 1]));
     assert_eq!(audited(&here, tenant(1)).await, events);
-    // Far above what is aimed at (20 ms), because tests run beside other work.
+    // Far above the target (20 ms), because tests run beside other work.
     assert!(wait_max < Duration::from_secs(2), "the rival waited {wait_max:?}");
     assert!(writes >= 10, "the rival wrote {writes} times");
 }
@@ -165,7 +165,7 @@ async fn callers_that_go_away_leave_an_honest_history() {
         }
         let _ = call.await;
     }
-    // Each goes again, as after a lost reply: what was there answers as the first time.
+    // Each is repeated, as after a lost response: stored events return the first result.
     fill(&*here, tenant(1), 1, 200).await;
     assert_eq!(audited(&*here, tenant(1)).await.len(), 200);
 }

@@ -1,4 +1,4 @@
-//! What others may read: the history in plain columns, from which anybody can recompute the chain.
+//! The public views: the history in plain columns, from which any reader can recompute the chain.
 
 use rusqlite::Connection;
 use sha2::{Digest as _, Sha256};

@@ -12,7 +12,7 @@ use super::words::{
 /// A column, and why.
 pub(super) type Guess = Option<(String, String)>;
 
-/// What was guessed so far.
+/// The guesses so far.
 pub(super) struct Columns<'a> {
     pub(super) table: &'a Table,
     taken: Vec<String>,
@@ -33,7 +33,7 @@ pub(super) struct Columns<'a> {
 }
 
 impl<'a> Columns<'a> {
-    /// Guesses, from what is surest to what is not.
+    /// Guesses the columns, from the most to the least certain.
     pub(super) fn of(table: &'a Table) -> Self {
         let mut this = Self {
             table,
@@ -45,7 +45,7 @@ impl<'a> Columns<'a> {
             version: None,
             first: (
                 1,
-                "no row says otherwise; 0 if the first event of a stream has that version"
+                "no row contradicts it; 0 if the first event of a stream has that version"
                     .to_owned(),
             ),
             position: None,
@@ -102,7 +102,7 @@ impl<'a> Columns<'a> {
         Some((column.name.clone(), format!("by its name; it is {}{more}", column.kind)))
     }
 
-    /// A number from a sequence, by which rows are told apart.
+    /// A number from a sequence that identifies rows.
     fn position(&self) -> Guess {
         let drawn = || self.free().filter(|column| is_integer(column) && column.sequence.is_some());
         let alone = |column: &&Column| {
@@ -120,7 +120,7 @@ impl<'a> Columns<'a> {
         }
         let word = |word: &&str| drawn().find(|column| plain(&column.name) == **word);
         let column = POSITION_WORDS.iter().find_map(word)?;
-        let why = "a number from a sequence, by its name; no unique key says so".to_owned();
+        let why = "a number from a sequence, by its name; no unique key confirms it".to_owned();
         Some((column.name.clone(), why))
     }
 
@@ -147,16 +147,17 @@ impl<'a> Columns<'a> {
         } else {
             format!("; it could be {}, too", others.join(" or "))
         };
-        let why = format!("PERHAPS: no column is called tenant; it is {}{or}", first.kind);
+        let why = format!("UNCERTAIN: no column is called tenant; it is {}{or}", first.kind);
         Some((first.name.clone(), why))
     }
 
-    /// The unique key that keeps two events of one version out of a stream.
+    /// The unique key that prevents two events of one version in a stream.
     fn stream(&mut self) {
         let Some((key, version)) = self.stream_key() else {
-            self.version = self.named(VERSION_WORDS, is_integer, "; no unique key says so");
+            self.version = self.named(VERSION_WORDS, is_integer, "; no unique key confirms it");
             self.take(&self.version.clone());
-            if let Some((name, why)) = self.named(STREAM_WORDS, is_name, "; no unique key says so")
+            if let Some((name, why)) =
+                self.named(STREAM_WORDS, is_name, "; no unique key confirms it")
             {
                 self.taken.push(name.clone());
                 self.streams.push(name);
@@ -233,7 +234,7 @@ impl<'a> Columns<'a> {
         if let Some(column) = uuid().find(unique) {
             return Some((column.name.clone(), "a uuid with a unique key".to_owned()));
         }
-        self.named(EVENT_ID_WORDS, |column| column.base == "uuid", "; no unique key says so")
+        self.named(EVENT_ID_WORDS, |column| column.base == "uuid", "; no unique key confirms it")
     }
 
     fn times(&mut self) {
@@ -248,7 +249,7 @@ impl<'a> Columns<'a> {
         };
         self.recorded = self.named(RECORDED_WORDS, is_time, "").or_else(|| {
             let column = self.free().find(|column| is_time(column) && now(column))?;
-            Some((column.name.clone(), "a time that the database gives".to_owned()))
+            Some((column.name.clone(), "a time that the database sets".to_owned()))
         });
         self.take(&self.recorded.clone());
         self.occurred = self.named(OCCURRED_WORDS, is_time, "").or_else(|| {
@@ -265,11 +266,11 @@ impl<'a> Columns<'a> {
             let made =
                 |column: &&Column| matches!(column.base.as_str(), "jsonb" | "json" | "bytea");
             let column = self.free().find(made)?;
-            Some((column.name.clone(), format!("the first {} that is nothing else", column.kind)))
+            Some((column.name.clone(), format!("the first unused {} column", column.kind)))
         })
     }
 
-    /// The version's column, where its rows can say where it begins.
+    /// The version's column, if its rows can show the first version.
     pub(super) fn known_version(&self) -> Option<&str> {
         self.version.as_ref().map(|(name, _)| name.as_str())
     }

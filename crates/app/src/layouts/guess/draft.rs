@@ -1,4 +1,4 @@
-//! The layout of what was guessed, with the reasons.
+//! The drafted layout, with the reasons.
 
 use rehome_domain::layout::{Layout, TenantPart};
 use rehome_postgres::catalog::Kind;
@@ -11,7 +11,7 @@ pub(super) struct Draft {
     pub(super) layout: Layout,
     /// Of a key, why it has its value.
     pub(super) why: Vec<(&'static str, String)>,
-    /// What was not guessed.
+    /// The parts that could not be guessed.
     pub(super) open: Vec<String>,
     /// Whether every key that a layout needs was guessed.
     pub(super) complete: bool,
@@ -24,7 +24,7 @@ struct Notes {
 }
 
 impl Notes {
-    /// A part that may be left out; `without` says what that means.
+    /// An optional part; `without` describes the effect of omitting it.
     fn maybe(&mut self, key: &'static str, guess: Guess, without: &str) -> Option<String> {
         let Some((name, reason)) = guess else {
             if !without.is_empty() {
@@ -45,17 +45,17 @@ impl Notes {
     }
 }
 
-/// The layout of what was guessed.
+/// The drafted layout.
 pub(super) fn draft(columns: Columns<'_>) -> Draft {
     let mut notes = Notes::default();
     let tenant = notes.needed(
         "columns.tenant",
         columns.tenant,
-        "tenant: no column is called like one. If it is a key of a JSON column: { column = \"...\", key = \
-         \"...\" }; if it is before a sign in the stream's name: { prefix = \"-\" }",
+        "tenant: no column has a likely name. If it is a key of a JSON column: { column = \"...\", key = \
+         \"...\" }; if it is before a separator in the stream's name: { prefix = \"-\" }",
     );
     let stream_id = if columns.streams.is_empty() {
-        let without = "stream_id: no unique key has it, and no column is called like it";
+        let without = "stream_id: no unique key contains it, and no column has a likely name";
         vec![notes.needed("columns.stream_id", None, without)]
     } else {
         notes.why.push(("columns.stream_id", columns.stream_why));
@@ -64,11 +64,11 @@ pub(super) fn draft(columns: Columns<'_>) -> Draft {
     let version = notes.needed(
         "columns.version",
         columns.version,
-        "version: no unique key of two columns or more has a whole number in it, and no column is called like it",
+        "version: no unique key of two columns or more contains a whole number, and no column has a likely name",
     );
-    let without = "event_type: no column is called like it";
+    let without = "event_type: no column has a likely name";
     let event_type = notes.needed("columns.event_type", columns.event_type, without);
-    let without = "data: no column is called like it, or is json, jsonb or bytea";
+    let without = "data: no column has a likely name, or is json, jsonb or bytea";
     let data = notes.needed("columns.data", columns.data, without);
     let complete = notes.open.is_empty();
     let position = notes.maybe(
@@ -84,18 +84,18 @@ pub(super) fn draft(columns: Columns<'_>) -> Draft {
     let stream_type = notes.maybe(
         "columns.stream_type",
         columns.stream_type,
-        "stream_type: no column is called like it; without it all streams are of one type",
+        "stream_type: no column has a likely name; without it all streams are of one type",
     );
     let occurred_at = notes.maybe("columns.occurred_at", columns.occurred, "");
     let recorded_at = notes.maybe("columns.recorded_at", columns.recorded, "");
     let metadata = notes.maybe("columns.metadata", columns.metadata, "");
     if occurred_at.is_none() && recorded_at.is_none() {
-        let open = "occurred_at, recorded_at: no column is a time, or which one is not clear";
+        let open = "occurred_at, recorded_at: no column is a time, or several could be it";
         notes.open.push(open.to_owned());
     }
     let (first_version, reason) = columns.first;
     notes.why.push(("first_version", reason));
-    let anew = "they mean something in this database only".to_owned();
+    let anew = "their values are valid in this database only".to_owned();
     notes.why.push(("columns.anew", anew));
     let table = columns.table;
     if table.kind == Kind::Partitioned {
@@ -120,6 +120,7 @@ pub(super) fn draft(columns: Columns<'_>) -> Draft {
         metadata,
         anew: columns.anew,
         beside: Vec::new(),
+        locks_table: false,
     };
     Draft { layout, why: notes.why, open: notes.open, complete }
 }

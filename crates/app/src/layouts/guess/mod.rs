@@ -1,4 +1,4 @@
-//! A draft of a layout from a table's description: every guess says why, and what cannot be guessed says so.
+//! Drafts a layout from a table's description: every guess has its reason, and every failed guess is listed.
 
 mod columns;
 mod draft;
@@ -16,13 +16,13 @@ use columns::Columns;
 use draft::{Draft, draft};
 use words::{TENANT_WORDS, has_word};
 
-/// Tables beside the events that are looked at.
+/// Maximum number of tables beside the events that are examined.
 const BESIDE_MAX: usize = 8;
 
 /// The place of a database; the message never repeats it.
 pub(super) fn database(url: &str) -> Result<PostgresUrl, AppError> {
     if url.starts_with("sqlite:") {
-        let why = "this looks at tables in PostgreSQL; `rehome store adopt ID --dry-run` looks at the table of a \
+        let why = "this command examines tables in PostgreSQL; `rehome store adopt ID --dry-run` examines the table of a \
                    store in SQLite";
         return Err(AppError::new(Kind::Usage, "bad_url", why));
     }
@@ -47,7 +47,7 @@ pub async fn guess(url: &str, name: &str) -> Result<LayoutGuess, AppError> {
         [&table.name, &table.schema].into_iter().chain(table.columns.iter().map(|it| &it.name));
     if let Some(name) = names.find(|name| name.contains(['{', '}'])) {
         let why =
-            format!("the name \"{name}\" has a brace in it, which no layout may have; rename it");
+            format!("the name \"{name}\" contains a brace, which no layout may contain; rename it");
         return Err(AppError::refused(why));
     }
     let mut columns = Columns::of(&table);
@@ -76,10 +76,10 @@ pub async fn guess(url: &str, name: &str) -> Result<LayoutGuess, AppError> {
 fn document(table: &Table, draft: &Draft) -> LayoutGuess {
     let mut head = text::Text::default();
     head.remark(&format!(
-        "Drafted from the description of {}. Every value is a guess: read why, correct what is wrong, and",
+        "Drafted from the description of {}. Every value is a guess: read the reasons, correct the errors, and",
         table.quoted()
     ));
-    head.remark("look again with: rehome store layout check FILE --url URL");
+    head.remark("check it with: rehome store layout check FILE --url URL");
     if !draft.open.is_empty() {
         head.remark("");
         head.remark("Not guessed:");
@@ -88,7 +88,7 @@ fn document(table: &Table, draft: &Draft) -> LayoutGuess {
     head.line("");
     let body = text::layout(&draft.layout, |key| {
         if key.starts_with("beside.") {
-            return "by its name; delete what is not so".to_owned();
+            return "by its name; delete it if it is wrong".to_owned();
         }
         let why = draft.why.iter().find(|(known, _)| *known == key);
         why.map(|(_, why)| why.clone()).unwrap_or_default()
@@ -136,12 +136,12 @@ fn beside(kind: BesideKind, table: &Table) -> Option<Beside> {
         BesideKind::Snapshots | BesideKind::Outbox | BesideKind::Streams => None,
     };
     let table = table.name.clone();
-    Some(Beside { kind, table, tenant, position })
+    Some(Beside { kind, table, tenant, position, heads: None })
 }
 
-/// Schema and table: names are as they are, not folded.
+/// Schema and table: names are case-sensitive.
 fn table_name(text: &str) -> Result<(String, String), String> {
-    let how = "write it as TABLE or SCHEMA.TABLE, a name with a dot in it in double quotes";
+    let how = "write it as TABLE or SCHEMA.TABLE, a name that contains a dot in double quotes";
     let mut parts = vec![String::new()];
     let mut letters = text.chars().peekable();
     let mut quoted = false;
@@ -163,7 +163,7 @@ fn table_name(text: &str) -> Result<(String, String), String> {
     match <[String; 2]>::try_from(parts) {
         Ok([schema, table]) => Ok((schema, table)),
         Err(mut one) if one.len() == 1 => Ok(("public".to_owned(), one.remove(0))),
-        Err(_) => Err(format!("\"{text}\" has more than one dot in it; {how}")),
+        Err(_) => Err(format!("\"{text}\" contains more than one dot; {how}")),
     }
 }
 

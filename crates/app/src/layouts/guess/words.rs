@@ -46,6 +46,7 @@ pub(super) const VERSION_WORDS: &[&str] = &[
 pub(super) const STREAM_WORDS: &[&str] = &[
     "streamid",
     "aggregateid",
+    "aggregateidentifier",
     "streamname",
     "stream",
     "originatorid",
@@ -66,6 +67,8 @@ pub(super) const STREAM_TYPE_WORDS: &[&str] = &[
     "aggregatename",
     "streamkind",
     "aggregatekind",
+    // Where the type of the event has another column.
+    "type",
 ];
 pub(super) const POSITION_WORDS: &[&str] = &[
     "globalposition",
@@ -74,6 +77,7 @@ pub(super) const POSITION_WORDS: &[&str] = &[
     "notificationid",
     "seqid",
     "globalseq",
+    "globalindex",
     "sequencenumber",
     "sequence",
     "ordering",
@@ -84,6 +88,7 @@ pub(super) const EVENT_ID_WORDS: &[&str] = &["eventid", "messageid", "id", "even
 pub(super) const EVENT_TYPE_WORDS: &[&str] = &[
     "eventtype",
     "messagetype",
+    "payloadtype",
     "type",
     "eventname",
     "topic",

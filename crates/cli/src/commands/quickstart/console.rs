@@ -1,10 +1,10 @@
-//! After the verdict: the console, for whoever looks.
+//! After the verdict: the console, for interactive use.
 
 use std::net::Ipv4Addr;
 
-use rehome_app::quickstart::{PATIENCE, QuickstartOptions, SLOW_RATE, Stay};
 use rehome_app::{AppError, CancellationToken};
 use rehome_server::Server;
+use rehome_workload::quickstart::{PATIENCE, QuickstartOptions, SLOW_RATE, Stay};
 use tokio::net::TcpListener;
 
 use super::QuickstartArgs;
@@ -13,7 +13,7 @@ use crate::operate::{Signals, Task, stop_on_signal};
 use crate::output::terminal::is_attended;
 use crate::output::{Out, count, line};
 
-/// The first port to try where none is said: that of `rehome serve`.
+/// The first port to try by default: that of `rehome serve`.
 const FIRST: u16 = 7411;
 /// The last one, before any free one will do.
 const LAST: u16 = 7430;
@@ -21,7 +21,7 @@ const LAST: u16 = 7430;
 /// Where the console is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    /// Nowhere: nobody looks.
+    /// No console.
     Nowhere,
     /// On this port and no other; 0: any free one.
     Port(u16),
@@ -29,8 +29,8 @@ pub(super) enum Place {
     Usual,
 }
 
-/// Where the console is wanted: without a word about it only where somebody reads the address and
-/// can press Ctrl-C.
+/// Whether to serve the console: by default only on a terminal, where the address can be read and
+/// Ctrl-C can be pressed.
 pub(super) fn place(out: Out, args: &QuickstartArgs) -> Place {
     let watched = is_attended();
     match args.port {
@@ -42,7 +42,7 @@ pub(super) fn place(out: Out, args: &QuickstartArgs) -> Place {
     }
 }
 
-/// Takes a port of the loopback address. Who connects before the verdict waits for it.
+/// Binds a port of the loopback address. Connections before the verdict wait for it.
 pub(super) async fn listen(place: Place) -> Result<Option<TcpListener>, AppError> {
     let ports = match place {
         Place::Nowhere => return Ok(None),
@@ -69,7 +69,7 @@ async fn bind(port: u16) -> Result<TcpListener, AppError> {
     })
 }
 
-/// Serves the console until Ctrl-C or SIGTERM, while the writers go on slowly.
+/// Serves the console until Ctrl-C or SIGTERM, while the writers continue slowly.
 pub(super) async fn serve(
     out: Out,
     options: &QuickstartOptions,
@@ -103,7 +103,7 @@ fn say(out: Out, options: &QuickstartOptions, url: &str, stay: &Stay) {
     out.remark(format!(
         "\nThe console: {url}\n  \
          the migration: {url}/migrations/{}\n  \
-         the {} writers go on at {} events/s: have the tenant return, or move another one\n  \
+         the {} writers continue at {} events/s: return the tenant, or move another one\n  \
          Ctrl-C stops it; the files stay",
         moved.id,
         options.writers,

@@ -1,29 +1,31 @@
-//! What is shown while it goes on, on stderr: bars on a terminal, lines elsewhere.
+//! The progress on stderr: bars on a terminal, lines elsewhere.
 
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rehome_app::quickstart::{QuickstartOptions, Seen, Stage, Step};
+use rehome_workload::quickstart::{QuickstartOptions, Seen, Stage, Step};
 
 use crate::output::terminal::{self, Bar};
 use crate::output::{Out, Style, count};
 
-/// Lines about something that goes on come no faster than this.
+/// Minimum time between two progress lines.
 const LINE_EVERY: Duration = Duration::from_secs(1);
 
-/// Whoever shows the steps.
+/// The display of the steps.
 pub(super) struct Live {
     out: Out,
     style: Style,
     options: QuickstartOptions,
     bars: Option<Bars>,
     state: Mutex<State>,
+    folder: Mutex<Option<PathBuf>>,
 }
 
-/// What was said last.
+/// The last line.
 #[derive(Default)]
 struct State {
-    /// The heading under which things go on.
+    /// The current heading.
     part: String,
     said: Option<Instant>,
     began: Option<Instant>,
@@ -39,8 +41,8 @@ struct Bars {
 impl Bars {
     fn new() -> Self {
         let all = terminal::Bars::default();
-        let work = all.add("  {prefix:<12} {bar:32} {percent:>3} %  {msg}");
-        let writers = all.add("  {msg}");
+        let (work, writers) = (all.add(true), all.add(false));
+        writers.prefix("writers");
         Self { all, work, writers }
     }
 }
@@ -49,10 +51,17 @@ impl Live {
     pub(super) fn new(out: Out, options: &QuickstartOptions) -> Self {
         let style = out.progress();
         let bars = (style == Style::Bars).then(Bars::new);
-        Self { out, style, options: options.clone(), bars, state: Mutex::default() }
+        Self {
+            out,
+            style,
+            options: options.clone(),
+            bars,
+            state: Mutex::default(),
+            folder: Mutex::default(),
+        }
     }
 
-    /// Takes the bars away; what was said stays.
+    /// Removes the bars; printed lines stay.
     pub(super) fn end(&self) {
         self.finish_part();
         if let Some(bars) = &self.bars {
@@ -61,7 +70,15 @@ impl Live {
         }
     }
 
+    /// Where the stores are, once they are there.
+    pub(super) fn folder(&self) -> Option<PathBuf> {
+        self.folder.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     pub(super) fn hear(&self, step: &Step) {
+        if let Step::Opened { folder, .. } = step {
+            *self.folder.lock().unwrap_or_else(PoisonError::into_inner) = Some(folder.clone());
+        }
         if self.style == Style::None {
             return;
         }
@@ -143,7 +160,7 @@ impl Live {
         }
     }
 
-    /// Something that goes on: the bar moves; without one, a line now and then, and the last one.
+    /// Progress: moves the bar; without a bar, prints a line periodically, and the last one.
     fn go_on(&self, part: &str, done: u64, total: u64, text: String) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.part != part {
@@ -182,7 +199,7 @@ impl Live {
 
     fn writers(&self, writers: &Seen) {
         if let Some(bars) = &self.bars {
-            bars.writers.message(&format!("writers      {}", seen(writers)));
+            bars.writers.message(&seen(writers));
         }
     }
 }

@@ -6,19 +6,21 @@ mod words;
 
 use std::path::{Path, PathBuf};
 
+use rehome_app::CancellationToken;
 use rehome_app::error::{AppError, Kind};
-use rehome_app::quickstart::{self, PlainWriter, QuickstartOptions};
 use rehome_domain::ids::TenantId;
+use rehome_workload::quickstart::{self, PlainWriter, QuickstartOptions, Step};
 
+use crate::operate::{Signals, Task, stop_on_signal};
 use crate::output::Out;
 use live::Live;
 
-/// See a tenant move while it is written to, on stores in a folder.
+/// Demonstrate a migration: move a tenant under load, on stores in a folder.
 ///
-/// Makes or imports events, lets writers write, migrates one tenant to another store, and checks
-/// afterwards that everything the writers were told is true. Then, on a terminal or with --port, serves
-/// the console of its stores until Ctrl-C, while the writers go on slowly. The files stay, for you to
-/// look at and go on with.
+/// Creates or imports events, starts writers, migrates one tenant to another store, and checks
+/// afterwards that the stores match every acknowledgement. Then, on a terminal or with --port, serves
+/// the console of its stores until Ctrl-C, while the writers continue slowly. The files stay, so that you can
+/// inspect them and continue.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct QuickstartArgs {
     /// Tenants to make; each has a third of the events of the one before.
@@ -45,7 +47,7 @@ pub(crate) struct QuickstartArgs {
     /// What made events are drawn from.
     #[arg(long, value_name = "N", default_value_t = 42)]
     seed: u64,
-    /// Have the events in SQLite files of another program, whose processes write them and know nothing of
+    /// Use SQLite files of another program, whose processes write them and do not use
     /// rehome: eventsource-py, by its tables.
     #[arg(long, value_name = "NAME", conflicts_with_all = ["input", "port"])]
     layout: Option<String>,
@@ -56,8 +58,8 @@ pub(crate) struct QuickstartArgs {
     /// any free one [default: on a terminal, 7411 or the next free one].
     #[arg(long, value_name = "PORT", conflicts_with = "exit")]
     port: Option<u16>,
-    /// Stop after the verdict, also on a terminal. So it does without one, with --json and with
-    /// --quiet, unless --port is said.
+    /// Exit after the verdict, also on a terminal. This is the default without a terminal, with --json and with
+    /// --quiet, unless --port is given.
     #[arg(long)]
     exit: bool,
 }
@@ -80,7 +82,7 @@ impl QuickstartArgs {
     }
 }
 
-/// Write events with plain SQL, as a process that knows nothing of rehome; `quickstart --layout` starts it. Ends with its
+/// Write events with plain SQL, as a process that does not use rehome; `quickstart --layout` starts it. Ends with its
 /// standard input.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct PlainWriterArgs {
@@ -99,7 +101,7 @@ pub(crate) struct PlainWriterArgs {
     /// Events per second.
     #[arg(long, value_name = "N")]
     rate: f64,
-    /// Where it keeps its record.
+    /// The file of its record.
     #[arg(long, value_name = "FILE")]
     journal: PathBuf,
 }
@@ -110,6 +112,14 @@ pub(super) fn write_plainly(args: PlainWriterArgs) -> Result<(), AppError> {
     quickstart::write_plainly(&PlainWriter { files, tenant, number, seed, rate, journal })
 }
 
+/// An error, with the folder that it leaves behind.
+fn leaving(error: AppError, folder: Option<&Path>) -> AppError {
+    match folder {
+        None => error,
+        Some(folder) => error.followed_by(&format!("; its files are in {}", folder.display())),
+    }
+}
+
 /// Does it, and shows the verdict; one that is not good is an error too.
 pub(super) async fn run(
     out: Out,
@@ -117,7 +127,7 @@ pub(super) async fn run(
     config: Option<&Path>,
 ) -> Result<(), AppError> {
     if config.is_some() {
-        let message = "quickstart makes a configuration of its own; leave --config out, and name \
+        let message = "quickstart creates its own configuration; omit --config, and name \
                        a folder with --dir";
         return Err(AppError::new(Kind::Usage, "bad_option", message));
     }
@@ -125,14 +135,22 @@ pub(super) async fn run(
     // A port that is not to be had is found before the work.
     let listener = console::listen(console::place(out, args)).await?;
     let live = Live::new(out, &options);
-    let told = quickstart::stay(&options, &|step| live.hear(&step)).await;
+    let stop = CancellationToken::new();
+    let signals = Task(tokio::spawn(stop_on_signal(out, stop.clone(), Signals::listen())));
+    let hear = |step: Step| live.hear(&step);
+    let outcome = tokio::select! {
+        outcome = quickstart::stay(&options, &hear) => outcome,
+        () = stop.cancelled() => Err(AppError::failed("interrupted", "the quickstart was stopped")),
+    };
+    drop(signals);
     live.end();
-    let stay = told?;
+    let stay = outcome.map_err(|error| leaving(error, live.folder().as_deref()))?;
     out.show(&stay.verdict, words::say)?;
     if !stay.verdict.ok {
         stay.deployment.close().await;
-        let message = "not everything that the writers were told is true; see the verdict";
-        return Err(AppError::new(Kind::Violated, "verdict", message));
+        let message = "the stores contradict the acknowledgements of the writers; see the verdict";
+        let error = AppError::new(Kind::Violated, "verdict", message);
+        return Err(leaving(error, live.folder().as_deref()));
     }
     if let Some(listener) = listener {
         console::serve(out, &options, stay, listener).await

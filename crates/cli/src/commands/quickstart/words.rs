@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use rehome_app::quickstart::verdict::{Spread, Verdict};
+use rehome_workload::quickstart::verdict::{Spread, Verdict};
 
 use crate::output::{count, table};
 
@@ -19,7 +19,7 @@ pub(super) fn say(verdict: &Verdict) -> String {
     match &verdict.back {
         None => rows.push(row("after the switch", verdict.append_ms.after)),
         Some(back) => rows.extend([
-            row("on the way back", back.append_ms.during),
+            row("during the return", back.append_ms.during),
             row("  of these, at the cutover", back.pause_ms),
             row("after the return", back.append_ms.after),
         ]),
@@ -48,13 +48,13 @@ fn headline(verdict: &Verdict, text: &mut String) {
     if verdict.ok {
         let _ = writeln!(
             text,
-            "All {} events that they were told are stored are there: once, in order, unchanged.\n\
-             The longest that any of them waited at the cutover was {:.1} ms.",
+            "All {} acknowledged events are stored: once, in order, unchanged.\n\
+             The longest wait at the cutover was {:.1} ms.",
             count(verdict.acked),
             verdict.pause_ms.max
         );
     } else {
-        let _ = writeln!(text, "SOMETHING IS WRONG: what the writers were told is not true.");
+        let _ = writeln!(text, "ERROR: the stores contradict the acknowledgements of the writers.");
         let found = verdict.findings.iter().chain(&verdict.verification.violations);
         for finding in found {
             let _ = writeln!(text, "  {finding}");
@@ -99,7 +99,7 @@ fn go_on(verdict: &Verdict, text: &mut String) {
     let last = verdict.back.as_ref().map_or(&verdict.migration, |back| &back.migration);
     let _ = write!(
         text,
-        "\nThe files are yours to look at; {} keeps what it had, and the tenant can return:\n\
+        "\nYou can inspect the files; {} keeps its copy, and the tenant can return:\n\
          \n  {rehome} migration log {}\
          \n  {rehome} migration return {} --wait\
          \n\nTo remove them: rm -r {}\n",

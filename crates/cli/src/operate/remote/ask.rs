@@ -1,7 +1,7 @@
-//! Asking until there is an answer, within bounds; and what is answered instead.
+//! Retrying a request until there is a response, within limits; and error responses.
 //!
-//! Whatever is asked can be asked again: a look changes nothing, a start has a key, and a change is made
-//! on what was seen (see [`super::change`]).
+//! Every request can be repeated: a read changes nothing, a start has a key, and a change is
+//! conditional (see [`super::change`]).
 
 use std::time::Duration;
 
@@ -20,13 +20,13 @@ const WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// What came of a request.
 pub(super) struct Asked {
-    /// The answer, or what was answered instead.
+    /// The response, or the error.
     pub(super) result: Result<Reply, AppError>,
     /// Whether an answer was lost before: it may have been done then.
     pub(super) lost: bool,
 }
 
-/// How long there was no answer, and how often it was asked.
+/// How long there was no response, and the number of attempts.
 pub(super) struct Patience {
     /// When there was none for the first time.
     since: Option<Instant>,
@@ -39,7 +39,7 @@ impl Patience {
     }
 }
 
-/// What is to be done about an answer.
+/// What to do about a response.
 enum Verdict {
     Take(Begun),
     /// It may pass; what came of it may not be known.
@@ -60,12 +60,12 @@ impl Remote {
     pub(super) fn read<T: DeserializeOwned>(&self, reply: &Reply) -> Result<T, AppError> {
         serde_json::from_slice(&reply.body).map_err(|error| {
             let message =
-                format!("what the server at {} answers is not understood: {error}", self.url);
+                format!("the response of the server at {} is not understood: {error}", self.url);
             AppError::failed("not_understood", message)
         })
     }
 
-    /// Asks until there is an answer, for as long as is configured.
+    /// Sends the request until there is a response, for the configured time.
     pub(super) async fn ask(&self, ask: &Ask) -> Asked {
         let mut lost = false;
         let mut patience = Patience::new();
@@ -90,7 +90,7 @@ impl Remote {
         }
     }
 
-    /// Asks until an answer begins that is not an error.
+    /// Sends the request until a response starts that is not an error.
     pub(super) async fn begin(
         &self,
         ask: &Ask,
@@ -120,7 +120,7 @@ impl Remote {
         }
     }
 
-    /// What an answer that is not good says.
+    /// The verdict on an error response.
     async fn problem(&self, begun: Begun) -> Verdict {
         let status = begun.status;
         let reply = match begun.whole().await {
@@ -134,12 +134,12 @@ impl Remote {
             is_problem(&reply.headers).then(|| serde_json::from_slice(&reply.body).ok()).flatten();
         let Some(problem) = problem else {
             if matches!(status.as_u16(), 502..=504) {
-                // Of somebody in between, who may know nothing of what came of it.
-                let why = format!("it, or a proxy before it, answers {status}");
+                // A proxy may have sent it, without knowing the outcome.
+                let why = format!("it, or a proxy before it, answered {status}");
                 return Verdict::Again { why, after: Duration::ZERO, lost: true };
             }
             let message = format!(
-                "{} answers {status}, and not as a server of rehome does; is the url right?",
+                "{} answered {status}, but not as a rehome server does; check the URL",
                 self.url
             );
             return Verdict::ForGood(AppError::new(Kind::Usage, "no_server_of_ours", message));
@@ -150,7 +150,7 @@ impl Remote {
         }
         if problem.code() == "no_such_path" {
             let message = format!(
-                "the server at {} does not know this request; is its version older, or its url \
+                "the server at {} does not know this request; its version may be older, or its URL \
                  another?",
                 self.url
             );
@@ -172,7 +172,7 @@ impl Remote {
         let since = *patience.since.get_or_insert_with(Instant::now);
         if since.elapsed().saturating_add(wait) > self.retry_for {
             let then = if lost {
-                "; whether it did what was asked is not known: look, then say it again"
+                "; whether it carried out the request is unknown: re-read the state and retry"
             } else {
                 ""
             };

@@ -1,8 +1,8 @@
 //! Changing a migration through a server, once.
 //!
-//! A change is asked for on what was just seen (`If-Match`). So a request whose answer was lost can be
-//! sent again: if the first one was done and moved the migration on, the second is refused, and the
-//! migration's log says whether it was ours.
+//! A change is conditional on the state last read (`If-Match`). So a request whose response was lost can be
+//! sent again: if the first one was carried out and changed the migration, the second is refused, and the
+//! migration's log shows whether the change was this command's.
 
 use hyper::Method;
 use hyper::header::{ETAG, HeaderValue, IF_MATCH};
@@ -16,10 +16,10 @@ use super::Remote;
 use super::http::Ask;
 use crate::operate::Operate as _;
 
-/// How often a change is asked for on a migration that others are changing.
+/// Maximum number of attempts while others change the migration.
 const TRIES: usize = 16;
 
-/// What to ask for.
+/// A change.
 pub(super) struct Change<'a, B> {
     pub(super) method: Method,
     /// Behind the migration in the path.
@@ -53,20 +53,20 @@ impl Remote {
                 Err(error) => return Err(error),
             }
         }
-        let message = "others change it all the time; look, then say it again";
+        let message = "others change it at the same time; re-read the migration and retry";
         Err(AppError::new(Kind::Refused, "changed_meanwhile", message).migration(id))
     }
 
-    /// The tag of what is seen now.
+    /// The ETag of the current state.
     async fn tag(&self, id: MigrationId) -> Result<HeaderValue, AppError> {
         let reply = self.ask(&Ask::get(format!("/v1/migrations/{id}"))).await.result?;
         reply.headers.get(ETAG).cloned().ok_or_else(|| {
-            let message = format!("the server at {} tells no ETag", self.url);
+            let message = format!("the server at {} returned no ETag", self.url);
             AppError::failed("not_understood", message)
         })
     }
 
-    /// The last entry of the log, and whether one that is ours is behind `after`.
+    /// The last entry of the log, and whether one after `after` is this command's.
     async fn log_end(
         &self,
         id: MigrationId,
@@ -83,8 +83,8 @@ impl Remote {
     }
 }
 
-/// Whether an entry says what was asked for: with the same reason, of an abort the same about the
-/// target's copy, of a retuning the same options. Another operator's that says less is not ours.
+/// Whether an entry matches the request: with the same reason, for an abort the same about the
+/// target's copy, for a retuning the same options. Another operator's entry with less does not match.
 fn says(entry: &LogEntry, wanted: &Value) -> bool {
     let options = entry.details.get("options");
     wanted.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null()).all(

@@ -10,7 +10,7 @@ use super::Remote;
 use super::ask::Patience;
 use super::http::{Ask, Begun};
 
-/// A server says something at least every 15 seconds; whoever is silent for longer is gone.
+/// A server sends something at least every 15 seconds; after a longer silence it is gone.
 const SILENCE_MAX: Duration = Duration::from_secs(45);
 /// Longest event, in bytes.
 const EVENT_MAX: usize = 1 << 20;
@@ -71,8 +71,8 @@ impl Reader {
 }
 
 impl Remote {
-    /// Watches a migration, across lost connections and servers that come back, until it is told that it
-    /// is over or `seen` says no; answers it as it is then.
+    /// Watches a migration, across lost connections and restarts of servers, until the server reports its
+    /// end or `seen` returns false; returns its last state.
     pub(super) async fn follow(
         &self,
         id: MigrationId,
@@ -94,7 +94,7 @@ impl Remote {
                 }
                 let now: Migration = self.parse(&event.data)?;
                 let over = event.name == "end";
-                // After a lost connection the same is told again.
+                // After a lost connection the same state is sent again.
                 let go_on =
                     last.as_ref().is_some_and(|last| !now.is_changed_from(last)) || seen(&now);
                 if over || !go_on {
@@ -109,13 +109,13 @@ impl Remote {
     fn parse<T: serde::de::DeserializeOwned>(&self, data: &str) -> Result<T, AppError> {
         serde_json::from_str(data).map_err(|error| {
             let message =
-                format!("what the server at {} tells is not understood: {error}", self.url);
+                format!("the events of the server at {} are not understood: {error}", self.url);
             AppError::failed("not_understood", message)
         })
     }
 }
 
-/// The next event; `None`: the connection is lost, or is taken for it.
+/// The next event; `None`: the connection is lost, or assumed lost.
 async fn next(answer: &mut Begun, reader: &mut Reader) -> Option<Event> {
     loop {
         if let Some(event) = reader.next() {

@@ -1,4 +1,4 @@
-//! One request to a server, and its answer. What is said about a failure tells what can be known: whether
+//! One request to a server, and its response. A failure records whether
 //! the request can have arrived.
 
 use std::io;
@@ -24,15 +24,15 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{self, RootCertStore};
 use tokio_util::task::AbortOnDropHandle;
 
-/// Longest that a connection may take to be made.
+/// Maximum time to connect.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
-/// Longest that an answer may take to begin: a server bounds its requests by less, unless appends may wait
+/// Maximum time until a response starts: a server limits its requests to less, unless appends may wait
 /// for very long cutovers.
 const ANSWER_WITHIN: Duration = Duration::from_secs(120);
 /// Longest answer, in bytes.
 const ANSWER_MAX: usize = 64 << 20;
 
-/// What is asked.
+/// A request.
 pub(super) struct Ask {
     method: Method,
     path: String,
@@ -44,7 +44,7 @@ pub(super) struct Ask {
 }
 
 impl Ask {
-    /// A look; `path` begins with a slash and is percent-encoded.
+    /// A read; `path` begins with a slash and is percent-encoded.
     pub(super) fn get(path: impl Into<String>) -> Self {
         Self {
             method: Method::GET,
@@ -56,7 +56,7 @@ impl Ask {
         }
     }
 
-    /// Something to be done, with what is said about it.
+    /// A change, with its body.
     pub(super) fn send(
         method: Method,
         path: impl Into<String>,
@@ -78,7 +78,7 @@ impl Ask {
         Self { also: Some(status), ..self }
     }
 
-    /// The same for an answer that goes on.
+    /// The same for a response that continues.
     pub(super) fn followed(self) -> Self {
         Self { accept: "text/event-stream", ..self }
     }
@@ -86,7 +86,7 @@ impl Ask {
 
 /// Why there is no answer.
 pub(super) enum Lost {
-    /// Nobody answered, and nothing was sent; it may pass.
+    /// No response, and nothing was sent; it may pass.
     NotSent(String),
     /// It was sent; whether it arrived is not known.
     Unknown(String),
@@ -95,7 +95,7 @@ pub(super) enum Lost {
 }
 
 impl Lost {
-    /// Why.
+    /// The reason.
     pub(super) fn words(self) -> String {
         match self {
             Self::NotSent(why) | Self::Unknown(why) | Self::ForGood(why) => why,
@@ -132,7 +132,7 @@ impl Begun {
         let Self { status, headers, body, _connection } = self;
         let body = Limited::new(body, ANSWER_MAX).collect();
         let body = tokio::time::timeout(ANSWER_WITHIN, body).await;
-        let body = body.map_err(|_| Lost::Unknown("the answer does not end".to_owned()))?;
+        let body = body.map_err(|_| Lost::Unknown("the response is incomplete".to_owned()))?;
         let body = body.map_err(|error| Lost::Unknown(error.to_string()))?.to_bytes();
         Ok(Reply { status, headers, body })
     }
@@ -158,7 +158,9 @@ impl Http {
             None => None,
             Some(token) => {
                 let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose()))
-                    .map_err(|_| AppError::failed("bad_token", "the token is no header"))?;
+                    .map_err(|_| {
+                        AppError::failed("bad_token", "the token is not valid in a header")
+                    })?;
                 value.set_sensitive(true);
                 Some(value)
             }
@@ -228,7 +230,7 @@ impl Http {
     }
 }
 
-/// The error and what caused it, which alone says something.
+/// The error and its cause, which has the details.
 fn words(error: &hyper::Error) -> String {
     let cause = std::error::Error::source(error);
     cause.map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
@@ -237,7 +239,7 @@ fn words(error: &hyper::Error) -> String {
 fn untrusted(error: &io::Error) -> Lost {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         Some(rustls::Error::InvalidCertificate(why)) => Lost::ForGood(format!(
-            "its certificate is not believed ({why}); client.ca_file names who vouches for it"
+            "its certificate is not trusted ({why}); set client.ca_file to its authority"
         )),
         Some(rustls::Error::InvalidMessage(_)) => {
             Lost::ForGood("it does not speak TLS; is it http://?".to_owned())

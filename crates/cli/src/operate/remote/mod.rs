@@ -1,11 +1,12 @@
-//! Operators' wishes done by a server, over HTTP.
+//! Operators' requests through a server, over HTTP.
 //!
-//! `http` sends one request, `ask` asks until there is an answer, `change` sees to it that what is asked
-//! twice is done once, `events` follows. Which path is which wish stands here.
+//! `http` sends one request, `ask` retries until there is a response, `change` prevents a second effect of a
+//! retry, `events` follows. This file maps each request to its path.
 
 mod ask;
 mod change;
 mod events;
+mod fleet;
 mod http;
 
 use std::time::Duration;
@@ -14,22 +15,23 @@ use async_trait::async_trait;
 use hyper::Method;
 use hyper::header::{HeaderName, HeaderValue};
 use rehome_api::admin::{
-    Abort, BaselineRequest, LogPage, MigrationPage, MigrationStart, PlanRequest, ProbeRequest,
-    Purge, Reason, RecoverRequest as RecoverBody, Resume, Return, Tuning, Verify, Worker,
+    Abort, BaselineRequest, LogPage, MigrationPage, MigrationStart, MoveCheckpoints, PlanRequest,
+    ProbeRequest, Purge, Reason, RecoverRequest as RecoverBody, RemoveTenant, Resume, Return,
+    Tuning, Unguard, Verify, Worker,
 };
 use rehome_api::duration::Millis;
 use rehome_api::{
-    Baseline, Checklist, ChecklistPhase, HealthReport, LogEntry, Migration, Options, OptionsPatch,
-    Plan, Probe, Recovery, StoreCheckReport, Tenant, TenantPurge, Token, TokenCreate, TokenRotate,
-    Tokens, Verification,
+    Baseline, Checklist, ChecklistPhase, HealthReport, LogEntry, Migration, MovedCheckpoints,
+    Options, OptionsPatch, Plan, Probe, Recovery, StoreCheckReport, Tenant, TenantPurge,
+    TenantRemoval, TenantUnguarded, Token, TokenCreate, TokenRotate, Tokens, TranslatedPosition,
+    Verification,
 };
 use rehome_app::config::{ClientConfig, ServerUrl};
 use rehome_app::deployment::check_reason;
 use rehome_app::migrations::{EstimateRequest, Goal, Resumed, StartRequest, VerifyRequest};
 use rehome_app::tokens::{NewToken, TokenHash, check_name};
-use rehome_app::{AppError, Kind, RecoverRequest};
+use rehome_app::{AppError, Kind, MigrationsWanted, RecoverRequest};
 use rehome_domain::ids::{MigrationId, StoreId, TenantId};
-use rehome_domain::migration::Phase;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -38,7 +40,7 @@ use crate::output::{Out, View};
 use change::Change;
 use http::{Ask, Http};
 
-/// Most migrations that a server tells at once.
+/// Maximum number of migrations in one response.
 const PAGE: usize = 200;
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
@@ -53,7 +55,7 @@ pub(super) struct Remote {
 impl Remote {
     pub(super) fn new(out: Out, config: &ClientConfig) -> Result<Self, AppError> {
         let url = config.server.clone().ok_or_else(|| {
-            AppError::new(Kind::Usage, "bad_usage", "no server is named; see --server")
+            AppError::new(Kind::Usage, "bad_usage", "no server is configured; see --server")
         })?;
         let http = Http::new(&url, config)?;
         Ok(Self { out, http, url, retry_for: config.retry_for })
@@ -68,7 +70,7 @@ impl Remote {
         self.document(Ask::send(Method::POST, path, body)?.header(IDEMPOTENCY_KEY, &key()?)).await
     }
 
-    /// Sends what may take long, again and again until it is over.
+    /// Sends a long-running request repeatedly until it is done.
     async fn until_over<T: serde::de::DeserializeOwned>(
         &self,
         path: String,
@@ -101,7 +103,7 @@ impl Remote {
         self.change(id, Change { method: Method::POST, what, body, event }).await
     }
 
-    /// Shows how it goes on until the server says that this was reached. Ctrl-C ends the looking only.
+    /// Shows the progress until the server reports that this was reached. Ctrl-C only ends the display.
     async fn shown_until(&self, id: MigrationId, until: &str) -> Result<Migration, AppError> {
         let mut view = View::new(self.out);
         let mut signals = Signals::listen();
@@ -113,8 +115,8 @@ impl Remote {
             reached = followed => reached,
             () = signals.next() => {
                 let message = format!(
-                    "no longer watched; the server goes on with it, and `rehome migration watch {id}` \
-                     shows how; `rehome migration pause {id}` holds it"
+                    "no longer watched; the server continues it, and `rehome migration watch {id}` \
+                     shows its progress; `rehome migration pause {id}` pauses it"
                 );
                 Err(AppError::failed("stopped", message).migration(id))
             }
@@ -170,23 +172,25 @@ impl Operate for Remote {
         self.begin_once(format!("/v1/migrations/{id}/return"), &body).await
     }
 
-    async fn migrations(
-        &self,
-        tenant: Option<TenantId>,
-        state: Option<Phase>,
-        limit: usize,
-    ) -> Result<Vec<Migration>, AppError> {
-        let tenant = tenant.map(|tenant| format!("&tenant={tenant}")).unwrap_or_default();
-        let state = state.map(|state| format!("&state={state}")).unwrap_or_default();
+    async fn migrations(&self, wanted: &MigrationsWanted) -> Result<Vec<Migration>, AppError> {
         let mut found: Vec<Migration> = Vec::new();
-        let mut cursor = String::new();
-        while found.len() < limit {
-            let part = (limit - found.len()).min(PAGE);
-            let path = format!("/v1/migrations?limit={part}{tenant}{state}{cursor}");
-            let page: MigrationPage = self.document(Ask::get(path)).await?;
+        let mut cursor = wanted.before.map(|before| before.to_string());
+        while found.len() < wanted.limit {
+            let part = (wanted.limit - found.len()).min(PAGE);
+            let query = query([
+                ("limit", Some(part.to_string())),
+                ("tenant", wanted.tenant.map(|tenant| tenant.to_string())),
+                ("state", wanted.phase.map(|phase| phase.to_string())),
+                ("search", wanted.search.clone()),
+                ("store", wanted.store.as_ref().map(ToString::to_string)),
+                ("needs_you", wanted.needs_you.then(|| "true".to_owned())),
+                ("cursor", cursor.take()),
+            ]);
+            let page: MigrationPage =
+                self.document(Ask::get(format!("/v1/migrations?{query}"))).await?;
             found.extend(page.migrations);
             let Some(next) = page.next_cursor else { break };
-            cursor = format!("&cursor={next}");
+            cursor = Some(next.to_string());
         }
         Ok(found)
     }
@@ -244,8 +248,12 @@ impl Operate for Remote {
 
     async fn cutover(&self, id: MigrationId, why: Why<'_>) -> Result<Goal, AppError> {
         self.act(id, "cutover", "cutover_requested", reason(why)?).await?;
-        // The server knows which one it is: until it begins it stays asked for.
+        // The server knows the attempt: the request stands until the cutover starts.
         Ok(Goal::CutOver { attempts: 0 })
+    }
+
+    async fn withdraw(&self, id: MigrationId, why: Why<'_>) -> Result<(), AppError> {
+        self.act(id, "withdraw", "cutover_withdrawn", reason(why)?).await
     }
 
     async fn abort(&self, id: MigrationId, purge: bool, why: Why<'_>) -> Result<(), AppError> {
@@ -364,6 +372,44 @@ impl Operate for Remote {
         self.send(format!("/v1/tenants/{tenant}/purge"), &body).await
     }
 
+    async fn remove(
+        &self,
+        tenant: TenantId,
+        events: Option<u64>,
+        why: Why<'_>,
+    ) -> Result<TenantRemoval, AppError> {
+        let body = RemoveTenant { events, reason: said(why)? };
+        self.send(format!("/v1/tenants/{tenant}/remove"), &body).await
+    }
+
+    async fn unguard(&self, tenant: TenantId, why: Why<'_>) -> Result<TenantUnguarded, AppError> {
+        let body = Unguard { reason: said(why)? };
+        self.send(format!("/v1/tenants/{tenant}/unguard"), &body).await
+    }
+
+    async fn move_checkpoints(
+        &self,
+        tenant: TenantId,
+        from: &StoreId,
+        to: &StoreId,
+        why: Why<'_>,
+    ) -> Result<MovedCheckpoints, AppError> {
+        let (from, to) = (from.to_string(), to.to_string());
+        let body = MoveCheckpoints { from, to, reason: said(why)? };
+        self.send(format!("/v1/tenants/{tenant}/checkpoints"), &body).await
+    }
+
+    async fn position(
+        &self,
+        tenant: TenantId,
+        position: i64,
+        from: &StoreId,
+        to: &StoreId,
+    ) -> Result<TranslatedPosition, AppError> {
+        let path = format!("/v1/tenants/{tenant}/position?position={position}&from={from}&to={to}");
+        self.document(Ask::get(path)).await
+    }
+
     async fn recover(
         &self,
         request: &RecoverRequest,
@@ -373,6 +419,7 @@ impl Operate for Remote {
             tenant_id: request.tenant.map(TenantId::uuid),
             store: request.store.as_ref().map(StoreId::to_string),
             apply: request.apply,
+            accept_loss: request.accept_loss,
             reason: said(why)?,
         };
         self.send("/v1/recoveries".to_owned(), &body).await
@@ -413,4 +460,10 @@ impl Operate for Remote {
     }
 
     async fn close(self: Box<Self>) {}
+}
+
+/// Parameters that are given, percent-encoded.
+fn query<const N: usize>(pairs: [(&str, Option<String>); N]) -> String {
+    let given = pairs.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    serde_urlencoded::to_string(given.collect::<Vec<_>>()).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! What is sent to a store, and what a store does with it.
+//! The messages to a store, and the store's reactions.
 
 use rehome_domain::append::{Appended, Decision, decide};
 use rehome_domain::digest::Digest;
@@ -21,7 +21,7 @@ pub(crate) enum Message {
     Purge { k: Epoch },
 }
 
-/// What a store answers when it does as it was asked.
+/// A store's response on success.
 #[derive(Debug)]
 pub(crate) enum Reply {
     Appended(Appended),
@@ -49,7 +49,7 @@ impl Store {
         }
     }
 
-    /// Whether `head` is an end of a prefix of what is here.
+    /// Whether `head` is the end of a prefix of this history.
     pub(crate) fn holds(&self, head: Head) -> bool {
         self.digest_at(head.seq) == Some(head.digest)
     }

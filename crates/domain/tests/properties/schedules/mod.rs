@@ -1,10 +1,10 @@
 //! Whole tenants under random schedules: three stores, migrations there, on and back, two writers,
-//! and processes that sleep at every point. Every message can be late, doubled, lost, or have its
-//! reply lost; whoever sends one may have read the route long ago.
+//! and processes that stop at every point. Every message can be late, duplicated, lost, or have its
+//! response lost; its sender may have read the route long ago.
 //!
-//! [`world`] plays it by the domain's rules and the callers' obligations; the invariants are those
-//! of the protocol's list. To show that they have teeth, each obligation that safety rests on is
-//! also broken on purpose, and the schedules must find what that loses. The exhaustive search is
+//! [`world`] runs it by the domain's rules and the callers' obligations; the invariants are those
+//! of the protocol's list. To show that the checks work, each obligation that safety depends on is
+//! also broken on purpose, and the schedules must find the loss. The exhaustive search is
 //! the model checker's; this one is long and wide instead.
 
 mod message;

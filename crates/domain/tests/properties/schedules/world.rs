@@ -19,7 +19,7 @@ pub(crate) enum Mistake {
     None,
     /// Step 6 under whatever revision the route has now.
     SwitchOnRereadRevision,
-    /// Step 6 after comparing with a source that still takes appends.
+    /// Step 6 after a comparison with a source that still accepts appends.
     SwitchWithoutFence,
     /// A purge forgets the epoch.
     PurgeWithoutTombstone,
@@ -40,7 +40,7 @@ struct Envelope {
     message: Message,
 }
 
-/// What processes have heard from the stores and may act on.
+/// The stores' responses that processes may act on.
 #[derive(Debug, Default)]
 struct Heard {
     activated: BTreeSet<Epoch>,
@@ -268,7 +268,7 @@ impl World {
         }
     }
 
-    /// A process that has heard enough changes the route, or compares before it does.
+    /// A process with enough responses changes the route, or compares before it does.
     fn decide(&mut self, which: usize) {
         let route = &self.now().route;
         if !route.created && self.heard.activated.contains(&route.epoch) {
@@ -303,7 +303,7 @@ impl World {
         }
     }
 
-    /// What may be recorded now by somebody who keeps the obligations.
+    /// The facts that a process that keeps the obligations may record now.
     fn possible(&self, which: usize) -> Vec<Fact> {
         let Rows { route, migration } = self.now();
         let mut facts = Vec::new();
@@ -427,7 +427,7 @@ impl World {
         Ok(())
     }
 
-    /// All die but one, who brings the tenant back to writable: by going on where a cutover stands,
+    /// All processes but one are killed, which makes the tenant writable again: by finishing the cutover,
     /// or by rolling it back.
     pub(crate) fn finish(&mut self, forward: bool) -> Result<(), String> {
         self.under_way.clear();

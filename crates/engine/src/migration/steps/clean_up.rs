@@ -1,4 +1,4 @@
-//! After an abort, in this order: drop the replica, then purge it if that was asked for.
+//! After an abort, in this order: drop the replica, then purge it if requested.
 
 use rehome_domain::ids::{Epoch, TenantId};
 use rehome_domain::ledger::Role;
@@ -31,9 +31,9 @@ impl Context {
     }
 }
 
-/// Ends the replica of epoch `m` in `store`, so that nobody who slept can adopt it again: one that
-/// was never adopted is adopted first. A ledger that has moved on to a later epoch, or holds
-/// something else, is not ours to end.
+/// Ends the replica of epoch `m` in `store`, so that no sleeper can adopt it again: one that
+/// was never adopted is adopted first. A ledger at a later epoch, or with
+/// another history, does not belong to this migration.
 pub(crate) async fn retire(
     store: &dyn LedgerStore,
     authority: &dyn LedgerStore,
@@ -64,8 +64,8 @@ pub(crate) async fn purge(
     }
 }
 
-/// The ledger may have moved on (never adopted, or taken by a later migration): then there is
-/// nothing of ours to clean up.
+/// The ledger may have changed (never adopted, or taken by a later migration): then there is
+/// nothing to clean up.
 fn tolerate_later<T>(outcome: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
     match outcome {
         Ok(done) => Ok(Some(done)),

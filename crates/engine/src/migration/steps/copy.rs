@@ -4,11 +4,13 @@ use rehome_domain::event::Event;
 use rehome_domain::migration::{Fact, Migration, Phase};
 use rehome_ports::{BatchLimit, LedgerStore, StoreError};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{Context, StepError};
+use crate::brake::Work;
 use crate::replica::Replica;
 use crate::signal::{Signal, Way};
 use crate::throttle::Throttle;
@@ -19,7 +21,7 @@ const READ_AHEAD: usize = 1;
 
 impl Context {
     /// Copies until the lag is within its bound, then records `dual_write`. Returns early when the
-    /// migration's row says something else than `bulk_copy`, or is `enough` for the driver.
+    /// migration's row is no longer in `bulk_copy`, or is `enough` for the driver.
     pub(crate) async fn copy(
         &mut self,
         enough: &(dyn Fn(&Migration) -> bool + Send + Sync),
@@ -27,6 +29,7 @@ impl Context {
         let mut replica =
             Replica::open(Arc::clone(&self.target), self.tenant(), self.migration.m).await?;
         let mut throttle = Throttle::default();
+        let (brake, mut pause) = (self.brake(), Duration::ZERO);
         let mut rate = Rate::new();
         let mut looked = Instant::now();
         throttle.retune(&self.migration.options);
@@ -40,7 +43,7 @@ impl Context {
             let mut batches =
                 read_ahead(Arc::clone(&self.source), self.tenant(), replica.head.seq, limit);
             while let Some(batch) = batches.next().await {
-                let (source_seq, events) = batch?;
+                let (source_seq, events, read) = batch?;
                 let behind = source_seq.saturating_sub(replica.head.seq);
                 if behind <= u64::from(self.migration.options.lag_events_max) {
                     return self.begin_mirroring(replica.head.seq).await;
@@ -49,9 +52,12 @@ impl Context {
                 let before = self.migration.options;
                 let waiting = Instant::now();
                 {
-                    let taken = throttle.take(events.len(), bytes);
+                    let taken = async {
+                        tokio::time::sleep(pause).await;
+                        throttle.take(events.len(), bytes).await;
+                    };
                     tokio::pin!(taken);
-                    // Under a low limit this may be long: an operator is heard all the same.
+                    // Under a low limit this may take long: operators' requests are processed meanwhile.
                     while tokio::time::timeout(self.engine.config.driver_poll, &mut taken)
                         .await
                         .is_err()
@@ -76,6 +82,12 @@ impl Context {
                 replica.extend(&events).await?;
                 crate::failpoint::hit("copy.extended");
                 rate.count(events.len());
+                let work = [
+                    (Work::Read(events.len()), read),
+                    (Work::Write(events.len()), writing.elapsed()),
+                ];
+                pause = brake.worked(&self.engine, &self.migration, &work, None);
+                brake.tell(&self.engine, &self.migration).await;
                 self.engine.tell(&Signal::Copied {
                     migration: &self.migration,
                     events: replica.head.seq.saturating_sub(from),
@@ -98,7 +110,7 @@ impl Context {
                         break;
                     }
                 }
-                // Another process extended: what was read ahead no longer fits.
+                // Another process extended: the batches read ahead no longer fit.
                 if replica.head.seq != events.last().map_or(0, |event| event.seq) {
                     break;
                 }
@@ -118,6 +130,7 @@ impl Context {
     }
 
     async fn begin_mirroring(&self, events: u64) -> Result<(), StepError> {
+        self.target.finish_index(self.tenant()).await?;
         let route = self.route().await?;
         if route.phase() == Some(Phase::BulkCopy) {
             crate::failpoint::hit("copy.completed");
@@ -164,7 +177,8 @@ impl Rate {
     }
 }
 
-type Batch = Result<(u64, Vec<Event>), StoreError>;
+/// The length of the history, events, and how long it took to read them.
+type Batch = Result<(u64, Vec<Event>, Duration), StoreError>;
 
 struct Batches {
     receiver: mpsc::Receiver<Batch>,
@@ -177,8 +191,8 @@ impl Batches {
     }
 }
 
-/// Reads the history after `seq`, batch by batch, until it is empty; the last batch says so by
-/// having no events.
+/// Reads the history after `seq`, batch by batch, until the end; the last batch
+/// is empty.
 fn read_ahead(
     source: Arc<dyn LedgerStore>,
     tenant: rehome_domain::ids::TenantId,
@@ -188,7 +202,9 @@ fn read_ahead(
     let (sender, receiver) = mpsc::channel(READ_AHEAD);
     let reader = tokio::spawn(async move {
         while let Ok(room) = sender.reserve().await {
+            let began = Instant::now();
             let feed = source.read_feed(tenant, seq, limit).await;
+            let took = began.elapsed();
             let over = match &feed {
                 Ok(feed) => {
                     seq = feed.events.last().map_or(seq, |event| event.seq);
@@ -196,7 +212,7 @@ fn read_ahead(
                 }
                 Err(_) => true,
             };
-            let batch = feed.map(|feed| (feed.ledger.head.seq, feed.events));
+            let batch = feed.map(|feed| (feed.ledger.head.seq, feed.events, took));
             room.send(batch);
             if over {
                 return;

@@ -14,7 +14,7 @@
 //! ```
 //!
 //! Step 6 and the roll back exclude each other because both are compare-and-sets on the revision
-//! that step 2 made. A driver that finds `cutover_paused` goes on at step 3 on the row it finds.
+//! that step 2 created. A driver that finds `cutover_paused` continues at step 3 on the row it finds.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use rehome_domain::ledger::Head;
 use rehome_domain::migration::{Fact, Phase, RollBackReason};
 use rehome_domain::route::Route;
 use rehome_domain::verification::{Side, Violation, ViolationType};
-use rehome_ports::{ControlError, StoreError};
+use rehome_ports::{ControlError, EVENTS_IN_BULK, End, Room, StoreError};
 use tokio::time::Instant;
 
 use super::{Context, StepError};
@@ -37,7 +37,7 @@ use crate::signal::{CutoverPart, Signal, Way};
 /// So few events are left for the pause.
 const EARLY_ENOUGH: u64 = 16;
 /// Rounds of catching up before the pause: each is shorter than the one before it, unless the
-/// tenant writes faster than the target takes.
+/// tenant writes faster than the target accepts.
 const EARLY_ROUNDS_MAX: u32 = 4;
 
 /// How a cutover ended.
@@ -47,7 +47,7 @@ pub(crate) enum CutoverEnd {
     Switched,
     /// The lag is over its bound after all; nothing was changed.
     NotReady,
-    /// The source goes on.
+    /// The source continues.
     RolledBack(RollBackReason),
 }
 
@@ -59,6 +59,8 @@ impl Context {
             // Another driver switched, or another migration has the tenant: observe again.
             return Err(ControlError::Stale(Box::new(route)).into());
         }
+        // A driver that took over in the pause has none, and may have to give the cutover up for one in the opposite direction.
+        let mut rooms = Vec::new();
         if let Some(activation) = route.activation() {
             let store = self.engine.stores.get(&route.store)?;
             let source = store.activate(self.tenant(), activation).await?.head.seq; // 1
@@ -69,12 +71,8 @@ impl Context {
                 return Ok(CutoverEnd::NotReady);
             }
             self.read_again(&mut read_back).await?;
-            // Whoever cannot be told of the switch now could not be told in the pause either.
-            if let Some(publisher) = &self.engine.publisher {
-                publisher.ready(self.tenant()).await.map_err(|why| {
-                    StepError::Unpublished(format!("a switch could not be published now: {why}"))
-                })?;
-            }
+            self.can_publish().await?;
+            rooms = self.make_room().await?;
             self.catch_up_early(&mut read_back).await?;
             failpoint::hit("cutover.ready");
             let deadline_ms = u64::from(self.migration.options.cutover_timeout_ms);
@@ -91,7 +89,27 @@ impl Context {
             Err(error) => Some(error.to_string()),
         };
         self.tell(CutoverPart::Pause, began, error.as_deref());
+        drop(rooms);
         ended
+    }
+
+    /// At both stores, in one order for all: two cutovers never have one each and wait for the other (rule R16).
+    async fn make_room(&self) -> Result<Vec<Room>, StoreError> {
+        let mut stores = [(&self.source, End::Source), (&self.target, End::Target)];
+        stores.sort_unstable_by_key(|(store, _)| store.id());
+        let mut rooms = Vec::new();
+        for (store, end) in stores {
+            rooms.extend(store.make_room(self.tenant(), end).await?);
+        }
+        Ok(rooms)
+    }
+
+    /// If a switch cannot be published now, it could not be published in the pause either.
+    pub(crate) async fn can_publish(&self) -> Result<(), StepError> {
+        let Some(publisher) = &self.engine.publisher else { return Ok(()) };
+        publisher.ready(self.tenant()).await.map_err(|why| {
+            StepError::Unpublished(format!("a switch cannot be published now: {why}"))
+        })
     }
 
     /// Steps 3 to 7, or the roll back.
@@ -105,7 +123,7 @@ impl Context {
         match tokio::time::timeout_at(deadline, self.switch(route, read_back)).await {
             Ok(Ok(())) => {
                 match self.activate_target().await {
-                    // Whoever is told late is told by the next command; the switch is done.
+                    // The next command publishes it; the switch is done.
                     Err(error @ StepError::Unpublished(_)) => {
                         tracing::warn!(migration_id = %self.migration.id, %error, "Switch not published yet");
                     }
@@ -116,21 +134,21 @@ impl Context {
             Ok(Err(error)) => {
                 let reason = RollBackReason::Failed(error.to_string().into());
                 let ended = self.roll_back(route, reason).await?;
-                // Writes go on; what was found is on record and needs an operator.
+                // Writes continue; the finding is recorded and needs an operator.
                 if matches!(error, StepError::Found(_)) { Err(error) } else { Ok(ended) }
             }
             Err(_) => self.roll_back(route, RollBackReason::TimedOut).await,
         }
     }
 
-    /// The row is this migration's, and one to begin or to go on from.
+    /// The row is this migration's, in a state to start or to continue from.
     fn is_to_cut_over(&self, route: &Route) -> bool {
         route.migration.is_some_and(|(id, phase)| {
             id == self.migration.id && matches!(phase, Phase::DualWrite | Phase::CutoverPaused)
         })
     }
 
-    /// Reads what was read back too long ago once more, unless it is so much that it would take long.
+    /// Reads outdated parts of the read-back again, unless that would take long.
     /// Writers do not wait meanwhile: the pause does not grow with the history.
     async fn read_again(&self, read_back: &mut ReadBack) -> Result<(), StepError> {
         let config = &self.engine.config;
@@ -139,6 +157,7 @@ impl Context {
             return Ok(());
         }
         let mut again = read_back.anew();
+        // At full speed: the mirror is stopped, and writers may wait for what it brings to the target.
         if let Err(error) = again.catch_up(goal, self.limit()).await {
             return Err(self.read_back_failed(error).await);
         }
@@ -146,8 +165,8 @@ impl Context {
         Ok(())
     }
 
-    /// Does before the pause what step 4 would have to do in it. What is left for step 4 is what
-    /// was appended during the last round, whatever the bound on the lag is.
+    /// Does before the pause what step 4 would have to do in it. Step 4 is then left with the events
+    /// appended during the last round, whatever the bound on the lag is.
     async fn catch_up_early(&self, read_back: &mut ReadBack) -> Result<(), StepError> {
         let tenant = self.tenant();
         let mut replica = Replica::open(Arc::clone(&self.target), tenant, self.migration.m).await?;
@@ -161,6 +180,7 @@ impl Context {
                 return Err(self.read_back_failed(error).await);
             }
         }
+        self.target.finish_index(tenant).await?;
         Ok(())
     }
 
@@ -183,7 +203,11 @@ impl Context {
     async fn prove(&self, fenced: Head, read_back: &mut ReadBack) -> Result<(), StepError> {
         let tenant = self.tenant();
         let mut replica = Replica::open(Arc::clone(&self.target), tenant, self.migration.m).await?;
+        let many = fenced.seq - replica.head.seq.min(fenced.seq) >= EVENTS_IN_BULK as u64;
         replica.catch_up(&*self.source, fenced.seq, self.limit()).await?; // 4
+        if many {
+            self.target.finish_index(tenant).await?;
+        }
         failpoint::hit("cutover.caught_up");
         if let Err(error) = read_back.catch_up(fenced.seq, self.limit()).await {
             return Err(self.read_back_failed(error).await);
@@ -192,7 +216,7 @@ impl Context {
         let ledger = self.target.ledger(tenant).await?; // 5
         let target = ledger.head;
         if target != fenced || read_back.verified != fenced {
-            // Past the switch, or a roll back, both go on: that is no violation.
+            // After the switch, or a roll back, both may continue: that is not a violation.
             ledger.check_replica(self.migration.m).map_err(StoreError::from)?;
             let found = disagreement(fenced, target, read_back.verified);
             if self.source.ledger(tenant).await?.head == fenced {
@@ -211,7 +235,7 @@ impl Context {
         Ok(())
     }
 
-    /// Does it, and tells how long it took and how it ended.
+    /// Runs it, and reports its duration and outcome.
     async fn timed<T>(
         &self,
         part: CutoverPart,
@@ -231,6 +255,8 @@ impl Context {
 
     /// Step 7, also for a driver that finds it undone.
     pub(crate) async fn activate_target(&self) -> Result<(), StepError> {
+        // First, on every way that leads here: other tenants' writers may wait for it.
+        self.source.fence_is_over(self.tenant()).await;
         let route = self.route().await?;
         if let Some(activation) = route.activation() {
             let store = self.engine.stores.get(&route.store)?;
@@ -242,7 +268,7 @@ impl Context {
         Ok(())
     }
 
-    /// Tells applications that route for themselves, and then their writers that wait at the old source.
+    /// Publishes the switch, and then notifies writers that wait at the old source.
     async fn publish(&self, route: &Route) -> Result<(), StepError> {
         let moved = Moved {
             tenant: self.tenant(),
@@ -252,7 +278,7 @@ impl Context {
             migration: self.migration.id,
         };
         if route.store != moved.to {
-            // Another migration has taken the tenant on, and publishes that.
+            // A later migration has the tenant, and publishes its own switch.
             return Ok(());
         }
         if let Some(publisher) = &self.engine.publisher {
@@ -299,7 +325,7 @@ fn disagreement(fenced: Head, target: Head, read_back: Head) -> Violation {
     let (kind, side) = match target.seq.cmp(&fenced.seq) {
         Ordering::Less => (ViolationType::Missing, Side::Copy),
         Ordering::Greater => (ViolationType::Unexpected, Side::Copy),
-        // What the rows say is what was read back, and found to be what the source's rows say.
+        // The rows match what was read back, and the source's rows.
         Ordering::Equal if read_back == fenced => (ViolationType::Ledger, Side::Copy),
         Ordering::Equal if read_back == target => (ViolationType::Ledger, Side::Authority),
         Ordering::Equal => (ViolationType::Content, Side::Copy),

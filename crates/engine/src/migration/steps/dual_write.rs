@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{Context, StepError};
+use crate::brake::Work;
 use crate::config::Backoff;
 use crate::mirror::{Ended, Mirror, MirrorStatus};
 use crate::read_back::ReadBack;
@@ -20,7 +21,7 @@ use crate::verifier;
 
 /// What runs while a migration is in dual_write. Dropping it ends both tasks.
 pub(crate) struct DualWrite {
-    /// What was open when it began.
+    /// The violation that was open at the start.
     open: Option<OpenViolation>,
     mirror: Mirror,
     auditor: Option<AbortOnDropHandle<Result<ReadBack, StepError>>>,
@@ -42,7 +43,7 @@ pub(crate) struct Audited {
 }
 
 impl DualWrite {
-    /// Starts mirroring and auditing, where the marks say that others stopped.
+    /// Starts mirroring and auditing, from the marks.
     pub(crate) async fn start(context: &Context) -> Result<Self, StepError> {
         let (tenant, m) = (context.tenant(), context.migration.m);
         let replica = Replica::open(Arc::clone(&context.target), tenant, m).await?;
@@ -87,19 +88,19 @@ impl DualWrite {
         })
     }
 
-    /// Takes over options that were retuned.
+    /// Applies changed options.
     pub(crate) fn retune(&self, options: Options) {
         self.mirror.retune(options);
         self.options.send_if_modified(|old| std::mem::replace(old, options) != options);
     }
 
-    /// Whether it began with what is open now. The auditor reads nothing while a violation is open, and
-    /// verifies what was copied again after a repair.
+    /// Whether the open violation is the same as at the start. The auditor reads nothing while a violation is open, and
+    /// verifies the copied part again after a repair.
     pub(crate) fn fits(&self, migration: &Migration) -> bool {
         self.open == migration.violations.open
     }
 
-    /// How far it is, or why it cannot go on.
+    /// The progress, or why it cannot continue.
     pub(crate) async fn status(&mut self) -> Result<(MirrorStatus, Audited), StepError> {
         self.mirrored.mark_unchanged();
         let mirror = self.mirror.status();
@@ -118,7 +119,7 @@ impl DualWrite {
             biased;
             Ok(()) = self.mirrored.changed() => {}
             Ok(()) = self.audited.changed() => {}
-            // Both have ended: that is for `status` to say.
+            // Both have ended: `status` reports it.
             else => {}
         }
     }
@@ -128,8 +129,8 @@ impl DualWrite {
         self.mirror.status().failing.or_else(|| self.audited.borrow().failing.clone())
     }
 
-    /// Ends mirroring and auditing after the operations in flight; answers how far the read-back
-    /// came, unless `status` has told already why it ended.
+    /// Ends mirroring and auditing after the operations in flight; returns how far the read-back
+    /// came, unless `status` has already reported why it ended.
     pub(crate) async fn stop(self) -> Result<Option<ReadBack>, StepError> {
         self.cancel.cancel();
         self.mirror.stop().await;
@@ -147,8 +148,8 @@ fn joined(
 }
 
 impl Context {
-    /// How long the source's history was when the migration's first mirror began: kept in a memo, so that
-    /// after a takeover too what was written since is a dual write and nothing else is.
+    /// The length of the source's history when the migration's first mirror started: stored in a memo, so that
+    /// after a takeover, too, exactly the later writes count as dual writes.
     async fn history_when_mirroring_began(&self, now: u64) -> Result<u64, StepError> {
         const MEMO: &str = "mirroring_since";
         let (id, control) = (self.migration.id, &self.engine.control);
@@ -161,7 +162,7 @@ impl Context {
         Ok(now)
     }
 
-    /// The read-back of this migration's replica, where the marks say it stands.
+    /// The read-back of this migration's replica, from the marks.
     pub(crate) fn read_back(&self, marks: &Marks) -> ReadBack {
         ReadBack::new(
             self.tenant(),
@@ -178,25 +179,25 @@ fn is_waited_out(error: &StepError) -> bool {
     matches!(error.class(), Class::Retry | Class::Fatal) && !error.is_final()
 }
 
-/// Reads back what the target stores, verifies the copy once, and keeps the marks.
+/// Reads back what the target stores, verifies the copy once, and writes the marks.
 struct Audit {
     context: Context,
     read_back: ReadBack,
-    /// The length of the history when mirroring began: until the target has that much, there is
-    /// not all that the verification is to look at.
+    /// The length of the history when mirroring started: before the target has that much,
+    /// the verification cannot cover everything.
     verify_from: u64,
     mirrored: watch::Receiver<MirrorStatus>,
     options: watch::Receiver<Options>,
     marks: Marks,
     marked: Instant,
-    /// What was read before, being read once more.
+    /// The second pass over what was already read back.
     again: Option<ReadBack>,
-    /// When to go on with that.
+    /// When to continue the second pass.
     again_at: Instant,
-    /// The copy was cut back, and what is open is still to be refuted.
+    /// The copy was cut back, and the violation is still to be refuted.
     refutes: bool,
-    /// Up to where the read-back is known to the observers; of what was read back before a
-    /// takeover they are told at its start.
+    /// The position up to which observers know the read-back; they get the position from before a
+    /// takeover at its start.
     told: Option<u64>,
     status: watch::Sender<Audited>,
 }
@@ -206,7 +207,7 @@ impl Audit {
         let config = self.context.engine.config;
         let mut backoff = Backoff::new(&config);
         if self.rests() {
-            // The driver starts another auditor once the row says something else.
+            // The driver starts another auditor once the row changes.
             cancel.cancelled().await;
         }
         while !cancel.is_cancelled() {
@@ -232,7 +233,7 @@ impl Audit {
             tokio::select! {
                 biased;
                 () = cancel.cancelled() => {}
-                // The mirror has committed more; when it is gone, time is what is left to wait for.
+                // The mirror has committed more; when the mirror is gone, only timers are left.
                 Ok(()) = self.mirrored.changed() => {}
                 () = tokio::time::sleep(wait) => {}
             }
@@ -240,8 +241,8 @@ impl Audit {
         Ok(self.read_back)
     }
 
-    /// A violation is open that nobody has repaired: there is nothing to be found by reading on, and a
-    /// verification on request, which began after it was found, is what closes it.
+    /// A violation is open and no repair was requested: reading on would find nothing new, and a
+    /// later verification on request closes it.
     fn rests(&self) -> bool {
         let open = &self.context.migration.violations.open;
         open.as_ref().is_some_and(|open| !open.is_cut_back())
@@ -254,6 +255,7 @@ impl Audit {
 
     /// One batch; false when there is nothing to do for a moment.
     async fn step(&mut self, cancel: &CancellationToken) -> Result<bool, StepError> {
+        let (from, began) = (self.read_back.verified.seq, Instant::now());
         let more = match self.read_back.step(self.context.limit()).await {
             Ok(more) => more,
             Err(error) => return Err(self.context.read_back_failed(error).await),
@@ -273,7 +275,7 @@ impl Audit {
         if self.told != read_back_seq {
             self.told = read_back_seq;
             let MirrorStatus { source_seq, target_seq, .. } = *self.mirrored.borrow();
-            // The mirror may not have looked yet.
+            // The mirror may not have polled yet.
             let source_seq = source_seq.max(self.verify_from);
             let (migration, way) = (&self.context.migration, Way::There);
             self.context.engine.tell(&Signal::Progress {
@@ -297,11 +299,31 @@ impl Audit {
         if !more && !self.is_to_verify() {
             self.read_again().await?;
         }
+        if more {
+            self.give_way(self.read_back.verified.seq - from, began.elapsed(), cancel).await;
+        }
         Ok(more)
     }
 
-    /// With nothing else to do: reads a little of what was read before once more. A cutover may be waited
-    /// for for days, and what is deleted meanwhile would be found by nobody.
+    /// Pauses after a batch that was read back, if writers or the mirror need it.
+    async fn give_way(&self, events: u64, took: Duration, cancel: &CancellationToken) {
+        let (context, brake) = (&self.context, self.context.brake());
+        let lag = {
+            let mirror = self.mirrored.borrow();
+            mirror.source_seq.saturating_sub(mirror.target_seq)
+        };
+        let work = [(Work::ReadBack(usize::try_from(events).unwrap_or(usize::MAX)), took)];
+        let pause = brake.worked(&context.engine, &context.migration, &work, Some(lag));
+        brake.tell(&context.engine, &context.migration).await;
+        tokio::select! {
+            biased;
+            () = cancel.cancelled() => {}
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+
+    /// When idle: reads a little of the earlier part again. A migration may wait
+    /// for its cutover for days, and rows deleted meanwhile would go unnoticed.
     async fn read_again(&mut self) -> Result<(), StepError> {
         let config = &self.context.engine.config;
         if self.again_at > Instant::now() || config.read_again_rate == 0 {
@@ -329,10 +351,11 @@ impl Audit {
         Ok(())
     }
 
-    /// The verification that has to pass before the cutover. What is written after it is covered
-    /// by the read-back. Begins anew when the options are changed under it.
+    /// The verification that has to pass before the cutover. The read-back covers later
+    /// writes. Starts over when the options change.
     async fn verify(&mut self) -> Result<(), StepError> {
         let context = &self.context;
+        let brake = context.brake();
         let mut began;
         let (request, report) = loop {
             let Options { verification, copy_rate_max: rate_max, .. } =
@@ -345,7 +368,11 @@ impl Audit {
             began = Instant::now();
             tokio::select! {
                 biased;
-                report = verifier::compare(source, target, context.tenant(), &request) => {
+                report = brake.pace(
+                    &context.engine,
+                    &context.migration,
+                    verifier::compare(source, target, context.tenant(), &request),
+                ) => {
                     break (request, report?);
                 }
                 Ok(()) = self.options.changed() => {}
@@ -358,7 +385,7 @@ impl Audit {
         self.mark(true).await
     }
 
-    /// Keeps the mark where a takeover finds it: often enough that little is read again.
+    /// Stores the mark for a takeover: often enough that little is read again.
     async fn mark(&mut self, now: bool) -> Result<(), StepError> {
         const EVERY: Duration = Duration::from_millis(250);
         if now || self.marked.elapsed() >= EVERY {

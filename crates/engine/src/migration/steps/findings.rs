@@ -1,5 +1,5 @@
-//! What was found to be wrong is recorded before anything else is done about it: from then on no process
-//! begins or commits a cutover, whichever of them found it.
+//! A violation is recorded before anything else happens: from then on no process
+//! starts or commits a cutover, whichever of them found it.
 
 use rehome_domain::migration::Fact;
 use rehome_domain::verification::{Coverage, Finding, Level, Violation};
@@ -11,8 +11,8 @@ use crate::signal::Signal;
 use crate::verifier::{self, Report};
 
 impl Context {
-    /// Puts a violation that the read-back or the comparison of a cutover found on record. It has
-    /// looked at all rows up to `upto`, as deep as the chain goes.
+    /// Records a violation that the read-back or the comparison of a cutover found. It has
+    /// covered all rows up to `upto`, at the level of the chain.
     pub(crate) async fn violated(&self, who: &str, violation: &Violation, upto: u64) -> StepError {
         let upto = upto.max(violation.seq.unwrap_or(0));
         let coverage = Coverage { level: Level::Hash, after: 0, upto, whole: true };
@@ -27,7 +27,7 @@ impl Context {
         }
     }
 
-    /// What a read-back that did not go on means: a violation is put on record.
+    /// The consequence of a failed read-back: a violation is recorded.
     pub(crate) async fn read_back_failed(&self, error: ReadBackError) -> StepError {
         match error {
             ReadBackError::Store(error) => error.into(),
@@ -49,7 +49,7 @@ impl Context {
         let finding = report.finding(coverage);
         let refutes = self.migration.violations.open.as_ref().map(|open| open.number);
         if finding.is_some() {
-            // As for the read-back: what was compared was the replica.
+            // As for the read-back: the replica was compared.
             let ledger = self.target.ledger(self.tenant()).await?;
             ledger.check_replica(self.migration.m).map_err(rehome_ports::StoreError::from)?;
         }
@@ -67,7 +67,7 @@ impl Context {
     }
 }
 
-/// What is recorded of a verification: what it found first, that it came to its end then.
+/// The facts of a verification: first its finding, then that it has ended.
 pub(in crate::migration) fn facts(
     report: &Report,
     coverage: Coverage,

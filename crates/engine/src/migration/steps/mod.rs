@@ -1,6 +1,7 @@
 //! One file per command of the driver. Each step is idempotent: a driver that died in the middle
 //! is followed by one that observes, decides the same, and does it again.
 
+mod ask;
 mod clean_up;
 mod copy;
 mod cutover;
@@ -17,6 +18,7 @@ use rehome_domain::migration::{Fact, Migration};
 use rehome_domain::route::Route;
 use rehome_ports::{BatchLimit, Change, Class, ControlError, LedgerStore, Recorded, StoreError};
 
+use crate::brake::Brake;
 use crate::{Engine, UnknownStore};
 
 pub(crate) use clean_up::purge;
@@ -38,8 +40,8 @@ pub(crate) enum StepError {
     /// The target cannot become, or is no longer, a prefix of the source.
     #[error("{0}")]
     Violated(String),
-    /// An application that routes for itself cannot be told of a switch: of one that is done, or of one
-    /// that does not begin for that.
+    /// A switch cannot be published: one that is done, or one
+    /// that does not start for this reason.
     #[error("{0}")]
     Unpublished(String),
     /// A violation was found, and is on record: there is no cutover, whatever becomes of the migration.
@@ -62,7 +64,7 @@ impl StepError {
     pub(crate) fn class(&self) -> Class {
         match self {
             Self::Store(error) => error.class(),
-            // Another driver, or a call of this one that was taken for lost, was first.
+            // Another driver, or a call of this one that was assumed lost, was first.
             Self::Control(ControlError::Refused(_)) => Class::Fenced,
             Self::Control(error) => error.class(),
             Self::Unpublished(_) => Class::Retry,
@@ -106,6 +108,11 @@ impl Context {
             events: self.migration.options.batch_events as usize,
             bytes: self.migration.options.batch_bytes as usize,
         }
+    }
+
+    /// The migration's brake.
+    pub(crate) fn brake(&self) -> Arc<Brake> {
+        self.engine.brakes.of(self.migration.id, self.engine.config.brake_goal)
     }
 
     /// The tenant's route row as it is now.

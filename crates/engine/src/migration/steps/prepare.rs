@@ -11,12 +11,18 @@ impl Context {
     /// Proves that what the target holds is a prefix of the source, adopts it, begins.
     pub(crate) async fn prepare(&self) -> Result<(), StepError> {
         let route = self.route().await?;
+        if let Some(activation) = route.activation()
+            && self.source.layout().await?.is_some()
+        {
+            // The tenant's guard may have been removed just now, or may be about to be.
+            self.source.activate(self.tenant(), activation).await?;
+        }
         let ledger = self.target.ledger(self.tenant()).await?;
         let ours = ledger.role == Role::Replica && ledger.epoch == self.migration.m;
         if !ours {
             if !is_prefix(ledger.head, &*self.source, self.tenant()).await? {
                 return Err(StepError::Violated(format!(
-                    "store {:?} already holds {} other events of tenant {}; purge them there first",
+                    "store {:?} already has {} other events of tenant {}; purge them there first",
                     self.target.id().as_str(),
                     ledger.head.seq,
                     self.tenant()

@@ -1,15 +1,15 @@
-//! pending, with a repair requested: the copy is cut back to before the damage. What follows is what
-//! follows an abort and a new start on what is left of the target, but under the same migration:
+//! pending, with a repair requested: the copy is cut back to before the damage. This is like an abort
+//! and a new start on the rest of the target, but under the same migration:
 //!
 //! ```text
 //! scan      the copy's rows against the source's    the last position that both agree on
 //!           the source's rows from there on         they are what is copied again: no chain, no repair
-//! drop      target: drop(m)                         nobody extends it from here on
+//! drop      target: drop(m)                         no process extends it from here on
 //! cut back  target: cut_back(m, to), in chunks      from the tail, the head lowered with each
 //! record    control plane: cut_back                 m = a new epoch; prepare adopts the rest under it
 //! ```
 //!
-//! Each step may be done again by a driver that finds the row as it was. A sleeper's `drop` and
+//! A driver that finds the row unchanged may repeat each step. A sleeper's `drop` and
 //! `cut_back` bring the old `m`, and are refused once the rest was adopted under the new one.
 
 use rehome_domain::digest::Digest;
@@ -32,7 +32,7 @@ enum Scan {
 }
 
 impl Context {
-    /// Cuts the copy back to before the damage, or says why that would mend nothing.
+    /// Cuts the copy back to before the damage, or reports why that would not help.
     pub(crate) async fn repair(&self) -> Result<(), StepError> {
         let to = match self.scan().await? {
             Scan::Good(to) => to,
@@ -65,14 +65,14 @@ impl Context {
         let found = self.migration.violations.open.as_ref().and_then(|open| open.finding.seq);
         let upto = match found {
             Some(seq) => good.seq.min(seq.saturating_sub(1)),
-            // What is wrong is not in the rows: all of the copy goes.
+            // The problem is not in the rows: the whole copy is removed.
             None if good == self.target.ledger(self.tenant()).await?.head => 0,
             None => good.seq,
         };
         let to = if upto == good.seq { good } else { self.head_at(upto).await? };
         if self.source.digest_at(self.tenant(), to.seq).await? != Some(to.digest) {
             return Ok(Scan::SourceDamaged(format!(
-                "the row of the source, store \"{}\", at seq {} is not the one that was copied",
+                "the row of the source, store \"{}\", at seq {} differs from the copied one",
                 self.source.id(),
                 to.seq
             )));
@@ -138,7 +138,7 @@ impl Context {
                     let seq = at.seq + chained(at, &rows) as u64 + 1;
                     return Ok(Scan::SourceDamaged(format!(
                         "the source's own row at seq {seq} in store \"{}\" is missing, cannot be \
-                         read, or does not give the digest that it was stored with",
+                         read, or does not match its stored digest",
                         self.source.id()
                     )));
                 }

@@ -1,4 +1,4 @@
-//! The rollback window: the old source is kept level as a replica of the new authority, so that
+//! The rollback window: the old source is kept up to date as a replica of the new authority, so that
 //! the tenant can return.
 
 use std::sync::Arc;
@@ -59,9 +59,14 @@ impl Window {
         }
     }
 
-    /// Why the old source is not kept level at the moment, if it is not.
+    /// Why the old source is not up to date at the moment, if it is not.
     pub(crate) fn failing(&self) -> Option<String> {
         self.mirror.status().failing
+    }
+
+    /// Resolves when the mirror fails, or has ended.
+    pub(crate) async fn in_trouble(&self) {
+        self.mirror.in_trouble().await;
     }
 
     pub(crate) async fn stop(self) {
@@ -80,8 +85,8 @@ impl Context {
         Ok(())
     }
 
-    /// After the window was closed: the old source takes nothing more, at the window's epoch, so
-    /// that nobody who slept can adopt it again.
+    /// After the window was closed: the old source accepts nothing more, at the window's epoch, so
+    /// that no sleeper can adopt it again.
     pub(crate) async fn drop_old_replica(&self) -> Result<(), StepError> {
         let State::Migrated { old_source: OldSource::Closing { m }, .. } = self.migration.state
         else {
@@ -90,7 +95,7 @@ impl Context {
         retire(&*self.source, &*self.target, self.tenant(), m).await?;
         crate::failpoint::hit("window.dropped");
         match self.note(Fact::ReplicaDropped).await {
-            // An operator and a driver may do this at once: one of them is told that it is done.
+            // An operator and a driver may do this at once: one of them finds it done.
             Err(ControlError::Refused(_)) | Ok(_) => Ok(()),
             Err(error) => Err(error.into()),
         }

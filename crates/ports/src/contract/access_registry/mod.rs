@@ -46,7 +46,7 @@ pub fn token(n: u8) -> AccessToken {
     }
 }
 
-/// Somebody did something in the `n`th second.
+/// An operator acted in the `n`th second.
 pub fn by(name: &str, n: i64) -> Revocation {
     Revocation { at: second(n), by: name.to_owned() }
 }

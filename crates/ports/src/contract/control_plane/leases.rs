@@ -67,7 +67,7 @@ pub async fn a_lease_that_ran_out_is_taken_over(control: Control, clock: Arc<Man
     pass(&clock, TTL_MS + 1);
     assert_eq!(control.lease_holder(id).await.unwrap(), None);
     assert_eq!(ask(&control, id, "two").await, Lease::Held { taken_over: true });
-    // The one that slept is told so.
+    // The one that was stopped gets the refusal.
     assert_eq!(ask(&control, id, "one").await, Lease::HeldBy(active("two", TTL_MS)));
     assert_eq!(ask(&control, id, "two").await, NEW);
 }

@@ -8,5 +8,6 @@ pub mod lives;
 pub mod marks;
 pub mod records;
 pub mod recovery;
+pub mod removals;
 pub mod routes;
 pub mod subject;

@@ -15,6 +15,7 @@ use super::subject::{
 };
 use crate::clock::Clock;
 use crate::contract::kit::{migration_id, store_id, tenant};
+use crate::log_chain::{Followed, LogAnchor};
 use crate::memory::ManualClock;
 use crate::{Change, ControlError};
 
@@ -110,6 +111,37 @@ async fn assert_one_wins(subject: &Subject, changes: [Change; 2]) {
     }
 }
 
+/// The beginning of a cutover against its withdrawal, which moves no revision.
+pub async fn of_a_cutover_and_its_withdrawal_exactly_one_wins(
+    control: Control,
+    clock: Arc<ManualClock>,
+) {
+    for n in 1..=16 {
+        let subject = Subject::new(&control, &clock, n).await;
+        let id = subject.start(n, Options::default()).await;
+        subject.live(id, to_dual_write()).await;
+        if n % 2 == 0 {
+            subject.live(id, [Fact::CutoverRequested]).await;
+        }
+        let before = subject.log(id).await.len();
+        let begins = subject.change(id, Fact::CutoverStarted { deadline_ms: 700 }).await;
+        let withdraws = subject.change(id, Fact::CutoverWithdrawn).await;
+        let changes = if n % 4 < 2 { [begins, withdraws] } else { [withdraws, begins] };
+        let won = match race(&subject, changes).await {
+            [Ok(won), Err(ControlError::Refused(_))] | [Err(ControlError::Refused(_)), Ok(won)] => {
+                won
+            }
+            other => panic!("exactly one wins: {other:?}"),
+        };
+        let log = subject.log(id).await;
+        assert_eq!(log.len(), before + 1);
+        let begun = won.migration.state.phase() == Phase::CutoverPaused;
+        let wanted = if begun { "cutover_started" } else { "cutover_withdrawn" };
+        assert_eq!(log[before].fact.name(), wanted);
+        assert_eq!(control.migration(id).await.unwrap(), won.migration);
+    }
+}
+
 pub async fn of_two_at_once_exactly_one_wins(control: Control, clock: Arc<ManualClock>) {
     for n in 1..=8 {
         let subject = Subject::new(&control, &clock, n).await;
@@ -197,16 +229,17 @@ pub async fn a_start_is_refused_when_it_may_not_be(control: Control, clock: Arc<
     refused(subject.clone(), 1, SOURCE, Refusal::AlreadyThere).await;
 
     let id = subject.start(2, with_window()).await;
-    refused(subject.clone(), 3, TARGET, Refusal::AnotherMigration(Phase::Pending)).await;
+    let another = |id, phase| Refusal::AnotherMigration { id, phase };
+    refused(subject.clone(), 3, TARGET, another(id, Phase::Pending)).await;
     subject.live(id, to_pause()).await;
-    refused(subject.clone(), 3, TARGET, Refusal::AnotherMigration(Phase::CutoverPaused)).await;
+    refused(subject.clone(), 3, TARGET, another(id, Phase::CutoverPaused)).await;
     subject.live(id, [Fact::Switched { head: head(10) }]).await;
     refused(subject.clone(), 3, SOURCE, Refusal::WindowOpen).await;
 
     let failed = Subject::new(&control, &clock, 2).await;
     let id = failed.start(4, Options::default()).await;
     failed.live(id, [Fact::Failed { error: "x".into() }]).await;
-    refused(failed, 5, TARGET, Refusal::AnotherMigration(Phase::Failed)).await;
+    refused(failed, 5, TARGET, another(id, Phase::Failed)).await;
 
     control.create_route(tenant(3), &store_id(SOURCE)).await.unwrap();
     let unborn = Subject { tenant: tenant(3), ..subject };
@@ -257,7 +290,7 @@ pub async fn a_migration_that_is_over_does_not_touch_the_next_one(
     for fact in one_of_each().into_iter().filter(Fact::routes) {
         subject.record(first, fact).await.unwrap_err();
     }
-    // The clean-up of the first goes on beside the second, and is noted.
+    // The clean-up of the first continues beside the second, and is recorded.
     subject.live(first, [Fact::ReplicaDropped, Fact::Purged { events: 3 }]).await;
     assert_eq!(subject.route().await, route);
     assert_eq!(route.migration, Some((second, Phase::DualWrite)));
@@ -317,6 +350,60 @@ pub async fn the_log_is_read_in_pages(control: Control, clock: Arc<ManualClock>)
     for past in [10, 11, u64::MAX] {
         assert_eq!(control.log(id, past, 5).await.unwrap(), vec![]);
     }
+}
+
+pub async fn a_route_row_anchors_the_log_of_its_last_migration(
+    control: Control,
+    clock: Arc<ManualClock>,
+) {
+    let end = async |subject: &Subject, id| {
+        let (last, all) = (subject.log(id).await.last().map(Followed::to), usize::MAX);
+        let anchors = control.log_anchors(None, all).await.unwrap();
+        let anchor = anchors.into_iter().find(|anchor| anchor.tenant == subject.tenant).unwrap();
+        assert_eq!(anchor.migration, id);
+        assert_eq!(Some(anchor.seen), last);
+        anchor
+    };
+    let subject = Subject::new(&control, &clock, 1).await;
+    assert_eq!(control.log_anchors(None, 10).await.unwrap(), [], "nothing to anchor yet");
+    let first = subject.start(1, Options::default()).await;
+    end(&subject, first).await;
+    // With what moves the route, and with what does not.
+    subject.live(first, to_migrated(10, 4)).await;
+    end(&subject, first).await;
+    subject.live(first, [Fact::LeaseTaken { holder: "driver".into() }]).await;
+    end(&subject, first).await;
+    let second = subject.start_to(2, SOURCE, Options::default()).await;
+    let of_second = end(&subject, second).await;
+    // The one before it goes on a little, and is not what the row is about any more.
+    subject.live(first, [Fact::Purged { events: 10 }]).await;
+    assert_eq!(end(&subject, second).await, of_second);
+    // A creation that is completed late, and a recovery.
+    control.mark_created(subject.tenant, Epoch(1)).await.unwrap();
+    assert_eq!(end(&subject, second).await, of_second);
+    let rev = subject.route().await.rev;
+    let (store, n) = (store_id(SOURCE), Epoch(50));
+    control.recover(subject.tenant, rev, &store, n, 3, "operator").await.unwrap();
+    assert_eq!(end(&subject, second).await.seen.index, of_second.seen.index + 1);
+
+    let mut anchors = vec![end(&subject, second).await];
+    for n in 2..5 {
+        let subject = Subject::new(&control, &clock, n).await;
+        let id = subject.start(n + 10, Options::default()).await;
+        anchors.push(end(&subject, id).await);
+    }
+    Subject::new(&control, &clock, 5).await;
+    let mut paged = Vec::new();
+    loop {
+        let after = paged.last().map(|last: &LogAnchor| last.tenant);
+        let page = control.log_anchors(after, 3).await.unwrap();
+        assert!(page.len() <= 3);
+        if page.is_empty() {
+            break;
+        }
+        paged.extend(page);
+    }
+    assert_eq!(paged, anchors);
 }
 
 pub async fn what_people_write_is_kept_verbatim(control: Control, clock: Arc<ManualClock>) {

@@ -1,4 +1,4 @@
-//! Recovery: the control plane had lost time, an operator says where the authority is.
+//! Recovery: the control plane was older than the stores, an operator says where the authority is.
 
 use std::sync::Arc;
 

@@ -212,6 +212,8 @@ pub fn one_of_each() -> Vec<Fact> {
         Fact::WindowClosed,
         Fact::Recovered { store: store_id(SOURCE), n: Epoch(50), base: 3 },
         Fact::CutoverRequested,
+        Fact::CutoverWithdrawn,
+        Fact::CutoverVetoed { hook: "calendar".into(), why: "a freeze".into() },
         Fact::LeaseTaken { holder: "driver".into() },
         Fact::TargetActivated { epoch: Epoch(4) },
         Fact::ReadBack { seq: 9 },

@@ -106,7 +106,7 @@ pub async fn what_was_cut_back_is_adopted_and_copied_again(store: Store) {
     let at = At::dropped(&store, 1, 3, &source).await;
     let to = head_of(&source[..7]);
     cut(&at, to, 6).await;
-    // Under the epoch that it had it is nobody's any more.
+    // Under its former epoch it has no owner any more.
     at.refused(store.adopt(at.tenant, K, to).await, Refusal::StaleEpoch).await;
     store.adopt(at.tenant, Epoch(4), to).await.unwrap();
     at.extend_all(4, to, &source[7..]).await;

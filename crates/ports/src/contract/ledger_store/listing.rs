@@ -8,6 +8,20 @@ use rehome_domain::stream::StreamName;
 use crate::StreamVersion;
 use crate::contract::kit::{At, Store, append_of, history, stream, tenant};
 
+pub async fn lengths_are_those_of_the_ledgers_in_the_order_of_the_question(store: Store) {
+    let (first, second) = (At::born(&store, 1).await, At::born(&store, 2).await);
+    first.append(1, "a", Any, 1..4).await.unwrap();
+    let asked = [second.tenant, tenant(99), first.tenant];
+    let found = store.lengths(&asked).await.unwrap();
+    let mut expected = Vec::new();
+    for tenant in asked {
+        expected.push(store.ledger(tenant).await.unwrap().head.seq);
+    }
+    assert_eq!(found, expected);
+    assert_eq!(found, [0, 0, 3]);
+    assert_eq!(store.lengths(&[]).await.unwrap(), Vec::<u64>::new());
+}
+
 pub async fn streams_are_counted_from_the_rows(store: Store) {
     let at = At::born(&store, 1).await;
     let mut next = 1;

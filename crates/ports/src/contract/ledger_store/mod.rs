@@ -2,6 +2,7 @@
 //!
 //! [`ledger_store_contract!`]: crate::ledger_store_contract
 
+pub mod anchors;
 pub mod appends;
 pub mod authority;
 pub mod contents;

@@ -117,7 +117,7 @@ pub async fn what_was_purged_can_be_written_anew(store: Store) {
 }
 
 pub async fn a_late_purge_of_the_authority_is_refused(store: Store) {
-    // The tenant moved away and came back; the purge of the old source was asked for in between.
+    // The tenant moved away and came back; the purge of the old source was requested in between.
     let at = At::written(&store, 1, 6).await;
     let head = store.fence(at.tenant, Epoch(1), Epoch(3)).await.unwrap();
     store.adopt(at.tenant, Epoch(5), head).await.unwrap();

@@ -119,7 +119,7 @@ pub async fn an_extend_from_another_head_is_refused(store: Store) {
         let answer = store.extend(at.tenant, Epoch(2), previous, events).await;
         at.refused(answer, Refusal::NotAtHead).await;
     }
-    // The retry of an extend whose reply was lost is told where the head is.
+    // The retry of an extend with a lost response gets the head.
     at.extend_all(2, head_of(&source[..6]), &source[6..]).await;
     let retry = store.extend(at.tenant, Epoch(2), head_of(&source[..6]), &source[6..]).await;
     let Err(StoreError::Refused(refused)) = retry else { panic!("{retry:?}") };
@@ -183,7 +183,7 @@ pub async fn an_extend_with_a_gap_is_refused(store: Store) {
 pub async fn two_extends_at_once_make_one_history(store: Store) {
     let source = history(120);
     let at = At::replica(&store, 1, 2, &[]).await;
-    // Two that copy with batches of their own; whoever loses goes on at the head it is told.
+    // Two copiers with different batches; the one that loses continues at the returned head.
     let copiers: Vec<_> = [7, 11]
         .map(|batch| {
             let (at, source) = (at.clone(), source.clone());

@@ -97,7 +97,7 @@ fn adopt_head(ledger: Ledger, proven: bool) -> Head {
     if proven { ledger.head } else { Head { seq: ledger.head.seq + 1, ..ledger.head } }
 }
 
-/// Does it in the store; answers the ledger after it as the store tells.
+/// Runs the operation in the store; returns the store's ledger after it.
 async fn in_the_store(at: &At, op: Op, ledger: Ledger) -> Result<Ledger, StoreError> {
     let (store, tenant) = (&at.store, at.tenant);
     match op {
@@ -138,7 +138,7 @@ fn assert_same(
     expected: Result<Ledger, Refused>,
 ) {
     match (found, expected) {
-        // Where the rules leave the digest to the store, the length tells.
+        // If the rules leave the digest to the store, the length is compared.
         (Ok(found), Ok(expected)) if matches!(op, Op::Append(_)) => {
             assert_eq!((found.role, found.epoch), (expected.role, expected.epoch), "{context:?}");
         }
@@ -179,7 +179,7 @@ pub async fn every_operation_repeats_by_the_rules(store: Store) {
     let mut n = 0;
     for start in STARTS {
         for op in operations() {
-            // An extend repeats as `NotAtHead`, a purge goes on: each has cases of its own.
+            // A repeated extend gets `NotAtHead`, a repeated purge continues: each has separate cases.
             if matches!(op, Op::Extend(_) | Op::Purge(_)) {
                 continue;
             }

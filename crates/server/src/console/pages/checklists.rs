@@ -1,9 +1,9 @@
-//! The four checklists of a migration, each item with what was found and why.
+//! The four checklists of a migration, each item with its result and the reason.
 
 use maud::{Markup, html};
 use rehome_api::{Checklist, ItemStatus};
 
-use super::frame::{self, Viewer};
+use super::frame::{self, Place, Viewer};
 
 /// The page.
 pub(in crate::console) fn page(viewer: &Viewer, id: &str, lists: &[Checklist]) -> Markup {
@@ -23,9 +23,9 @@ pub(in crate::console) fn page(viewer: &Viewer, id: &str, lists: &[Checklist]) -
                 }
             }
         }
-        div class="actions" { a class="button" href={ "/console/checklists/" (id) } { "Look again" } }
+        div class="actions" { a class="button" href={ "/console/checklists/" (id) } { "Check again" } }
     };
-    frame::page("Checklists", Some(viewer), None, &body)
+    frame::page("Checklists", Some(viewer), Place::Inside, None, &body)
 }
 
 fn verdict(status: ItemStatus) -> Markup {

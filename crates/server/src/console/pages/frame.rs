@@ -2,7 +2,7 @@
 
 use maud::{DOCTYPE, Markup, html};
 
-/// Who looks, as far as a page needs to know.
+/// The viewer, as far as a page needs it.
 #[derive(Clone, Debug)]
 pub(in crate::console) struct Viewer {
     /// The name of the token; `None`: the server has none.
@@ -13,10 +13,43 @@ pub(in crate::console) struct Viewer {
     pub(in crate::console) csrf: String,
 }
 
-/// A page. `live`: where its pieces are told.
+/// Where a page is among the links of the head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::console) enum Place {
+    Overview,
+    Migrations,
+    Drains,
+    Tenants,
+    Start,
+    /// None of them.
+    Inside,
+}
+
+/// The links of the head.
+fn links(here: Place, operates: bool) -> Markup {
+    let all = [
+        (Place::Overview, "/", "Overview"),
+        (Place::Migrations, "/migrations", "Migrations"),
+        (Place::Drains, "/drains", "Drains"),
+        (Place::Tenants, "/tenants", "Tenants"),
+        (Place::Start, "/console/start", "Move a tenant"),
+    ];
+    html! {
+        nav aria-label="Main" {
+            @for (place, path, name) in all {
+                @if operates || place != Place::Start {
+                    a href=(path) aria-current=[(place == here).then_some("page")] { (name) }
+                }
+            }
+        }
+    }
+}
+
+/// A page. `live`: the path of its updates.
 pub(in crate::console) fn page(
     title: &str,
     viewer: Option<&Viewer>,
+    place: Place,
     live: Option<&str>,
     body: &Markup,
 ) -> Markup {
@@ -32,18 +65,15 @@ pub(in crate::console) fn page(
                 script src="/assets/console.js" defer {}
             }
             body {
-                a class="skip" href="#main" { "To the content" }
+                a class="skip" href="#main" { "Skip to content" }
                 header class="top" {
                     a class="brand" href="/" { "rehome" }
                     @if let Some(viewer) = viewer {
-                        nav aria-label="Main" {
-                            a href="/" { "Overview" }
-                            @if viewer.operates { a href="/console/start" { "Move a tenant" } }
-                        }
+                        (links(place, viewer.operates))
                         div class="who" {
-                            @if live.is_some() { span id="live" role="status" { "As of loading" } }
+                            @if live.is_some() { span id="live" role="status" { "Not live" } }
                             @if let Some(name) = &viewer.name {
-                                span { (name) @if !viewer.operates { " (may look)" } }
+                                span { (name) @if !viewer.operates { " (read-only)" } }
                                 form method="post" action="/console/logout" {
                                     input type="hidden" name="csrf" value=(viewer.csrf);
                                     button type="submit" { "Log out" }
@@ -53,12 +83,16 @@ pub(in crate::console) fn page(
                     }
                 }
                 main id="main" tabindex="-1" data-live=[live] { (body) }
+                footer {
+                    span id="zone" { "Times are UTC." }
+                    span { "rehome " (env!("CARGO_PKG_VERSION")) }
+                }
             }
         }
     }
 }
 
-/// Where a token is asked for.
+/// The login page.
 pub(in crate::console) fn login(problem: Option<&str>) -> Markup {
     let body = html! {
         h1 { "Log in" }
@@ -67,16 +101,29 @@ pub(in crate::console) fn login(problem: Option<&str>) -> Markup {
             form class="fields" method="post" action="/console/login" {
                 label { "Token"
                     input type="password" name="token" required autofocus autocomplete="current-password";
-                    span class="hint" { "Made by " code { "rehome token create" } "; a viewer's may look, an operator's may act." }
+                    span class="hint" { "Created by " code { "rehome token create" } "; a viewer can read, an operator can act." }
                 }
                 div class="actions" { button class="first" type="submit" { "Log in" } }
             }
         }
     };
-    page("Log in", None, None, &body)
+    page("Log in", None, Place::Inside, None, &body)
 }
 
-/// Something did not work; `back` is where to go on.
+/// An error page of a request that came to no page: its caller is not known there.
+pub(in crate::console) fn stray(title: &str, detail: &str, id: &str) -> Markup {
+    let body = html! {
+        h1 { (title) }
+        section class="answer" {
+            p class="headline bad" role="alert" { strong { (detail) } }
+            div class="actions" { a class="button first" href="/" { "Overview" } }
+            p class="soft" { "Request " span class="mono" { (id) } }
+        }
+    };
+    page(title, None, Place::Inside, None, &body)
+}
+
+/// An error page; `back` is the link back.
 pub(in crate::console) fn problem(
     viewer: Option<&Viewer>,
     title: &str,
@@ -85,10 +132,10 @@ pub(in crate::console) fn problem(
 ) -> Markup {
     let body = html! {
         h1 { (title) }
-        section class="notice bad" role="alert" {
-            p { (detail) }
+        section class="answer" {
+            p class="headline bad" role="alert" { strong { (detail) } }
             div class="actions" { a class="button first" href=(back) { "Back" } }
         }
     };
-    page(title, viewer, None, &body)
+    page(title, viewer, Place::Inside, None, &body)
 }

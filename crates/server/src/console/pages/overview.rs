@@ -1,12 +1,12 @@
-//! All migrations and stores at a glance.
+//! The deployment at a glance: how it is, what waits for an operator, what moves, what has ended, the stores.
 
 use maud::{Markup, html};
 use rehome_api::{HealthReport, HealthStatus, Migration, Time};
-use rehome_app::monitoring::{Firing, FiringAlert};
+use rehome_observe::{Firing, FiringAlert};
 use uuid::Uuid;
 
-use super::badge;
-use super::frame::{self, Viewer};
+use super::frame::{self, Place, Viewer};
+use super::{badge, brief, runbook, tone, when, with_code};
 use crate::console::words;
 
 /// One store.
@@ -20,12 +20,17 @@ pub(in crate::console) struct Store {
 
 /// What the overview shows.
 pub(in crate::console) struct Overview {
+    /// Those that wait for an operator, however old.
+    pub(in crate::console) needing: Vec<Migration>,
+    /// The newest.
     pub(in crate::console) migrations: Vec<Migration>,
     /// There are older ones.
     pub(in crate::console) more: bool,
     pub(in crate::console) stores: Vec<Store>,
-    pub(in crate::console) health: HealthReport,
-    pub(in crate::console) firing: Firing,
+    /// How the whole deployment is, and which alerts fire; `None`: the viewer sees a part of it.
+    pub(in crate::console) whole: Option<(HealthReport, Firing)>,
+    /// Where the alerts are explained.
+    pub(in crate::console) runbook: String,
 }
 
 /// The page.
@@ -34,7 +39,7 @@ pub(in crate::console) fn page(overview: &Overview, viewer: &Viewer) -> Markup {
         h1 { "Migrations" }
         @for (id, piece) in pieces(overview, viewer) { div id=(id) { (piece) } }
     };
-    frame::page("Overview", Some(viewer), Some("/console/live"), &body)
+    frame::page("Overview", Some(viewer), Place::Overview, Some("/console/live"), &body)
 }
 
 /// The parts that change.
@@ -42,52 +47,93 @@ pub(in crate::console) fn pieces(
     overview: &Overview,
     viewer: &Viewer,
 ) -> Vec<(&'static str, Markup)> {
+    let (health, alerts) = match &overview.whole {
+        Some((report, firing)) => {
+            (health(report, firing, overview), alerts(firing, &overview.runbook))
+        }
+        None => (bounded(), html! {}),
+    };
+    let stores = if overview.stores.is_empty() {
+        html! {}
+    } else {
+        stores(overview)
+    };
     vec![
-        ("health", health(overview)),
-        ("alerts", alerts(&overview.firing)),
+        ("health", health),
+        ("alerts", alerts),
         ("migrations", migrations(overview, viewer)),
-        ("stores", stores(overview)),
+        ("stores", stores),
     ]
 }
 
-fn health(overview: &Overview) -> Markup {
-    let health = &overview.health;
-    let alerts = matches!(&overview.firing, Firing::Alerts(alerts) if !alerts.is_empty());
-    let (class, title) = match health.status {
-        HealthStatus::Healthy if alerts => ("notice", "This server finds nothing wrong"),
-        HealthStatus::Healthy => ("notice good", "All is well"),
-        HealthStatus::Degraded => ("notice warn", "Somebody should look"),
-        HealthStatus::Unhealthy => ("notice bad", "Somebody has to act"),
+fn bounded() -> Markup {
+    html! {
+        p class="soft" {
+            "Your token is bound to tenants or stores: this page shows what is within its bounds. Health and alerts concern the \
+             whole deployment and are not shown."
+        }
+    }
+}
+
+/// Whether it is working at the moment.
+fn moves(migration: &Migration) -> bool {
+    ["pending", "bulk_copy", "dual_write", "cutover_paused"].contains(&migration.state.as_str())
+}
+
+/// `1 migration waits`, `2 migrations wait`.
+fn counted(count: usize, one: &str, more: &str) -> String {
+    if count == 1 { format!("1 migration {one}") } else { format!("{count} migrations {more}") }
+}
+
+/// The answer: one line that says whether an operator has to do something.
+fn health(health: &HealthReport, firing: &Firing, overview: &Overview) -> Markup {
+    let alerts = matches!(firing, Firing::Alerts(alerts) if !alerts.is_empty());
+    let (needing, moving) = (
+        overview.needing.len(),
+        overview.migrations.iter().filter(|one| moves(one) && one.needs.is_empty()).count(),
+    );
+    let (tone, title) = match health.status {
+        HealthStatus::Unhealthy => ("bad", "Needs action now".to_owned()),
+        HealthStatus::Degraded => ("warn", "Needs attention soon".to_owned()),
+        HealthStatus::Healthy if alerts => ("warn", "This server finds nothing wrong".to_owned()),
+        HealthStatus::Healthy if needing > 0 => {
+            ("warn", format!("All is well; {}", counted(needing, "waits for you", "wait for you")))
+        }
+        HealthStatus::Healthy => ("good", "All is well".to_owned()),
     };
     html! {
-        section class=(class) aria-labelledby="health-title" {
-            h2 id="health-title" { (title) }
-            @if health.details.is_empty() {
-                p { "Stores and control plane answer" @if !alerts { ", and nothing needs you" } "." }
-            } @else {
-                ul class="plain" { @for detail in &health.details { li { (detail) } } }
+        section class="answer" aria-label="State" {
+            p class={ "headline " (tone) } role="status" { strong { (title) } }
+            ul class="plain" {
+                @for detail in &health.details { li { (with_code(detail)) } }
+                @if health.details.is_empty() { li { "Stores and control plane answer." } }
+                @if needing > 0 && health.status != HealthStatus::Healthy { li { (counted(needing, "waits for you.", "wait for you.")) } }
+                li {
+                    @if moving == 0 { "No other migration is at work." }
+                    @else { (counted(moving, "is at work.", "are at work.")) }
+                }
             }
         }
     }
 }
 
-/// Nothing, where all is quiet: the page begins with what needs somebody.
-fn alerts(firing: &Firing) -> Markup {
+/// Empty if no alert fires: the page starts with what needs attention.
+fn alerts(firing: &Firing, at: &str) -> Markup {
     let alerts = match firing {
         Firing::Alerts(alerts) => alerts,
         Firing::NotConfigured => {
             return html! {
                 p class="soft" {
-                    "Alerts that fire are told here once " code { "[monitoring] prometheus_url" } " or "
-                    code { "alertmanager_url" } " says whom to ask."
+                    "Firing alerts appear here once " code { "[monitoring] prometheus_url" } " or "
+                    code { "alertmanager_url" } " is configured."
                 }
             };
         }
         Firing::Unknown(why) => {
             return html! {
                 section class="notice warn" aria-labelledby="alerts-title" {
-                    h2 id="alerts-title" { "Nobody knows which alerts fire" }
-                    p { "Prometheus or Alertmanager was asked: " (why) }
+                    h2 id="alerts-title" { "It is unknown which alerts fire" }
+                    p { "Prometheus or Alertmanager cannot be queried: " (why) }
                 }
             };
         }
@@ -98,70 +144,97 @@ fn alerts(firing: &Firing) -> Markup {
         } @else {
             section class="notice bad" aria-labelledby="alerts-title" {
                 h2 id="alerts-title" { @if alerts.len() == 1 { "An alert fires" } @else { (alerts.len()) " alerts fire" } }
-                ul class="plain" { @for alert in alerts { li { (alert_line(alert)) } } }
-                p class="soft" { "What to do: " code { "docs/monitoring/alerts.md" } ", by their names." }
+                ul class="plain" { @for alert in alerts { li { (alert_line(alert, at)) } } }
             }
         }
     }
 }
 
-fn alert_line(alert: &FiringAlert) -> Markup {
+fn alert_line(alert: &FiringAlert, at: &str) -> Markup {
     let migration = alert.migration_id.as_deref().and_then(|id| id.parse::<Uuid>().ok());
     html! {
         strong { (alert.name) }
         @if let Some(id) = migration {
-            " about migration " a class="mono" href={ "/migrations/" (id) } { (words::short(&id.to_string())) "…" }
+            " about migration " a class="mono" href={ "/migrations/" (id) } { (id) }
         } @else if let Some(tenant) = &alert.tenant_id {
-            " about tenant " span class="mono" { (tenant) }
+            " about tenant " a class="mono" href={ "/migrations?search=" (tenant) } { (tenant) }
         }
+        ", " (runbook::link(at, &alert.name, "what to do"))
     }
 }
 
 fn migrations(overview: &Overview, viewer: &Viewer) -> Markup {
+    let (moving, ended): (Vec<_>, Vec<_>) =
+        overview.migrations.iter().filter(|one| one.needs.is_empty()).partition(|one| moves(one));
+    let parts = [
+        ("needing", "These wait for you", overview.needing.iter().collect()),
+        ("moving", "At work", moving),
+        ("ended", "Ended", ended),
+    ];
     html! {
-        section aria-labelledby="migrations-title" {
-            h2 id="migrations-title" { "Migrations, newest first" }
-            @if overview.migrations.is_empty() {
-                p { "No tenant was moved yet." }
+        @if overview.migrations.is_empty() && overview.needing.is_empty() {
+            section class="empty" {
+                p { "No tenant has been moved yet." }
                 @if viewer.operates { a class="button first" href="/console/start" { "Move a tenant" } }
-            } @else {
-                table class="stack" {
-                    thead { tr {
-                        th { "Tenant" } th { "From → to" } th { "State" } th class="number" { "In the target" }
-                        th class="number" { "Behind" } th class="number" { "Left" } th { "Asked for (UTC)" }
-                    } }
-                    tbody { @for migration in &overview.migrations { (row(migration)) } }
-                }
-                @if overview.more { p class="soft" { "Older ones: " code { "rehome migration list" } } }
             }
+        }
+        @for (id, title, part) in parts {
+            @if !part.is_empty() {
+                section aria-labelledby=(id) {
+                    h2 id=(id) { (title) }
+                    (table(&part))
+                }
+            }
+        }
+        @if overview.more { p { a href="/migrations" { "Older migrations" } } }
+    }
+}
+
+/// Migrations, a line each.
+pub(in crate::console) fn table(migrations: &[&Migration]) -> Markup {
+    html! {
+        table class="stack migrations" {
+            thead { tr {
+                th { "Tenant" } th { "From → to" } th { "State" } th class="number" { "Copied" }
+                th class="number" { "Behind" } th class="number" { "Left" } th { "Requested" }
+            } }
+            tbody { @for migration in migrations { (row(migration)) } }
         }
     }
 }
 
 fn row(migration: &Migration) -> Markup {
-    let (id, tenant) = (migration.id.to_string(), migration.tenant_id.to_string());
-    let percent = migration.progress_percent;
     let moving = ["bulk_copy", "dual_write", "cutover_paused"].contains(&migration.state.as_str());
     html! {
         tr {
-            td data-label="Tenant" { a class="mono" href={ "/migrations/" (id) } title=(tenant) { (words::short(&tenant)) "…" } }
+            td data-label="Tenant" { a class="mono id" href={ "/migrations/" (migration.id) } { (migration.tenant_id) } }
             td data-label="From → to" { (migration.source_store) " → " (migration.target_store) }
-            td data-label="State" { (badge(&migration.state)) }
-            td class="number" data-label="In the target" {
-                @match percent { Some(percent) => { (format!("{percent:.1} %")) } None => { "not known" } }
+            td data-label="State" {
+                (badge(&migration.state))
+                @if let Some(need) = migration.needs.first() { " " strong { (brief(need)) } }
             }
-            td class="number" data-label="Behind" {
-                @if moving { (words::known(migration.sync_lag_events)) } @else { "–" }
-                @for (store, since) in migration.unanswered() {
-                    small class="soft" { " " (store) " does not answer since " (words::clock(since)) " UTC" }
+            td class="number" data-label="Copied" {
+                @match migration.progress_percent {
+                    Some(percent) => {
+                        (format!("{percent:.1} %"))
+                        @if moving { progress class=(tone(&migration.state)) max="100" value=(format!("{percent:.1}")) aria-hidden="true" {} }
+                    }
+                    None => { "unknown" }
                 }
             }
-            td class="number" data-label="Left" {
-                @match migration.eta_seconds.filter(|_| migration.state == "bulk_copy") {
+            td class={ "number" @if !moving { " none" } } data-label="Behind" {
+                @if moving { (words::known(migration.sync_lag_events)) } @else { "–" }
+                @for (store, since) in migration.unanswered() {
+                    small class="soft" { " " (store) " has not answered since " (when(since)) }
+                }
+            }
+            @let left = migration.eta_seconds.filter(|_| migration.state == "bulk_copy");
+            td class={ "number" @if left.is_none() { " none" } } data-label="Left" {
+                @match left {
                     Some(eta) => { (words::seconds(eta)) } None => { "–" }
                 }
             }
-            td class="time" data-label="Asked for" { (words::time(migration.created_at)) }
+            td class="time" data-label="Requested" { (when(migration.created_at)) }
         }
     }
 }
@@ -181,7 +254,7 @@ fn stores(overview: &Overview) -> Markup {
                                 @match store.silent_since {
                                     None => { span class="badge good" { "answers" } }
                                     Some(since) => {
-                                        span class="badge bad" { "does not answer" } " since " (words::clock(since)) " UTC"
+                                        span class="badge bad" { "does not answer" } " since " (when(since))
                                     }
                                 }
                             }

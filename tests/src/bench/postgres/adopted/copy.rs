@@ -50,7 +50,7 @@ pub(in super::super) async fn ratio(
         let plain = servers.target.database()?;
         table::make(&plain, &[], 0).await?;
         raw.push(raw_copy(servers, &source, &plain, *tenant).await?);
-        // The same with triggers that look at each row, of a tenant that they do not know.
+        // The same with triggers that check each row, for a tenant that they do not guard.
         let guarded = servers.target.database()?;
         table::make(&guarded, &[], 0).await?;
         adoption(&guarded)?.adopt().await?;

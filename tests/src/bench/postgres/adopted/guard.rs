@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use rehome_app::load::observe::Latencies;
 use rehome_cluster::Database;
 use rehome_domain::ids::{Epoch, TenantId};
 use rehome_domain::ledger::Activation;
 use rehome_ports::LedgerStore;
 use rehome_postgres::PgAdopted;
+use rehome_workload::load::observe::Latencies;
 use tokio::task::JoinSet;
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
@@ -101,7 +101,7 @@ struct Sides<'a> {
 }
 
 impl Sides<'_> {
-    /// A writer for each of `tenants`; whoever is first in one round is second in the next.
+    /// A writer for each of `tenants`; the order alternates between rounds.
     async fn rounds(&self, tenants: &[Uuid], numbered: bool) -> Result<Pairs> {
         let mut pairs = Pairs::default();
         for round in 0..2 * self.sizes.pairs {
@@ -147,7 +147,7 @@ impl Sides<'_> {
     fn numbering(&self) -> AbortOnDropHandle<()> {
         let (store, tenant) = (Arc::clone(&self.store), TenantId::new(self.tenant));
         AbortOnDropHandle::new(tokio::spawn(async move {
-            // What keeps it from numbering is seen by the call behind the period.
+            // The call after the period reports an error that prevents numbering.
             while store.ledger(tenant).await.is_ok() {
                 tokio::time::sleep(NUMBER_EVERY).await;
             }
@@ -174,7 +174,7 @@ impl Sides<'_> {
     }
 }
 
-/// What was seen without and with the guard, round by round.
+/// The measurements without and with the guard, by round.
 #[derive(Default)]
 struct Pairs {
     plain: Vec<Latencies>,

@@ -1,4 +1,4 @@
-//! The library's own migration of a tenant beside ours: the same rows, the same two processes of the library's
+//! Compares the library's own migration of a tenant with ours: the same rows, the same two processes of the library's
 //! writers, two servers each. Its programs are in `tests/adopted`.
 
 use std::path::{Path, PathBuf};
@@ -21,13 +21,13 @@ use crate::site::{DEDICATED, SHARED};
 
 const PROCESSES: usize = 2;
 const WRITERS: &str = "4";
-/// How long the library's copy, and its cutover, may take, in seconds.
+/// Longest duration of the library's copy, and of its cutover, in seconds.
 const DEADLINE: &str = "60";
 
 /// The longest that a writer rests between two appends: with less the library's cutover finds a lag each time.
 const THINK_MS: &str = "10";
 
-/// What both say of a move; what did not come to its end has no number.
+/// The output of both migrations; a migration that did not finish has no number.
 struct Moved {
     rows_per_second: Option<f64>,
     pause_ms: Option<f64>,
@@ -47,7 +47,8 @@ pub(in super::super) async fn beside(
     }
     let rows = sizes.large / 30;
     let theirs = Place::new(servers, folder, "theirs", rows).await?.moved_by_the_library().await?;
-    let ours = Place::new(servers, folder, "ours", rows).await?.moved_by_rehome(servers).await?;
+    let ours = Place::new(servers, folder, "ours", rows).await?;
+    let ours = Box::pin(ours.moved_by_rehome(servers)).await?;
     let what = format!("{rows} rows, {PROCESSES} processes of {WRITERS} writers");
     let line = |name: &str, moved: &Moved, seen: Option<f64>, unit| {
         seen.map(|seen| Line::seen(name, seen, unit, format!("{what}{}", moved.ended)))
@@ -150,7 +151,7 @@ impl Place {
         })
     }
 
-    /// What was acknowledged and is not at the target, by the checker.
+    /// Acknowledged events that are not at the target, by the checker.
     async fn lost(&self) -> Result<f64> {
         let mut args = vec!["--tenant".to_owned(), self.tenant.to_string()];
         args.extend(["--authority".to_owned(), self.dedicated.url()]);

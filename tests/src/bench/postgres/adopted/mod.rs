@@ -2,11 +2,11 @@
 //!
 //! | file | what is measured |
 //! |---|---|
-//! | `guard` | what inserts cost with the guard |
+//! | `guard` | the cost of the guard for inserts |
 //! | `copy` | a migration's copy |
-//! | `pause` | what a cutover costs writers that know nothing of rehome |
-//! | `library` | the library's own migration, beside ours |
-//! | `table` | nothing: the library's table, and rows as the library gives them |
+//! | `pause` | the cost of a cutover for writers that do not use rehome |
+//! | `library` | the library's own migration, compared with ours |
+//! | `table` | nothing: the library's table, and rows as the library writes them |
 
 pub(super) mod copy;
 pub(super) mod guard;
@@ -24,6 +24,7 @@ use rehome_app::config::Config;
 use rehome_app::deployment::{Access, Deployment};
 use rehome_cluster::Database;
 use rehome_domain::layout::Layout;
+use rehome_observe::Observed;
 use rehome_ports::TenantNames;
 use rehome_ports::clock::SystemClock;
 use rehome_postgres::Adoption;
@@ -36,7 +37,7 @@ use crate::site::{self, SHARED, Site};
 /// The layout of the library's table.
 const LAYOUT: &str = "eventsource-py";
 
-/// A table by itself, of no deployment.
+/// A table outside of any deployment.
 fn adoption(database: &Database) -> Result<Adoption> {
     Ok(Adoption {
         id: site::id(SHARED)?,
@@ -76,6 +77,6 @@ async fn open(
     for store in &config.stores {
         Deployment::adopt_store(&config, &store.id, false).await?;
     }
-    let deployment = Deployment::open(&config, Access::Existing).await?;
+    let deployment = Observed::open(&config, Access::Existing).await?;
     Ok(Site::of(&deployment, folder))
 }

@@ -1,5 +1,5 @@
-//! What a cutover costs writers that know nothing of rehome: eight in two processes, which insert where the
-//! library's routing says, and ask it again when they are refused.
+//! The cost of a cutover for writers that do not use rehome: eight in two processes, which insert where the
+//! library's routing points, and read the routing again after a refusal.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -34,7 +34,7 @@ const PAUSE_MAX: f64 = 50.0;
 const BETWEEN: Duration = Duration::from_millis(400);
 /// The guard's word for a tenant that is elsewhere.
 const ELSEWHERE: &str = "RH001";
-/// How soon a writer asks the routing again that has not changed.
+/// How soon a writer reads an unchanged routing again.
 const ASK_AGAIN: Duration = Duration::from_millis(1);
 
 /// Moves there and back under the writers.
@@ -108,7 +108,7 @@ pub(in super::super) async fn pauses(
     ])
 }
 
-/// What the table has of what was acknowledged.
+/// Compares the table with the acknowledged events.
 struct Check {
     wrong: f64,
     told: String,
@@ -144,7 +144,7 @@ async fn checked(authority: &Database, tenant: Uuid, before: u64, acks: &[Ack]) 
 struct Pause {
     /// The longest time in which no writer got an acknowledgement.
     gap: f64,
-    /// The longest that one insert took.
+    /// The longest duration of one insert.
     longest: f64,
     /// By the migration's log.
     to_switch: f64,
@@ -199,7 +199,7 @@ fn now() -> Result<i64> {
     Ok(i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_micros())?)
 }
 
-/// In a process of its own: writers, until the standard input is closed; then what they were told.
+/// Runs in a separate process: writers until stdin is closed; then their acknowledgements.
 pub(crate) async fn write(folder: &Path, tenant: Uuid) -> Result<()> {
     let url = |name: &str| site::server(folder, name).with_context(|| format!("no {name}"));
     let end = CancellationToken::new();

@@ -9,7 +9,7 @@ use tokio_postgres::{Client, NoTls, Statement};
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
-/// As the library's schema `all` makes it; its other tables are in nobody's way here.
+/// The library's schema `all`; its other tables are not needed here.
 const EVENTS: &str = "\
     CREATE TABLE events ( \
         global_position bigserial PRIMARY KEY, event_id uuid NOT NULL UNIQUE, aggregate_id uuid NOT NULL, \
@@ -34,7 +34,7 @@ const ROUTING: &str = "\
         migration_state varchar(50) NOT NULL DEFAULT 'normal', active_migration_id uuid, \
         created_at timestamptz NOT NULL DEFAULT now(), updated_at timestamptz NOT NULL DEFAULT now());";
 
-/// The library's own statement. It gives the payload as text, which the driver here wants to be told.
+/// The library's own statement. It passes the payload as text, which this driver needs explicitly.
 const INSERT: &str = "\
     INSERT INTO events (event_id, event_type, aggregate_type, aggregate_id, tenant_id, \
         actor_id, version, timestamp, payload, created_at) \
@@ -58,7 +58,7 @@ const PAYLOAD: &str = r#""event_type": "ItemAdded", "event_version": 1, "occurre
  "causation_id": null, "metadata": {"source": "bench", "none": null}, "sku": "sku-7", "quantity": 3,
  "price": 19.99, "options": {"Größe": "L", "tags": ["a", 1, 2.5, true, {}]}}"#;
 
-/// A stream takes no more events than this; its writer then goes on with the next.
+/// The most events of a stream; its writer then continues with the next stream.
 const STREAM_LENGTH: i32 = 40;
 
 /// A connection of the application.
@@ -71,7 +71,7 @@ impl Session {
     pub(super) async fn open(url: &str) -> Result<Self> {
         let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
         let connection = AbortOnDropHandle::new(tokio::spawn(async move {
-            // Its end is seen by whoever uses the client.
+            // The user of the client sees its end.
             let _ = connection.await;
         }));
         Ok(Self { client, _connection: connection })
@@ -162,7 +162,7 @@ impl Inserter {
         self.session.client.query_one(&self.insert, &values).await.map(drop)
     }
 
-    /// What each trigger of such a row takes in the server, and the whole statement, in milliseconds.
+    /// The duration of each trigger of such a row in the server, and of the whole statement, in milliseconds.
     pub(super) async fn triggers(&self, row: &Row) -> Result<(Vec<f64>, f64)> {
         let Row { id, tenant, stream, version, .. } = row;
         let explain = format!(

@@ -1,12 +1,14 @@
-//! What stands in the way of adopting a table: each with what to do about it.
+//! Obstacles to adopting a table, each with its remedy.
 //!
-//! | file | what it looks at |
+//! | file | subject |
 //! |---|---|
 //! | `around` | the table as a whole, rights, triggers, foreign keys |
+//! | `heads` | the table of streams' heads |
 //! | `order` | the keys that keep streams and positions in order |
 //! | `parts` | the columns, one by one |
 
 mod around;
+mod heads;
 mod order;
 mod parts;
 
@@ -15,16 +17,16 @@ use rehome_domain::layout::Layout;
 use super::{Column, Table};
 use crate::schema::names::quoted;
 
-/// Whether it keeps a table from being adopted.
+/// Whether it prevents adoption.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
     /// It does.
     Refuse,
-    /// It does not; whoever adopts the table should know.
+    /// It does not; a remark for the operator.
     Warn,
 }
 
-/// What was found.
+/// A finding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// How bad it is.
@@ -35,13 +37,14 @@ pub struct Finding {
     pub text: String,
 }
 
-/// What of a table does not go with a layout, or with being adopted at all; what keeps it from that first.
+/// The differences between a table and a layout, and other obstacles to adoption; obstacles first.
 pub fn judge(layout: &Layout, table: &Table) -> Vec<Finding> {
     let mut found = Found { table, findings: Vec::new() };
     if !found.relation() {
         return found.findings;
     }
     found.names();
+    found.version(layout);
     found.rights();
     found.tenant(layout);
     found.stream(layout);
@@ -49,11 +52,14 @@ pub fn judge(layout: &Layout, table: &Table) -> Vec<Finding> {
     found.position(layout);
     found.event(layout);
     found.of_the_database(layout);
-    found.triggers();
-    found.foreign_keys();
+    found.triggers(true);
+    let heads = layout.heads().map(|(beside, _)| beside.table.as_str());
+    found.foreign_keys(&layout.schema, heads);
     found.findings.sort_by_key(|finding| finding.severity);
     found.findings
 }
+
+pub use heads::judge_heads;
 
 struct Found<'a> {
     table: &'a Table,
@@ -73,7 +79,35 @@ impl Found<'_> {
         self.add(Severity::Warn, None, text);
     }
 
-    /// A column that the layout names; what is missing is said.
+    /// Compares the table with the library version that the layout was tested with.
+    fn version(&mut self, layout: &Layout) {
+        let Some(made) = layout.made() else { return };
+        let table = self.table;
+        let list = |names: Vec<&str>| names.into_iter().map(quoted).collect::<Vec<_>>().join(", ");
+        let lacks: Vec<&str> =
+            made.columns.iter().copied().filter(|name| table.column(name).is_none()).collect();
+        let names = table.columns.iter().map(|column| column.name.as_str());
+        let more: Vec<&str> = names.filter(|name| !made.columns.contains(name)).collect();
+        let mut differs = Vec::new();
+        if !lacks.is_empty() {
+            differs.push(format!("it lacks {}", list(lacks)));
+        }
+        if !more.is_empty() {
+            differs.push(format!("it also has {}", list(more)));
+        }
+        if !differs.is_empty() {
+            self.warn(format!(
+                "{} differs from the table of {}, which layout \"{}\" was tested with: {}; another version created it, or \
+                 it was changed",
+                table.quoted(),
+                made.by,
+                layout.name,
+                differs.join(", and ")
+            ));
+        }
+    }
+
+    /// A column that the layout names; a missing one is reported.
     fn column(&mut self, name: &str, part: &str) -> Option<&Column> {
         let table = self.table;
         let column = table.column(name);
@@ -81,7 +115,7 @@ impl Found<'_> {
             let alike = table.columns.iter().find(|other| other.name.eq_ignore_ascii_case(name));
             let hint = match alike {
                 Some(other) => {
-                    format!("it has {}; names are as they are, not folded", quoted(&other.name))
+                    format!("it has {}; names are case-sensitive", quoted(&other.name))
                 }
                 None => "correct the layout".to_owned(),
             };
@@ -94,7 +128,7 @@ impl Found<'_> {
 
     fn wrong_type(&mut self, column: &Column, part: &str, wanted: &str) {
         let text = format!(
-            "column {} is {}, which cannot be the {part}; it has to be {wanted}",
+            "column {} is {}, which cannot be the {part}; it must be {wanted}",
             quoted(&column.name),
             column.kind
         );

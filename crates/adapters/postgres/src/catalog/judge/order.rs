@@ -1,4 +1,4 @@
-//! The keys that keep streams and positions in order, and that tell rows apart.
+//! The keys that order streams and positions, and that identify rows.
 
 use rehome_domain::layout::{Layout, TenantPart};
 
@@ -42,23 +42,23 @@ impl Found<'_> {
             let more: Vec<_> =
                 key.columns.iter().filter(|name| !named(name)).map(|name| quoted(name)).collect();
             self.warn(format!(
-                "the unique key {} has {} in it beside stream and version: two events of one version are kept \
-                 out of a stream only where these are equal{}",
+                "the unique key {} contains {} beside stream and version: it prevents two events of one version \
+                 in a stream only where these are equal{}",
                 quoted(&key.name),
                 more.join(", "),
-                if table.kind == Kind::Partitioned { ", as partitions have it" } else { "" }
+                if table.kind == Kind::Partitioned { ", as partitioning requires" } else { "" }
             ));
             self.row_key(layout, &key.name);
         } else if let Some((key, weak)) = of_streams().find_map(|key| Some((key, key.weak?))) {
             self.refuse(format!(
-                "the unique index {} over stream and version {}, so it does not keep two events of one version \
-                 out of a stream at every moment; {make}",
+                "the unique index {} over stream and version {}, so it does not always prevent two events of one version \
+                 in a stream; {make}",
                 quoted(&key.name),
                 weak.as_str()
             ));
         } else {
             self.refuse(format!(
-                "{} has no unique key over stream and version, so two writers may both write the same version \
+                "{} has no unique key over stream and version, so two writers can both write the same version \
                  of a stream; {make}",
                 table.quoted()
             ));
@@ -83,7 +83,7 @@ impl Found<'_> {
             let nullable = table.keys.iter().find(|key| key.name == of_streams).and_then(|key| {
                 key.columns.iter().find(|name| table.column(name).is_some_and(|it| !it.not_null))
             });
-            // What names a stream is said already.
+            // The columns that name a stream were already reported.
             if let Some(name) = nullable
                 && layout.version != *name
                 && !layout.stream_id.contains(name)
@@ -91,8 +91,8 @@ impl Found<'_> {
             {
                 let name_quoted = quoted(name);
                 let text = format!(
-                    "no unique key tells every row apart: column {name_quoted} of the key {} may be NULL; ALTER \
-                     TABLE {} ALTER COLUMN {name_quoted} SET NOT NULL, or make a key of columns that are never \
+                    "no unique key identifies every row: column {name_quoted} of the key {} may be NULL; ALTER \
+                     TABLE {} ALTER COLUMN {name_quoted} SET NOT NULL, or create a key of columns that are never \
                      NULL",
                     quoted(of_streams),
                     table.quoted()
@@ -107,7 +107,7 @@ impl Found<'_> {
         };
         if let Some(name) = key.columns.iter().find(stays) {
             let text = format!(
-                "rows are told apart by the key {}, and its column {} does not travel with a row; make a unique \
+                "rows are identified by the key {}, whose column {} is not copied with a row; create a unique \
                  key without it",
                 quoted(&key.name),
                 quoted(name)
@@ -120,8 +120,8 @@ impl Found<'_> {
         let Some(name) = &layout.position else {
             if layout.recorded_at.is_none() && layout.occurred_at.is_none() {
                 self.warn(
-                    "the layout names no position and no time: the history of a tenant that is written before \
-                     the table is adopted gets an order in which only each stream's own is sure"
+                    "the layout names no position and no time: for history of a tenant that was written before \
+                     the table is adopted, only the order within each stream is certain"
                         .to_owned(),
                 );
             }
@@ -141,7 +141,7 @@ impl Found<'_> {
             let columns = std::iter::once(name).chain(&table.partition_columns);
             let columns: Vec<_> = columns.map(|name| quoted(name)).collect();
             let text = format!(
-                "no unique key says that two rows never have the same position; CREATE UNIQUE INDEX ON {} \
+                "no unique key guarantees unique positions; CREATE UNIQUE INDEX ON {} \
                  ({}){}",
                 table.quoted(),
                 columns.join(", "),
@@ -152,7 +152,7 @@ impl Found<'_> {
         match &column.sequence {
             Some(sequence) if sequence.cache > 1 => {
                 let text = format!(
-                    "the sequence {} of {column_name} hands out {} numbers at once, so a later row may have an \
+                    "the sequence {} of {column_name} caches {} numbers, so a later row may have an \
                      earlier position; ALTER SEQUENCE {} CACHE 1",
                     sequence.name, sequence.cache, sequence.name
                 );

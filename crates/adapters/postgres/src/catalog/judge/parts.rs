@@ -23,8 +23,8 @@ impl Found<'_> {
         }
         if column.given == Given::Generated {
             let text = format!(
-                "column {} is generated, and a trigger before the row does not see it yet; it cannot be the \
-                 {part}: name the column that it is computed from",
+                "column {} is generated, and a BEFORE ROW trigger does not see its value; it cannot be the \
+                 {part}: name the column from which it is computed",
                 quoted(name)
             );
             self.add(Severity::Refuse, Some(name), text);
@@ -47,7 +47,7 @@ impl Found<'_> {
                 };
                 if is_text(&column) {
                     let text = format!(
-                        "column {} is {}: once the table is adopted, a row in which it is no JSON is refused",
+                        "column {} is {}: once the table is adopted, a row in which it is not JSON is refused",
                         quoted(name),
                         column.kind
                     );
@@ -61,7 +61,7 @@ impl Found<'_> {
                     && !is_text(column)
                 {
                     let column = column.clone();
-                    let wanted = format!("a text with \"{separator}\" in it");
+                    let wanted = format!("a text that contains \"{separator}\"");
                     self.wrong_type(&column, "stream id with the tenant before it", &wanted);
                 }
                 return;
@@ -108,7 +108,7 @@ impl Found<'_> {
             && column.base != "uuid"
         {
             let text = format!(
-                "column {} is {}, no uuid: it travels as it is, and events are shown with ids that are derived \
+                "column {} is {}, not a uuid: it is copied unchanged, and events are shown with ids that are derived \
                  from stream and version",
                 quoted(name),
                 column.kind
@@ -120,7 +120,7 @@ impl Found<'_> {
                 self.wrong_type(&column, "event type", "a text, an enumeration or a whole number");
             } else if !column.not_null {
                 let text = format!(
-                    "column {} may be NULL; an event without a type cannot be read, and ends a copy",
+                    "column {} may be NULL; an event without a type cannot be read, and fails a copy",
                     quoted(&column.name)
                 );
                 self.add(Severity::Warn, Some(&column.name), text);
@@ -135,7 +135,7 @@ impl Found<'_> {
             let Some(column) = self.column(name, part).cloned() else { continue };
             if !is_time(&column) {
                 let text = format!(
-                    "column {} is {}, which is not read as a time: it travels as it is, and events are shown \
+                    "column {} is {}, which cannot be read as a time: it is copied unchanged, and events are shown \
                      without a {part}",
                     quoted(name),
                     column.kind
@@ -150,16 +150,17 @@ impl Found<'_> {
         for name in &layout.anew {
             let Some(column) = self.table.column(name) else {
                 let text = format!(
-                    "{} has no column {}, so there is nothing to give anew",
+                    "{} has no column {}, so the target cannot compute it",
                     self.table.quoted(),
                     quoted(name)
                 );
                 self.add(Severity::Warn, Some(name), text);
                 continue;
             };
-            if column.not_null && column.given == Given::Nothing {
+            let stamped = column.base == "xid8";
+            if column.not_null && column.given == Given::Nothing && !stamped {
                 let text = format!(
-                    "column {} is to be given anew by the target and has no default; give it one, or let it \
+                    "column {} is in anew and has no default; give it one, or let it \
                      travel",
                     quoted(name)
                 );
@@ -184,20 +185,20 @@ impl Found<'_> {
                 .any(|key| key.columns.len() == 1 && key.columns[0] == column.name);
             if is_of_the_database(column) {
                 let text = format!(
-                    "column {name} ({}) holds what means something in this database only, such as a transaction \
+                    "column {name} ({}) contains values that are valid in this database only, such as a transaction \
                      id; copied, it would hide rows from their readers: list it in anew",
                     column.kind
                 );
                 self.add(Severity::Refuse, Some(&column.name), text);
             } else if is_of_little_meaning_elsewhere(column) {
                 let text = format!(
-                    "column {name} is {}, which may mean something else in another database",
+                    "column {name} is {}, whose values may mean something else in another database",
                     column.kind
                 );
                 self.add(Severity::Warn, Some(&column.name), text);
             } else if let Some(sequence) = &column.sequence {
                 let text = format!(
-                    "column {name} takes its values from {}, travels with a row, and may meet the same number \
+                    "column {name} takes its values from {}, is copied with a row, and may collide with the same number \
                      at the target; name it as position, or list it in anew",
                     sequence.name
                 );

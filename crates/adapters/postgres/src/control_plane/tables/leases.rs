@@ -16,10 +16,10 @@ use crate::control_plane::{Answer, busy, text};
 use crate::error::ServerError;
 use crate::server::{Client, Param};
 
-/// Longest lease: beyond it nobody lives, and times stay in range.
+/// Maximum length of a lease, which keeps times in range.
 const LEASE_MS_MAX: u64 = 100 * 365 * 86_400_000;
 
-/// A lease, if there is one, and the time by the server's clock. How long it was taken for is not kept.
+/// A lease, if there is one, and the time by the server's clock. Its length is not stored.
 fn row(columns: &mut Columns<'_>) -> Result<Option<(LeaseRow, Timestamp)>, ServerError> {
     let (holder, expires_at) = (columns.next::<Option<String>>()?, columns.optional_time()?);
     let now = Timestamp::from_micros(columns.next()?);
@@ -48,7 +48,7 @@ pub(crate) async fn lease(
                FROM clock LEFT JOIN {schema}.leases AS l ON l.migration = $1";
     let id = request.migration;
     let ttl_us = int(request.ttl_ms.min(LEASE_MS_MAX) * 1_000)?;
-    // A lease that was outlived here, although the server's clock does not say so yet.
+    // A lease that has expired by this process's watch, although not yet by the server's clock.
     let mut outlived: Option<LeaseRow> = None;
     for _ in 0..TRIES {
         let params: [Param<'_>; 6] = [
@@ -65,7 +65,7 @@ pub(crate) async fn lease(
         if let Some(taken_over) = taken_over {
             return Ok(Lease::Held { taken_over });
         }
-        // None: whoever was first had not committed when the statement began.
+        // None: the other process had not committed when the statement started.
         if let Some((row, now)) = other {
             if let Some(other) = watch.active(id, Some(row.clone()), now) {
                 return Ok(Lease::HeldBy(other));
@@ -100,7 +100,7 @@ pub(crate) async fn lease_holder(
     Ok(found.and_then(|(row, now)| watch.active(id, Some(row), now)))
 }
 
-/// What is kept beside migrations, in their order.
+/// The data beside migrations, in their order.
 pub(crate) async fn beside(
     client: &mut Client,
     migrations: &[Migration],

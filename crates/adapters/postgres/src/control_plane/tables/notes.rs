@@ -1,4 +1,4 @@
-//! What is kept beside a migration or a tenant and moves no route: marks, memos, checkpoints.
+//! Data beside a migration or a tenant that moves no route: marks, memos, checkpoints.
 
 use rehome_domain::digest::sha256;
 use rehome_domain::ids::{MigrationId, TenantId};
@@ -26,7 +26,7 @@ pub(crate) async fn marks(client: &mut Client, id: MigrationId) -> Answer<Marks>
     )
 }
 
-/// Writes the marks by the port's rule, which is asked about those that are still there then.
+/// Writes the marks by the port's rule, applied to the current ones.
 pub(crate) async fn set_marks(client: &mut Client, id: MigrationId, new: &Marks) -> Answer<()> {
     let sql = "INSERT INTO {schema}.marks AS k (migration, read_back_m, read_back_seq, \
                    read_back_digest, copy_rate, verified_seq, updated_at) \

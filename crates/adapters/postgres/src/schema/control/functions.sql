@@ -66,10 +66,15 @@ BEGIN
             rev = to_rev, store = to_store, epoch = to_epoch, prev_epoch = to_prev_epoch, n = to_n,
             m = to_m, base = to_base, migration = to_migration, phase = to_phase,
             deadline_ms = to_deadline_ms, created = to_created,
-            rollback_window = to_rollback_window
+            rollback_window = to_rollback_window,
+            -- Of the facts that move a route only a recovery can follow in a removal, and it ends it.
+            removal_epoch = NULL, removal_events = NULL
         WHERE r.tenant = of_tenant;
         PERFORM pg_notify(channel, of_tenant::text || ' ' || to_rev::text);
     END IF;
+    -- How far the log of the tenant's last migration was written, since format 7.
+    UPDATE {schema}.routes AS r SET log_entry = was_entry + 1, log_hash = entry_hash
+        WHERE r.tenant = of_tenant AND r.migration = of_migration;
     RETURN true;
 END
 {body};

@@ -1,7 +1,18 @@
 -- Numbers. Whoever calls these holds the tenant's row in heads, or takes it.
 
+-- What a role, a number or a copy is answered for must be there after a crash, whatever the database's default is
+-- (rule R14).
+CREATE OR REPLACE FUNCTION {schema}.sync() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS {body}
+BEGIN
+    IF current_setting('synchronous_commit') IN ('off', 'local') THEN
+        PERFORM set_config('synchronous_commit', 'on', true);
+    END IF;
+END
+{body};
+
 -- Numbers up to p_max arrivals in the order of their ids, every visible one (rule R6). Answers how many.
-CREATE FUNCTION {schema}.number_held(p_no integer, p_max integer) RETURNS integer
+CREATE OR REPLACE FUNCTION {schema}.number_held(p_no integer, p_max integer) RETURNS integer
 LANGUAGE plpgsql {row_settings} SET enable_hashjoin = off SET enable_mergejoin = off AS {body}
 DECLARE
     v_seq     bigint;
@@ -11,10 +22,7 @@ DECLARE
     v_ids     bigint[] := '{}';
     v_row     record;
 BEGIN
-    -- A number that was answered must be there after a crash (rule R14).
-    IF current_setting('synchronous_commit') IN ('off', 'local') THEN
-        PERFORM set_config('synchronous_commit', 'on', true);
-    END IF;
+    PERFORM {schema}.sync();
     SELECT h.seq, h.digest, h.history_at INTO v_seq, v_digest, v_history
         FROM {schema}.heads AS h WHERE h.no = p_no;
     v_from := v_history;
@@ -50,7 +58,7 @@ END
 {body};
 
 -- Numbers some arrivals, unless somebody else does, and answers the ledger.
-CREATE FUNCTION {schema}.number(p_tenant uuid, p_max integer) RETURNS TABLE (
+CREATE OR REPLACE FUNCTION {schema}.number(p_tenant uuid, p_max integer) RETURNS TABLE (
     o_role text, o_epoch bigint, o_seq bigint, o_digest bytea, o_phase text, o_numbered integer
 )
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS {body}
@@ -76,7 +84,7 @@ END
 
 -- Notes the history: every row that one snapshot shows, those that arrived among them, in the order of
 -- positions, each stream in the order of its versions (rule R7). Answers how many rows there are.
-CREATE FUNCTION {schema}.note_history(p_tenant uuid) RETURNS bigint
+CREATE OR REPLACE FUNCTION {schema}.note_history(p_tenant uuid) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS {body}
 DECLARE
     v_no    integer;
@@ -85,6 +93,7 @@ DECLARE
     v_count bigint;
 BEGIN
     SELECT t.no, t.key INTO v_no, v_key FROM {schema}.tenants AS t WHERE t.tenant = p_tenant;
+    PERFORM {schema}.sync();
     PERFORM FROM {schema}.heads AS h WHERE h.no = v_no FOR UPDATE;
     SELECT t.phase INTO v_phase FROM {schema}.tenants AS t WHERE t.no = v_no;
     IF v_phase <> 'drained' THEN

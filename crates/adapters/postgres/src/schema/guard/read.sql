@@ -1,7 +1,7 @@
 -- Reads. Each is one statement, so of one snapshot; the texts are written with settings of their own.
 
 -- The ledger, and events after p_after: at most p_limit, and p_bytes unless it is the first.
-CREATE FUNCTION {schema}.feed(p_tenant uuid, p_after bigint, p_limit bigint, p_bytes bigint) RETURNS TABLE (
+CREATE OR REPLACE FUNCTION {schema}.feed(p_tenant uuid, p_after bigint, p_limit bigint, p_bytes bigint) RETURNS TABLE (
     l_role text, l_epoch bigint, l_seq bigint, l_digest bytea, l_pending boolean, l_phase text,
     seq bigint, stream_type text, stream_id text, version bigint, event_id uuid, event_type text,
     occurred_at bigint, recorded_at bigint, data text, metadata text, digest bytea, whole text
@@ -29,7 +29,7 @@ LANGUAGE sql STABLE {row_settings} SET enable_hashjoin = off SET enable_mergejoi
 {body};
 
 -- The same of one stream, from a version on, with the stream's version.
-CREATE FUNCTION {schema}.stream(
+CREATE OR REPLACE FUNCTION {schema}.stream(
     p_tenant uuid, p_type text, p_id text[], p_from bigint, p_limit bigint, p_bytes bigint
 ) RETURNS TABLE (
     l_role text, l_epoch bigint, l_seq bigint, l_digest bytea, l_pending boolean, l_phase text,
@@ -63,7 +63,7 @@ LANGUAGE sql STABLE {row_settings} AS {body}
 {body};
 
 -- The streams after a name, counted from the rows that have numbers up to p_max_seq.
-CREATE FUNCTION {schema}.streams(p_tenant uuid, p_max_seq bigint, p_type text, p_id text, p_limit bigint)
+CREATE OR REPLACE FUNCTION {schema}.streams(p_tenant uuid, p_max_seq bigint, p_type text, p_id text, p_limit bigint)
 RETURNS TABLE (stream_type text, stream_id text, version bigint, events bigint, last bigint)
 LANGUAGE sql STABLE {row_settings} AS {body}
     SELECT s.stream_type, s.stream_id, s.version, s.events, s.last
@@ -81,7 +81,7 @@ LANGUAGE sql STABLE {row_settings} AS {body}
 {body};
 
 -- The tenants' names in the table.
-CREATE FUNCTION {schema}.keys() RETURNS SETOF text
+CREATE OR REPLACE FUNCTION {schema}.keys() RETURNS SETOF text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS {body}
     SELECT DISTINCT {tenant_of_t} FROM {table} AS t WHERE {tenant_of_t} IS NOT NULL
 {body};

@@ -16,15 +16,17 @@ CREATE TABLE {schema}.tenants (
     no      integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     tenant  uuid    NOT NULL UNIQUE,
     key     text    COLLATE "C" NOT NULL UNIQUE, -- as the table has it
-    guarded boolean NOT NULL,
     -- Before the history is numbered, whoever wrote when the guard came must have ended (rule R1).
     phase   text    NOT NULL CHECK (phase IN ('announced', 'draining', 'drained', 'noted')),
-    drain   text[]  NOT NULL DEFAULT '{}' -- the virtual transactions that are waited for
+    drain   text[]  NOT NULL DEFAULT '{}', -- the virtual transactions that are waited for
+    leaving text[], -- the same before the guard goes (rule R11)
+    leaving_by uuid -- who decided that it goes; NULL: it stays
 );
 
--- Role and epoch; writers look here. The head is elsewhere: numbering would send them back (rule R9).
+-- Role and epoch; writers look here, and nowhere else. The head is elsewhere: numbering would send them back (rule R9).
 CREATE TABLE {schema}.ledger (
     no          integer PRIMARY KEY REFERENCES {schema}.tenants,
+    key         text    COLLATE "C" NOT NULL UNIQUE, -- as the table has it
     role        text    NOT NULL CHECK (role IN ('active', 'replica', 'fenced', 'absent')),
     epoch       bigint  NOT NULL,
     waits_until timestamptz, -- until then writers wait that find it fenced
@@ -62,3 +64,9 @@ CREATE TABLE {schema}.positions (
 
 -- The transaction of the last guarding. A sequence, because no snapshot hides it (rule R2).
 CREATE SEQUENCE {schema}.guarding CACHE 1;
+
+-- A bit for each guarded tenant, by a hash of its name: a row whose bit is not set sets off no trigger. Too many
+-- bits cost time, and one too few a row. Writers read it in the triggers' conditions, as themselves.
+CREATE SEQUENCE {schema}.marks MINVALUE -9223372036854775808 START 0 CACHE 1;
+GRANT SELECT ON SEQUENCE {schema}.marks TO PUBLIC;
+SELECT setval('{schema_in_text}.marks', 0);

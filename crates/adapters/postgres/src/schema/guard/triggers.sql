@@ -1,7 +1,7 @@
 -- What runs in the transactions of other people's writers, as our role.
 
 -- An old snapshot does not show the guard (rule R2): the transaction is sent back.
-CREATE FUNCTION {schema}.see_the_guard() RETURNS void
+CREATE OR REPLACE FUNCTION {schema}.see_the_guard() RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS {body}
 BEGIN
     IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted')
@@ -14,13 +14,13 @@ BEGIN
 END
 {body};
 
--- BEFORE INSERT: may the row come in?
-CREATE FUNCTION {schema}.guard_insert() RETURNS trigger
+-- BEFORE INSERT: may the row come in? Assignments, where a statement would do the same: they begin no query.
+CREATE OR REPLACE FUNCTION {schema}.guard_insert() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS {body}
 DECLARE
     v_key      text := {tenant_of_new};
-    v_no       integer;
     v_own      xid8;
+    v_lock     text;
     v_role     text;
     v_until    timestamptz;
     v_gone_to  text;
@@ -31,27 +31,35 @@ BEGIN
     IF v_key IS NULL THEN
         RETURN NEW;
     END IF;
-    SELECT t.no INTO v_no FROM {schema}.tenants AS t WHERE t.key = v_key AND t.guarded;
-    -- READ UNCOMMITTED is another name of it here.
-    v_patient := current_setting('transaction_isolation') IN ('read committed', 'read uncommitted');
-    IF v_no IS NULL THEN
-        IF NOT v_patient THEN
-            PERFORM {schema}.see_the_guard();
-        END IF;
-        RETURN NEW;
-    END IF;
     -- Before any wait: who reads up to the oldest running transaction would skip the row (rule R5).
     v_own := pg_current_xact_id();
-    PERFORM pg_advisory_xact_lock_shared({class}, v_no);
+    -- A row that begin_extend announced, in its own transaction: nobody else has its session's user and its id.
+    IF current_setting('rehome_guard.copying', true) <> '' THEN
+        IF current_setting('rehome_guard.copying') = concat_ws(' ', {class}, v_own, v_key)
+            AND session_user = current_user
+        THEN
+            RETURN NEW;
+        END IF;
+    END IF;
+    -- By the name: whether the tenant is guarded is looked at under the lock, with its role.
+    v_lock := pg_advisory_xact_lock_shared({class}, hashtext(v_key))::text;
+    -- READ UNCOMMITTED is another name of it here.
+    v_patient := current_setting('transaction_isolation') IN ('read committed', 'read uncommitted');
     LOOP
         IF v_patient THEN
             SELECT l.role, l.waits_until, l.gone_to, l.floor, l.copying
                 INTO v_role, v_until, v_gone_to, v_floor, v_copying
-                FROM {schema}.ledger AS l WHERE l.no = v_no;
+                FROM {schema}.ledger AS l WHERE l.key = v_key;
         ELSE
             SELECT l.role, l.waits_until, l.gone_to, l.floor, l.copying
                 INTO v_role, v_until, v_gone_to, v_floor, v_copying
-                FROM {schema}.ledger AS l WHERE l.no = v_no FOR SHARE;
+                FROM {schema}.ledger AS l WHERE l.key = v_key FOR SHARE;
+        END IF;
+        IF NOT FOUND THEN
+            IF NOT v_patient THEN
+                PERFORM {schema}.see_the_guard();
+            END IF;
+            RETURN NEW;
         END IF;
         IF v_role = 'active' THEN
             {floor_check}
@@ -75,26 +83,32 @@ END
 {body};
 
 -- AFTER INSERT: the row is there, and has no number yet.
-CREATE FUNCTION {schema}.guard_note() RETURNS trigger
+CREATE OR REPLACE FUNCTION {schema}.guard_note() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS {body}
 BEGIN
+    IF current_setting('rehome_guard.copying', true) <> '' THEN
+        IF current_setting('rehome_guard.copying') =
+                concat_ws(' ', {class}, pg_current_xact_id_if_assigned(), {tenant_of_new})
+            AND session_user = current_user
+        THEN
+            RETURN NULL;
+        END IF;
+    END IF;
     INSERT INTO {schema}.arrivals (no, {key_names})
-        SELECT t.no, {key_of_new} FROM {schema}.tenants AS t
-        JOIN {schema}.ledger AS l ON l.no = t.no
-        WHERE t.key = {tenant_of_new} AND t.guarded
-            AND l.copying IS DISTINCT FROM pg_current_xact_id_if_assigned();
+        SELECT l.no, {key_of_new} FROM {schema}.ledger AS l
+        WHERE l.key = {tenant_of_new} AND l.copying IS DISTINCT FROM pg_current_xact_id_if_assigned();
     RETURN NULL;
 END
 {body};
 
 -- BEFORE UPDATE OR DELETE: a row that is numbered stays as it is.
-CREATE FUNCTION {schema}.guard_change() RETURNS trigger
+CREATE OR REPLACE FUNCTION {schema}.guard_change() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS {body}
 DECLARE
     v_key text;
 BEGIN
-    SELECT t.key INTO v_key FROM {schema}.tenants AS t JOIN {schema}.ledger AS l ON l.no = t.no
-        WHERE t.guarded AND (t.key = {tenant_of_old} OR (TG_OP = 'UPDATE' AND t.key = {tenant_of_new}))
+    SELECT l.key INTO v_key FROM {schema}.ledger AS l
+        WHERE (l.key = {tenant_of_old} OR (TG_OP = 'UPDATE' AND l.key = {tenant_of_new}))
             AND l.copying IS DISTINCT FROM pg_current_xact_id_if_assigned()
             -- What came in before a target was guarded is in no history, and can only be deleted (rule R12).
             AND (TG_OP = 'UPDATE' OR l.role <> 'absent')
@@ -110,10 +124,10 @@ END
 {body};
 
 -- BEFORE TRUNCATE.
-CREATE FUNCTION {schema}.guard_truncate() RETURNS trigger
+CREATE OR REPLACE FUNCTION {schema}.guard_truncate() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS {body}
 BEGIN
-    IF EXISTS (SELECT FROM {schema}.tenants AS t WHERE t.guarded) THEN
+    IF EXISTS (SELECT FROM {schema}.ledger) THEN
         RAISE EXCEPTION 'rehome: the table is not truncated while rehome guards tenants in it'
             USING ERRCODE = 'RH002', HINT = 'Do it when no migration is under way.';
     END IF;

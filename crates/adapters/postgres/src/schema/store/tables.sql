@@ -1,4 +1,4 @@
--- A store, formats 1 to 5: they differ in functions.
+-- A store, formats 1 to 5: they differ in functions; `anchors.sql` has what came with format 6.
 --
 -- `position` = tenant_no * 2^40 + seq: a tenant's history lies together in the primary key, in its
 -- order, and needs no index of its own. Names of streams are kept once and their rows never change:

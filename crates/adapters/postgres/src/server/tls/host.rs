@@ -8,10 +8,10 @@ use std::net::IpAddr;
 use openssl::nid::Nid;
 use openssl::x509::X509Ref;
 
-/// Says why it is not.
+/// The error explains why it is not.
 pub(super) fn check(certificate: &X509Ref, host: &str) -> Result<(), String> {
     if host.is_empty() {
-        return Err("sslmode=verify-full needs a host name, and only hostaddr is given".to_owned());
+        return Err("sslmode=verify-full needs a host name, but only hostaddr is given".to_owned());
     }
     let address: Option<IpAddr> = host.parse().ok();
     let mut names = Vec::new();
@@ -53,7 +53,7 @@ fn of_bytes(bytes: &[u8]) -> Option<IpAddr> {
     }
 }
 
-/// Whether `host` is that name, or one label below a `*.name`. What has a NUL in it is nobody's name.
+/// Whether `host` is that name, or one label below a `*.name`. A name with a NUL never matches.
 fn fits(name: &str, host: &str) -> bool {
     if name.contains('\0') {
         return false;

@@ -1,5 +1,5 @@
-//! The two forms of a connection string: a URI, and keywords with values. What comes out are keys and
-//! values, in the order in which they stand; of two with one key the later one counts.
+//! The two forms of a connection string: a URI, and keywords with values. The result is keys and
+//! values, in order; of two with one key the later one counts.
 
 use super::InvalidUrl;
 
@@ -17,7 +17,7 @@ pub(super) fn read(text: &str) -> Result<Pairs, InvalidUrl> {
         Some(rest) => uri(rest),
         None if text.contains('=') => keywords(text),
         None => invalid(
-            "is neither a url that begins with postgres:// nor a list of keywords and values like \
+            "is neither a URL that starts with postgres:// nor a list of keywords and values like \
              host=HOST dbname=DATABASE",
         ),
     }
@@ -49,7 +49,7 @@ fn uri(text: &str) -> Result<Pairs, InvalidUrl> {
                 return invalid("has a [ without its ]");
             };
             if !after.is_empty() && !after.starts_with([':', '/', '?', ',']) {
-                return invalid("has something else than a port after a ]");
+                return invalid("has a text that is not a port after a ]");
             }
             (host, rest) = (address, after);
         } else {
@@ -69,7 +69,7 @@ fn uri(text: &str) -> Result<Pairs, InvalidUrl> {
         }
     }
     if hosts.iter().any(|host| host.contains('@')) {
-        return invalid("has a sign like @ or / in its password that is not percent-encoded");
+        return invalid("has a character like @ or / in its password that is not percent-encoded");
     }
     let some = |list: &[&str]| list.iter().any(|one| !one.is_empty());
     if some(&hosts) {
@@ -90,7 +90,7 @@ fn uri(text: &str) -> Result<Pairs, InvalidUrl> {
             return invalid("has a parameter without a value");
         };
         let (key, value) = (decoded(key)?, decoded(value)?);
-        // As JDBC has it, and libpq takes it.
+        // As in JDBC, and accepted by libpq.
         if key == "ssl" && value == "true" {
             pairs.push(("sslmode".to_owned(), "require".to_owned()));
         } else {
@@ -100,8 +100,8 @@ fn uri(text: &str) -> Result<Pairs, InvalidUrl> {
     Ok(pairs)
 }
 
-/// `KEY = VALUE ...`; a value with spaces stands in single quotes, and a backslash takes the sign after it
-/// as it is.
+/// `KEY = VALUE ...`; a value with spaces is in single quotes, and a backslash escapes the next
+/// character.
 fn keywords(text: &str) -> Result<Pairs, InvalidUrl> {
     let mut pairs = Pairs::new();
     let mut signs = text.chars().peekable();
@@ -129,7 +129,7 @@ fn keywords(text: &str) -> Result<Pairs, InvalidUrl> {
                 Some('\'') if quoted => break,
                 Some(sign) if !quoted && sign.is_ascii_whitespace() => break,
                 Some(sign) => value.push(sign),
-                None if quoted => return invalid("has a quote without its end"),
+                None if quoted => return invalid("has an unterminated quote"),
                 None => break,
             }
         }
@@ -150,7 +150,7 @@ fn decoded(value: &str) -> Result<String, InvalidUrl> {
         let digits = rest.get(..2).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit));
         let digits = digits.and_then(|digits| std::str::from_utf8(digits).ok());
         match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
-            Some(0) => return invalid("has a %00, which nothing in it can be"),
+            Some(0) => return invalid("has a %00, which no value can contain"),
             Some(byte) => bytes.push(byte),
             None => return invalid("has a % that is not followed by two hexadecimal digits"),
         }

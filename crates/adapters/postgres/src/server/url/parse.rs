@@ -15,13 +15,13 @@ use crate::server::tls::{CertMode, Mode, Root, Tls, Version};
 
 /// The schema that is used where the URL names none.
 pub(super) const SCHEMA: &str = "rehome";
-/// Connections where the URL does not say how many.
+/// The default number of connections.
 const POOL_SIZE: usize = 10;
-/// Most bytes of a name that PostgreSQL keeps.
+/// Maximum length of a name in PostgreSQL, in bytes.
 const NAME_BYTES_MAX: usize = 63;
 const PORT: u16 = 5_432;
 
-/// Ours.
+/// The rehome-specific parameters.
 const OURS: [&str; 5] = ["schema", "pool_size", "pooler", "direct", "password_env"];
 
 /// Those of libpq that are honoured, and the variables that have them where the text has not.
@@ -62,14 +62,14 @@ const THEIRS: [(&str, &str); 38] = [
     ("ssl_min_protocol_version", "PGSSLMINPROTOCOLVERSION"),
     ("ssl_max_protocol_version", "PGSSLMAXPROTOCOLVERSION"),
     ("gssencmode", "PGGSSENCMODE"),
-    // They say how Kerberos is spoken, which is not spoken here; as long as nothing asks for it, they ask
-    // for nothing.
+    // They configure Kerberos, which is not supported; with their default values they have no
+    // effect.
     ("krbsrvname", ""),
     ("gsslib", ""),
 ];
 
-/// Those of libpq that ask for something that is not done here: to leave them out would be less than what
-/// was asked for.
+/// Parameters of libpq for features that are not supported: ignoring them would be weaker than
+/// requested.
 const NOT_HONOURED: [(&str, &str); 5] = [
     ("require_auth", "PGREQUIREAUTH"),
     ("requirepeer", "PGREQUIREPEER"),
@@ -104,7 +104,7 @@ pub(super) fn read(text: &str, variables: Variables<'_>) -> Result<PostgresUrl, 
     for (key, value) in forms::read(text)? {
         if after_password && !is_known(&key) {
             return invalid(
-                "has a parameter after its password that is not known; a password with spaces needs quotes",
+                "has an unknown parameter after its password; a password with spaces needs quotes",
             );
         }
         check_known(&key)?;
@@ -134,10 +134,10 @@ fn check_known(key: &str) -> Result<(), InvalidUrl> {
         && !key.is_empty()
         && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
     let named = if plain { format!(" {key}") } else { String::new() };
-    invalid(format!("has a parameter{named} that is not known"))
+    invalid(format!("has an unknown parameter{named}"))
 }
 
-/// What was given, by key.
+/// The given values, by key.
 struct Given(BTreeMap<String, String>);
 
 impl Given {
@@ -167,7 +167,7 @@ impl Given {
             return Ok(*meaning);
         }
         let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-        invalid(format!("has a {key} that is none of {}", words.join(", ")))
+        invalid(format!("has a {key} that is not one of {}", words.join(", ")))
     }
 
     fn number(&mut self, key: &str) -> Result<Option<i64>, InvalidUrl> {
@@ -190,13 +190,13 @@ fn url(mut given: Given, variables: Variables<'_>) -> Result<PostgresUrl, Invali
             |value: &str| key == "replication" && ["false", "off", "no", "0"].contains(&value);
         if given.some(key).is_some_and(|value| !off(&value)) {
             return invalid(format!(
-                "has a parameter {key}, which rehome does not honour; leave it out"
+                "has a parameter {key}, which rehome does not support; omit it"
             ));
         }
     }
     given.word("gssencmode", &[("prefer", ()), ("disable", ())]).or_else(|_| {
         invalid(
-            "has a gssencmode that is none of disable and prefer; rehome does not speak Kerberos",
+            "has a gssencmode that is neither disable nor prefer; rehome does not support Kerberos",
         )
     })?;
     for idle in ["krbsrvname", "gsslib", "sslcompression"] {
@@ -278,11 +278,11 @@ fn places(given: &mut Given) -> Result<Vec<Place>, InvalidUrl> {
     let (hosts, addresses, ports) = (list("host"), list("hostaddr"), list("port"));
     let count = addresses.as_ref().or(hosts.as_ref()).map_or(1, Vec::len);
     if hosts.as_ref().is_some_and(|hosts| hosts.len() != count) {
-        return invalid("has another number of host than of hostaddr");
+        return invalid("has a different number of hosts and hostaddrs");
     }
     let ports = ports.unwrap_or_default();
     if ports.len() > 1 && ports.len() != count {
-        return invalid("has another number of port than of host");
+        return invalid("has a different number of ports and hosts");
     }
     (0..count)
         .map(|i| {
@@ -300,12 +300,12 @@ fn places(given: &mut Given) -> Result<Vec<Place>, InvalidUrl> {
             }
             if host.starts_with('@') {
                 return invalid(
-                    "names an abstract socket, which rehome does not know; name a folder",
+                    "names an abstract socket, which rehome does not support; name a folder",
                 );
             }
             if !host.starts_with('/') && host.contains(['@', '/', '\0']) {
                 return invalid(
-                    "has a sign like @ or / in its password that is not percent-encoded",
+                    "has a character like @ or / in its password that is not percent-encoded",
                 );
             }
             let port = match ports.get(i).or(ports.first()).map_or("", String::as_str) {
@@ -320,7 +320,7 @@ fn places(given: &mut Given) -> Result<Vec<Place>, InvalidUrl> {
         .collect()
 }
 
-/// Where a server's socket is if nothing else is said: as Debian builds libpq, or as it is built elsewhere.
+/// The default socket folder of a server: as in Debian's libpq, or as in other builds.
 fn default_folder() -> String {
     let debians = "/var/run/postgresql";
     if Path::new(debians).is_dir() { debians } else { "/tmp" }.to_owned()
@@ -343,8 +343,8 @@ fn keep_alive(given: &mut Given, config: &mut Config) -> Result<(), InvalidUrl> 
     Ok(())
 }
 
-/// A store and a control plane are written to. Whatever a server that takes writes meets is met; of the
-/// servers that meet it, those that take writes are used.
+/// A store and a control plane are written. Every value that a writable server meets is accepted, and of the
+/// servers that meet it, the writable ones are used.
 fn check_session(given: &mut Given) -> Result<(), InvalidUrl> {
     let all = [
         ("any", true),
@@ -358,8 +358,8 @@ fn check_session(given: &mut Given) -> Result<(), InvalidUrl> {
         return Ok(());
     }
     invalid(
-        "has a target_session_attrs that asks for a server that takes no writes; rehome writes, so leave it \
-         out or make it read-write",
+        "has a target_session_attrs that requires a read-only server; rehome writes, so omit it \
+         or make it read-write",
     )
 }
 
@@ -367,7 +367,7 @@ fn schema(given: Option<String>) -> Result<String, InvalidUrl> {
     let Some(name) = given else { return Ok(SCHEMA.to_owned()) };
     let reserved = name.starts_with("pg_") || name == "public" || name == "information_schema";
     if name.is_empty() || name.len() > NAME_BYTES_MAX || name.contains('\0') || reserved {
-        return invalid("names a schema that cannot be one of our own");
+        return invalid("names a schema that cannot be rehome's");
     }
     Ok(name)
 }
@@ -382,7 +382,7 @@ fn place(value: &str) -> Result<Place, InvalidUrl> {
 }
 
 fn tls(given: &mut Given, variables: Variables<'_>) -> Result<Tls, InvalidUrl> {
-    // What libpq looks for where nothing is named.
+    // libpq's default files.
     let home = variables("HOME").map(|home| PathBuf::from(home).join(".postgresql"));
     let there = |name: &str| home.as_ref().map(|home| home.join(name)).filter(|file| file.exists());
     let root = match given.path("sslrootcert") {
@@ -400,15 +400,15 @@ fn tls(given: &mut Given, variables: Variables<'_>) -> Result<Tls, InvalidUrl> {
         (Some("verify-full"), _) => Mode::VerifyFull,
         (Some(_), _) => {
             return invalid(
-                "has an sslmode that is none of disable, allow, prefer, require, verify-ca and \
+                "has an sslmode that is not one of disable, allow, prefer, require, verify-ca and \
                  verify-full",
             );
         }
     };
     if root == Root::System && mode != Mode::VerifyFull {
         return invalid(
-            "has sslrootcert=system with a weak sslmode: anybody can have a certificate from the system's \
-             authorities, so the host has to be checked; use sslmode=verify-full",
+            "has sslrootcert=system with a weak sslmode: anyone can get a certificate from the system's \
+             authorities, so the host must be checked; use sslmode=verify-full",
         );
     }
     if root == Root::None && matches!(mode, Mode::VerifyCa | Mode::VerifyFull) {

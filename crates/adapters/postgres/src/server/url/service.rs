@@ -1,4 +1,4 @@
-//! Services of `pg_service.conf`: a name for connection parameters that are kept on the machine.
+//! Services of `pg_service.conf`: named connection parameters on the machine.
 
 use std::path::PathBuf;
 

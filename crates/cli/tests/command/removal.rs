@@ -1,0 +1,80 @@
+//! `tenant remove`: an imported tenant is removed, and imported again with other events.
+
+use uuid::Uuid;
+
+use crate::kit::{Place, line, lines};
+use crate::serving::Serving;
+
+#[test]
+fn a_tenant_that_was_only_imported_is_removed_and_imported_again() {
+    let (place, tenant) = Place::with_tenant(700);
+    let id = tenant.to_string();
+    let before = place.state();
+    let found = place.json(["tenant", "remove", &id, "--dry-run"]);
+    assert_eq!((&found["events"], &found["removed"]), (&700.into(), &false.into()));
+    let text = place.rehome(["tenant", "remove", &id, "--dry-run"]).succeeds();
+    assert!(text.contains(&format!("rehome tenant remove {id} --events 700")), "{text}");
+    let error = place.rehome(["tenant", "remove", &id, "--events", "699", "--json"]).error(3);
+    assert_eq!(error["type"], "not_removable");
+    assert!(place.rehome(["tenant", "remove", &id]).fails(2).contains("--events"));
+    assert_eq!(place.state(), before);
+
+    let removed = place.json(["tenant", "remove", &id, "--events", "700"]);
+    assert_eq!((&removed["events"], &removed["removed"]), (&700.into(), &true.into()));
+    // Again: nothing is left, and that is no error.
+    assert_eq!(place.json(["tenant", "remove", &id, "--events", "700"])["events"], 0);
+    for command in [&["tenant", "show", &id][..], &["export", "--tenant", &id, "-"]] {
+        let error = place.rehome(command.iter().copied().chain(["--json"])).error(4);
+        assert_eq!(error["type"], "unknown_tenant");
+    }
+    assert_eq!(place.json(["tenant", "list"]).as_array().unwrap().len(), 0);
+    assert_eq!(place.json(["recover"]).as_array().unwrap().len(), 0);
+    place.rehome(["store", "check"]).succeeds();
+    place.rehome(["store", "verify", "shared"]).succeeds();
+    place.rehome(["audit", "verify"]).succeeds();
+
+    // Other events under the same ids, which the old history would have refused, in the other store.
+    let other = lines(tenant, 1..=90).replace("\"data\":{", "\"data\":{\"corrected\":true,");
+    place.write("other.ndjson", &other);
+    let report = place.json(["import", "--store", "dedicated", "other.ndjson"]);
+    assert_eq!(report["events_imported"], 90);
+    assert!(place.history(tenant).contains("\"corrected\":true"));
+    let moved = ["migration", "start", "--tenant", &id, "--to", "shared"];
+    place.rehome(moved).succeeds();
+    let shown = place.json(["tenant", "show", &id]);
+    assert_eq!((&shown["store"], &shown["seq"]), (&"shared".into(), &90.into()));
+    assert_eq!(shown["problems"].as_array().unwrap().len(), 0, "{shown}");
+    // It was moved, so the old copy comes first.
+    let error = place.rehome(["tenant", "remove", &id, "--events", "90", "--json"]).error(3);
+    let said = error["message"].as_str().unwrap();
+    assert!(said.contains(&format!("rehome tenant purge {id} --store dedicated")), "{said}");
+    place.rehome(["tenant", "purge", &id, "--store", "dedicated"]).succeeds();
+    place.rehome(["tenant", "remove", &id, "--events", "90"]).succeeds();
+    place.rehome(["import", "--store", "shared", "events.ndjson"]).succeeds();
+    assert_eq!(place.json(["tenant", "show", &id])["seq"], 700);
+}
+
+#[test]
+fn a_server_removes_a_tenant_and_refuses_its_readers_and_writers() {
+    let (place, tenant) = Place::with_tenant(30);
+    let id = tenant.to_string();
+    let server = Serving::start(&place);
+    let through = ["--server", &server.url];
+    let run = |args: &[&str]| {
+        let args: Vec<&str> = args.iter().chain(&through).copied().collect();
+        place.json(args)
+    };
+    assert_eq!(run(&["tenant", "remove", &id, "--dry-run"])["events"], 30);
+    let removed = run(&["tenant", "remove", &id, "--events", "30", "--reason", "a wrong file"]);
+    assert_eq!(removed["removed"], true);
+    assert_eq!(run(&["tenant", "list"]).as_array().unwrap().len(), 0);
+    let nobody = Uuid::new_v4().to_string();
+    let args = ["tenant", "remove", &nobody, "--events", "0", "--json"];
+    let error = place.rehome(args.into_iter().chain(through)).error(4);
+    assert_eq!(error["type"], "unknown_tenant");
+    // A new life through the other way.
+    place.write("new.ndjson", line(tenant, 7));
+    let report = place.json(["import", "new.ndjson"]);
+    assert_eq!(report["events_imported"], 1);
+    assert_eq!(run(&["tenant", "show", &id])["seq"], 1);
+}

@@ -1,0 +1,477 @@
+//! The rules: from observations to the report. Pure; every threshold has its test.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use rehome_api::{HealthReport, HealthStatus};
+use rehome_domain::event::Timestamp;
+use rehome_domain::ids::MigrationId;
+
+use crate::stats::Counts;
+
+/// The thresholds. The defaults are those of the monitoring contract.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Thresholds {
+    /// A copy without progress for so long is stuck.
+    pub(crate) stuck_after: Duration,
+    /// A lag above this, in events, is high.
+    pub(crate) lag_events_max: u64,
+    /// A failure rate above this degrades.
+    pub(crate) failures_degraded: f64,
+    /// A failure rate above this is unhealthy.
+    pub(crate) failures_unhealthy: f64,
+    /// Work without a process for this long after the last fact is reported.
+    pub(crate) unattended_after: Duration,
+}
+
+impl Default for Thresholds {
+    fn default() -> Self {
+        Self {
+            stuck_after: Duration::from_secs(15 * 60),
+            lag_events_max: 1_000,
+            failures_degraded: 0.01,
+            failures_unhealthy: 0.1,
+            unattended_after: Duration::from_secs(10),
+        }
+    }
+}
+
+/// A lease that claims so much more than its length was written by a clock that is wrong.
+const LEASE_AHEAD: Duration = Duration::from_secs(2);
+
+/// The observations.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Observations {
+    /// The time.
+    pub(super) now: Timestamp,
+    /// The migrations that are not over, those that failed, and those with an open rollback window.
+    pub(super) migrations: Vec<Observed>,
+    /// What shows that stores have lost events, a sentence each.
+    pub(super) losses: Vec<String>,
+    /// Logs that are not as they were recorded, a sentence each.
+    pub(super) broken_logs: Vec<String>,
+    /// Stores that did not answer, each with why, as a sentence.
+    pub(super) unanswered: Vec<String>,
+}
+
+/// One migration.
+#[derive(Clone, Debug)]
+pub(super) struct Observed {
+    pub(super) id: MigrationId,
+    pub(super) standing: Standing,
+    /// Violations that are open: found, and neither refuted nor repaired.
+    pub(super) violations: u64,
+    /// Time of writing to the target in the last five minutes.
+    pub(super) mirrored: Counts,
+    /// Since when there is work without a process, by its log.
+    pub(super) unattended_since: Option<Timestamp>,
+    /// The fault that its driver waits for.
+    pub(super) waiting: Option<String>,
+    /// By how much its lease claims more than its length.
+    pub(super) lease_ahead: Duration,
+}
+
+/// Its state, with the inputs of its rule.
+#[derive(Clone, Debug)]
+pub(super) enum Standing {
+    /// `pending` or `paused`.
+    Waiting,
+    /// `bulk_copy`: when it was entered or resumed, or last got further.
+    Copying {
+        last_progress: Timestamp,
+    },
+    /// `dual_write`; the lag is `None` if unknown.
+    Mirroring {
+        lag: Option<Lag>,
+    },
+    /// `cutover_paused`.
+    CuttingOver {
+        since: Timestamp,
+        deadline: Duration,
+    },
+    Failed {
+        acknowledged: bool,
+        error: String,
+    },
+    /// It has ended: the tenant can return, or a violation is still open.
+    InWindow,
+}
+
+/// How far the target is behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Lag {
+    pub(super) events: u64,
+    /// For how long the number has not been confirmed; `None`: it was read now.
+    pub(super) age: Option<Duration>,
+}
+
+impl Standing {
+    const fn is_active(&self) -> bool {
+        !matches!(self, Self::Failed { .. } | Self::InWindow)
+    }
+}
+
+/// The report.
+pub(super) fn report(seen: &Observations, thresholds: &Thresholds) -> HealthReport {
+    let mut found = Found::default();
+    let mut mirrored = Counts::default();
+    for migration in &seen.migrations {
+        found.judge(migration, seen.now, thresholds);
+        mirrored = mirrored + migration.mirrored;
+    }
+    let rate = mirrored.failure_rate();
+    if rate > thresholds.failures_degraded {
+        let status = if rate > thresholds.failures_unhealthy {
+            HealthStatus::Unhealthy
+        } else {
+            HealthStatus::Degraded
+        };
+        for migration in seen.migrations.iter().filter(|one| one.mirrored.failed > 0) {
+            let Counts { attempted, failed } = migration.mirrored;
+            let seconds = |millis: u64| millis as f64 / 1e3;
+            found.add(
+                status,
+                format!(
+                    "Migration {}: writes to the target failed for {:.1} of the {:.1} s with something \
+                     to write in the last 5 minutes",
+                    migration.id,
+                    seconds(failed),
+                    seconds(attempted)
+                ),
+            );
+        }
+    }
+    for loss in seen.losses.iter().chain(&seen.broken_logs) {
+        found.add(HealthStatus::Unhealthy, loss.clone());
+    }
+    for reason in &seen.unanswered {
+        found.add(HealthStatus::Degraded, reason.clone());
+    }
+    let active = seen.migrations.iter().filter(|one| one.standing.is_active()).count();
+    HealthReport {
+        status: found.status,
+        active_migrations: active as u64,
+        stuck_migrations: found.stuck,
+        high_sync_lag_count: found.high_lag,
+        target_write_failure_rate: rate,
+        details: found.details,
+    }
+}
+
+/// The check itself failed: the state is unknown, which is unhealthy.
+pub(super) fn unknown(why: &str) -> HealthReport {
+    HealthReport {
+        status: HealthStatus::Unhealthy,
+        active_migrations: 0,
+        stuck_migrations: 0,
+        high_sync_lag_count: 0,
+        target_write_failure_rate: 0.0,
+        details: vec![why.to_owned()],
+    }
+}
+
+struct Found {
+    status: HealthStatus,
+    stuck: u64,
+    high_lag: u64,
+    details: Vec<String>,
+}
+
+impl Default for Found {
+    fn default() -> Self {
+        Self { status: HealthStatus::Healthy, stuck: 0, high_lag: 0, details: Vec::new() }
+    }
+}
+
+impl Found {
+    fn add(&mut self, status: HealthStatus, detail: String) {
+        self.status = self.status.max(status);
+        self.details.push(detail);
+    }
+
+    fn judge(&mut self, migration: &Observed, now: Timestamp, thresholds: &Thresholds) {
+        let id = migration.id;
+        match &migration.standing {
+            Standing::Waiting | Standing::InWindow => {}
+            Standing::Copying { last_progress } => {
+                let still = between(*last_progress, now);
+                if still >= thresholds.stuck_after {
+                    self.stuck += 1;
+                    let minutes = still.as_secs() / 60;
+                    self.add(
+                        HealthStatus::Unhealthy,
+                        format!("Migration {id}: no progress in bulk_copy for {minutes} minutes"),
+                    );
+                }
+            }
+            Standing::Mirroring { lag } => {
+                let high = |lag: &Lag| lag.events > thresholds.lag_events_max;
+                if let Some(Lag { events, age }) = lag.filter(high) {
+                    self.high_lag += 1;
+                    let mut detail = format!("Migration {id}: sync lag {events} events");
+                    if let Some(age) = age {
+                        let _ = write!(detail, ", as last known {} s ago", age.as_secs());
+                    }
+                    self.add(HealthStatus::Degraded, detail);
+                }
+            }
+            Standing::CuttingOver { since, deadline } => {
+                let paused = between(*since, now);
+                if paused > *deadline {
+                    self.add(
+                        HealthStatus::Degraded,
+                        format!(
+                            "Migration {id}: its cutover started {:.1} s ago with a timeout of {:.1} s; writers \
+                             wait, and any process that meets it rolls it back",
+                            paused.as_secs_f64(),
+                            deadline.as_secs_f64()
+                        ),
+                    );
+                }
+            }
+            Standing::Failed { acknowledged: true, .. } => {}
+            Standing::Failed { acknowledged: false, error } => self.add(
+                HealthStatus::Degraded,
+                format!(
+                    "Migration {id}: failed and not acknowledged: {error}; `rehome migration \
+                     acknowledge {id}`, or abort it"
+                ),
+            ),
+        }
+        if migration.violations > 0
+            && !matches!(migration.standing, Standing::Failed { acknowledged: true, .. })
+        {
+            let detail = format!(
+                "Migration {id}: {} open violations, which block the cutover; `rehome migration show {id}` lists them and what \
+                 to do",
+                migration.violations
+            );
+            self.add(HealthStatus::Degraded, detail);
+        }
+        if let Some(why) = &migration.waiting {
+            let detail = format!("Migration {id}: waits, and continues when it can: {why}");
+            self.add(HealthStatus::Degraded, detail);
+        }
+        if migration.lease_ahead >= LEASE_AHEAD {
+            let ahead = migration.lease_ahead.as_secs();
+            self.add(
+                HealthStatus::Degraded,
+                format!(
+                    "Migration {id}: its lease was written by a clock that was {ahead} s ahead of the \
+                     control plane's; unless renewed, it expires after its own length"
+                ),
+            );
+        }
+        // A time in the future was written by a clock that was ahead: the duration is unknown.
+        let unattended = migration.unattended_since;
+        if let Some(since) = unattended
+            .filter(|since| *since > now || between(*since, now) >= thresholds.unattended_after)
+        {
+            let so_long = between(since, now).as_secs();
+            let for_so_long =
+                if since > now { String::new() } else { format!(", for {so_long} s at most") };
+            self.add(
+                HealthStatus::Degraded,
+                format!(
+                    "Migration {id}: no process works on it{for_so_long}; run `rehome migration resume {id}`, or keep \
+                     `rehome migration drive` running"
+                ),
+            );
+        }
+    }
+}
+
+/// From one time to a later one; nothing, where clocks disagree.
+pub(super) fn between(from: Timestamp, to: Timestamp) -> Duration {
+    let micros = to.micros().saturating_sub(from.micros());
+    Duration::from_micros(u64::try_from(micros).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use rehome_domain::ids::MigrationId;
+    use uuid::Uuid;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
+
+    fn before(time: Duration) -> Timestamp {
+        Timestamp::from_micros(NOW.micros() - i64::try_from(time.as_micros()).unwrap())
+    }
+
+    fn one(standing: Standing) -> Observed {
+        Observed {
+            id: MigrationId::new(Uuid::from_u128(7)),
+            standing,
+            violations: 0,
+            mirrored: Counts::default(),
+            unattended_since: None,
+            waiting: None,
+            lease_ahead: Duration::ZERO,
+        }
+    }
+
+    fn said(migrations: Vec<Observed>) -> HealthReport {
+        let seen = Observations { now: NOW, migrations, ..Observations::default() };
+        report(&seen, &Thresholds::default())
+    }
+
+    fn copying(still: Duration) -> HealthReport {
+        said(vec![one(Standing::Copying { last_progress: before(still) })])
+    }
+
+    fn level() -> Standing {
+        Standing::Mirroring { lag: Some(Lag { events: 0, age: None }) }
+    }
+
+    fn mirroring(events: u64, age: Option<Duration>, mirrored: Counts) -> HealthReport {
+        let lag = Some(Lag { events, age });
+        said(vec![Observed { mirrored, ..one(Standing::Mirroring { lag }) }])
+    }
+
+    #[test]
+    fn nothing_at_all_is_healthy() {
+        let report = said(vec![]);
+        assert_eq!(report.status, HealthStatus::Healthy);
+        assert_eq!((report.active_migrations, report.details.len()), (0, 0));
+        assert!(report.target_write_failure_rate.abs() < f64::EPSILON);
+    }
+
+    #[test]
+    fn a_copy_is_stuck_after_exactly_15_minutes() {
+        let bound = Duration::from_secs(900);
+        let report = copying(bound.checked_sub(Duration::from_micros(1)).unwrap());
+        assert_eq!((report.status, report.stuck_migrations), (HealthStatus::Healthy, 0));
+        let report = copying(bound);
+        assert_eq!((report.status, report.stuck_migrations), (HealthStatus::Unhealthy, 1));
+        assert!(report.details[0].contains("for 15 minutes"), "{:?}", report.details);
+    }
+
+    #[test]
+    fn what_is_paused_or_in_another_phase_is_never_stuck() {
+        let report = said(vec![one(Standing::Waiting), one(level()), one(Standing::InWindow)]);
+        assert_eq!((report.status, report.stuck_migrations), (HealthStatus::Healthy, 0));
+        assert_eq!(report.active_migrations, 2, "a migration in its window is over");
+    }
+
+    #[test]
+    fn a_clock_that_is_behind_the_mark_makes_nothing_stuck() {
+        let ahead = Timestamp::from_micros(NOW.micros() + 3_600_000_000);
+        let report = said(vec![one(Standing::Copying { last_progress: ahead })]);
+        assert_eq!(report.status, HealthStatus::Healthy);
+    }
+
+    #[test]
+    fn a_lag_is_high_above_1000_events() {
+        let report = mirroring(1_000, None, Counts::default());
+        assert_eq!((report.status, report.high_sync_lag_count), (HealthStatus::Healthy, 0));
+        let report = mirroring(1_001, None, Counts::default());
+        assert_eq!((report.status, report.high_sync_lag_count), (HealthStatus::Degraded, 1));
+        let id = Uuid::from_u128(7);
+        assert_eq!(report.details, [format!("Migration {id}: sync lag 1001 events")]);
+        let report = mirroring(40_050, Some(Duration::from_secs(7)), Counts::default());
+        let said = format!("Migration {id}: sync lag 40050 events, as last known 7 s ago");
+        assert_eq!((report.high_sync_lag_count, report.details), (1, vec![said]));
+    }
+
+    #[test]
+    fn failures_degrade_above_1_percent_and_are_unhealthy_above_10() {
+        for (failed, expected) in [
+            (0, HealthStatus::Healthy),
+            (10, HealthStatus::Healthy),
+            (11, HealthStatus::Degraded),
+            (100, HealthStatus::Degraded),
+            (101, HealthStatus::Unhealthy),
+            (1_000, HealthStatus::Unhealthy),
+        ] {
+            let report = mirroring(0, None, Counts { attempted: 1_000, failed });
+            assert_eq!(report.status, expected, "{failed}");
+            assert!((report.target_write_failure_rate - failed as f64 / 1_000.0).abs() < 1e-12);
+            assert_eq!(report.details.is_empty(), expected == HealthStatus::Healthy);
+        }
+    }
+
+    #[test]
+    fn the_failure_rate_is_that_of_all_mirrors_together() {
+        let mirrored = [Counts { attempted: 10, failed: 5 }, Counts { attempted: 90, failed: 0 }];
+        let report = said(mirrored.map(|mirrored| Observed { mirrored, ..one(level()) }).into());
+        assert!((report.target_write_failure_rate - 0.05).abs() < 1e-12);
+        assert_eq!((report.status, report.details.len()), (HealthStatus::Degraded, 1));
+    }
+
+    #[test]
+    fn a_cutover_degrades_past_its_deadline() {
+        let deadline = Duration::from_secs(5);
+        let after =
+            |time| said(vec![one(Standing::CuttingOver { since: before(time), deadline })]).status;
+        assert_eq!(after(deadline), HealthStatus::Healthy);
+        assert_eq!(after(deadline + Duration::from_millis(1)), HealthStatus::Degraded);
+    }
+
+    #[test]
+    fn a_failure_degrades_until_it_is_acknowledged() {
+        let failed = |acknowledged, violations| {
+            let error = "the disk is full".to_owned();
+            said(vec![Observed { violations, ..one(Standing::Failed { acknowledged, error }) }])
+        };
+        let report = failed(false, 0);
+        assert_eq!((report.status, report.active_migrations), (HealthStatus::Degraded, 0));
+        assert!(report.details[0].contains("the disk is full"));
+        assert_eq!(failed(false, 3).details.len(), 2);
+        assert_eq!(failed(true, 3).status, HealthStatus::Healthy);
+    }
+
+    #[test]
+    fn open_violations_degrade() {
+        let report = said(vec![Observed { violations: 1, ..one(level()) }]);
+        assert_eq!(report.status, HealthStatus::Degraded);
+        assert!(report.details[0].contains("1 open violations"));
+    }
+
+    #[test]
+    fn work_that_nobody_does_degrades_after_a_moment() {
+        let bound = Duration::from_secs(10);
+        let left = |time| {
+            let unattended_since = Some(before(time));
+            said(vec![Observed { unattended_since, ..one(Standing::Waiting) }]).status
+        };
+        let almost = bound.checked_sub(Duration::from_micros(1)).unwrap();
+        assert_eq!(left(almost), HealthStatus::Healthy);
+        assert_eq!(left(bound), HealthStatus::Degraded);
+    }
+
+    #[test]
+    fn a_store_that_does_not_answer_degrades_and_a_worse_finding_stays() {
+        let migrations = vec![one(Standing::Copying { last_progress: NOW })];
+        let unanswered = vec!["store \"b\" did not answer within 2 s".to_owned()];
+        let mut seen = Observations {
+            now: NOW,
+            migrations,
+            unanswered: unanswered.clone(),
+            losses: Vec::new(),
+            broken_logs: Vec::new(),
+        };
+        let report = super::report(&seen, &Thresholds::default());
+        assert_eq!((report.status, &report.details), (HealthStatus::Degraded, &unanswered));
+        let last_progress = Timestamp::from_micros(0);
+        seen.migrations[0].standing = Standing::Copying { last_progress };
+        let report = super::report(&seen, &Thresholds::default());
+        assert_eq!((report.status, report.details.len()), (HealthStatus::Unhealthy, 2));
+    }
+
+    #[test]
+    fn a_log_that_is_not_as_it_was_recorded_is_unhealthy() {
+        let broken_logs = vec!["the chain is broken".to_owned()];
+        let seen = Observations { broken_logs: broken_logs.clone(), ..Observations::default() };
+        let report = super::report(&seen, &Thresholds::default());
+        assert_eq!((report.status, report.details), (HealthStatus::Unhealthy, broken_logs));
+    }
+
+    #[test]
+    fn a_check_that_failed_is_unhealthy_and_says_why() {
+        let report = unknown("the control plane cannot be reached");
+        assert_eq!(report.status.http_status(), 503);
+        assert_eq!(report.details, ["the control plane cannot be reached"]);
+    }
+}

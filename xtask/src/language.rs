@@ -1,0 +1,170 @@
+//! Plain English in what people read: the documentation, and in the released crates doc comments (which become
+//! `--help` and OpenAPI descriptions) and string literals (errors, pages, log lines).
+//!
+//! Names in code are not checked, nor texts between backticks.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+
+use crate::leftovers::files;
+
+/// Words that make a reader stumble, with what to write instead. They hide the actor, or have another meaning
+/// everywhere else.
+const WORDS: [(&str, &str); 13] = [
+    ("told", "reported, notified, returned, configured"),
+    ("tells", "reports, returns, shows"),
+    ("whoever", "the process that, the caller, anyone who"),
+    ("somebody", "an operator, a process, a caller"),
+    ("nobody", "no process, no operator, no caller"),
+    ("everybody", "every process, every caller"),
+    ("anybody", "any process, anyone"),
+    ("goes on", "continues"),
+    ("gone on with", "continued"),
+    ("gives up that", "allows"),
+    ("is asked", "is queried, gets a request"),
+    ("of ours", "of rehome, or the name of the component"),
+    ("mended", "repaired, fixed"),
+];
+
+/// One line for each such word in the documentation and the crates under `root`.
+pub(crate) fn find(root: &Path) -> Result<Vec<String>> {
+    let mut found = Vec::new();
+    for path in files(root, &["rs", "md"])? {
+        let name = path.strip_prefix(root).unwrap_or(&path);
+        if !is_checked(name) {
+            continue;
+        }
+        let name = name.display();
+        let text = fs::read_to_string(&path).with_context(|| format!("{name} is not readable"))?;
+        let is_rust = path.extension().is_some_and(|extension| extension == "rs");
+        let prose = if is_rust { of_rust(&text) } else { of_markdown(&text) };
+        for (line, text) in prose {
+            for (word, instead) in words(&text) {
+                found.push(format!("{name}:{line} has \"{word}\"; write: {instead}"));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Documentation, and the released parts of the crates: no tests, and no kits for tests.
+fn is_checked(name: &Path) -> bool {
+    let parts: Vec<_> = name.iter().map(|part| part.to_string_lossy()).collect();
+    let among = |wanted: &[&str]| parts.iter().any(|part| wanted.contains(&part.as_ref()));
+    if name.extension().is_some_and(|extension| extension == "md") {
+        return parts.len() == 1 || parts[0] == "docs" || parts[0] == "crates";
+    }
+    let kits = ["tests", "tests.rs", "contract", "fault", "memory", "fake.rs", "examples"];
+    parts[0] == "crates" && among(&["src"]) && !among(&kits)
+}
+
+/// The words that a text has, outside of backticks. An identifier is one word.
+fn words(text: &str) -> Vec<(&'static str, &'static str)> {
+    let prose: String = text.split('`').step_by(2).collect::<Vec<_>>().join(" ").to_lowercase();
+    let is_part =
+        |sign: Option<char>| sign.is_some_and(|sign| sign.is_alphanumeric() || sign == '_');
+    let has = |word: &str| {
+        prose.match_indices(word).any(|(at, _)| {
+            !is_part(prose[..at].chars().next_back())
+                && !is_part(prose[at + word.len()..].chars().next())
+        })
+    };
+    WORDS.into_iter().filter(|(word, _)| has(word)).collect()
+}
+
+/// The lines of a page, without its code.
+fn of_markdown(text: &str) -> Vec<(usize, String)> {
+    let mut is_code = false;
+    let lines = (1..).zip(text.lines()).filter(|(_, line)| {
+        let is_fence = line.trim_start().starts_with("```");
+        is_code ^= is_fence;
+        !is_code && !is_fence && !line.starts_with("    ")
+    });
+    lines.map(|(number, line)| (number, line.to_owned())).collect()
+}
+
+/// The comments and string literals of a source, by the line on which they begin; not of its test module.
+fn of_rust(text: &str) -> Vec<(usize, String)> {
+    let text = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+    let mut found = Vec::new();
+    let (mut line, mut rest) = (1, text);
+    while let Some(first) = rest.chars().next() {
+        let (taken, prose) = if rest.starts_with("//") {
+            let end = rest.find('\n').unwrap_or(rest.len());
+            (end, Some(&rest[..end]))
+        } else if let Some(raw) = raw_string(rest) {
+            (raw, Some(&rest[..raw]))
+        } else if first == '"' {
+            let end = end_of_string(rest);
+            (end, Some(&rest[..end]))
+        } else if rest.starts_with("'\"'") || rest.starts_with("'\\\"'") {
+            (rest[1..].find('\'').map_or(1, |end| end + 2), None)
+        } else {
+            (first.len_utf8(), None)
+        };
+        // A literal of one word is a name.
+        let prose = prose.filter(|prose| prose.contains(' '));
+        found.extend(prose.map(|prose| (line, prose.replace("\\n", " "))));
+        line += rest[..taken].matches('\n').count();
+        rest = &rest[taken..];
+    }
+    found
+}
+
+fn end_of_string(text: &str) -> usize {
+    let mut is_escaped = false;
+    for (at, sign) in text.char_indices().skip(1) {
+        match sign {
+            _ if is_escaped => is_escaped = false,
+            '\\' => is_escaped = true,
+            '"' => return at + 1,
+            _ => {}
+        }
+    }
+    text.len()
+}
+
+/// How long the raw string is with which `text` begins, if it does.
+fn raw_string(text: &str) -> Option<usize> {
+    let hashes = text.strip_prefix('r')?;
+    let count = hashes.len() - hashes.trim_start_matches('#').len();
+    let inside = hashes[count..].strip_prefix('"')?;
+    let end = format!("\"{}", "#".repeat(count));
+    let start = text.len() - inside.len();
+    Some(inside.find(&end).map_or(text.len(), |at| start + at + end.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::{WORDS, is_checked, of_markdown, of_rust, words};
+
+    fn found(prose: Vec<(usize, String)>) -> Vec<(usize, &'static str)> {
+        let of = |(line, text): (usize, String)| words(&text).into_iter().map(move |w| (line, w.0));
+        prose.into_iter().flat_map(of).collect()
+    }
+
+    #[test]
+    fn each_word_is_found_in_a_page_a_comment_and_a_string() {
+        for (word, _) in WORDS {
+            assert_eq!(found(of_markdown(&format!("fine\nThis {word}.\n"))), [(2, word)]);
+            assert_eq!(found(of_rust(&format!("let a = 1;\n/// This {word}.\n"))), [(2, word)]);
+            assert_eq!(found(of_rust(&format!("say(\"fine \\\n    {word} fine\")"))), [(1, word)]);
+            assert_eq!(found(of_rust(&format!("say(r#\"a \" {word}\"#)"))), [(1, word)]);
+        }
+    }
+
+    #[test]
+    fn code_names_and_tests_are_left_alone() {
+        let page = "`told_for` and told_for\n\n    told\n\n```\ntold\n```\nfine\n";
+        assert_eq!(found(of_markdown(page)), []);
+        let source = "let told = '\"'; say(\"told\"); // `told` is a name\nfn tells() {}\n#[cfg(test)]\nmod tests { // told\n}";
+        assert_eq!(found(of_rust(source)), []);
+        assert!(!is_checked(Path::new("crates/engine/tests/metrics.rs")));
+        assert!(is_checked(Path::new("crates/engine/src/lib.rs")));
+        assert!(is_checked(Path::new("docs/monitoring/alerts.md")));
+    }
+}

@@ -1,0 +1,300 @@
+//! `mutants`: changes the source in small ways, one at a time, and runs the tests. Changes that no test
+//! notices are listed, except those that `mutants.txt` lists as equivalent.
+//!
+//! Not part of `test`: a mutant takes a build and a run of the tests. So the work is split into areas and shards,
+//! and each continues where it was stopped: caught mutants are not tried again.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::step::{cargo, root, run as run_command};
+
+/// The version of cargo-mutants that the arguments and files here are those of.
+const VERSION: &str = "27.1.0";
+
+/// A part of the source, and the tests that have to notice.
+struct Area {
+    name: &'static str,
+    package: &'static str,
+    /// Globs of files.
+    files: &'static [&'static str],
+    /// Whose tests are run.
+    tests: &'static [&'static str],
+}
+
+const AREAS: &[Area] = &[
+    Area {
+        name: "ledger",
+        package: "rehome-domain",
+        files: &["crates/domain/src/ledger.rs"],
+        tests: &["rehome-domain"],
+    },
+    Area {
+        name: "append",
+        package: "rehome-domain",
+        files: &["crates/domain/src/append.rs"],
+        tests: &["rehome-domain"],
+    },
+    Area {
+        name: "domain",
+        package: "rehome-domain",
+        files: &["crates/domain/src/**/*.rs"],
+        tests: &["rehome-domain"],
+    },
+    Area {
+        name: "contracts",
+        package: "rehome-ports",
+        files: &["crates/ports/src/contract/**/*.rs", "crates/ports/src/log_chain.rs"],
+        tests: &["rehome-ports"],
+    },
+    Area {
+        name: "migration",
+        package: "rehome-engine",
+        files: &["crates/engine/src/migration/**/*.rs"],
+        tests: &["rehome-engine", "rehome-simulator"],
+    },
+    Area {
+        name: "router",
+        package: "rehome-engine",
+        files: &["crates/engine/src/router/**/*.rs"],
+        tests: &["rehome-engine", "rehome-simulator"],
+    },
+    Area {
+        name: "copy",
+        package: "rehome-engine",
+        files: &[
+            "crates/engine/src/read_back.rs",
+            "crates/engine/src/replica.rs",
+            "crates/engine/src/mirror.rs",
+            "crates/engine/src/verifier/*.rs",
+        ],
+        tests: &["rehome-engine", "rehome-simulator"],
+    },
+    Area {
+        name: "sqlite",
+        package: "rehome-sqlite",
+        files: &["crates/adapters/sqlite/src/ledger_store/**/*.rs"],
+        tests: &["rehome-sqlite"],
+    },
+    Area {
+        name: "postgres",
+        package: "rehome-postgres",
+        files: &["crates/adapters/postgres/src/ledger_store/**/*.rs"],
+        tests: &["rehome-postgres"],
+    },
+];
+
+const USAGE: &str = "usage: cargo xtask mutants AREA [--shard K/N] [--fresh] [--list]";
+
+/// The arguments.
+struct Asked<'a> {
+    area: &'static Area,
+    shard: Option<&'a str>,
+    fresh: bool,
+    list: bool,
+}
+
+impl<'a> Asked<'a> {
+    fn parse(args: &'a [String]) -> Result<Self> {
+        let (mut area, mut shard, mut fresh, mut list) = (None, None, false, false);
+        let mut args = args.iter().map(String::as_str);
+        while let Some(word) = args.next() {
+            match word {
+                "--fresh" => fresh = true,
+                "--list" => list = true,
+                "--shard" => shard = Some(args.next().context(USAGE)?),
+                name => area = AREAS.iter().find(|area| area.name == name),
+            }
+        }
+        let names: Vec<_> = AREAS.iter().map(|area| area.name).collect();
+        let area = area.with_context(|| format!("{USAGE}\nareas: {}", names.join(", ")))?;
+        Ok(Self { area, shard, fresh, list })
+    }
+
+    /// The folder of the results, which are kept from one run to the next.
+    fn folder(&self) -> PathBuf {
+        let shard =
+            self.shard.map_or(String::new(), |shard| format!("-{}", shard.replace('/', "-")));
+        root().join("target/mutants").join(format!("{}{shard}", self.area.name))
+    }
+
+    fn command(&self, folder: &Path) -> Command {
+        let Area { package, files, tests, .. } = self.area;
+        let mut command = cargo("mutants --all-features --no-shuffle --colors never");
+        if self.list {
+            command.arg("--list");
+        } else {
+            command.args(["--iterate", "--minimum-test-timeout", "60", "--output"]).arg(folder);
+        }
+        command.args(["--package", package]);
+        command.args(files.iter().flat_map(|file| ["--file", file]));
+        command.args(tests.iter().flat_map(|tests| ["--test-package", tests]));
+        if let Some(shard) = self.shard {
+            command.args(["--shard", shard]);
+        }
+        command
+    }
+}
+
+pub(crate) fn run(args: &[String]) -> Result<()> {
+    let asked = Asked::parse(args)?;
+    install()?;
+    let folder = asked.folder();
+    if asked.fresh && folder.exists() {
+        fs::remove_dir_all(&folder)?;
+    }
+    fs::create_dir_all(&folder)?;
+    let mut command = asked.command(&folder);
+    if asked.list {
+        return run_command(command);
+    }
+    // It fails where something was missed, which is judged here.
+    let status = command.status().context("cargo mutants cannot be started")?;
+    let score = Score::read(&folder.join("mutants.out"))
+        .with_context(|| format!("cargo mutants ended with {status}"))?;
+    score.judge(&equivalents(&fs::read_to_string(root().join("xtask/mutants.txt"))?)?)
+}
+
+/// Sees to it that this version is there.
+fn install() -> Result<()> {
+    let version = cargo("mutants --version").stderr(Stdio::null()).output();
+    let found = version.is_ok_and(|out| {
+        String::from_utf8_lossy(&out.stdout).trim() == format!("cargo-mutants {VERSION}")
+    });
+    if found {
+        return Ok(());
+    }
+    eprintln!("installing cargo-mutants {VERSION} (cargo install); it takes some minutes");
+    // Without optimisation it builds several times faster, and its own work is none beside that of the tests.
+    run_command(cargo(&format!("install cargo-mutants --version {VERSION} --locked --debug")))
+}
+
+/// A mutant without its place in the file, which moves with every line above it.
+fn named(line: &str) -> String {
+    let mut parts = line.splitn(4, ':');
+    let (file, line, column, what) = (parts.next(), parts.next(), parts.next(), parts.next());
+    let is_number = |text: Option<&str>| text.is_some_and(|it| it.parse::<u32>().is_ok());
+    match (file, what) {
+        (Some(file), Some(what)) if is_number(line) && is_number(column) => {
+            format!("{file}: {}", what.trim())
+        }
+        _ => String::new(),
+    }
+}
+
+/// The equivalent mutants. Each has a line, and after it, indented, a line with the reason.
+fn equivalents(text: &str) -> Result<BTreeSet<String>> {
+    let mut found = BTreeSet::new();
+    let mut lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    while let Some(mutant) = lines.next() {
+        let why = lines.next().filter(|why| why.starts_with("    "));
+        why.with_context(|| format!("mutants.txt does not say why this is no change: {mutant}"))?;
+        found.insert(mutant.to_owned());
+    }
+    Ok(found)
+}
+
+/// What came of all mutants, in all runs.
+struct Score {
+    caught: usize,
+    timed_out: usize,
+    unviable: usize,
+    missed: Vec<String>,
+}
+
+impl Score {
+    fn read(folder: &Path) -> Result<Self> {
+        let lines = |name: &str| -> Result<Vec<String>> {
+            let path = folder.join(name);
+            if !path.exists() {
+                return Ok(Vec::new());
+            }
+            let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+            Ok(text.lines().map(str::to_owned).collect())
+        };
+        if !folder.join("outcomes.json").exists() {
+            bail!("there is no result in {}", folder.display());
+        }
+        let before = lines("previously_caught.txt")?.len();
+        Ok(Self {
+            caught: before + lines("caught.txt")?.len(),
+            timed_out: lines("timeout.txt")?.len(),
+            unviable: lines("unviable.txt")?.len(),
+            missed: lines("missed.txt")?,
+        })
+    }
+
+    fn judge(&self, equivalents: &BTreeSet<String>) -> Result<()> {
+        let (same, missed): (Vec<_>, Vec<_>) =
+            self.missed.iter().partition(|line| equivalents.contains(&named(line)));
+        println!(
+            "caught {}, endless {}, no change {}, not to be built {}, missed {}",
+            self.caught,
+            self.timed_out,
+            same.len(),
+            self.unviable,
+            missed.len()
+        );
+        if missed.is_empty() {
+            return Ok(());
+        }
+        for line in &missed {
+            println!("  missed {line}");
+        }
+        bail!("mutants: no test notices {} of the changes", missed.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mutant_is_known_without_its_place() {
+        let line = "crates/domain/src/ledger.rs:12:5: replace f -> bool with true";
+        assert_eq!(named(line), "crates/domain/src/ledger.rs: replace f -> bool with true");
+        assert_eq!(named("something else"), "");
+    }
+
+    #[test]
+    fn what_is_said_to_be_no_change_has_a_reason() {
+        assert_eq!(equivalents("# x\na: b\n    because\n").unwrap(), ["a: b".to_owned()].into());
+        assert!(equivalents("a: b\nc: d\n    because\n").is_err());
+        assert!(equivalents("a: b\n").is_err());
+        let file = fs::read_to_string(root().join("xtask/mutants.txt")).unwrap();
+        equivalents(&file).unwrap();
+    }
+
+    #[test]
+    fn only_what_is_no_change_may_be_missed() {
+        let score = |missed: &[&str]| Score {
+            caught: 1,
+            timed_out: 0,
+            unviable: 0,
+            missed: missed.iter().map(|line| (*line).to_owned()).collect(),
+        };
+        let same: BTreeSet<_> = ["f: x".to_owned()].into();
+        assert!(score(&[]).judge(&same).is_ok() && score(&["f:1:2: x"]).judge(&same).is_ok());
+        assert!(score(&["f:1:2: y"]).judge(&same).is_err());
+    }
+
+    #[test]
+    fn an_area_and_a_shard_are_asked_for() {
+        let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let args = words("ledger --shard 1/8 --fresh");
+        let asked = Asked::parse(&args).unwrap();
+        assert!(asked.folder().ends_with("target/mutants/ledger-1-8") && asked.fresh);
+        assert!(Asked::parse(&words("nothing")).is_err());
+        assert!(Asked::parse(&words("ledger --shard")).is_err());
+        for area in AREAS {
+            for glob in area.files {
+                let first = glob.split('*').next().unwrap_or_default();
+                assert!(root().join(first).exists(), "{glob}");
+            }
+        }
+    }
+}
