@@ -20,7 +20,7 @@ fn unknown(mut command: &Command, words: &str) -> Option<String> {
         if word.starts_with('-') {
             continue;
         }
-        // The text goes on with a placeholder, an argument, or another word than a command's.
+        // The text continues with a placeholder, an argument, or another word than a command's.
         if !command.has_subcommands() || !word.starts_with(|sign: char| sign.is_ascii_lowercase()) {
             return None;
         }
