@@ -67,7 +67,7 @@ const AREAS: &[Area] = &[
         name: "copy",
         package: "rehome-engine",
         files: &[
-            "crates/engine/src/read_back.rs",
+            "crates/engine/src/auditor.rs",
             "crates/engine/src/replica.rs",
             "crates/engine/src/mirror.rs",
             "crates/engine/src/verifier/*.rs",

@@ -15,6 +15,7 @@
 //! schedule again.
 
 pub mod appends;
+mod auditor;
 mod brake;
 mod config;
 pub mod drain;
@@ -26,7 +27,6 @@ mod hooks;
 mod mirror;
 mod progress;
 mod publish;
-mod read_back;
 mod replica;
 mod rest;
 mod router;

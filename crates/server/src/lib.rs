@@ -17,19 +17,19 @@
 //! router or a use case, and writes the result. It never names an adapter.
 
 mod admin;
-mod answer;
 mod auth;
 mod console;
-mod follow;
+mod extract;
 mod gateway;
 mod health;
 mod listen;
 mod looks;
 mod query;
+mod response;
 mod rooms;
 mod routes;
+mod sse;
 mod state;
-mod take;
 mod tls;
 
 use std::net::{IpAddr, SocketAddr};

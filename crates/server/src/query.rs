@@ -11,8 +11,8 @@ use axum::response::{IntoResponse as _, Response};
 use utoipa::openapi::OpenApi;
 use utoipa::openapi::path::{Operation, ParameterIn};
 
-use crate::answer::Problem;
 use crate::console;
+use crate::response::Problem;
 
 /// The pages of the console with a query, besides the form for a move; the API's are in the OpenAPI document.
 const CONSOLE: &[(&str, &[&str])] = &[

@@ -13,9 +13,9 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::answer::{Answer, Problem, finish, json_bytes, panicked};
 use crate::auth::{Origins, check_origin};
 use crate::query::{self, Parameters};
+use crate::response::{Answer, Problem, finish, json_bytes, panicked};
 use crate::rooms::admit;
 use crate::state::State;
 use crate::{admin, console, gateway, health};

@@ -7,9 +7,9 @@ use rehome_domain::ids::EventId;
 use rehome_ports::{ControlError, Fault, FaultKind, StoreError};
 use tokio::sync::oneshot;
 
-use crate::fate::{CallId, Fate, Place};
+use crate::cluster::Stage;
+use crate::faults::{CallId, Fate, Place};
 use crate::life::Life;
-use crate::stage::Stage;
 
 /// One life of a process, as it makes calls.
 #[derive(Clone)]

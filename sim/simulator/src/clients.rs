@@ -13,11 +13,11 @@ use rehome_ports::{AppendError, BatchLimit, EventStore as _, ReadError};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::book::Floor;
+use crate::cluster::Stage;
 use crate::dice::Dice;
+use crate::oracle::Floor;
 use crate::plan::PROCESSES;
 use crate::process::Process;
-use crate::stage::Stage;
 
 const ALL: BatchLimit = BatchLimit { events: usize::MAX, bytes: usize::MAX };
 /// The text of every planned fault; any other fault is the engine's or a store's own.

@@ -17,7 +17,7 @@ use rehome_ports::{
 };
 
 use crate::call::{Ask, Caller};
-use crate::fate::Place;
+use crate::faults::Place;
 use crate::mutant::Broken;
 
 pub(crate) struct SimulatedControl {

@@ -18,22 +18,22 @@
 //! of their first use. So a fault can be removed without changing all the others, and a failing
 //! run can be reduced to the few that it needs.
 
-mod book;
 mod call;
 mod clients;
+mod cluster;
 mod control;
 pub mod coverage;
 mod dice;
-mod end;
-mod fate;
+mod faults;
 mod life;
+mod liveness;
 pub mod mutant;
 mod operator;
+mod oracle;
 pub mod plan;
 mod process;
 mod run;
 mod shrink;
-mod stage;
 mod store;
 mod trace;
 mod watch;

@@ -9,9 +9,9 @@ use rehome_domain::verification::{Coverage, Finding, Level, Side};
 use rehome_engine::migration::OperationError;
 use rehome_ports::{Change, ControlPlane as _, LedgerStore as _, Migrations};
 
+use crate::cluster::{Stage, store_id};
 use crate::plan::Action;
 use crate::process::Process;
-use crate::stage::{Stage, store_id};
 
 /// How long an operator waits for one answer.
 const PATIENCE: Duration = Duration::from_secs(3);

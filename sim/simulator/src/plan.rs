@@ -8,8 +8,8 @@ use rehome_domain::migration::{CutoverPolicy, MirrorAck, Options};
 use rehome_domain::verification::Level;
 
 use crate::dice::Dice;
-use crate::fate::Favourite;
-pub use crate::fate::{CallId, Fate, Place};
+use crate::faults::Favourite;
+pub use crate::faults::{CallId, Fate, Place};
 use crate::mutant::Mutant;
 
 /// How many processes serve clients and drive migrations.

@@ -11,10 +11,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::call::Caller;
+use crate::cluster::{Stage, store_id};
 use crate::control::SimulatedControl;
-use crate::fate::Place;
+use crate::faults::Place;
 use crate::life::Life;
-use crate::stage::{Stage, store_id};
 use crate::store::SimulatedStore;
 
 /// One life of a process.

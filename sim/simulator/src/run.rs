@@ -11,12 +11,12 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::clients::{Client, append, ids};
+use crate::cluster::Stage;
 use crate::coverage::Coverage;
-use crate::fate::{CallId, Fate};
+use crate::faults::{CallId, Fate};
 use crate::mutant::Mutant;
 use crate::plan::{PROCESSES, Plan};
-use crate::stage::Stage;
-use crate::{end, operator};
+use crate::{liveness, operator};
 
 const WRITERS: u64 = 4;
 const READERS: u64 = 2;
@@ -98,7 +98,7 @@ async fn play(stage: &Arc<Stage>) {
     let length = Duration::from_millis(stage.plan.length_ms());
     tokio::time::sleep_until(began + length).await;
     stop.cancel();
-    Box::pin(end::end(stage)).await;
+    Box::pin(liveness::end(stage)).await;
 }
 
 /// What the tenant has before the run begins: in half of the runs, nothing.

@@ -17,7 +17,7 @@ use rehome_ports::{
 };
 
 use crate::call::{Ask, Caller, event_name};
-use crate::fate::Place;
+use crate::faults::Place;
 use crate::mutant::Broken;
 use crate::watch;
 

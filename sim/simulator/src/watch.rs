@@ -9,7 +9,7 @@ use rehome_domain::ids::Epoch;
 use rehome_domain::ledger::Role;
 use rehome_ports::{ControlPlane as _, LedgerStore as _};
 
-use crate::stage::Stage;
+use crate::cluster::Stage;
 
 /// The highest epoch that each of the two ledgers had.
 #[derive(Default)]

@@ -10,8 +10,8 @@ use rehome_workload::load::history::{Wanted, tenants};
 use rusqlite::Connection;
 
 use super::Sizes;
+use super::harness::{self, SHARED, Site};
 use super::report::{Line, median};
-use super::site::{self, SHARED, Site};
 
 const ROUNDS: usize = 5;
 

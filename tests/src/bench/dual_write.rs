@@ -11,8 +11,8 @@ use rehome_workload::load::record::{Record, Sent};
 use tokio::time::sleep;
 
 use super::Sizes;
+use super::harness::{self, DEDICATED, SHARED, Site};
 use super::report::{Line, median};
-use super::site::{self, DEDICATED, SHARED, Site};
 
 /// After each change of period, not counted.
 const SETTLE: Duration = Duration::from_millis(300);
@@ -35,7 +35,7 @@ pub(crate) async fn ratios(folder: &Path, sizes: &Sizes, bounds: &Bounds) -> Res
     let mut lines = Vec::new();
     for (wanted, rate) in wanted.iter().zip(bounds.rates.iter().copied()) {
         let load = site.load(wanted.tenant, 8, rate)?;
-        let moving = site.start(wanted.tenant, DEDICATED, site::manual(), |_| false).await?;
+        let moving = site.start(wanted.tenant, DEDICATED, harness::manual(), |_| false).await?;
         site.wait_until_ready(moving.id).await?;
         let mut periods = Vec::new();
         for _ in 0..sizes.pairs {

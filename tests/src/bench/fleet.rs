@@ -17,8 +17,8 @@ use uuid::Uuid;
 
 use super::Sizes;
 use super::gateway::{Connection, Serving};
+use super::harness::{self, CONTROL, SHARED, Site};
 use super::report::Line;
-use super::site::{self, CONTROL, SHARED, Site};
 
 /// The stores that the tenants move to.
 pub(crate) const TARGETS: [&str; 2] = ["a", "b"];
@@ -117,7 +117,7 @@ async fn latencies(loads: Vec<Load>) -> Latencies {
 
 /// Bytes of the control plane.
 async fn control_bytes(folder: &Path) -> Result<f64> {
-    let Some(url) = site::server(folder, CONTROL) else {
+    let Some(url) = harness::server(folder, CONTROL) else {
         let size = |name: &str| fs::metadata(folder.join(name)).map_or(0, |file| file.len());
         return Ok((size("control.db") + size("control.db-wal")) as f64);
     };

@@ -16,9 +16,9 @@ use tokio::io::AsyncReadExt as _;
 
 use super::Sizes;
 use super::child::{self, Working};
+use super::harness::{self, DEDICATED, SHARED, Site};
 use super::held::Watch;
 use super::report::Line;
-use super::site::{self, DEDICATED, SHARED, Site};
 
 /// Between two tries to get the lock.
 const LOOK_EVERY: Duration = Duration::from_micros(50);
@@ -35,7 +35,7 @@ pub(crate) async fn longest(folder: &Path, sizes: &Sizes) -> Result<Vec<Line>> {
     site.fill(&wanted).await?;
     // A tenant that lives in the target's file, and writers in a process of their own.
     let other = tenants(1, 1, 6)[0].tenant;
-    site.engine.router().ensure_tenant(other, &site::id(DEDICATED)?).await?;
+    site.engine.router().ensure_tenant(other, &harness::id(DEDICATED)?).await?;
     site.fill(&[Wanted { tenant: other, events: 100 }]).await?;
 
     let writers = Working::start(&mut child::command(
@@ -55,7 +55,7 @@ pub(crate) async fn longest(folder: &Path, sizes: &Sizes) -> Result<Vec<Line>> {
     let watch = Working::start(&mut watch?).await?;
     let began = Instant::now();
     let moving = site
-        .start(wanted[0].tenant, DEDICATED, site::manual(), |migration| {
+        .start(wanted[0].tenant, DEDICATED, harness::manual(), |migration| {
             migration.state.phase() != Phase::Pending && migration.state.phase() != Phase::BulkCopy
         })
         .await?;

@@ -11,6 +11,7 @@ mod drain;
 mod dual_write;
 mod fleet;
 mod gateway;
+mod harness;
 mod held;
 mod lists;
 mod lock;
@@ -20,7 +21,6 @@ mod pause;
 mod postgres;
 mod report;
 mod resources;
-mod site;
 mod watched;
 mod written;
 

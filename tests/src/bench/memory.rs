@@ -9,8 +9,8 @@ use rehome_workload::load::history::{Wanted, tenants};
 
 use super::Sizes;
 use super::child;
+use super::harness::{self, DEDICATED, SHARED, Site};
 use super::report::{Line, median};
-use super::site::{self, DEDICATED, SHARED, Site};
 
 const ROUNDS: usize = 5;
 
@@ -68,7 +68,7 @@ async fn peaks(
 /// In a process of its own: migrates the tenant and prints the peak, in KiB.
 pub(crate) async fn child(folder: &Path, tenant: TenantId) -> Result<()> {
     let site = Site::open(folder, &[SHARED, DEDICATED]).await?;
-    let moving = site.start(tenant, DEDICATED, Options::default(), site::is_switched).await?;
+    let moving = site.start(tenant, DEDICATED, Options::default(), harness::is_switched).await?;
     moving.done().await?;
     println!("{}", peak_kib()?);
     Ok(())

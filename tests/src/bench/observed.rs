@@ -21,8 +21,8 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::Sizes;
 use super::child;
+use super::harness::{self, DEDICATED, Moving, Observed, SHARED, Site};
 use super::report::{Line, median};
-use super::site::{self, DEDICATED, Moving, Observed, SHARED, Site};
 
 /// Upper bound of the ratio between observed and unobserved appends.
 pub(crate) const OBSERVED: f64 = 1.05;
@@ -95,7 +95,7 @@ impl Side {
         let wanted = tenants(1, events, 10);
         site.fill(&wanted).await?;
         let tenant = wanted[0].tenant;
-        let moving = site.start(tenant, DEDICATED, site::manual(), |_| false).await?;
+        let moving = site.start(tenant, DEDICATED, harness::manual(), |_| false).await?;
         site.wait_until_ready(moving.id).await?;
         let scraping = (observed == Observed::WithLines).then(|| scrape(&site));
         Ok(Self { site, tenant, moving, _scraping: scraping })

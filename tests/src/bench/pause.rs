@@ -14,8 +14,8 @@ use tokio::time::sleep;
 
 use super::Sizes;
 use super::child::{self, Working};
+use super::harness::{self, DEDICATED, SHARED, Site};
 use super::report::{Line, median};
-use super::site::{self, DEDICATED, SHARED, Site};
 
 /// What all writers together append, in events per second.
 const RATE: f64 = 800.0;
@@ -109,7 +109,7 @@ async fn there_and_back(
     let options = Options { rollback_window_ms: 3_600_000, ..Options::default() };
     let mut moving = site.start(tenant, DEDICATED, options, |_| false).await?;
     loop {
-        site.wait(moving.id, site::is_switched).await?;
+        site.wait(moving.id, harness::is_switched).await?;
         migrations.push(moving.id);
         // The old source is level again before the way back.
         sleep(Duration::from_millis(400)).await;

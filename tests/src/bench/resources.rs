@@ -11,8 +11,8 @@ use tokio::time::sleep;
 
 use super::Sizes;
 use super::child::{self, Working};
+use super::harness::{self, DEDICATED, SHARED, Site};
 use super::report::Line;
-use super::site::{self, DEDICATED, SHARED, Site};
 
 /// What the writers together append, in events per second.
 const RATE: &str = "400";
@@ -62,7 +62,7 @@ const NAMES: [(&str, &str); 5] = [
 pub(crate) async fn child(folder: &Path, tenant: TenantId, period: Duration) -> Result<()> {
     let site = Site::open(folder, &[SHARED, DEDICATED]).await?;
     let begun = Taken::now()?;
-    let moving = site.start(tenant, DEDICATED, site::manual(), site::is_switched).await?;
+    let moving = site.start(tenant, DEDICATED, harness::manual(), harness::is_switched).await?;
     let id = moving.id;
     site.wait(id, |row| row.state.phase() == rehome_domain::migration::Phase::DualWrite).await?;
     let copied = Taken::now()?;

@@ -17,9 +17,9 @@ use rehome_ports::clock::{Clock, SystemClock};
 use uuid::Uuid;
 
 use super::Sizes;
+use super::harness::{self, DEDICATED, SHARED};
 use super::observed;
 use super::report::{Line, median};
-use super::site::{self, DEDICATED, SHARED};
 
 /// Migrations that are over, and that are not.
 const FINISHED: u128 = 1_000;
@@ -63,8 +63,8 @@ fn live(observer: &dyn Observer, n: u128, finished: bool) -> Result<()> {
     let mut migration = Migration {
         id: MigrationId::new(Uuid::from_u128(n + 1)),
         tenant: TenantId::new(Uuid::from_u128((n + 1) << 64)),
-        source: site::id(SHARED)?,
-        target: site::id(DEDICATED)?,
+        source: harness::id(SHARED)?,
+        target: harness::id(DEDICATED)?,
         m: Epoch(2),
         state: State::Pending,
         options: Options::default(),

@@ -20,8 +20,8 @@ use rehome_workload::load::sample::{self, Draw};
 
 use super::child;
 use super::copy::raw_copy;
+use super::harness::{self, DEDICATED, SHARED, Site};
 use super::report::Line;
-use super::site::{self, DEDICATED, SHARED, Site};
 use super::{Sizes, resources};
 
 /// The file that is imported.
@@ -172,7 +172,7 @@ fn write_lines(path: &Path, tenant: TenantId, events: u64) -> Result<()> {
 pub(crate) async fn import_child(folder: &Path) -> Result<()> {
     let url = |name: &str| format!("sqlite:{}", folder.join(format!("{name}.db")).display());
     let variables = [
-        ("REHOME_CONTROL_PLANE_URL", url(site::CONTROL)),
+        ("REHOME_CONTROL_PLANE_URL", url(harness::CONTROL)),
         ("REHOME_STORES_SHARED_URL", url(SHARED)),
         ("REHOME_STORES_SHARED_DEFAULT", "true".to_owned()),
         ("REHOME_STORES_DEDICATED_URL", url(DEDICATED)),
@@ -189,7 +189,7 @@ pub(crate) async fn import_child(folder: &Path) -> Result<()> {
 pub(crate) async fn move_child(folder: &Path, tenant: TenantId) -> Result<()> {
     let site = Site::open(folder, &[SHARED, DEDICATED]).await?;
     let began = Instant::now();
-    let moving = site.start(tenant, DEDICATED, Options::default(), site::is_switched).await?;
+    let moving = site.start(tenant, DEDICATED, Options::default(), harness::is_switched).await?;
     let id = moving.id;
     moving.done().await?;
     print(began)?;

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use rehome_cluster::Patroni;
 
-use super::cast::{Cast, Who, Work};
+use super::cluster::{Load, Stage};
 use super::draw::Draw;
-use super::stage::{Load, Stage};
+use super::processes::{Cast, Who, Work};
 use super::{Server, Servers};
 use crate::checker::{Moment, hex};
 use crate::process::wait_for;
@@ -154,7 +154,7 @@ impl Failover {
     /// The longest that an append may take.
     fn may_wait(&self, outage: Duration) -> Duration {
         let reached = self.server == Server::Shared || self.phase == Phase::CutoverPaused;
-        if reached { outage + SLACK } else { Duration::from_millis(super::cast::NOTICED_MS) }
+        if reached { outage + SLACK } else { Duration::from_millis(super::processes::NOTICED_MS) }
     }
 }
 

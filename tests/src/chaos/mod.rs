@@ -17,25 +17,25 @@
 //! | file | what it has |
 //! |---|---|
 //! | `servers` | three servers; a cluster with failover may replace one |
-//! | `stage` | on them a deployment with its processes' proxies |
-//! | `cast` | the processes: which run, which are stopped, which must be started again |
+//! | `cluster` | on them a deployment with its processes' proxies |
+//! | `processes` | the processes: which run, which are stopped, which must be started again |
 //! | `script` | the faults and their times, drawn from a seed |
-//! | `play` | a tenant there and back, during a script |
+//! | `runner` | a tenant there and back, during a script |
 //! | `failover` | a tenant there, while the server of one role fails over |
 //!
 //! The seed repeats the script: each fault, its process, and the time after the previous one. The
 //! progress of the processes at that time varies.
 
-mod cast;
+mod cluster;
 mod draw;
 mod failover;
-mod play;
+mod processes;
+mod runner;
 mod script;
 mod servers;
-mod stage;
 
-pub use cast::{Cast, Who, Work};
+pub use cluster::{Load, Stage};
 pub use failover::{Failover, all_failovers, play_failover, some_failovers};
-pub use play::play;
+pub use processes::{Cast, Who, Work};
+pub use runner::play;
 pub use servers::{Server, Servers};
-pub use stage::{Load, Stage};

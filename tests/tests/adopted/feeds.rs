@@ -9,7 +9,7 @@ use rehome_monitor::http;
 use rehome_tests::process::{PATIENCE, wait_for};
 use serde_json::{Value, json};
 
-use crate::site::{DEDICATED, SHARED, TENANT, end, on_a_site};
+use crate::harness::{DEDICATED, SHARED, TENANT, end, on_a_site};
 
 /// The feed has every row once, in order, across two switches; a page of it has the same rows; an append is
 /// refused permanently, and the refusal names the writer.

@@ -14,7 +14,7 @@ use rehome_cluster::Database;
 use rehome_tests::process::wait_for;
 use tokio_postgres::NoTls;
 
-use crate::site;
+use crate::harness;
 
 /// A table, its layout, and how its writers insert.
 struct House {
@@ -162,7 +162,7 @@ impl Place {
     }
 
     fn run(&self, args: &[&str]) -> Result<String> {
-        site::run(self.folder.path(), args)
+        harness::run(self.folder.path(), args)
     }
 
     fn sql(&self, store: usize, statements: &str) -> Result<String> {

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::site::{DEDICATED, SHARED, Site, TENANT, end, on_a_site, on_servers_apart};
+use crate::harness::{DEDICATED, SHARED, Site, TENANT, end, on_a_site, on_servers_apart};
 
 /// Where a driver dies on a way with a history to copy, and on a way back, where next to nothing is left
 /// to copy.

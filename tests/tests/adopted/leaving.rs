@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 
-use crate::site::{DEDICATED, SHARED, TENANT, end, on_a_site};
+use crate::harness::{DEDICATED, SHARED, TENANT, end, on_a_site};
 
 /// Its writers continue, its rows belong to its application, no alarm is raised, and the next move
 /// begins by guarding it again.

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::site::{
+use crate::harness::{
     DEDICATED, EMMETT, Library, MESSAGE_DB, PYEVENTSOURCING, SHARED, Site, end, on_a_site_of,
 };
 

@@ -3,10 +3,10 @@
 //! `tests/adopted`; the expected result is what was acknowledged to the writers and what their own SQL finds.
 
 mod feeds;
+mod harness;
 mod house;
 mod kills;
 mod leaving;
 mod libraries;
 mod moves;
 mod odd;
-mod site;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::site::{DEDICATED, SHARED, Site, TENANT, end, on_a_site, on_partitions};
+use crate::harness::{DEDICATED, SHARED, Site, TENANT, end, on_a_site, on_partitions};
 
 /// There and back, twice, and there: no acknowledged event is lost, duplicated, reordered or changed, and the
 /// library reads at the target the events that were written at the source.

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, ensure};
 use rehome_tests::process::{Process, wait_for};
 use serde_json::Value;
 
-use crate::site::{DEDICATED, SHARED, Site, TENANT, end, on_a_site};
+use crate::harness::{DEDICATED, SHARED, Site, TENANT, end, on_a_site};
 
 /// The SQLSTATE with which the guard refuses writers.
 const REFUSED: &str = "RH001";

@@ -3,7 +3,7 @@
 use fantoccini::actions::{InputSource, MouseActions, PointerAction};
 use fantoccini::{Client, Locator};
 
-use crate::site::{OPERATOR, Page, Site};
+use crate::harness::{OPERATOR, Page, Site};
 
 /// Pages of a deployment with one migration; `{migration}` is its path.
 const PAGES: [&str; 13] = [

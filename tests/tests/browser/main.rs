@@ -2,11 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may end anywhere")]
 
+mod harness;
 mod looks;
-mod site;
 
 use fantoccini::Locator;
-use site::{OPERATOR, Site, VIEWER};
+use harness::{OPERATOR, Site, VIEWER};
 
 #[tokio::test]
 async fn an_operator_moves_a_tenant_without_a_manual() {

@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::Result;
 use rehome_monitor::python::python;
 
-use crate::site::{Site, client};
+use crate::harness::{Site, client};
 
 #[test]
 fn the_python_client() -> Result<()> {

@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, ensure};
 use rehome_monitor::python::python;
 
-use crate::site::{Site, client};
+use crate::harness::{Site, client};
 
 fn npm() -> Result<PathBuf> {
     let modules = client("typescript").join("../../target/npm/node_modules");

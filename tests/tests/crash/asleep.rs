@@ -3,7 +3,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::site::{DEDICATED, Free, SHARED, Site, TENANT, on_a_site_until_free};
+use crate::harness::{DEDICATED, Free, SHARED, Site, TENANT, on_a_site_until_free};
 
 /// The driver is stopped; another takes the migration over and finishes it; the driver wakes.
 fn overtaken_at(point: &str) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::site::{DEDICATED, SHARED, Site, on_a_site};
+use crate::harness::{DEDICATED, SHARED, Site, on_a_site};
 use rehome_tests::process::Process;
 
 /// A tenant's writers, until they have written some events.

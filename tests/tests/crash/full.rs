@@ -9,7 +9,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, ensure};
 use rehome_tests::process::{Process, wait_for};
 
-use crate::site::{DEDICATED, SHARED, Site, TENANT, on_a_small_disk};
+use crate::harness::{DEDICATED, SHARED, Site, TENANT, on_a_small_disk};
 
 /// Set for a test that runs in a namespace of its own.
 const INSIDE: &str = "REHOME_TEST_IN_NAMESPACE";

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use crate::site::{DEDICATED, Site, on_a_site};
+use crate::harness::{DEDICATED, Site, on_a_site};
 use rehome_tests::history::TENANT;
 use rehome_tests::process::wait_for;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use crate::site::{
+use crate::harness::{
     DEDICATED, Free, SHARED, Site, TENANT, on_a_bare_site, on_a_site, on_a_site_until_free,
 };
 use rehome_tests::process::{Process, wait_for};

@@ -24,11 +24,11 @@
 mod asleep;
 mod drains;
 mod full;
+mod harness;
 mod hooks;
 mod killed;
 mod planted;
 mod points;
 mod random;
 mod removals;
-mod site;
 mod together;

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use rehome_tests::checker::{Moment, Violation, check};
 use rusqlite::Connection;
 
-use crate::site::{DEDICATED, known, on_a_site, places, tenant};
+use crate::harness::{DEDICATED, known, on_a_site, places, tenant};
 
 /// The kind of damage.
 enum Plant {

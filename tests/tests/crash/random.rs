@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context as _, Result};
 
-use crate::site::{DEDICATED, Site, on_a_site};
+use crate::harness::{DEDICATED, Site, on_a_site};
 use rehome_tests::process::wait_for;
 
 const RUNS: u64 = 5;

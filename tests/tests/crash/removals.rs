@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::site::{DEDICATED, Free, SHARED, Site, TENANT, on_a_site, on_a_site_until_free};
+use crate::harness::{DEDICATED, Free, SHARED, Site, TENANT, on_a_site, on_a_site_until_free};
 
 const ASKED: [&str; 5] = ["tenant", "remove", TENANT, "--events", "1500"];
 

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 
-use crate::site::{DEDICATED, SHARED, TENANT, on_a_site};
+use crate::harness::{DEDICATED, SHARED, TENANT, on_a_site};
 
 #[test]
 fn processes_write_watch_pause_resume_and_cut_over_at_once() -> Result<()> {

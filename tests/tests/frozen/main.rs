@@ -6,7 +6,7 @@
 //! | `table` | every screen, and its expected contents for each component and phase |
 //! | `complete` | no screen is without a row |
 //! | `scene` | one deployment with a tenant in each phase, the frozen component, and the times of the checks |
-//! | `site` | the deployment: databases, proxies, `rehome serve` |
+//! | `harness` | the deployment: databases, proxies, `rehome serve` |
 //! | `truth` | the state according to the test's own writers and SQL |
 //! | `screens` | reads all screens |
 //!
@@ -16,8 +16,8 @@
 #![cfg(target_os = "linux")]
 
 mod complete;
+mod harness;
 mod scene;
 mod screens;
-mod site;
 mod table;
 mod truth;

@@ -20,8 +20,8 @@ use rehome_tests::process::wait_for;
 use serde_json::Value;
 use uuid::Uuid;
 
+use crate::harness::{Component, IMPORTED, Site};
 use crate::screens::{Look, Metrics, Page};
-use crate::site::{Component, IMPORTED, Site};
 use crate::table::{
     By, DOCUMENT, DRAIN, HEALTH, OF_DRAINS, OF_MIGRATIONS, OF_PROCESS, PAGES, PAGES_OF_DRAINS,
     Series, True, Truth,

@@ -3,8 +3,8 @@
 //! A row is a screen; its expected contents are a function of the component and the phase, so that together
 //! they form the table component × phase × screen. A screen without a row fails `complete`.
 
+use crate::harness::{Component, IMPORTED};
 use crate::scene::{Case, Phase, Scene};
-use crate::site::{Component, IMPORTED};
 use crate::truth::Range;
 
 /// The expected contents.

@@ -5,8 +5,8 @@ use rehome_api::OptionsPatch;
 use uuid::Uuid;
 
 use crate::formats;
+use crate::harness::{DEDICATED, IMPORTED, LAG_MAX, Moving, REMOTE, SHARED};
 use crate::scene::Play;
-use crate::site::{DEDICATED, IMPORTED, LAG_MAX, Moving, REMOTE, SHARED};
 
 /// Those to the server.
 impl Play<'_> {

@@ -7,8 +7,8 @@ use rehome_monitor::wait_for;
 use serde_json::Value;
 
 use crate::formats;
+use crate::harness::Moving;
 use crate::scene::Play;
-use crate::site::Moving;
 
 /// A slow machine may be slow enough for these, on the faster clock.
 const MAY_FIRE: [&str; 3] =

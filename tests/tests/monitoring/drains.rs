@@ -10,8 +10,8 @@ use rehome_monitor::wait_for;
 use uuid::Uuid;
 
 use crate::formats;
+use crate::harness::{IMPORTED, REMOTE, SHARED, Site};
 use crate::scene::Play;
-use crate::site::{IMPORTED, REMOTE, SHARED, Site};
 
 /// Seconds that are left for the drain to begin before its window opens.
 const BEFORE: u64 = 15;

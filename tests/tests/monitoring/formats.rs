@@ -7,7 +7,7 @@ use rehome_engine::metrics::FAMILIES;
 use rehome_monitor::programs;
 use rehome_monitor::python::{Format, parse};
 
-use crate::site::Site;
+use crate::harness::Site;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0";
 

@@ -2,7 +2,7 @@
 //!
 //! | file | what happens |
 //! |---|---|
-//! | `site` | a deployment in a folder, `rehome serve`, and the tools that watch it |
+//! | `harness` | a deployment in a folder, `rehome serve`, and the tools that watch it |
 //! | `scene` | migrations through all that can happen to them, one thing after the other; which alerts fire |
 //! | `acts` | what happens, and what every metric is at each step |
 //! | `drains` | what happens to a drain, and its metrics at each step |
@@ -20,7 +20,7 @@ mod acts;
 mod afterwards;
 mod drains;
 mod formats;
+mod harness;
 mod panels;
 mod scene;
-mod site;
 mod troubles;

@@ -9,8 +9,8 @@ use rehome_monitor::wait_for;
 use serde_json::Value;
 use uuid::Uuid;
 
+use crate::harness::{DEPLOYMENT, IMPORTED, Moving, REMOTE, Which};
 use crate::scene::Play;
-use crate::site::{DEPLOYMENT, IMPORTED, Moving, REMOTE, Which};
 
 const OVERVIEW: &str = "Migration Overview";
 

@@ -23,7 +23,7 @@ use rehome_monitor::{programs, wait_for};
 use uuid::Uuid;
 
 use crate::formats;
-use crate::site::{DEDICATED, EVERY_MS, IMPORTED, Moving, REMOTE, SHARED, Site, Wanted, Which};
+use crate::harness::{DEDICATED, EVERY_MS, IMPORTED, Moving, REMOTE, SHARED, Site, Wanted, Which};
 
 /// Half a minute is a second.
 const FASTER: u32 = 30;

@@ -8,8 +8,8 @@ use rehome_api::OptionsPatch;
 use rehome_monitor::wait_for;
 use uuid::Uuid;
 
+use crate::harness::{IMPORTED, Moving, REMOTE, SHARED, Which};
 use crate::scene::Play;
-use crate::site::{IMPORTED, Moving, REMOTE, SHARED, Which};
 
 /// More than the rules of the scene allow the target to be behind.
 const BEHIND: u64 = 30;

@@ -10,7 +10,7 @@ use rehome_app::tokens::TokenHash;
 use rehome_tests::history::TENANT;
 use rehome_tests::process::Process;
 
-use crate::site::Site;
+use crate::harness::Site;
 
 /// Longest for one role; only a machine that is too busy to work gets there.
 const PATIENCE: Duration = Duration::from_secs(900);

@@ -21,8 +21,8 @@ use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::harness::Site;
 use crate::http::ask;
-use crate::site::Site;
 use crate::together::Stage;
 
 const TENANTS: u64 = 240;

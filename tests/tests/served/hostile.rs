@@ -10,8 +10,8 @@ use rehome_tests::history::TENANT;
 use rehome_tests::process::{PATIENCE, Process, wait_for};
 use serde_json::json;
 
+use crate::harness::Site;
 use crate::http::ask;
-use crate::site::Site;
 
 const CONFIG: &str = "[control_plane]\nurl = \"sqlite:control.db\"\n\
     [[stores]]\nid = \"shared\"\nurl = \"sqlite:shared.db\"\ndefault = true\n\

@@ -4,8 +4,8 @@
 use anyhow::{Context as _, Result, ensure};
 use rehome_tests::process::wait_for;
 
+use crate::harness::Site;
 use crate::http::ask;
-use crate::site::Site;
 use crate::together::{Stage, site, to_dedicated};
 
 /// The first server has the migration, is killed at this point, and the second one continues.

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::balancer::Balancer;
 use crate::clients::{Clients, WRITERS};
-use crate::site::Site;
+use crate::harness::Site;
 
 /// The schema that a URL means if it names none.
 const SCHEMA: &str = "rehome";

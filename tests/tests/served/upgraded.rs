@@ -12,7 +12,7 @@ use rehome_tests::process::wait_for;
 use rusqlite::Connection;
 use serde_json::json;
 
-use crate::site::Site;
+use crate::harness::Site;
 use crate::together::{Stage, site, to_dedicated};
 
 /// What the formats of today have and those before have not: the indices of lists.

@@ -4,8 +4,8 @@ use anyhow::{Context as _, Result, ensure};
 use rehome_tests::history::{IMPORTED, TENANT};
 use serde_json::Value;
 
+use crate::harness::{Site, page};
 use crate::query;
-use crate::site::{Site, page};
 
 const LOGGER: &str = "eventsource.migration";
 const LEVELS: [&str; 4] = ["DEBUG", "INFO", "WARNING", "ERROR"];

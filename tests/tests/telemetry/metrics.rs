@@ -11,7 +11,7 @@ use rehome_monitor::http;
 use rehome_tests::process::wait_for;
 
 use crate::collector::{Collector, text};
-use crate::site::{Site, address};
+use crate::harness::{Site, address};
 
 /// The value of each series, by its name and its labels.
 type Series = BTreeMap<String, f64>;

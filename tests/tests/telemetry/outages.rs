@@ -10,7 +10,7 @@ use rehome_tests::history::TENANT;
 use rehome_tests::process::wait_for;
 
 use crate::collector::{Certified, Collector, Refusal, Speaks};
-use crate::site::{Site, address, lines};
+use crate::harness::{Site, address, lines};
 
 const BOTH: [(Speaks, &str); 2] = [(Speaks::Grpc, "grpc"), (Speaks::Http, "http/protobuf")];
 

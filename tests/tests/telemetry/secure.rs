@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use rehome_tests::process::wait_for;
 
 use crate::collector::{Certified, Collector, Speaks};
-use crate::site::{Site, address, lines};
+use crate::harness::{Site, address, lines};
 
 fn certified() -> Result<Certified> {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()])?;

@@ -6,8 +6,8 @@ use anyhow::{Context as _, Result, ensure};
 use rehome_tests::process::wait_for;
 
 use crate::collector::Collector;
+use crate::harness::{Site, address, append, lines};
 use crate::logs::{check_heirs_lines, check_killed_lines, check_queries};
-use crate::site::{Site, address, append, lines};
 use crate::tree::{TABLE, check, events, failure};
 
 /// A caller's span.

@@ -13,14 +13,14 @@
 //!
 //! **Who holds a ledger row.** One statement of the server's own, which ends whatever happens to its
 //! client; or the transaction of a copy, whose client may be stopped while it holds the row. A process
-//! that needs the row then ends that session, see `holder`.
+//! that needs the row then ends that session, see `lock_holder`.
 
 pub(crate) mod anchors;
 mod append;
 mod change;
 mod copy;
 pub(crate) mod extend;
-pub(crate) mod holder;
+pub(crate) mod lock_holder;
 mod purge;
 mod read;
 

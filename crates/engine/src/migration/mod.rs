@@ -1,7 +1,6 @@
 //! Driving migrations: operators' requests, the processes that work on them, and the work.
 
 mod anchors;
-mod caretaker;
 mod control_time;
 mod driver;
 mod operations;
@@ -12,6 +11,7 @@ mod steps;
 mod supervisor;
 mod verification;
 mod waiting;
+mod worker;
 
 pub use operations::{OperationError, Operations};
 pub use plan::{Finding, Plan, PlanRequest};

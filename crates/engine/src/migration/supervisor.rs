@@ -14,8 +14,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::caretaker::rests;
 use super::driver::Driver;
+use super::worker::rests;
 use crate::config::Backoff;
 use crate::heads::is_window;
 use crate::hooks::Courier;

@@ -15,7 +15,7 @@
 //! Notifications of changed routes shorten the wait; nothing depends on them.
 
 mod cache;
-mod news;
+mod invalidation;
 mod writer;
 
 use std::sync::Arc;
@@ -45,7 +45,7 @@ use crate::mirror::Mirrors;
 use crate::signal::{Observers, Signal};
 use crate::stores::Stores;
 pub(crate) use cache::{Moment, RouteCache, Seen};
-use news::Listening;
+use invalidation::Listening;
 use writer::{Chain, Writers};
 
 /// An [`EventStore`] over all stores of the deployment. Cheap to clone.

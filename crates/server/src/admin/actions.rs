@@ -12,10 +12,10 @@ use rehome_observe::Observed;
 use uuid::Uuid;
 
 use super::{acting, may_operate, may_view, refused, seen, shown};
-use crate::answer::{Answer, Problem, Problems, json};
 use crate::auth::Caller;
+use crate::extract::{InPath, JsonBody};
+use crate::response::{Answer, Problem, Problems, json};
 use crate::state::State as Shared;
-use crate::take::{InPath, JsonBody};
 
 /// A request about a migration, conditional on a revision.
 struct Asked {

@@ -13,10 +13,10 @@ use uuid::Uuid;
 
 use super::start::key_text;
 use super::{acting, may_operate, may_view};
-use crate::answer::{Answer, Problem, Problems, json};
 use crate::auth::Caller;
+use crate::extract::{InPath, JsonBody};
+use crate::response::{Answer, Problem, Problems, json};
 use crate::state::State as Shared;
-use crate::take::{InPath, JsonBody};
 
 /// The default window.
 const WINDOW: Duration = Duration::from_secs(10);

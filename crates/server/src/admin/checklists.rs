@@ -9,10 +9,10 @@ use rehome_domain::ids::MigrationId;
 use uuid::Uuid;
 
 use super::may_view;
-use crate::answer::{Answer, Problem, Problems, json};
 use crate::auth::Caller;
+use crate::extract::InPath;
+use crate::response::{Answer, Problem, Problems, json};
 use crate::state::State as Shared;
-use crate::take::InPath;
 
 /// Evaluate a checklist of a migration
 ///

@@ -15,10 +15,10 @@ use utoipa::IntoParams;
 use uuid::Uuid;
 
 use super::acting;
-use crate::answer::{Answer, Problem, Problems, json};
 use crate::auth::{Caller, Permit};
+use crate::extract::{InPath, InQuery, JsonBody};
+use crate::response::{Answer, Problem, Problems, json};
 use crate::state::State as Shared;
-use crate::take::{InPath, InQuery, JsonBody};
 
 /// Maximum and default number of rows of a page.
 const LIMIT_MAX: u32 = 1_000;

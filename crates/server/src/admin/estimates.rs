@@ -10,10 +10,10 @@ use rehome_app::migrations;
 use rehome_domain::ids::TenantId;
 
 use super::{store_id, within};
-use crate::answer::{Answer, Problems, json};
 use crate::auth::Caller;
+use crate::extract::JsonBody;
+use crate::response::{Answer, Problems, json};
 use crate::state::State as Shared;
-use crate::take::JsonBody;
 
 /// Plan a migration
 ///

@@ -5,8 +5,8 @@ mod baselines;
 mod checklists;
 mod drains;
 mod estimates;
-mod look;
 mod notices;
+mod queries;
 mod start;
 mod stores;
 mod tasks;
@@ -22,10 +22,10 @@ use rehome_domain::ids::{MigrationId, StoreId, TenantId};
 use rehome_observe::Observed;
 use uuid::Uuid;
 
-use crate::answer::{Answer, Problem, json};
 use crate::auth::{Caller, Permit};
+use crate::extract;
+use crate::response::{Answer, Problem, json};
 use crate::state::State;
-use crate::take;
 
 pub(crate) use actions::{
     __path_abort, __path_acknowledge, __path_cutover, __path_options, __path_pause, __path_repair,
@@ -43,13 +43,13 @@ pub(crate) use drains::{
     resume_drain, retry_drain, start_drain, tune_drain,
 };
 pub(crate) use estimates::{__path_estimate, __path_plan, __path_probe, estimate, plan, probe};
-pub(crate) use look::is_seen;
-pub(crate) use look::{
-    __path_list, __path_log, __path_show, __path_worker, list, log, show, worker,
-};
 pub(crate) use notices::{
     __path_cordon, __path_pin, __path_tenants, __path_uncordon, __path_unpin, cordon, pin, tenants,
     uncordon, unpin,
+};
+pub(crate) use queries::is_seen;
+pub(crate) use queries::{
+    __path_list, __path_log, __path_show, __path_worker, list, log, show, worker,
 };
 pub(crate) use start::{__path_start, __path_start_return, start, start_return};
 pub(crate) use stores::{__path_store, __path_stores, store, stores};
@@ -126,7 +126,7 @@ pub(crate) async fn may_view_tenant(
 
 /// The revision in `If-Match`, if present.
 fn seen(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
-    match take::text(headers, "if-match")? {
+    match extract::text(headers, "if-match")? {
         None | Some("*") => Ok(None),
         Some(tag) => {
             let rev = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));

@@ -14,12 +14,12 @@ use utoipa::IntoParams;
 use uuid::Uuid;
 
 use super::drains::limit;
-use super::look::phase;
+use super::queries::phase;
 use super::{acting, store_id};
-use crate::answer::{Answer, Problem, Problems, json};
 use crate::auth::Caller;
+use crate::extract::{InPath, InQuery, JsonBody};
+use crate::response::{Answer, Problem, Problems, json};
 use crate::state::State as Shared;
-use crate::take::{InPath, InQuery, JsonBody};
 
 /// Which tenants.
 #[derive(Debug, Deserialize, IntoParams)]

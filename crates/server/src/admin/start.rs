@@ -11,10 +11,10 @@ use rehome_domain::ids::{MigrationId, TenantId};
 use uuid::Uuid;
 
 use super::{acting, may_operate, refused, seen, shown, store_id, within};
-use crate::answer::{Answer, Problem, Problems};
 use crate::auth::Caller;
+use crate::extract::{self, InPath, JsonBody};
+use crate::response::{Answer, Problem, Problems};
 use crate::state::State as Shared;
-use crate::take::{self, InPath, JsonBody};
 
 /// Most bytes of an idempotency key.
 const KEY_BYTES_MAX: usize = 255;
@@ -101,7 +101,7 @@ fn key(caller: &Caller, headers: &HeaderMap) -> Result<Option<IdempotencyKey>, P
 
 /// The idempotency key as it was sent.
 pub(super) fn key_text(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
-    let Some(key) = take::text(headers, "idempotency-key")? else { return Ok(None) };
+    let Some(key) = extract::text(headers, "idempotency-key")? else { return Ok(None) };
     if key.is_empty() || key.len() > KEY_BYTES_MAX {
         let detail = format!("Idempotency-Key must be 1 to {KEY_BYTES_MAX} bytes");
         return Err(Problem::bad_request("bad_header", detail).limit(KEY_BYTES_MAX as u64));

@@ -7,10 +7,10 @@ use axum::http::StatusCode;
 use rehome_api::StoreCheckReport;
 
 use super::store_id;
-use crate::answer::{Answer, Problems, json};
 use crate::auth::Caller;
+use crate::extract::InPath;
+use crate::response::{Answer, Problems, json};
 use crate::state::State as Shared;
-use crate::take::InPath;
 
 /// Check all stores
 ///

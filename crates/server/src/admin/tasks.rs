@@ -15,7 +15,7 @@ use rehome_domain::ids::MigrationId;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
-use crate::answer::Problem;
+use crate::response::Problem;
 
 /// Longest that a request waits for the outcome.
 const WAIT: Duration = Duration::from_secs(20);

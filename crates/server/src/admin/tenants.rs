@@ -15,10 +15,10 @@ use utoipa::IntoParams;
 use uuid::Uuid;
 
 use super::{acting, store_id};
-use crate::answer::{Answer, Problems, json};
 use crate::auth::Caller;
+use crate::extract::{InPath, InQuery, JsonBody};
+use crate::response::{Answer, Problems, json};
 use crate::state::State as Shared;
-use crate::take::{InPath, InQuery, JsonBody};
 
 /// Purge the copy that a tenant left behind in a store
 ///

@@ -10,10 +10,10 @@ use rehome_app::tokens::{Grant, NewToken, Role, TokenHash};
 use rehome_domain::ids::TenantId;
 
 use super::{acting, store_id};
-use crate::answer::{Answer, Problem, Problems, json};
 use crate::auth::Caller;
+use crate::extract::{InPath, JsonBody};
+use crate::response::{Answer, Problem, Problems, json};
 use crate::state::State as Shared;
-use crate::take::{InPath, JsonBody};
 
 /// List tokens
 ///

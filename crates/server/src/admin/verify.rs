@@ -13,10 +13,10 @@ use uuid::Uuid;
 
 use super::start::key_text;
 use super::{acting, may_operate};
-use crate::answer::{Answer, Problem, Problems, json};
 use crate::auth::Caller;
+use crate::extract::{InPath, JsonBody};
+use crate::response::{Answer, Problem, Problems, json};
 use crate::state::State as Shared;
-use crate::take::{InPath, JsonBody};
 
 /// Verify the two stores of a migration against each other
 ///

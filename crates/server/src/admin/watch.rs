@@ -14,13 +14,13 @@ use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::may_view;
-use crate::answer::{Answer, Problem, Problems};
 use crate::auth::Caller;
-use crate::follow::{self, Piece, Source};
+use crate::extract::{InPath, InQuery};
 use crate::looks::Looks;
+use crate::response::{Answer, Problem, Problems};
 use crate::rooms::Requester;
+use crate::sse::{self, Piece, Source};
 use crate::state::State as Shared;
-use crate::take::{InPath, InQuery};
 
 /// The polling interval.
 const EVERY: Duration = Duration::from_millis(250);
@@ -78,14 +78,14 @@ pub(crate) async fn watch(
 ) -> Answer {
     may_view(&state, &caller, id).await?;
     let id = MigrationId::new(id);
-    let room = follow::room(&state, requester)?;
+    let room = sse::room(&state, requester)?;
     // An unknown migration gets an error status, not a stream that ends.
     state.deployment.migration(id).await?;
     if until == Some(Until::CleanedUp) {
         state.deployment.can_clean_up(id).await?;
     }
     let watched = Watched { state: Arc::clone(&state), id, until, last: None, over: false };
-    Ok(follow::answer(&state, caller, room, watched))
+    Ok(sse::answer(&state, caller, room, watched))
 }
 
 /// How a migration is, and how it ended if it did.

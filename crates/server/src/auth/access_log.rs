@@ -11,7 +11,7 @@ use axum::http::Method;
 use uuid::Uuid;
 
 use super::{Caller, Identity};
-use crate::answer::RequestId;
+use crate::response::RequestId;
 use crate::rooms::prefix;
 
 /// The use of a token from an address is logged again after this time.

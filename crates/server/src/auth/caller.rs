@@ -11,7 +11,7 @@ use rehome_domain::ids::{StoreId, TenantId};
 use rehome_ports::SecretHash;
 
 use super::Identity;
-use crate::answer::Problem;
+use crate::response::Problem;
 use crate::rooms::Who;
 use crate::state::State;
 

@@ -12,7 +12,7 @@ use rehome_app::oidc::Refused;
 use super::caller::Caller;
 use super::known::NoEntry;
 use super::roll::Roll;
-use crate::answer::Problem;
+use crate::response::Problem;
 
 /// The cookie that holds the secret of a session.
 pub(crate) const COOKIE: &str = "rehome_session";

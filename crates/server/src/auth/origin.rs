@@ -16,7 +16,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use rehome_app::config::ServerConfig;
 
-use crate::answer::Problem;
+use crate::response::Problem;
 use crate::state::State as Shared;
 
 /// The accepted origins and hosts.

@@ -29,7 +29,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::caller::{Caller, Credential};
 use super::known::{Known, NoEntry};
-use crate::answer::Problem;
+use crate::response::Problem;
 
 /// How often the list is read.
 const EVERY: Duration = Duration::from_millis(500);

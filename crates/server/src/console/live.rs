@@ -10,15 +10,15 @@ use rehome_app::tokens::Grant;
 use rehome_domain::ids::{DrainId, MigrationId};
 use tokio::time::Instant;
 
-use super::look;
 use super::pages::drains::DrainView;
 use super::pages::frame::Viewer;
 use super::pages::migration::View;
 use super::pages::overview::Overview;
 use super::pages::{drains, migration, overview};
+use super::view_model;
 use crate::auth::Caller;
-use crate::follow::{Piece, Source};
 use crate::looks::Looks;
+use crate::sse::{Piece, Source};
 use crate::state::State;
 
 /// The polling interval of a page.
@@ -65,18 +65,21 @@ impl Page {
         match self.about {
             About::Overview => {
                 let caller = &self.caller;
-                let look =
-                    Box::pin(async { look::overview(deployment, caller).await.map(Arc::new) });
+                let look = Box::pin(async {
+                    view_model::overview(deployment, caller).await.map(Arc::new)
+                });
                 let seen = shown.overview.at(caller.bounds(), EVERY / 2, look).await.ok()?;
                 Some(overview::pieces(&seen, &self.viewer))
             }
             About::Drain(id) => {
-                let look = Box::pin(async { look::drain(deployment, id).await.map(Arc::new) });
+                let look =
+                    Box::pin(async { view_model::drain(deployment, id).await.map(Arc::new) });
                 let seen = shown.drains.at(id, EVERY / 2, look).await.ok()?;
                 Some(drains::pieces(&seen))
             }
             About::Migration(id) => {
-                let look = Box::pin(async { look::migration(deployment, id).await.map(Arc::new) });
+                let look =
+                    Box::pin(async { view_model::migration(deployment, id).await.map(Arc::new) });
                 let seen = shown.migrations.at(id, EVERY / 2, look).await.ok()?;
                 Some(migration::pieces(&seen, &self.viewer))
             }

@@ -9,14 +9,14 @@
 //! A read-only page is a GET. An action is a form on a confirmation page that describes
 //! its effect.
 
-mod act;
+mod actions;
 mod chart;
+mod format;
 mod live;
-mod look;
 mod pages;
 mod session;
 mod shell;
-mod words;
+mod view_model;
 
 use std::sync::Arc;
 
@@ -34,11 +34,11 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::admin;
-use crate::answer::Problem;
-use crate::follow;
+use crate::extract::{Form, InPath, InQuery};
+use crate::response::Problem;
 use crate::rooms::Requester;
+use crate::sse;
 use crate::state::State;
-use crate::take::{Form, InPath, InQuery};
 use live::About;
 use pages::frame;
 use pages::lists::Fields;
@@ -60,9 +60,9 @@ pub(crate) fn routes() -> Router<Arc<State>> {
         .route("/drains/{id}", get(drain))
         .route("/tenants", get(tenants))
         .route("/console/live", get(live))
-        .route("/console/start", get(act::start_form).post(act::start))
-        .route("/console/plan", get(act::plan))
-        .route("/console/migrations/{id}/{action}", get(act::confirm).post(act::act))
+        .route("/console/start", get(actions::start_form).post(actions::start))
+        .route("/console/plan", get(actions::plan))
+        .route("/console/migrations/{id}/{action}", get(actions::confirm).post(actions::act))
         .route("/console/checklists/{id}", get(checklists))
         .route("/console/runbook", get(runbook))
         .route("/console/login", get(login_form).post(login))
@@ -109,7 +109,7 @@ fn refused(session: &Session, problem: &Problem) -> Response {
 }
 
 async fn overview(Shared(state): Shared<Arc<State>>, session: Session) -> Response {
-    match look::overview(&state.deployment, &session.caller).await {
+    match view_model::overview(&state.deployment, &session.caller).await {
         Ok(seen) => html(&pages::overview::page(&seen, &session.viewer)).into_response(),
         Err(error) => failed(&session, &error, "/"),
     }
@@ -123,7 +123,7 @@ async fn migration(
     if let Err(problem) = admin::may_view(&state, &session.caller, id).await {
         return refused(&session, &problem);
     }
-    match look::migration(&state.deployment, MigrationId::new(id)).await {
+    match view_model::migration(&state.deployment, MigrationId::new(id)).await {
         Ok(seen) => html(&pages::migration::page(&seen, &session.viewer)).into_response(),
         Err(error) => failed(&session, &error, "/"),
     }
@@ -154,7 +154,7 @@ async fn drain(
     if let Err(problem) = session.caller.may_view() {
         return refused(&session, &problem);
     }
-    match look::drain(&state.deployment, DrainId::new(id)).await {
+    match view_model::drain(&state.deployment, DrainId::new(id)).await {
         Ok(view) => html(&pages::drains::page(&view, &session.viewer)).into_response(),
         Err(error) => failed(&session, &error, "/drains"),
     }
@@ -212,12 +212,12 @@ async fn migrations(
         // On the first page those that need an operator come first.
         let needs_you = MigrationsWanted { needs_you: true, ..wanted.clone() };
         let needing = match wanted.before {
-            None => look::found(deployment, caller, needs_you).await?,
+            None => view_model::found(deployment, caller, needs_you).await?,
             Some(_) => Vec::new(),
         };
-        Ok::<_, AppError>((needing, look::found(deployment, caller, wanted).await?))
+        Ok::<_, AppError>((needing, view_model::found(deployment, caller, wanted).await?))
     };
-    match tokio::time::timeout(look::LIST_WITHIN, found).await {
+    match tokio::time::timeout(view_model::LIST_WITHIN, found).await {
         Ok(Ok(found)) => {
             html(&pages::lists::migrations(found, &searched.fields(), &session.viewer))
                 .into_response()
@@ -265,7 +265,7 @@ async fn checklists(
     if let Err(problem) = admin::may_view(&state, &session.caller, id).await {
         return refused(&session, &problem);
     }
-    match look::checklists(&state.deployment, MigrationId::new(id)).await {
+    match view_model::checklists(&state.deployment, MigrationId::new(id)).await {
         Ok(lists) => {
             let page = pages::checklists::page(&session.viewer, &id.to_string(), &lists);
             html(&page).into_response()
@@ -300,7 +300,7 @@ async fn live(
     {
         return problem.into_response();
     }
-    let room = match follow::room(&state, requester) {
+    let room = match sse::room(&state, requester) {
         Ok(room) => room,
         Err(problem) => return problem.into_response(),
     };
@@ -317,7 +317,7 @@ async fn live(
         first: true,
         ticked: None,
     };
-    follow::answer(&state, session.caller, room, page)
+    sse::answer(&state, session.caller, room, page)
 }
 
 async fn login_form() -> Response {

@@ -15,8 +15,8 @@ use rehome_app::tokens::TokenHash;
 use uuid::Uuid;
 
 use super::pages::frame::{self, Viewer};
-use crate::answer::Problem;
 use crate::auth::{COOKIE, Caller, Identity, SESSION, cookie};
+use crate::response::Problem;
 use crate::state::{State, says_https};
 
 /// A logged-in user.

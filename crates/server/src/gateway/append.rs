@@ -18,10 +18,10 @@ use rehome_ports::{AppendError, EventStore as _};
 use uuid::Uuid;
 
 use super::stream;
-use crate::answer::{Answer, Problem, Problems, json};
 use crate::auth::Caller;
+use crate::extract::{InPath, JsonBody, Text, Traceparent};
+use crate::response::{Answer, Problem, Problems, json};
 use crate::state::State as Shared;
-use crate::take::{InPath, JsonBody, Text, Traceparent};
 
 /// Append to a stream
 ///

@@ -10,10 +10,10 @@ use rehome_domain::ids::TenantId;
 use rehome_ports::ReadError;
 use uuid::Uuid;
 
-use crate::answer::{Answer, Problem, Problems, json};
 use crate::auth::Caller;
+use crate::extract::{InPath, JsonBody};
+use crate::response::{Answer, Problem, Problems, json};
 use crate::state::State as Shared;
-use crate::take::{InPath, JsonBody};
 
 /// Most bytes of a subscription's name.
 const NAME_BYTES_MAX: usize = 256;

@@ -6,7 +6,7 @@ use rehome_domain::event::{Event, Json};
 use rehome_domain::ids::TenantId;
 use serde_json::value::RawValue;
 
-use crate::answer::Problem;
+use crate::response::Problem;
 
 /// Appends one event, as one line with its end.
 pub(super) fn write(tenant: TenantId, event: &Event, out: &mut Vec<u8>) -> Result<(), Problem> {

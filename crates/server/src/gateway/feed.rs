@@ -16,12 +16,12 @@ use uuid::Uuid;
 
 use super::pages::{Of, Page};
 use super::{events, page};
-use crate::answer::{Answer, Problem, Problems};
 use crate::auth::Caller;
-use crate::follow::{self, Piece, Source};
+use crate::extract::{self, InPath, InQuery};
+use crate::response::{Answer, Problem, Problems};
 use crate::rooms::{Counted, Holder, LINE_BYTES_MAX, Requester};
+use crate::sse::{self, Piece, Source};
 use crate::state::State as Shared;
-use crate::take::{self, InPath, InQuery};
 
 /// What a follower is sent at once: little, for there may be many.
 const PIECE: BatchLimit = BatchLimit { events: 100, bytes: 64 << 10 };
@@ -70,7 +70,7 @@ pub(crate) async fn feed(
     let engine = state.deployment.engine();
     let after = part.after_seq.unwrap_or(0);
     let limit = page(part.limit)?;
-    let last = match take::text(&headers, "last-event-id")? {
+    let last = match extract::text(&headers, "last-event-id")? {
         None => None,
         Some(id) => Some(id.parse().map_err(|_| {
             Problem::bad_request("bad_header", "Last-Event-ID must be a position, if present")
@@ -82,14 +82,14 @@ pub(crate) async fn feed(
         return page.answer().await;
     }
     let holder = requester.holder.clone();
-    let room = follow::room(&state, requester)?;
+    let room = sse::room(&state, requester)?;
     // A tenant or a position that does not exist is refused by a status, and not by a stream that ends.
     let after = last.unwrap_or(after);
     BeyondEnd::check(tenant, after, engine.router().head(tenant).await?)
         .map_err(ReadError::from)?;
     let follower = Follower::new(engine, tenant, after);
     let feed = Feed { state: Arc::clone(&state), holder, tenant, follower, over: false };
-    Ok(follow::answer(&state, caller, room, feed))
+    Ok(sse::answer(&state, caller, room, feed))
 }
 
 struct Feed {

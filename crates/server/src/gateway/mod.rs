@@ -14,7 +14,7 @@ use axum::http::StatusCode;
 use rehome_domain::stream::StreamName;
 use rehome_ports::{BeyondEnd, ReadError};
 
-use crate::answer::Problem;
+use crate::response::Problem;
 
 pub(crate) use append::{__path_append_to, __path_append_to_path, append_to, append_to_path};
 pub(crate) use checkpoints::{

@@ -18,7 +18,7 @@ use rehome_domain::stream::StreamName;
 use rehome_ports::BatchLimit;
 
 use super::events;
-use crate::answer::{Answer, Problem, as_made, in_pieces};
+use crate::response::{Answer, Problem, as_made, in_pieces};
 use crate::rooms::{ANSWER_WAIT, Counted, Holder, LINE_BYTES_MAX};
 use crate::state::State;
 

@@ -13,11 +13,11 @@ use uuid::Uuid;
 
 use super::pages::{Of, Page};
 use super::{page, stream};
-use crate::answer::{Answer, Problems};
 use crate::auth::Caller;
+use crate::extract::{InPath, InQuery, JsonBody};
+use crate::response::{Answer, Problems};
 use crate::rooms::Requester;
 use crate::state::State as Shared;
-use crate::take::{InPath, InQuery, JsonBody};
 
 /// Which part of a stream.
 #[derive(Deserialize, IntoParams)]

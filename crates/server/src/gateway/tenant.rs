@@ -8,10 +8,10 @@ use rehome_domain::ids::TenantId;
 use uuid::Uuid;
 
 use crate::admin;
-use crate::answer::{Answer, Problems, json};
 use crate::auth::Caller;
+use crate::extract::InPath;
+use crate::response::{Answer, Problems, json};
 use crate::state::State as Shared;
-use crate::take::InPath;
 
 /// Where a tenant is
 ///

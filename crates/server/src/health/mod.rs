@@ -10,8 +10,8 @@ use rehome_api::liveness::Liveness;
 use rehome_api::{HealthReport, Problem};
 use rehome_engine::metrics::Format;
 
-use crate::answer::{Answer, Problems, json};
 use crate::auth::Caller;
+use crate::response::{Answer, Problems, json};
 use crate::state::State as Shared;
 
 /// Maximum time for the control plane to answer.

@@ -14,10 +14,10 @@ use http_body_util::BodyExt as _;
 use hyper::body::Frame;
 
 use super::{Held, Holder, Requester, Who, prefix};
-use crate::answer;
-use crate::answer::Problem;
 use crate::auth::{Caller, Identity};
 use crate::listen::Connection;
+use crate::response;
+use crate::response::Problem;
 use crate::state::State as Shared;
 
 /// A document of fewer bytes is not counted: the connections bound how many there are.
@@ -109,7 +109,7 @@ async fn counted(
     };
     let (parts, body) = response.into_parts();
     let body = body.collect().await.map_err(|_| Problem::internal())?.to_bytes();
-    Ok(Response::from_parts(parts, answer::in_pieces(Counted { bytes: body, _held: held })))
+    Ok(Response::from_parts(parts, response::in_pieces(Counted { bytes: body, _held: held })))
 }
 
 /// Bytes that are counted for as long as any of them are held.

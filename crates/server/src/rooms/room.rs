@@ -9,7 +9,7 @@ use rehome_engine::metrics::RoomCount;
 use tokio::sync::Notify;
 
 use super::{Holder, Who};
-use crate::answer::Problem;
+use crate::response::Problem;
 
 /// What a room is of, and how its refusals read.
 #[derive(Debug)]

@@ -9,8 +9,8 @@ use axum::http::request::Parts;
 use rehome_app::config::{Network, first_bits};
 use rehome_domain::ids::TenantId;
 
-use crate::answer::Problem;
 use crate::listen::Connection;
+use crate::response::Problem;
 use crate::state::State;
 
 /// Prefix length of an IPv6 address that counts as one client: the minimum allocation of a subscriber.

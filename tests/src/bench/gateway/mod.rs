@@ -23,8 +23,8 @@ use tokio::task::JoinSet;
 
 use super::Sizes;
 use super::child::{self, Working};
+use super::harness::{self, DEDICATED, SHARED, Site};
 use super::report::{Line, median};
-use super::site::{self, DEDICATED, SHARED, Site};
 use callers::{Caller, Work};
 pub(crate) use http::Connection;
 use http::Feed;
@@ -67,16 +67,16 @@ impl Serving {
 
 /// In a process of its own: serves until the standard input is closed.
 pub(crate) async fn serve(folder: &Path) -> Result<()> {
-    let server = |name: &str| site::server(folder, name);
+    let server = |name: &str| harness::server(folder, name);
     let file = |name: &str| format!("sqlite:{}", folder.join(format!("{name}.db")).display());
     let url = |name: &str| server(name).unwrap_or_else(|| file(name));
     let mut variables = vec![
-        ("REHOME_CONTROL_PLANE_URL".to_owned(), url(site::CONTROL)),
+        ("REHOME_CONTROL_PLANE_URL".to_owned(), url(harness::CONTROL)),
         ("REHOME_STORES_SHARED_DEFAULT".to_owned(), "true".to_owned()),
         ("REHOME_SERVER_BIND".to_owned(), "127.0.0.1:0".to_owned()),
     ];
     let stores = [SHARED, DEDICATED].into_iter().chain(super::fleet::TARGETS);
-    for store in stores.filter(|name| server(name).is_some() || site::is_file(folder, name)) {
+    for store in stores.filter(|name| server(name).is_some() || harness::is_file(folder, name)) {
         variables.push((format!("REHOME_STORES_{}_URL", store.to_uppercase()), url(store)));
     }
     let mut config = Config::load_from(None, variables)?;

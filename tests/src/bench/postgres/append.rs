@@ -14,8 +14,8 @@ use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use crate::Sizes;
+use crate::harness::{SHARED, Site};
 use crate::report::{Line, median};
-use crate::site::{SHARED, Site};
 
 const ROUNDS: usize = 5;
 

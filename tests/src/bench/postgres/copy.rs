@@ -12,8 +12,8 @@ use tokio::process::Command;
 use super::Servers;
 use crate::Sizes;
 use crate::copy::engine_copy;
+use crate::harness::{SHARED, Site};
 use crate::report::{Line, median};
-use crate::site::{SHARED, Site};
 
 const ROUNDS: usize = 3;
 

@@ -12,8 +12,8 @@ use anyhow::Result;
 use rehome_cluster::{Cluster, Database, Options};
 
 use super::Sizes;
+use super::harness::{self, CONTROL, DEDICATED, SHARED};
 use super::report::Line;
-use super::site::{self, CONTROL, DEDICATED, SHARED};
 use super::{dual_write, fleet, gateway, memory, pause, resources};
 
 /// The parts that need PostgreSQL.
@@ -62,7 +62,7 @@ impl Servers {
             urls.push((name, database.url()));
             databases.push(database);
         }
-        site::name_servers(folder, &urls)?;
+        harness::name_servers(folder, &urls)?;
         Ok((source, databases))
     }
 }

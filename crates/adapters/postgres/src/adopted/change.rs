@@ -10,7 +10,7 @@ use tokio_postgres::types::Type;
 
 use super::{Answer, PgAdopted, install, shape};
 use crate::error::ServerError;
-use crate::ledger_store::holder::{LOOK_AFTER_MS, Wait};
+use crate::ledger_store::lock_holder::{LOOK_AFTER_MS, Wait};
 use crate::rows::{self, Read, get};
 
 /// Maximum number of rows that a read of the ledger numbers.

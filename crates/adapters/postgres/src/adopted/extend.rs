@@ -9,7 +9,7 @@ use tokio_postgres::types::Type;
 use super::{Answer, PgAdopted, change, shape};
 use crate::error::ServerError;
 use crate::ledger_store::extend::{chained, fitting};
-use crate::ledger_store::holder::{LOOK_AFTER_MS, Wait};
+use crate::ledger_store::lock_holder::{LOOK_AFTER_MS, Wait};
 use crate::rows::{self, Read, get};
 use crate::schema::names::quoted;
 use crate::server::{Client, Transaction};

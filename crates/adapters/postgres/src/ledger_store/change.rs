@@ -5,7 +5,7 @@ use rehome_domain::ids::TenantId;
 use rehome_domain::ledger::{Ledger, Refused, Role};
 use tokio_postgres::types::Type;
 
-use super::holder::{self, Wait};
+use super::lock_holder::{self, Wait};
 use super::{Answer, read};
 use crate::error::ServerError;
 use crate::rows;
@@ -65,7 +65,7 @@ async fn set(
             CHANGE,
             &[
                 (&tenant.uuid(), Type::UUID),
-                (&holder::LOOK_AFTER_MS, Type::INT4),
+                (&lock_holder::LOOK_AFTER_MS, Type::INT4),
                 (&found.map(|ledger| ledger.role.as_str()), Type::TEXT),
                 (&epoch, Type::INT8),
                 (&seq, Type::INT8),

@@ -5,7 +5,7 @@ use rehome_domain::ledger::{Head, Ledger};
 use tokio_postgres::types::Type;
 
 use super::extend::{Streams, Target, found};
-use super::holder;
+use super::lock_holder;
 use crate::error::ServerError;
 use crate::rows::{self, Read};
 use crate::server::{Server, Transaction};
@@ -42,7 +42,7 @@ pub(super) async fn copy(server: &Server, target: Target, events: &[Event]) -> R
             BEGIN,
             &[
                 (&target.tenant.uuid(), Type::UUID),
-                (&holder::LOOK_AFTER_MS, Type::INT4),
+                (&lock_holder::LOOK_AFTER_MS, Type::INT4),
                 (&rows::int(target.m.0).unwrap_or(i64::MAX), Type::INT8),
                 (&rows::int(target.previous.seq)?, Type::INT8),
                 (&target.previous.digest.as_bytes().as_slice(), Type::BYTEA),

@@ -15,7 +15,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
-use super::holder::{self, Wait};
+use super::lock_holder::{self, Wait};
 use super::{Answer, copy};
 use crate::error::ServerError;
 use crate::rows::{self, Read};
@@ -150,7 +150,7 @@ async fn insert(server: &Server, target: Target, events: &[Event]) -> Read<Ledge
             EXTEND,
             &[
                 (&target.tenant.uuid(), Type::UUID),
-                (&holder::LOOK_AFTER_MS, Type::INT4),
+                (&lock_holder::LOOK_AFTER_MS, Type::INT4),
                 (&rows::int(target.m.0).unwrap_or(i64::MAX), Type::INT8),
                 (&rows::int(target.previous.seq)?, Type::INT8),
                 (&target.previous.digest.as_bytes().as_slice(), Type::BYTEA),

@@ -7,7 +7,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::Answer;
-use super::holder::{self, Wait};
+use super::lock_holder::{self, Wait};
 use crate::error::ServerError;
 use crate::rows;
 use crate::server::{Param, Server};
@@ -30,7 +30,7 @@ pub(super) async fn purge(
         PURGE,
         &[
             (&tenant.uuid(), Type::UUID),
-            (&holder::LOOK_AFTER_MS, Type::INT4),
+            (&lock_holder::LOOK_AFTER_MS, Type::INT4),
             (&epoch, Type::INT8),
             (&i64::from(chunk.min(CHUNK_MAX)), Type::INT8),
         ],
@@ -62,7 +62,7 @@ pub(super) async fn cut_back(
         CUT_BACK,
         &[
             (&tenant.uuid(), Type::UUID),
-            (&holder::LOOK_AFTER_MS, Type::INT4),
+            (&lock_holder::LOOK_AFTER_MS, Type::INT4),
             (&number(k.0), Type::INT8),
             (&number(to.seq), Type::INT8),
             (&to.digest.as_bytes().as_slice(), Type::BYTEA),

@@ -7,8 +7,8 @@ use rehome_app::AppError;
 use rehome_domain::ids::MigrationId;
 
 use super::Remote;
-use super::ask::Patience;
 use super::http::{Ask, Begun};
+use super::retry::Patience;
 
 /// A server sends something at least every 15 seconds; after a longer silence it is gone.
 const SILENCE_MAX: Duration = Duration::from_secs(45);

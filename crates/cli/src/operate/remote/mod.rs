@@ -3,11 +3,11 @@
 //! `http` sends one request, `ask` retries until there is a response, `change` prevents a second effect of a
 //! retry, `events` follows. This file maps each request to its path.
 
-mod ask;
-mod change;
 mod events;
 mod fleet;
 mod http;
+mod mutate;
+mod retry;
 
 use std::time::Duration;
 
@@ -37,8 +37,8 @@ use uuid::Uuid;
 
 use super::{Operate, Seen, Signals, Why};
 use crate::output::{Out, View};
-use change::Change;
 use http::{Ask, Http};
+use mutate::Change;
 
 /// Maximum number of migrations in one response.
 const PAGE: usize = 200;

@@ -28,9 +28,9 @@ use rehome_ports::{ControlError, EVENTS_IN_BULK, End, Room, StoreError};
 use tokio::time::Instant;
 
 use super::{Context, StepError};
+use crate::auditor::ReadBack;
 use crate::failpoint;
 use crate::publish::Moved;
-use crate::read_back::ReadBack;
 use crate::replica::Replica;
 use crate::signal::{CutoverPart, Signal, Way};
 

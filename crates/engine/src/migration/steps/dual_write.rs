@@ -11,10 +11,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{Context, StepError};
+use crate::auditor::ReadBack;
 use crate::brake::Work;
 use crate::config::Backoff;
 use crate::mirror::{Ended, Mirror, MirrorStatus};
-use crate::read_back::ReadBack;
 use crate::replica::Replica;
 use crate::signal::{Signal, Way};
 use crate::verifier;

@@ -6,7 +6,7 @@ use rehome_domain::verification::{Coverage, Finding, Level, Violation};
 use tokio::time::Instant;
 
 use super::{Context, StepError};
-use crate::read_back::ReadBackError;
+use crate::auditor::ReadBackError;
 use crate::signal::Signal;
 use crate::verifier::{self, Report};
 

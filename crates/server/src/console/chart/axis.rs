@@ -4,7 +4,7 @@ use maud::{Markup, html};
 use rehome_api::time::Time;
 
 use super::{Span, WHOLE, percent};
-use crate::console::words;
+use crate::console::format;
 
 /// Seconds between two times below a chart.
 const STEPS: [i64; 8] = [5, 10, 15, 30, 60, 120, 300, 600];
@@ -44,7 +44,7 @@ pub(super) fn times(span: &Span) -> Markup {
             @let at = Time(second * 1_000_000);
             @let x = span.x(at) * 100.0;
             @let anchor = if x < EDGE { "start" } else if x > 100.0 - EDGE { "end" } else { "middle" };
-            text class="ink" x=(percent(x)) y=(WHOLE - 6) text-anchor=(anchor) data-at=(second * 1_000) { (words::clock(at)) }
+            text class="ink" x=(percent(x)) y=(WHOLE - 6) text-anchor=(anchor) data-at=(second * 1_000) { (format::clock(at)) }
         }
     }
 }

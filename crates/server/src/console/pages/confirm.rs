@@ -6,7 +6,7 @@ use rehome_api::{Migration, Options};
 use super::badge;
 use super::frame::{self, Place, Viewer};
 use super::options::Chosen;
-use crate::console::words;
+use crate::console::format;
 pub(in crate::console) use rehome_domain::migration::Action;
 
 /// The button.
@@ -38,8 +38,8 @@ fn happens(action: Action, migration: &Migration) -> Markup {
         Action::CutOver => html! {
             p { "The tenant is switched from " strong { (source) } " to " strong { (target) } ". Writers wait for a few milliseconds. "
                 "If it takes longer than the cutover timeout, the cutover is rolled back and writes continue at " strong { (source) } "." }
-            p { "The target is behind by " (words::known(migration.sync_lag_events)) " events; read back and verified up to event "
-                (words::known(migration.read_back_seq)) " of " (words::known(migration.events_total)) "." }
+            p { "The target is behind by " (format::known(migration.sync_lag_events)) " events; read back and verified up to event "
+                (format::known(migration.read_back_seq)) " of " (format::known(migration.events_total)) "." }
         },
         Action::Withdraw => {
             html! { p { "The switch does not begin before a new request. Writers are not affected: they write to " strong { (source) } ". "

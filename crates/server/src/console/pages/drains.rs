@@ -5,7 +5,7 @@ use rehome_api::drain::{Drain, DrainTenant};
 
 use super::frame::{self, Place, Viewer};
 use super::{badge, tone, when, with_code};
-use crate::console::words;
+use crate::console::format;
 
 /// What the page of a drain shows.
 pub(in crate::console) struct DrainView {
@@ -48,7 +48,7 @@ fn row(drain: &Drain) -> Markup {
         tr {
             td data-label="From → to" { a href={ "/drains/" (drain.id) } { (way(drain)) } }
             td data-label="State" { (badge(&drain.state)) }
-            td class="number" data-label="Moved" { (words::count(drain.moved)) " of " (words::count(drain.tenants)) }
+            td class="number" data-label="Moved" { (format::count(drain.moved)) " of " (format::count(drain.tenants)) }
             td data-label="Needs attention" { @if drain.needs.is_empty() { "nothing" } @else { (drain.needs.join("; ")) } }
             td class="time" data-label="Started" { (when(drain.created_at)) }
         }
@@ -105,9 +105,9 @@ fn needs(drain: &Drain) -> Markup {
                     @else { (drain.from.join(", ")) " cannot be switched off yet" }
                 }
                 p {
-                    (words::count(statement.moved)) " tenants moved, each compared with its source before its switch; "
-                    (words::count(statement.set_aside)) " set aside, " (words::count(statement.stays)) " stay, "
-                    (words::count(statement.not_begun)) " not started."
+                    (format::count(statement.moved)) " tenants moved, each compared with its source before its switch; "
+                    (format::count(statement.set_aside)) " set aside, " (format::count(statement.stays)) " stay, "
+                    (format::count(statement.not_begun)) " not started."
                 }
                 @if !statement.why_not.is_empty() { ul class="plain" { @for why in &statement.why_not { li { (why) } } } }
             }
@@ -145,19 +145,19 @@ fn picture(drain: &Drain) -> Markup {
         section class="answer" aria-label="State" {
             p class={ "headline " (if drain.needs.is_empty() { tone(&drain.state) } else { "warn" }) } role="status" {
                 (badge(&drain.state))
-                strong { (words::count(drain.moved)) " of " (words::count(drain.tenants)) " tenants moved" }
+                strong { (format::count(drain.moved)) " of " (format::count(drain.tenants)) " tenants moved" }
             }
             svg class="drain" viewBox="0 0 1000 40" preserveAspectRatio="none" role="img" aria-label=(label.join(", ")) {
                 @for bar in bars { (bar) }
             }
             ul class="plain legend" {
-                @for (class, name, tenants, _) in &parts { li { span class={ "key " (class) } {} (words::count(*tenants)) " " (name) } }
-                @if drain.stays > 0 { li { (words::count(drain.stays)) " stay" } }
+                @for (class, name, tenants, _) in &parts { li { span class={ "key " (class) } {} (format::count(*tenants)) " " (name) } }
+                @if drain.stays > 0 { li { (format::count(drain.stays)) " stay" } }
             }
             dl class="facts" {
-                dt { "Rate" } dd { @match drain.tenants_per_second { Some(rate) => { (words::rate(rate)) " (tenants)" } None => { "–" } } }
-                @if !is_over { dt { "Left" } dd { @match drain.eta_seconds { Some(eta) => { (words::seconds(eta)) } None => { "–" } } } }
-                dt { "Events" } dd { (words::count(drain.events_moved)) " of " (words::count(drain.events)) }
+                dt { "Rate" } dd { @match drain.tenants_per_second { Some(rate) => { (format::rate(rate)) " (tenants)" } None => { "–" } } }
+                @if !is_over { dt { "Left" } dd { @match drain.eta_seconds { Some(eta) => { (format::seconds(eta)) } None => { "–" } } } }
+                dt { "Events" } dd { (format::count(drain.events_moved)) " of " (format::count(drain.events)) }
                 @if !is_over {
                     dt { "Cutovers" } dd {
                         @if drain.window_open { "may start now" }
@@ -198,7 +198,7 @@ fn tenant(row: &DrainTenant) -> Markup {
                 }
             }
             td data-label="To" { (row.target_store.as_deref().unwrap_or("–")) }
-            td class="number" data-label="Events" { (words::count(row.events)) }
+            td class="number" data-label="Events" { (format::count(row.events)) }
             td class="number" data-label="Tries" { (row.tries) }
             td data-label="Why" { (with_code(row.why.as_deref().unwrap_or("–"))) }
         }

@@ -7,7 +7,7 @@ use rehome_domain::migration::Phase;
 
 use super::frame::{self, Place, Viewer};
 use super::{badge, overview};
-use crate::console::{look, words};
+use crate::console::{format, view_model};
 
 /// What the fields of a search say.
 pub(in crate::console) struct Fields<'a> {
@@ -27,7 +27,7 @@ impl Fields<'_> {
                         option value="" selected[self.state.is_empty()] { "any" }
                         @for phase in Phase::ALL {
                             @let name = phase.as_str();
-                            option value=(name) selected[self.state == name] { (words::state(name)) }
+                            option value=(name) selected[self.state == name] { (format::state(name)) }
                         }
                     }
                 }
@@ -64,8 +64,8 @@ pub(in crate::console) fn migrations(
     fields: &Fields<'_>,
     viewer: &Viewer,
 ) -> Markup {
-    let more = found.len() > look::LISTED;
-    found.truncate(look::LISTED);
+    let more = found.len() > view_model::LISTED;
+    found.truncate(view_model::LISTED);
     let next = found.last().filter(|_| more).map(|last| last.id.to_string());
     let body = html! {
         h1 { "Migrations" }

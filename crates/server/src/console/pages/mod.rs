@@ -14,7 +14,7 @@ pub(super) mod start;
 use maud::{Markup, html};
 use rehome_api::time::Time;
 
-use super::words;
+use super::format;
 
 /// The colour of a state: whether it needs attention.
 pub(super) fn tone(state: &str) -> &'static str {
@@ -29,12 +29,12 @@ pub(super) fn tone(state: &str) -> &'static str {
 
 /// A state as a badge.
 pub(super) fn badge(state: &str) -> Markup {
-    html! { span class={ "badge " (tone(state)) } { (words::state(state)) } }
+    html! { span class={ "badge " (tone(state)) } { (format::state(state)) } }
 }
 
 /// A time. Without a script it is UTC; with it, it is the reader's, and says how long ago or how soon that is.
 pub(super) fn when(at: Time) -> Markup {
-    html! { time datetime=(at) { (words::time(at)) " UTC" } }
+    html! { time datetime=(at) { (format::time(at)) " UTC" } }
 }
 
 /// A text in which commands are between backticks.

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use rehome_api::{Options, OptionsPatch};
 use rehome_app::{AppError, Kind};
 
-use crate::console::words;
+use crate::console::format;
 
 /// What the fields say; an empty one leaves the option as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
@@ -213,20 +213,20 @@ fn words_of((name, label, value): (&str, &str, &String), all: &[(&str, &str)]) -
 pub(in crate::console) fn shown(options: &Options) -> Markup {
     let limit = |value: u32, unit: &str| match value {
         0 => "no limit".to_owned(),
-        value => format!("{}{unit}", words::count(value.into())),
+        value => format!("{}{unit}", format::count(value.into())),
     };
-    let count = |value: u32, unit: &str| format!("{} {unit}", words::count(value.into()));
+    let count = |value: u32, unit: &str| format!("{} {unit}", format::count(value.into()));
     let pairs = [
         ("Switch", options.cutover.clone()),
         ("Time to return", options.rollback_window.to_string()),
         ("Copy at most", limit(options.copy_rate_max, " events/s")),
         ("Bytes at most", limit(options.copy_bytes_rate_max, "/s")),
         ("Batch", count(options.batch_events, "events")),
-        ("Bytes of a batch", words::count(options.batch_bytes.into())),
+        ("Bytes of a batch", format::count(options.batch_bytes.into())),
         ("Lag bound", count(options.lag_events_max, "events")),
-        ("Cutover timeout", words::millis(f64::from(options.cutover_timeout_ms))),
+        ("Cutover timeout", format::millis(f64::from(options.cutover_timeout_ms))),
         ("Answers wait for", options.mirror_ack.clone()),
-        ("At most", words::millis(f64::from(options.mirror_ack_timeout_ms))),
+        ("At most", format::millis(f64::from(options.mirror_ack_timeout_ms))),
         ("Verification", options.verification.clone()),
     ];
     html! { dl class="numbers" { @for (name, value) in pairs { div { dt { (name) } dd { (value) } } } } }

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::frame::{self, Place, Viewer};
 use super::{badge, brief, runbook, tone, when, with_code};
-use crate::console::words;
+use crate::console::format;
 
 /// One store.
 pub(in crate::console) struct Store {
@@ -223,7 +223,7 @@ fn row(migration: &Migration) -> Markup {
                 }
             }
             td class={ "number" @if !moving { " none" } } data-label="Behind" {
-                @if moving { (words::known(migration.sync_lag_events)) } @else { "–" }
+                @if moving { (format::known(migration.sync_lag_events)) } @else { "–" }
                 @for (store, since) in migration.unanswered() {
                     small class="soft" { " " (store) " has not answered since " (when(since)) }
                 }
@@ -231,7 +231,7 @@ fn row(migration: &Migration) -> Markup {
             @let left = migration.eta_seconds.filter(|_| migration.state == "bulk_copy");
             td class={ "number" @if left.is_none() { " none" } } data-label="Left" {
                 @match left {
-                    Some(eta) => { (words::seconds(eta)) } None => { "–" }
+                    Some(eta) => { (format::seconds(eta)) } None => { "–" }
                 }
             }
             td class="time" data-label="Requested" { (when(migration.created_at)) }

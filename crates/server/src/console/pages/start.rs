@@ -6,7 +6,7 @@ use rehome_api::{Options, Plan};
 use super::frame::{self, Place, Viewer};
 use super::options::{self, Chosen};
 use super::with_code;
-use crate::console::words;
+use crate::console::format;
 
 /// The fields of the form.
 #[derive(Clone, Debug, Default, serde::Deserialize)]
@@ -66,7 +66,7 @@ pub(in crate::console) fn plan(
         h1 { "Move tenant " span class="mono" { (plan.tenant_id) } }
         section class="answer" aria-label="Whether it can start" {
             @if plan.possible {
-                p class="headline good" { strong { "It can start: " (words::count(plan.events_to_copy)) " events, " (plan.source_store) " → " (plan.target_store) "." } }
+                p class="headline good" { strong { "It can start: " (format::count(plan.events_to_copy)) " events, " (plan.source_store) " → " (plan.target_store) "." } }
             } @else {
                 p class="headline bad" role="alert" { strong { "It cannot start: " (if blocked == 1 { "a check has" } else { "checks have" }) " failed. Nothing was changed." } }
             }
@@ -89,7 +89,7 @@ fn happens(wish: &Wish, plan: &Plan, effective: &Options) -> Markup {
     html! {
         section aria-labelledby="happens-title" {
             h2 id="happens-title" { "What will happen" }
-            p { (words::count(plan.events_to_copy)) " events are copied from " strong { (plan.source_store) } " to "
+            p { (format::count(plan.events_to_copy)) " events are copied from " strong { (plan.source_store) } " to "
                 strong { (plan.target_store) } ", new writes are mirrored, all is read back and verified. "
                 @match effective.cutover.as_str() {
                     "auto" => { "Then the tenant is switched, with a pause of milliseconds." }

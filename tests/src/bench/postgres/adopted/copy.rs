@@ -14,8 +14,8 @@ use super::super::copy::{pipe, psql};
 use super::{adoption, table};
 use crate::Sizes;
 use crate::copy::engine_copy;
+use crate::harness::{SHARED, Site, id};
 use crate::report::{Line, median};
-use crate::site::{SHARED, Site, id};
 
 const ROUNDS: usize = 3;
 /// The columns that travel: all but those that the target gives anew.

@@ -16,8 +16,8 @@ use uuid::Uuid;
 use super::super::Servers;
 use super::table;
 use crate::Sizes;
+use crate::harness::{DEDICATED, SHARED};
 use crate::report::Line;
-use crate::site::{DEDICATED, SHARED};
 
 const PROCESSES: usize = 2;
 const WRITERS: &str = "4";

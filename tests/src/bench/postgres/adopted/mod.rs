@@ -32,7 +32,7 @@ use rehome_postgres::Adoption;
 pub(crate) use pause::write;
 
 use super::Servers;
-use crate::site::{self, SHARED, Site};
+use crate::harness::{self, SHARED, Site};
 
 /// The layout of the library's table.
 const LAYOUT: &str = "eventsource-py";
@@ -40,7 +40,7 @@ const LAYOUT: &str = "eventsource-py";
 /// A table outside of any deployment.
 fn adoption(database: &Database) -> Result<Adoption> {
     Ok(Adoption {
-        id: site::id(SHARED)?,
+        id: harness::id(SHARED)?,
         url: database.url().parse()?,
         layout: Layout::built_in(LAYOUT).with_context(|| format!("there is no layout {LAYOUT}"))?,
         deployment: "bench".to_owned(),

@@ -19,8 +19,8 @@ use super::super::Servers;
 use super::table::{self, Inserter, Rows, Session};
 use crate::Sizes;
 use crate::child::{self, Working};
+use crate::harness::{self, DEDICATED, SHARED, Site};
 use crate::report::{Line, median};
-use crate::site::{self, DEDICATED, SHARED, Site};
 
 /// Where the routing is, beside the stores.
 const ROUTING: &str = "routing";
@@ -52,7 +52,7 @@ pub(in super::super) async fn pauses(
     let stores = [(SHARED, &shared), (DEDICATED, &dedicated)];
     let site = super::open(servers, folder, &stores, Some(&routing)).await?;
     let urls = [(SHARED, &shared), (DEDICATED, &dedicated), (ROUTING, &routing)];
-    site::name_servers(folder, &urls.map(|(name, database)| (name, database.url())))?;
+    harness::name_servers(folder, &urls.map(|(name, database)| (name, database.url())))?;
 
     let mut writers = Vec::new();
     for _ in 0..PROCESSES {
@@ -201,7 +201,7 @@ fn now() -> Result<i64> {
 
 /// Runs in a separate process: writers until stdin is closed; then their acknowledgements.
 pub(crate) async fn write(folder: &Path, tenant: Uuid) -> Result<()> {
-    let url = |name: &str| site::server(folder, name).with_context(|| format!("no {name}"));
+    let url = |name: &str| harness::server(folder, name).with_context(|| format!("no {name}"));
     let end = CancellationToken::new();
     let mut writers = JoinSet::new();
     for _ in 0..WRITERS {

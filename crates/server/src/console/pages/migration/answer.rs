@@ -4,11 +4,11 @@ use maud::{Markup, html};
 use rehome_api::Migration;
 
 use super::View;
+use crate::console::format;
 use crate::console::pages::confirm::{Action, label};
 use crate::console::pages::frame::Viewer;
 use crate::console::pages::runbook;
 use crate::console::pages::{badge, tone, when, with_code};
-use crate::console::words;
 
 /// One sentence; a screen reader says it when it changes.
 pub(super) fn headline(view: &View) -> Markup {
@@ -65,31 +65,31 @@ pub(super) fn progress(view: &View) -> Markup {
         dl class="numbers" {
             div { dt { "In " (migration.target_store) } dd {
                 @if let Some(percent) = percent { strong { (format!("{percent:.1} %")) } }
-                small { (words::known(migration.events_copied)) " of " (words::known(migration.events_total)) " events" }
+                small { (format::known(migration.events_copied)) " of " (format::known(migration.events_total)) " events" }
             } }
             @if moves {
                 div { dt { "Behind" } dd {
-                    strong { (words::known(migration.sync_lag_events)) }
+                    strong { (format::known(migration.sync_lag_events)) }
                     small { "events" @if migration.sync_lag_events.is_some() { (last_seen(migration)) } }
                 } }
                 div { dt { "Left" } dd {
-                    strong { @match migration.eta_seconds.filter(|_| migration.state == "bulk_copy") { Some(eta) => { (words::seconds(eta)) } None => { "–" } } }
+                    strong { @match migration.eta_seconds.filter(|_| migration.state == "bulk_copy") { Some(eta) => { (format::seconds(eta)) } None => { "–" } } }
                     (pace(view))
                 } }
             }
             div { dt { "Read back" } dd {
-                strong { (words::known(migration.read_back_seq)) }
-                small { "of " (words::known(migration.events_total)) " events" }
+                strong { (format::known(migration.read_back_seq)) }
+                small { "of " (format::known(migration.events_total)) " events" }
             } }
             @if let Some(last) = migration.last_cutover.as_ref() {
-                div { dt { "Write pause" } dd { strong { (words::millis(last.pause_ms)) } small { (last.outcome.replace('_', " ")) } } }
+                div { dt { "Write pause" } dd { strong { (format::millis(last.pause_ms)) } small { (last.outcome.replace('_', " ")) } } }
             }
             div { dt { (if migration.completed_at.is_some() { "Took" } else { "Running for" }) } dd {
-                strong { (words::seconds(took(view))) }
+                strong { (format::seconds(took(view))) }
                 small { "since the copy started" }
             } }
             @if moves {
-                div { dt { "Writers waiting here" } dd { strong { (words::count(view.samples.last().map_or(0, |last| last.waiting))) } small { "now" } } }
+                div { dt { "Writers waiting here" } dd { strong { (format::count(view.samples.last().map_or(0, |last| last.waiting))) } small { "now" } } }
             }
         }
     }
@@ -102,7 +102,7 @@ fn pace(view: &View) -> Markup {
     let why = why.filter(|_| slowed.is_some()).map(|why| why.replace('_', " "));
     html! {
         small title=[why] {
-            @match view.samples.last() { Some(last) => { (words::rate(last.rate)) } None => { "no rate yet" } }
+            @match view.samples.last() { Some(last) => { (format::rate(last.rate)) } None => { "no rate yet" } }
             @if let Some(percent) = slowed { ", slowed to " (percent) " %" }
         }
     }

@@ -4,8 +4,8 @@ use maud::{Markup, html};
 use rehome_api::{Cutover, LogEntry};
 
 use super::View;
+use crate::console::format;
 use crate::console::pages::{options, when};
-use crate::console::words;
 
 /// How a cutover ended, in words.
 fn ended(cutover: &Cutover, log: &[LogEntry]) -> String {
@@ -30,13 +30,13 @@ pub(super) fn cutovers(view: &View) -> Markup {
         section aria-labelledby="cutovers-title" {
             h2 id="cutovers-title" { "Cutover" }
             @if cutovers.is_empty() {
-                p class="soft" { "No attempt yet. Writers will wait for a few milliseconds, at most " (words::millis(f64::from(view.options.cutover_timeout_ms))) ", or the cutover is rolled back." }
+                p class="soft" { "No attempt yet. Writers will wait for a few milliseconds, at most " (format::millis(f64::from(view.options.cutover_timeout_ms))) ", or the cutover is rolled back." }
             } @else {
                 table class="stack" {
                     thead { tr { th { "Started" } th class="number" { "Write pause" } th { "Ended" } } }
                     tbody { @for cutover in cutovers.iter().rev() { tr {
                         td class="time" data-label="Started" { (when(cutover.started_at)) }
-                        td class="number" data-label="Write pause" { (words::millis(cutover.pause_ms)) }
+                        td class="number" data-label="Write pause" { (format::millis(cutover.pause_ms)) }
                         td data-label="Ended" { (ended(cutover, &view.log)) }
                     } } }
                 }
@@ -59,9 +59,9 @@ pub(super) fn verification(view: &View) -> Markup {
                 ul class="plain" { @for entry in done {
                     @let violations = number(entry, "violations").unwrap_or(0);
                     li {
-                        @if violations == 0 { span class="badge good" { "no violation" } } @else { span class="badge bad" { (words::count(violations)) " violations" } }
+                        @if violations == 0 { span class="badge good" { "no violation" } } @else { span class="badge bad" { (format::count(violations)) " violations" } }
                         " " (entry.details.get("level").and_then(serde_json::Value::as_str).unwrap_or(""))
-                        ", up to event " (words::known(number(entry, "seq"))) ", " (when(entry.at))
+                        ", up to event " (format::known(number(entry, "seq"))) ", " (when(entry.at))
                     }
                 } }
             }

@@ -11,7 +11,7 @@ use rehome_api::{Cutover, LogEntry, Migration, Options};
 use rehome_observe::Sample;
 
 use super::frame::{self, Place, Viewer};
-use crate::console::words;
+use crate::console::format;
 
 /// What the page shows.
 pub(in crate::console) struct View {
@@ -62,8 +62,8 @@ pub(in crate::console) fn page(view: &View, viewer: &Viewer) -> Markup {
     };
     let title = format!(
         "{} {}",
-        words::short(&migration.tenant_id.to_string()),
-        words::state(&migration.state)
+        format::short(&migration.tenant_id.to_string()),
+        format::state(&migration.state)
     );
     frame::page(&title, Some(viewer), Place::Inside, Some(&live), &body)
 }

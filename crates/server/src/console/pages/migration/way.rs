@@ -5,8 +5,8 @@ use rehome_api::LogEntry;
 use rehome_api::time::Time;
 
 use super::View;
+use crate::console::format;
 use crate::console::pages::when;
-use crate::console::words;
 
 /// The facts that enter a phase.
 const ENTERS: [(&str, &str); 9] = [
@@ -66,8 +66,8 @@ pub(super) fn phases(view: &View) -> Markup {
                         () => "",
                     };
                     li class=(class) aria-current=[is_here.then_some("step")] {
-                        (words::state(phase))
-                        @if is_here && left { ", then " (words::state(state)) }
+                        (format::state(phase))
+                        @if is_here && left { ", then " (format::state(state)) }
                         small { @match at(phase).filter(|_| index <= here) { Some(at) => { (when(at)) } None => { "not yet" } } }
                     }
                 }

@@ -12,11 +12,11 @@ use rehome_ports::memory::{MemoryControlPlane, MemoryStore};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::book::Book;
 use crate::coverage::Coverage;
 use crate::dice::Dice;
-use crate::fate::{CallId, Fate, Place};
+use crate::faults::{CallId, Fate, Place};
 use crate::mutant::{Broken, Mutant};
+use crate::oracle::Book;
 use crate::plan::{BEGINNING, Faults, Plan};
 use crate::process::Process;
 use crate::trace::Trace;

@@ -13,8 +13,8 @@ use http_body_util::BodyExt as _;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
-use crate::answer::Problem;
 use crate::auth::Permit;
+use crate::response::Problem;
 use crate::rooms::{Held, Holder, Requester};
 use crate::state::State;
 

@@ -13,10 +13,10 @@ use utoipa::IntoParams;
 use uuid::Uuid;
 
 use super::{may_view, shown, store_id};
-use crate::answer::{Answer, Problem, Problems, json};
 use crate::auth::Caller;
+use crate::extract::{InPath, InQuery};
+use crate::response::{Answer, Problem, Problems, json};
 use crate::state::State as Shared;
-use crate::take::{InPath, InQuery};
 
 /// Default number of migrations of a page.
 const LIMIT_DEFAULT: u32 = 50;

@@ -14,10 +14,10 @@ use rehome_ports::memory::MemoryStore;
 use rehome_ports::{BatchLimit, ControlPlane as _, EventStore as _, Feed, LedgerStore as _};
 
 use crate::clients::{append, ids};
-use crate::fate::LATE_MS_MAX;
+use crate::cluster::{Stage, store_id};
+use crate::faults::LATE_MS_MAX;
 use crate::operator::last_migration;
 use crate::process::Process;
-use crate::stage::{Stage, store_id};
 
 /// The writer that is alone.
 const LONE_WRITER: u64 = 99;

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::cast::{Cast, Due, Who, Work};
+use super::cluster::{Load, Stage};
+use super::processes::{Cast, Due, Who, Work};
 use super::script::{Script, Step, What};
-use super::stage::{Load, Stage};
 use super::{Server, Servers};
 use crate::checker::{Migration, Moment};
 use crate::process::PATIENCE;

@@ -19,8 +19,8 @@ use super::pages::start::{self, Wish};
 use super::session::Session;
 use super::{failed, html, refused};
 use crate::admin;
+use crate::extract::{Form, InPath, InQuery};
 use crate::state::State;
-use crate::take::{Form, InPath, InQuery};
 
 const START: &str = "/console/start";
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 
 use super::Stage;
-use super::stage::Load;
+use super::cluster::Load;
 use crate::checker::hex;
 use crate::history::TENANT;
 use crate::process::{Process, wait_for};

@@ -13,8 +13,8 @@ use axum::response::{IntoResponse as _, Response};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::answer::{Problem, as_made};
 use crate::auth::{Caller, Known};
+use crate::response::{Problem, as_made};
 use crate::rooms::{Counted, Held, Requester};
 use crate::state::State;
 

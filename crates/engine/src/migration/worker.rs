@@ -38,7 +38,7 @@ const RECENT: Duration = Duration::from_secs(3_600);
 type Work = AbortOnDropHandle<()>;
 
 /// The migrations of the deployment, as one process knows them.
-struct Caretaker {
+struct Worker {
     supervisor: Supervisor,
     stop: CancellationToken,
     looks: u64,
@@ -58,7 +58,7 @@ impl Supervisor {
     /// running work to a safe point. During faults of the control plane it retries,
     /// and cached routes stay in use.
     pub async fn run_all(&self, stop: &CancellationToken) {
-        let mut caretaker = Caretaker {
+        let mut worker = Worker {
             supervisor: self.clone(),
             stop: stop.clone(),
             looks: 0,
@@ -70,7 +70,7 @@ impl Supervisor {
         };
         let every = self.engine().config.lease_ttl / 3;
         while !stop.is_cancelled() {
-            if let Err(error) = caretaker.look().await {
+            if let Err(error) = worker.look().await {
                 tracing::warn!(%error, "cannot list migrations without a driver");
             }
             tokio::select! {
@@ -80,11 +80,11 @@ impl Supervisor {
                 () = tokio::time::sleep(every) => {}
             }
         }
-        caretaker.end().await;
+        worker.end().await;
     }
 }
 
-impl Caretaker {
+impl Worker {
     async fn look(&mut self) -> Result<(), ControlError> {
         self.find().await?;
         let idle: Vec<_> = self

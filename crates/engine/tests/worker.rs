@@ -19,7 +19,7 @@ use tokio_util::task::AbortOnDropHandle;
 use world::{Acked, Process, World, auto, for_a_while, manual, one};
 
 /// A process that drives all work without a driver.
-fn caretaker(process: &Process) -> (CancellationToken, AbortOnDropHandle<()>) {
+fn worker(process: &Process) -> (CancellationToken, AbortOnDropHandle<()>) {
     let stop = CancellationToken::new();
     let (supervisor, stopped) = (process.supervisor.clone(), stop.clone());
     let task = tokio::spawn(async move { supervisor.run_all(&stopped).await });
@@ -46,7 +46,7 @@ async fn what_dead_processes_left_is_brought_to_its_end() {
     let writers =
         [writer.writers(tenants[0], 2, &acked[0]), writer.writers(tenants[1], 2, &acked[1])];
     let (one, other) = (world.process("one"), world.process("other"));
-    let caretakers = [caretaker(&one), caretaker(&other)];
+    let workers = [worker(&one), worker(&other)];
     for tenant in tenants {
         world.reached(tenant, Phase::Migrated).await;
     }
@@ -60,7 +60,7 @@ async fn what_dead_processes_left_is_brought_to_its_end() {
         let taken = log.iter().filter(|entry| matches!(entry.fact, Fact::LeaseTaken { .. }));
         assert!(taken.count() <= 2, "one of them worked on it: {log:?}");
     }
-    for (stop, task) in caretakers {
+    for (stop, task) in workers {
         stop.cancel();
         task.await.unwrap();
     }
@@ -72,7 +72,7 @@ async fn a_process_that_lacks_a_store_leaves_the_lease_to_one_that_has_it() {
     let tenant = world.tenant_with(1, 50).await;
     let starter = world.process("starter");
     let lacking = world.process_without_b("lacking");
-    let (stop, looking) = caretaker(&lacking);
+    let (stop, looking) = worker(&lacking);
     let id = starter.start(tenant, "b", auto()).await;
     tokio::time::sleep(world::config().lease_ttl * 10).await;
     assert_eq!(world.control.lease_holder(id).await.unwrap(), None);
@@ -88,7 +88,7 @@ async fn a_process_that_lacks_a_store_leaves_the_lease_to_one_that_has_it() {
     assert_eq!(taken.count(), 0, "{log:?}");
 
     let able = world.process("able");
-    let (stop_able, working) = caretaker(&able);
+    let (stop_able, working) = worker(&able);
     world.reached(tenant, Phase::Migrated).await;
     for_a_while().await;
     let told = lacking.scrape();
@@ -112,7 +112,7 @@ async fn a_driver_that_hangs_is_taken_over_from_and_harms_nothing_when_it_wakes(
     let sleeping = sleeper.drive(id);
     asleep.reached().await;
     sleeper.control.down();
-    let (stop, keeping) = caretaker(&keeper);
+    let (stop, keeping) = worker(&keeper);
     let writers = keeper.writers(tenant, 2, &acked);
     world.reached(tenant, Phase::Migrated).await;
     sleeper.control.heal();
@@ -131,7 +131,7 @@ async fn what_an_operator_has_to_decide_is_left_alone_until_then() {
     let tenant = world.tenant_with(1, 50).await;
     let (keeper, operator) = (world.process("keeper"), world.process("operator"));
     let id = operator.start(tenant, "b", manual()).await;
-    let (stop, keeping) = caretaker(&keeper);
+    let (stop, keeping) = worker(&keeper);
     world.reached(tenant, Phase::DualWrite).await;
     operator.operations.pause(id).await.unwrap();
     for_a_while().await;
@@ -162,7 +162,7 @@ async fn a_control_plane_that_is_down_makes_migrations_wait_and_nobody_else() {
     let keeper = world.process("keeper");
     let writers = keeper.writers(tenant, 2, &acked);
     let id = keeper.start(tenant, "b", manual()).await;
-    let (stop, keeping) = caretaker(&keeper);
+    let (stop, keeping) = worker(&keeper);
     world.reached(tenant, Phase::DualWrite).await;
     for_a_while().await;
     keeper.control.down();
@@ -182,12 +182,12 @@ async fn a_control_plane_that_is_down_makes_migrations_wait_and_nobody_else() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caretaker_that_is_stopped_gives_its_leases_up() {
+async fn a_worker_that_is_stopped_gives_its_leases_up() {
     let world = World::new();
     let tenant = world.tenant_with(1, 50).await;
     let keeper = world.process("keeper");
     let id = keeper.start(tenant, "b", manual()).await;
-    let (stop, keeping) = caretaker(&keeper);
+    let (stop, keeping) = worker(&keeper);
     world.reached(tenant, Phase::DualWrite).await;
     for_a_while().await;
     assert!(world.control.lease_holder(id).await.unwrap().is_some());
