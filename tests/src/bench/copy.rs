@@ -42,7 +42,7 @@ pub(crate) async fn ratio(folder: &Path, sizes: &Sizes) -> Result<Vec<Line>> {
 
 /// Copies the whole tenant, then aborts.
 pub(crate) async fn engine_copy(site: &Site, tenant: TenantId, target: &str) -> Result<f64> {
-    let options = Options { lag_events_max: 1, ..site::manual() };
+    let options = Options { lag_events_max: 1, ..harness::manual() };
     let moving = site
         .start(tenant, target, options, |migration| {
             migration.state.phase() != Phase::Pending && migration.state.phase() != Phase::BulkCopy

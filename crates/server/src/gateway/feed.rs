@@ -76,7 +76,7 @@ pub(crate) async fn feed(
             Problem::bad_request("bad_header", "Last-Event-ID must be a position, if present")
         })?),
     };
-    if !follow::is_wanted(&headers) {
+    if !sse::is_wanted(&headers) {
         let limit = BatchLimit::events(limit);
         let page = Page::new(&state, requester.holder, tenant, Of::Feed, after, limit);
         return page.answer().await;
