@@ -59,6 +59,8 @@ pub struct EngineConfig {
     /// Copying, reading back and verifying give way when latencies are so many times what they are when it is quiet;
     /// `None`: never.
     pub brake_goal: Option<f64>,
+    /// They also do while a replica of one of the stores is further behind than this; `None`: however far.
+    pub replica_lag_max: Option<Duration>,
     /// How long a read-back counts. While a migration waits
     /// for its cutover, everything is read again in half that time, if `read_again_rate` allows; just
     /// before the pause of a cutover older parts are read again, if they are no more than `read_again_events_max`.
@@ -97,6 +99,7 @@ impl Default for EngineConfig {
             retry_max: Duration::from_secs(2),
             cutover_retry: Duration::from_secs(1),
             brake_goal: Some(2.0),
+            replica_lag_max: Some(Duration::from_secs(10)),
             read_back_trusted: Duration::from_secs(600),
             read_again_rate: 1_000,
             read_again_events_max: 100_000,

@@ -84,6 +84,8 @@ pub struct Engine {
     pub(crate) publisher: Option<Arc<dyn Publisher>>,
     /// How hard the migrations of this process work.
     pub(crate) brakes: brake::Brakes,
+    /// The conditions of the stores between which they work.
+    pub(crate) conditions: brake::Conditions,
     /// The hooks, which are called before and after the steps of a migration.
     pub(crate) hooks: Option<Arc<dyn Hooks>>,
     router: TenantRouter,
@@ -137,6 +139,7 @@ impl Engine {
             publisher,
             hooks,
             brakes: brake::Brakes::default(),
+            conditions: brake::Conditions::default(),
             router,
         }
     }

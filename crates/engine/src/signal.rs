@@ -14,6 +14,7 @@ use rehome_domain::migration::{Fact, Migration};
 use rehome_domain::verification::Violation;
 use rehome_ports::LogEntry;
 
+use crate::brake::Braked;
 use crate::heads::Heads;
 use crate::verifier::Report;
 
@@ -123,6 +124,15 @@ pub enum Signal<'a> {
         took: Duration,
         /// The wait before it, because of the rate limit.
         waited: Duration,
+    },
+    /// A window of the brake is over, in which the migration worked.
+    Braked {
+        /// The migration.
+        migration: &'a Migration,
+        /// How hard it works from now on, and what slows it.
+        braked: Braked,
+        /// The length of the window.
+        took: Duration,
     },
     /// The mirror committed what the source had more.
     Mirrored {

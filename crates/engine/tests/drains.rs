@@ -16,7 +16,9 @@ use rehome_domain::event::Timestamp;
 use rehome_domain::migration::Phase;
 use rehome_engine::drain::{DrainError, DrainRequest};
 use rehome_ports::fault::{Op, StoreOp};
-use rehome_ports::{AppendError, ControlPlane as _, EventStore as _, Fleet as _, LedgerStore as _};
+use rehome_ports::{
+    AppendError, Condition, ControlPlane as _, EventStore as _, Fleet as _, LedgerStore as _,
+};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -423,8 +425,9 @@ async fn a_full_target_gets_no_tenant_until_it_has_room() {
     let world = Deployment::new();
     world.fill(20).await;
     let process = world.process("one");
-    world.stores[1].report_free_bytes(Some(1 << 20));
-    world.stores[2].report_free_bytes(Some(1 << 40));
+    let free = |bytes: Option<u64>| Condition { free_bytes: bytes, ..Condition::default() };
+    world.stores[1].report(free(Some(1 << 20)));
+    world.stores[2].report(free(Some(1 << 40)));
     let asked = DrainRequest {
         settings: Settings {
             targets: vec![Target { store: store("x"), weight: 1 }],
@@ -441,16 +444,16 @@ async fn a_full_target_gets_no_tenant_until_it_has_room() {
     assert!(!full.ok && full.detail.contains("it is full"), "{full:?}");
 
     // It becomes full between the plan and the work.
-    world.stores[1].report_free_bytes(None);
+    world.stores[1].report(free(None));
     let plan = process.plan(settings(4)).await;
     process.drains.start(drain_id(1), plan).await.unwrap();
-    world.stores[1].report_free_bytes(Some(1 << 20));
+    world.stores[1].report(free(Some(1 << 20)));
     let _work = process.work();
     sleep(Duration::from_secs(120)).await;
     for row in world.rows(drain_id(1)).await {
         assert_ne!((row.state, row.target), (TenantState::Moved, Some(store("x"))));
     }
-    world.stores[1].report_free_bytes(Some(1 << 40));
+    world.stores[1].report(free(Some(1 << 40)));
     let over = world.over(drain_id(1)).await;
     assert_eq!((over.counts.moved, over.left), (20, Some(0)));
     world.check(drain_id(1), 20).await;

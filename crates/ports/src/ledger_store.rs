@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::log_chain::LogAnchor;
 use crate::room::{End, Room};
-use crate::{Fault, FaultKind, StoreError};
+use crate::{Condition, Fault, FaultKind, StoreError};
 
 /// The outcome of one append of a batch.
 pub type AppendOutcome = Result<Appended, AppendConflict>;
@@ -386,9 +386,9 @@ pub trait LedgerStore: Send + Sync {
         Ok(Vec::new())
     }
 
-    /// The bytes that the store's disk has left; `None`: the store does not know.
-    async fn free_bytes(&self) -> Result<Option<u64>, StoreError> {
-        Ok(None)
+    /// The store's disk and replicas, as far as it knows them.
+    async fn condition(&self) -> Result<Condition, StoreError> {
+        Ok(Condition::default())
     }
 
     /// The store's report about itself.

@@ -7,6 +7,7 @@
 
 mod access;
 pub mod clock;
+mod condition;
 #[cfg(feature = "contract")]
 pub mod contract;
 mod control_plane;
@@ -34,6 +35,7 @@ pub use access::{
     Access, AccessContents, AccessRegistry, AccessScope, AccessSession, AccessToken, BadScope,
     Gate, Revocation, SESSIONS_PER_TOKEN_MAX, SecretHash,
 };
+pub use condition::Condition;
 pub use control_plane::{
     ActiveLease, Beside, Change, Checkpoint, ControlError, ControlPlane, Lease, LeaseRequest,
     LogEntry, Marks, Memo, Migrations, ReadBackMark, Recorded,

@@ -88,8 +88,12 @@ impl<'a> Stage<'a> {
     }
 
     /// The same where the tenant does not exist yet.
-    pub fn bare<T>(servers: &Servers, play: impl FnOnce(&Stage<'_>) -> Result<T>) -> Result<T> {
-        Stage::make(servers, "", "")?.play(play)
+    pub fn bare<T>(
+        servers: &Servers,
+        migration: &str,
+        play: impl FnOnce(&Stage<'_>) -> Result<T>,
+    ) -> Result<T> {
+        Stage::make(servers, migration, "")?.play(play)
     }
 
     fn play<T>(self, play: impl FnOnce(&Stage<'_>) -> Result<T>) -> Result<T> {

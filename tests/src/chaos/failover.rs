@@ -1,5 +1,6 @@
 //! A tenant moves while the server of one role, a cluster with failover, loses its primary.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -59,6 +60,14 @@ pub struct Failover {
     point: &'static str,
 }
 
+impl fmt::Display for Failover {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { server, phase, fault, point } = self;
+        write!(f, "{server:?} {fault:?} in {phase:?}")?;
+        if *phase == Phase::CutoverPaused { write!(f, " at {point}") } else { Ok(()) }
+    }
+}
+
 /// One for each server, by a kill, such that each phase has one; a seed draws the rest.
 pub fn some_failovers(seed: u64) -> Vec<Failover> {
     let mut draw = Draw::new(seed);
@@ -92,13 +101,13 @@ pub fn play_failover(servers: &Servers, patroni: &Arc<Patroni>, failover: Failov
     let played =
         Stage::with(&servers, "cutover_timeout_ms = 3000", |stage| play(stage, patroni, failover));
     played.with_context(|| match patroni.keep_logs() {
-        Ok(folder) => format!("{failover:?}; the members' logs are in {}", folder.display()),
-        Err(error) => format!("{failover:?}; without the members' logs: {error}"),
+        Ok(folder) => format!("{failover}; the members' logs are in {}", folder.display()),
+        Err(error) => format!("{failover}; without the members' logs: {error}"),
     })
 }
 
 fn play(stage: &Stage<'_>, patroni: &Patroni, failover: Failover) -> Result<()> {
-    let Failover { server, phase, fault, point } = failover;
+    let Failover { server: _, phase, fault, point } = failover;
     let mut cast = Cast::new(stage, LOAD);
     for app in APPS {
         cast.start_app(app, "")?;
@@ -142,7 +151,7 @@ fn play(stage: &Stage<'_>, patroni: &Patroni, failover: Failover) -> Result<()> 
     let report = stage.check(Moment::End)?;
     ensure!(report.authority == to.name(), "the tenant lives in {}", report.authority);
     println!(
-        "  {server:?} {fault:?} in {phase:?} {point}: another primary after {:.1} s, {} events, {} acknowledged",
+        "  {failover}: another primary after {:.1} s, {} events, {} acknowledged",
         outage.as_secs_f64(),
         report.events,
         report.acked

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::Parser;
 use rehome_cluster::Patroni;
 use rehome_tests::chaos::{Servers, all_failovers, play, play_failover};
@@ -26,6 +26,9 @@ struct Args {
     /// Play failovers of Patroni clusters instead: each server, in each phase, by each fault.
     #[arg(long, conflicts_with_all = ["seed", "minutes", "steps"])]
     patroni: bool,
+    /// Of the failovers only those whose description has this, as `Stopped in DualWrite`; each is printed as it begins.
+    #[arg(long, value_name = "TEXT", requires = "patroni")]
+    only: Option<String>,
 }
 
 fn main() -> ExitCode {
@@ -40,7 +43,7 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> Result<()> {
     if args.patroni {
-        return fail_over();
+        return fail_over(args.only.as_deref().unwrap_or_default());
     }
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
     let first = args.seed.unwrap_or_else(|| u64::from(now.subsec_nanos()));
@@ -57,10 +60,13 @@ fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn fail_over() -> Result<()> {
+fn fail_over(only: &str) -> Result<()> {
+    let all: Vec<_> =
+        all_failovers().into_iter().filter(|one| one.to_string().contains(only)).collect();
+    ensure!(!all.is_empty(), "no failover has {only:?} in its description");
     let (servers, patroni) = (Servers::start()?, Arc::new(Patroni::start(true)?));
-    let all = all_failovers();
     for failover in &all {
+        println!("{failover}");
         play_failover(&servers, &patroni, *failover)?;
     }
     println!("{} failovers played, nothing wrong", all.len());

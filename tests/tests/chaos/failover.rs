@@ -28,13 +28,15 @@ fn nothing_is_lost_when_a_source_a_target_and_a_control_plane_fail_over() -> Res
     })
 }
 
-/// The target is asynchronous, and its failover loses the end of the cutover and what was appended after it.
+/// The target is asynchronous. When its replicas hang, the migration gives way; its failover loses the end of the cutover and what was appended after it.
 #[test]
 fn a_target_whose_failover_lost_commits_is_not_served_until_the_loss_is_accepted() -> Result<()> {
     let patroni = Arc::new(Patroni::start(false)?);
     with_servers(|servers| {
         let servers = servers.with_patroni(Server::Dedicated, &patroni);
-        Stage::bare(&servers, |stage| loses_commits(stage, &patroni))
+        Stage::bare(&servers, "throttle_replica_lag_ms = 500", |stage| {
+            loses_commits(stage, &patroni)
+        })
     })
 }
 
@@ -50,7 +52,16 @@ fn loses_commits(stage: &Stage<'_>, patroni: &Patroni) -> Result<()> {
         Ok(last.filter(|last| last.phase == "dual_write").map(drop))
     })?;
     let primary = patroni.primary().context("the cluster has a primary")?;
+    let owner =
+        "SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = current_database()";
+    let owner = stage.sql(Server::Dedicated, owner)?;
+    patroni.sql("postgres", &format!("GRANT pg_read_all_stats TO \"{owner}\""))?;
     primary.isolate()?;
+    wait_for("the migration to give way to the replicas", || {
+        let said =
+            stage.sql(Server::Control, "SELECT text FROM rehome.memos WHERE name = 'brake'")?;
+        Ok(said.ends_with("replica_lag").then_some(()))
+    })?;
     stage.run(&["migration", "cutover", &hex(&stage.last()?.id)])?;
     cast.of(DRIVER)?.succeeds()?;
     cast.wait_for_acks(&[EARLY], 50)?;

@@ -35,7 +35,7 @@ fn on_a_stage<T>(migration: &str, play: impl FnOnce(&Stage<'_>) -> Result<T>) ->
 
 /// The same where the tenant does not exist yet.
 fn on_a_bare_stage<T>(play: impl FnOnce(&Stage<'_>) -> Result<T>) -> Result<T> {
-    with_servers(|servers| Stage::bare(servers, play))
+    with_servers(|servers| Stage::bare(servers, "", play))
 }
 
 fn with_servers<T>(play: impl FnOnce(&Servers) -> Result<T>) -> Result<T> {

@@ -84,6 +84,11 @@ pub(crate) const OF_MIGRATIONS: &[(Series, OfTenant)] = &[
             Number(Range::of(0.0, case.replica().high - IMPORTED as f64))
         }
     }),
+    // What hangs answers nothing and slows nothing: the work waits for it.
+    (("migration_throttle_percent", By::Migration, no_more), |case| match case.phase {
+        Phase::Window => Absent,
+        _ => Constant,
+    }),
     (("migration_unattended", By::Migration, no_more), |_| exactly(0)),
     (("migration_unpublished", By::Migration, no_more), |_| exactly(0)),
     (("migration_rollback_window_lag_events", By::Migration, no_more), |case| match case.phase {

@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use rehome_api::OptionsPatch;
+use rehome_engine::Slowed;
 use uuid::Uuid;
 
 use crate::formats;
@@ -26,6 +27,14 @@ impl Play<'_> {
         self.sees(&format!("abs({percent} - 100 * {copied} / {IMPORTED}) < bool 1e-9"), 1)?;
         self.sees_some(&format!("{} > 0", of("migration_bytes_copied_total")))?;
         self.sees_some(&format!("{} > 0", of("migration_throttle_wait_seconds_total")))?;
+        self.sees_some(&format!("{} >= 5 <= 100", of("migration_throttle_percent")))?;
+        for reason in Slowed::ALL {
+            let label = format!("reason=\"{}\"", reason.as_str());
+            self.sees_some(&format!(
+                "{} >= 0",
+                moving.of("migration_throttled_seconds_total", &label)
+            ))?;
+        }
         let lasts = moving.of("migration_duration_seconds", "phase=\"bulk_copy\"");
         self.sees_some(&format!("{lasts} > 0.2"))?;
         self.sees(&of("migration_unattended"), 0)?;

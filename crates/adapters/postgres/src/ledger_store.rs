@@ -36,8 +36,8 @@ use rehome_domain::stream::StreamName;
 use rehome_ports::clock::Clock;
 use rehome_ports::log_chain::LogAnchor;
 use rehome_ports::{
-    AppendOutcome, BatchLimit, Fault, Feed, LedgerStore, StoreError, StoreReport, StreamSlice,
-    StreamVersion, TenantLedger,
+    AppendOutcome, BatchLimit, Condition, Fault, Feed, LedgerStore, StoreError, StoreReport,
+    StreamSlice, StreamVersion, TenantLedger,
 };
 
 use crate::error::Failure;
@@ -228,6 +228,10 @@ impl LedgerStore for PgStore {
 
     async fn forget_anchors(&self, tenant: TenantId) -> Result<(), StoreError> {
         self.say(anchors::forget(&self.server, tenant).await)
+    }
+
+    async fn condition(&self) -> Result<Condition, StoreError> {
+        self.say(self.server.condition().await.map_err(Failure::from))
     }
 
     async fn check(&self) -> Result<StoreReport, StoreError> {

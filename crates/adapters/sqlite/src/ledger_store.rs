@@ -24,8 +24,8 @@ use rehome_domain::stream::StreamName;
 use rehome_ports::clock::Clock;
 use rehome_ports::log_chain::LogAnchor;
 use rehome_ports::{
-    AppendOutcome, BatchLimit, Fault, FaultKind, Feed, LedgerStore, StoreError, StoreReport,
-    StreamSlice, StreamVersion, TenantLedger,
+    AppendOutcome, BatchLimit, Condition, Fault, FaultKind, Feed, LedgerStore, StoreError,
+    StoreReport, StreamSlice, StreamVersion, TenantLedger,
 };
 use rusqlite::Transaction;
 
@@ -335,8 +335,8 @@ impl LedgerStore for SqliteStore {
         self.0.write(move |tx, _| Ok(anchors::forget(tx, Kind::Store, tenant)?)).await
     }
 
-    async fn free_bytes(&self) -> Result<Option<u64>, StoreError> {
-        Ok(self.0.file.free_bytes())
+    async fn condition(&self) -> Result<Condition, StoreError> {
+        Ok(self.0.file.condition())
     }
 
     async fn check(&self) -> Result<StoreReport, StoreError> {

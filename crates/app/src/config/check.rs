@@ -196,7 +196,8 @@ fn store(row: &Row) -> Result<(StoreConfig, Place), ConfigError> {
     let url = url.ok_or_else(|| place.refuse(format!("stores.url of \"{id}\" is missing")))?;
     let layout = row.values.given(&keys::stores::LAYOUT)?;
     let layout = layout.map(|Set { value, place }| value.layout(&place)).transpose()?;
-    Ok((StoreConfig { id, url: url.value, layout }, url.place))
+    let size_max_bytes = row.values.value(&keys::stores::SIZE_MAX_BYTES)?;
+    Ok((StoreConfig { id, url: url.value, layout, size_max_bytes }, url.place))
 }
 
 /// Where new tenants go. Nothing only where a problem was found already.

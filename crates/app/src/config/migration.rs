@@ -21,6 +21,8 @@ pub struct MigrationDefaults {
     pub throttle: Option<bool>,
     /// How many times the quiet latency an append may take before they do.
     pub throttle_goal: Option<f64>,
+    /// How far a replica may be behind before they do, in milliseconds.
+    pub throttle_replica_lag_ms: Option<u32>,
 }
 
 impl MigrationDefaults {
@@ -44,6 +46,7 @@ impl MigrationDefaults {
             lease_ttl_ms: values.value(&migration::LEASE_TTL_MS)?,
             throttle: values.value(&migration::THROTTLE)?,
             throttle_goal: values.value(&migration::THROTTLE_GOAL)?,
+            throttle_replica_lag_ms: values.value(&migration::THROTTLE_REPLICA_LAG_MS)?,
         })
     }
 }

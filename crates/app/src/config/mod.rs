@@ -137,6 +137,8 @@ pub struct StoreConfig {
     pub url: Url,
     /// Which column is what, if its events are in a table of another library.
     pub layout: Option<Layout>,
+    /// The bytes that it may take.
+    pub size_max_bytes: Option<u64>,
 }
 
 /// The format of log lines.
@@ -266,7 +268,7 @@ impl Config {
         let file = |name: &str| Url::sqlite(folder.join(format!("{name}.db")));
         let configured = |id: &StoreId| {
             let url = file(&format!("store-{id}"));
-            StoreConfig { id: id.clone(), url, layout: None }
+            StoreConfig { id: id.clone(), url, layout: None, size_max_bytes: None }
         };
         let default = stores.first()?.clone();
         let stores = stores.iter().map(configured).collect();

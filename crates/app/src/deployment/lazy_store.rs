@@ -14,8 +14,8 @@ use rehome_domain::stream::StreamName;
 use rehome_ports::clock::Clock;
 use rehome_ports::log_chain::LogAnchor;
 use rehome_ports::{
-    AppendOutcome, BatchLimit, CheckpointRow, End, Fault, FaultKind, Feed, LedgerStore, Room,
-    StoreError, StoreReport, StreamSlice, StreamVersion, TenantLedger, TenantNames,
+    AppendOutcome, BatchLimit, CheckpointRow, Condition, End, Fault, FaultKind, Feed, LedgerStore,
+    Room, StoreError, StoreReport, StreamSlice, StreamVersion, TenantLedger, TenantNames,
 };
 use rehome_postgres::{PgStore, PgStoreOptions};
 use rehome_sqlite::{FileOptions, SqliteStore, SqliteStoreOptions};
@@ -32,6 +32,7 @@ pub(super) type Identities = Arc<Mutex<HashMap<String, StoreId>>>;
 pub(super) struct LazyStore {
     id: StoreId,
     place: Place,
+    size_max: Option<u64>,
     identities: Identities,
     opened: OnceCell<Box<dyn LedgerStore>>,
 }
@@ -86,6 +87,7 @@ impl LazyStore {
         Arc::new(Self {
             id: store.id.clone(),
             place,
+            size_max: store.size_max_bytes,
             identities: Arc::clone(common.identities),
             opened: OnceCell::new(),
         })
@@ -332,8 +334,9 @@ impl LedgerStore for LazyStore {
         self.reach().await?.forget_anchors(tenant).await
     }
 
-    async fn free_bytes(&self) -> Result<Option<u64>, StoreError> {
-        self.reach().await?.free_bytes().await
+    async fn condition(&self) -> Result<Condition, StoreError> {
+        let condition = self.reach().await?.condition().await?;
+        Ok(self.size_max.map_or(condition, |size_max| condition.within(size_max)))
     }
 
     async fn check(&self) -> Result<StoreReport, StoreError> {

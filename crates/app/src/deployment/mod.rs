@@ -428,6 +428,11 @@ fn engine_config(config: &Config) -> EngineConfig {
             Some(false) => None,
             _ => config.migration.throttle_goal.or(defaults.brake_goal),
         },
+        replica_lag_max: match config.migration.throttle_replica_lag_ms {
+            Some(0) => None,
+            Some(ms) => Some(Duration::from_millis(ms.into())),
+            None => defaults.replica_lag_max,
+        },
         ..defaults
     }
 }

@@ -165,6 +165,25 @@ fn progress() -> Vec<Panel> {
         .query(rate("migration_throttle_wait_seconds_total"), "{{migration_id}}")
         .unit("percentunit")
         .alert("MigrationBulkCopyStuck"),
+        Panel::lines(
+            "Speed",
+            "How hard each migration copies, reads back and verifies, in percent of what it could; under 100 it gives way.",
+        )
+        .query(largest("migration_throttle_percent"), "{{migration_id}}")
+        .unit("percent")
+        .max(100.0)
+        .none("no migration works")
+        .alert("MigrationBulkCopyStuck"),
+        Panel::lines("Gives Way", "Fraction of the time in which migrations gave way, by reason.")
+            .query(
+                format!(
+                    "sum by (deployment, migration_id, reason) (rate({}[5m]))",
+                    of_m("migration_throttled_seconds_total")
+                ),
+                "{{reason}} {{migration_id}}",
+            )
+            .unit("percentunit")
+            .alert("MigrationBulkCopyStuck"),
     ]
 }
 

@@ -4,11 +4,13 @@
 //! appends of this process, by store ─┐
 //! reads of the source's batches ─────┼─▶ pressure ─▶ factor ─▶ a pause after each piece of work
 //! writes of the target's batches ────┤   (rules)     0.05 to 1
-//! lag of the mirror ─────────────────┘
+//! lag of the mirror ─────────────────┤
+//! replicas and disk, by store ───────┘
 //! ```
 //!
 //! The limits in events and bytes ([`crate::throttle`]) are caps beside it.
 
+mod conditions;
 mod pressure;
 
 use std::collections::HashMap;
@@ -23,12 +25,17 @@ use tokio::time::Instant;
 
 use crate::Engine;
 use crate::appends::Outcome;
+use crate::signal::Signal;
 use crate::telemetry::names::message;
+pub(crate) use conditions::Conditions;
+use conditions::Polled;
 pub use pressure::Slowed;
 use pressure::{FACTOR_MIN, Governor, Seen};
 
 /// How long is measured before the next decision.
 const WINDOW: Duration = Duration::from_millis(250);
+/// A window that was longer had times without work.
+const WINDOW_MAX: Duration = Duration::from_secs(10);
 /// Longest pause in one piece, so that the factor is looked at again soon.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// Fewer appends in a window say nothing.
@@ -100,6 +107,8 @@ struct State {
     written: Measured,
     /// Appends and seconds, at the source and at the target, as they were when the window began.
     appends: Option<[(u64, f64); 2]>,
+    /// Of the source and the target.
+    conditions: Option<[Arc<Polled>; 2]>,
     told: Option<Braked>,
     told_at: Option<Instant>,
 }
@@ -132,6 +141,7 @@ impl State {
             read_back: Measured::default(),
             written: Measured::default(),
             appends: None,
+            conditions: None,
             told: None,
             told_at: None,
         }
@@ -237,7 +247,21 @@ impl Brake {
 impl State {
     /// The end of a window.
     fn look(&mut self, engine: &Engine, migration: &Migration, lag: Option<u64>) {
-        let now = [&migration.source, &migration.target].map(|store| appends_at(engine, store));
+        self.judge(engine, migration, lag);
+        let took = self.since.elapsed().min(WINDOW_MAX);
+        self.since = Instant::now();
+        (self.read, self.read_back, self.written) = Default::default();
+        engine.tell(&Signal::Braked { migration, braked: self.braked(), took });
+    }
+
+    fn judge(&mut self, engine: &Engine, migration: &Migration, lag: Option<u64>) {
+        let Some(governor) = &mut self.governor else { return };
+        let stores = [&migration.source, &migration.target];
+        let conditions = self
+            .conditions
+            .get_or_insert_with(|| stores.map(|store| engine.conditions.of(&engine.stores, store)));
+        let [source, target] = [conditions[0].latest(), conditions[1].latest()];
+        let now = stores.map(|store| appends_at(engine, store));
         let before = self.appends.replace(now);
         let mean = |at: usize| {
             let (count, seconds) = before?[at];
@@ -252,12 +276,13 @@ impl State {
             read_back: self.read_back.mean(),
             target_writes: self.written.mean(),
             lag: lag.map(|lag| (lag, u64::from(migration.options.lag_events_max))),
+            replica_lag: source
+                .replica_lag
+                .max(target.replica_lag)
+                .zip(engine.config.replica_lag_max),
+            target_disk: target.free_bytes.zip(target.size_bytes),
         };
-        if let Some(governor) = &mut self.governor {
-            governor.see(&seen);
-        }
-        (self.read, self.read_back, self.written) = Default::default();
-        self.since = Instant::now();
+        governor.see(&seen);
     }
 }
 

@@ -33,17 +33,23 @@ pub enum Slowed {
     TargetWrites,
     /// The mirror is behind by more than its bound.
     MirrorLag,
+    /// A replica of one of the stores is behind by more than its bound.
+    ReplicaLag,
+    /// The target's disk, or the size that it may have, is nearly used up.
+    TargetDisk,
 }
 
 impl Slowed {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::SourceAppends,
         Self::TargetAppends,
         Self::SourceReads,
         Self::ReadBack,
         Self::TargetWrites,
         Self::MirrorLag,
+        Self::ReplicaLag,
+        Self::TargetDisk,
     ];
 
     /// The word in memos, documents and metrics.
@@ -55,6 +61,8 @@ impl Slowed {
             Self::ReadBack => "read_back",
             Self::TargetWrites => "target_writes",
             Self::MirrorLag => "mirror_lag",
+            Self::ReplicaLag => "replica_lag",
+            Self::TargetDisk => "target_disk",
         }
     }
 
@@ -67,6 +75,10 @@ impl Slowed {
             Self::ReadBack => "what was written is read back more slowly than usual",
             Self::TargetWrites => "the target takes writes more slowly than usual",
             Self::MirrorLag => "the mirror is behind by more than its bound",
+            Self::ReplicaLag => {
+                "a replica of a store is behind by more than throttle_replica_lag_ms"
+            }
+            Self::TargetDisk => "the target has little room left",
         }
     }
 
@@ -91,6 +103,17 @@ pub(super) struct Seen {
     pub(super) target_writes: Option<f64>,
     /// How far the mirror is behind, and its bound.
     pub(super) lag: Option<(u64, u64)>,
+    /// How far the slowest replica of both stores is behind, and its bound.
+    pub(super) replica_lag: Option<(Duration, Duration)>,
+    /// The bytes that the target has left, and of how many.
+    pub(super) target_disk: Option<(u64, u64)>,
+}
+
+/// A target is nearly full when less than a twentieth is left, and less than this.
+const ROOM_BYTES: u64 = 1 << 30;
+
+fn is_nearly_full((free, size): (u64, u64)) -> bool {
+    free < ROOM_BYTES.min(size / 20)
 }
 
 /// One thing that is measured.
@@ -139,6 +162,8 @@ impl Governor {
             (source_appends.see(seen.source_appends, goal), Slowed::SourceAppends),
             (target_appends.see(seen.target_appends, goal), Slowed::TargetAppends),
             (seen.lag.is_some_and(|(lag, bound)| lag > bound), Slowed::MirrorLag),
+            (seen.replica_lag.is_some_and(|(lag, bound)| lag > bound), Slowed::ReplicaLag),
+            (seen.target_disk.is_some_and(is_nearly_full), Slowed::TargetDisk),
             (source_reads.see(seen.source_reads, goal * OWN), Slowed::SourceReads),
             (read_back.see(seen.read_back, goal * OWN), Slowed::ReadBack),
             (target_writes.see(seen.target_writes, goal * OWN), Slowed::TargetWrites),
@@ -228,7 +253,10 @@ mod tests {
             read_back: Some(0.01),
             target_writes: Some(0.01),
             lag: Some((10, 1_000)),
+            replica_lag: Some((Duration::from_secs(10), Duration::from_secs(10))),
+            target_disk: Some((5 << 20, 100 << 20)),
         };
+        let second = Duration::from_secs(1);
         for (seen, wanted) in [
             (Seen { source_appends: Some(0.1), ..quiet }, Some(Slowed::SourceAppends)),
             (Seen { target_appends: Some(0.1), ..quiet }, Some(Slowed::TargetAppends)),
@@ -236,6 +264,19 @@ mod tests {
             (Seen { read_back: Some(0.1), ..quiet }, Some(Slowed::ReadBack)),
             (Seen { target_writes: Some(0.1), ..quiet }, Some(Slowed::TargetWrites)),
             (Seen { lag: Some((1_001, 1_000)), ..quiet }, Some(Slowed::MirrorLag)),
+            (
+                Seen { replica_lag: Some((second * 11, second * 10)), ..quiet },
+                Some(Slowed::ReplicaLag),
+            ),
+            (
+                Seen { target_disk: Some(((5 << 20) - 1, 100 << 20)), ..quiet },
+                Some(Slowed::TargetDisk),
+            ),
+            (
+                Seen { target_disk: Some(((1 << 30) - 1, 1 << 40)), ..quiet },
+                Some(Slowed::TargetDisk),
+            ),
+            (Seen { target_disk: Some((1 << 30, 1 << 40)), ..quiet }, None),
             // Under the slack, within the goal, and nothing at all.
             (Seen { source_appends: Some(0.014), ..quiet }, None),
             (Seen { source_appends: Some(0.019), ..quiet }, None),

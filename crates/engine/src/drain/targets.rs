@@ -115,8 +115,8 @@ async fn look(engine: &Engine, store: &StoreId) -> Result<Option<u64>, String> {
 
 /// The free bytes of a store, if it knows them, or that it has no room for a tenant.
 pub(crate) async fn room(store: &dyn LedgerStore) -> Result<Option<u64>, String> {
-    let free = store.free_bytes().await.map_err(|error| error.to_string())?;
-    match free {
+    let condition = store.condition().await.map_err(|error| error.to_string())?;
+    match condition.free_bytes {
         Some(free) if free < FREE_BYTES_MIN => Err(format!(
             "it is full: {free} bytes are left; free space and it accepts tenants again"
         )),

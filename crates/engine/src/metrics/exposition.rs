@@ -171,6 +171,16 @@ impl Scene {
         let here = || self.full().filter(|(_, e)| e.reporter == Reporter::Here || e.bytes > 0);
         out.write(f::BYTES, here().map(|(n, e)| (n.both(), e.bytes as f64)))?;
         out.write(f::THROTTLE, here().map(|(n, e)| (n.both(), e.throttled.as_secs_f64())))?;
+        let speed = self.full().filter_map(|(n, e)| {
+            let works = e.reporter == Reporter::Here
+                && matches!(e.phase(), Phase::BulkCopy | Phase::DualWrite | Phase::CutoverPaused);
+            Some((n.both(), f64::from(e.speed.filter(|_| works)?)))
+        });
+        out.write(f::SPEED, speed)?;
+        let slowed = self.full().flat_map(|(n, e)| {
+            e.slowed().map(|(why, lasted)| ([&*n.id, why.as_str()], lasted.as_secs_f64()))
+        });
+        out.write(f::SLOWED, slowed)?;
         let last = |entry: &Entry| entry.last_progress.micros() as f64 / 1e6;
         out.write(f::LAST_PROGRESS, self.reported().map(|(n, e)| (n.both(), last(e))))?;
         let since = |entry: &Entry| entry.since().micros() as f64 / 1e6;

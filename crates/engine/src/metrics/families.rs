@@ -164,6 +164,20 @@ pub(super) const THROTTLE: Family = Family::new(
     WhereItHappened,
     "Time the copy has waited because of its rate limit, in seconds",
 );
+pub(super) const SPEED: Family = Family::new(
+    "migration_throttle_percent",
+    Gauge,
+    BOTH,
+    Driver,
+    "How hard the migration copies, reads back and verifies, in percent of what it could; under 100 it gives way",
+);
+pub(super) const SLOWED: Family = Family::new(
+    "migration_throttled_seconds",
+    Counter,
+    &["migration_id", "reason"],
+    WhereItHappened,
+    "Time in which the migration gave way, in seconds, by reason: source_appends, target_appends, source_reads, read_back, target_writes, mirror_lag, replica_lag, target_disk",
+);
 pub(super) const LAST_PROGRESS: Family = Family::new(
     "migration_last_progress_timestamp_seconds",
     Gauge,
@@ -469,6 +483,8 @@ pub const FAMILIES: &[Family] = &[
     INFO,
     BYTES,
     THROTTLE,
+    SPEED,
+    SLOWED,
     LAST_PROGRESS,
     SINCE,
     READ_BACK_LAG,

@@ -14,8 +14,8 @@ use super::op::StoreOp;
 use super::script::Script;
 use crate::log_chain::LogAnchor;
 use crate::{
-    AppendOutcome, BatchLimit, End, Feed, LedgerStore, Room, StoreError, StoreReport, StreamSlice,
-    StreamVersion, TenantLedger,
+    AppendOutcome, BatchLimit, Condition, End, Feed, LedgerStore, Room, StoreError, StoreReport,
+    StreamSlice, StreamVersion, TenantLedger,
 };
 
 /// Passes every call to the inner store, by the script.
@@ -188,8 +188,8 @@ impl LedgerStore for FaultyStore {
         self.run(StoreOp::Anchors, self.inner.forget_anchors(tenant)).await
     }
 
-    async fn free_bytes(&self) -> Result<Option<u64>, StoreError> {
-        self.inner.free_bytes().await
+    async fn condition(&self) -> Result<Condition, StoreError> {
+        self.inner.condition().await
     }
 
     async fn check(&self) -> Result<StoreReport, StoreError> {

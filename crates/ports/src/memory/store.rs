@@ -16,7 +16,7 @@ use super::lock;
 use crate::clock::Clock;
 use crate::log_chain::LogAnchor;
 use crate::{
-    AppendOutcome, BatchLimit, Feed, LedgerStore, StoreError, StoreReport, StreamSlice,
+    AppendOutcome, BatchLimit, Condition, Feed, LedgerStore, StoreError, StoreReport, StreamSlice,
     StreamVersion, TenantLedger,
 };
 
@@ -26,7 +26,7 @@ pub struct MemoryStore {
     clock: Arc<dyn Clock>,
     tenants: Mutex<BTreeMap<TenantId, Tenant>>,
     anchors: Mutex<BTreeMap<MigrationId, LogAnchor>>,
-    free_bytes: Mutex<Option<u64>>,
+    condition: Mutex<Condition>,
 }
 
 /// What a store holds of one tenant, as a test may spoil it through [`MemoryStore::tamper`].
@@ -51,13 +51,13 @@ struct Tenant {
 impl MemoryStore {
     /// An empty store. `clock` dates recorded events.
     pub fn new(id: StoreId, clock: Arc<dyn Clock>) -> Self {
-        let (tenants, anchors, free_bytes) = Default::default();
-        Self { id, clock, tenants, anchors, free_bytes }
+        let (tenants, anchors, condition) = Default::default();
+        Self { id, clock, tenants, anchors, condition }
     }
 
-    /// From now on it reports so many free bytes.
-    pub fn report_free_bytes(&self, bytes: Option<u64>) {
-        *lock(&self.free_bytes) = bytes;
+    /// From now on it reports this.
+    pub fn report(&self, condition: Condition) {
+        *lock(&self.condition) = condition;
     }
 
     /// Lets a test plant an impossible state: the changes of `change` to the tenant's rows are
@@ -250,8 +250,8 @@ impl LedgerStore for MemoryStore {
         &self.id
     }
 
-    async fn free_bytes(&self) -> Result<Option<u64>, StoreError> {
-        Ok(*lock(&self.free_bytes))
+    async fn condition(&self) -> Result<Condition, StoreError> {
+        Ok(*lock(&self.condition))
     }
 
     async fn ledger(&self, tenant: TenantId) -> Result<Ledger, StoreError> {

@@ -41,6 +41,7 @@ bootstrap:
         max_wal_size: 256MB
         checkpoint_timeout: 1min
         wal_log_hints: 'on'
+        wal_retrieve_retry_interval: 500ms
         timezone: UTC
   initdb: [{{encoding: UTF8}}, {{locale: C}}, no-sync]
   pg_hba:

@@ -211,7 +211,13 @@ fn progress(history: &mut History) {
             1_000.0 - 0.1 * (LASTS - 15 - at) as f64
         })
         .grows(B, &format!("migration_bytes_copied_total{second}"), 500.0)
-        .grows(B, &format!("migration_throttle_wait_seconds_total{second}"), 0.25);
+        .grows(B, &format!("migration_throttle_wait_seconds_total{second}"), 0.25)
+        .flat(B, &format!("migration_throttle_percent{second}"), 40.0)
+        .grows(
+            B,
+            "migration_throttled_seconds_total{migration_id=\"m2\",reason=\"replica_lag\"}",
+            0.5,
+        );
     for (instance, id, ago) in [(A, 1, 10.0), (B, 2, 30.0), (A, 3, 900.0), (A, 5, 500.0)] {
         let both = format!("{{migration_id=\"m{id}\",tenant_id=\"t{id}\"}}");
         let series = format!("migration_last_progress_timestamp_seconds{both}");

@@ -49,8 +49,8 @@ use rehome_domain::stream::StreamName;
 use rehome_ports::clock::Clock;
 use rehome_ports::log_chain::LogAnchor;
 use rehome_ports::{
-    AppendOutcome, BatchLimit, CheckpointRow, End, Fault, FaultKind, Feed, LedgerStore, Room,
-    StoreError, StoreReport, StreamSlice, StreamVersion, TenantLedger, TenantNames,
+    AppendOutcome, BatchLimit, CheckpointRow, Condition, End, Fault, FaultKind, Feed, LedgerStore,
+    Room, StoreError, StoreReport, StreamSlice, StreamVersion, TenantLedger, TenantNames,
 };
 use tokio::sync::Mutex;
 use uuid::Uuid;
@@ -386,6 +386,10 @@ impl LedgerStore for PgAdopted {
 
     async fn forget_anchors(&self, tenant: TenantId) -> Result<(), StoreError> {
         self.say(anchors::forget(&self.server, tenant).await)
+    }
+
+    async fn condition(&self) -> Result<Condition, StoreError> {
+        self.say(self.server.condition().await.map_err(Failure::from))
     }
 
     async fn check(&self) -> Result<StoreReport, StoreError> {

@@ -12,6 +12,7 @@
 //! the connection: a pool never returns half a transaction.
 
 mod client;
+mod condition;
 mod connect;
 mod password;
 mod pool;
@@ -69,6 +70,8 @@ pub(crate) struct Server {
     options: PostgresOptions,
     pool: Pool,
     meta: Meta,
+    /// Of its write-ahead log.
+    positions: condition::Positions,
 }
 
 impl Server {
@@ -96,7 +99,7 @@ impl Server {
             None => schema::make(&mut client, url.schema(), kind, deployment.as_deref()).await?,
         };
         meta.check_deployment(deployment.as_deref())?;
-        Ok(Self { what, url, options, pool, meta })
+        Ok(Self { what, url, options, pool, meta, positions: Default::default() })
     }
 
     /// A connection to a server of which nothing is known yet.

@@ -46,8 +46,8 @@ use rehome_domain::stream::StreamName;
 use rehome_ports::clock::Clock;
 use rehome_ports::log_chain::LogAnchor;
 use rehome_ports::{
-    AppendOutcome, BatchLimit, Fault, FaultKind, Feed, LedgerStore, StoreError, StoreReport,
-    StreamSlice, StreamVersion, TenantLedger, TenantNames,
+    AppendOutcome, BatchLimit, Condition, Fault, FaultKind, Feed, LedgerStore, StoreError,
+    StoreReport, StreamSlice, StreamVersion, TenantLedger, TenantNames,
 };
 use rusqlite::{Connection, Transaction};
 use uuid::Uuid;
@@ -341,8 +341,8 @@ impl LedgerStore for SqliteAdopted {
         self.say(self.changes().await)
     }
 
-    async fn free_bytes(&self) -> Result<Option<u64>, StoreError> {
-        Ok(self.file.free_bytes())
+    async fn condition(&self) -> Result<Condition, StoreError> {
+        Ok(self.file.condition())
     }
 
     async fn keep_anchor(&self, anchor: &LogAnchor) -> Result<(), StoreError> {

@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rehome_ports::Condition;
 use rehome_ports::clock::Clock;
 use rehome_ports::private;
 
@@ -85,15 +86,18 @@ pub(crate) struct File {
 }
 
 impl File {
-    /// What its file system has left for it, if that is known.
-    pub(crate) fn free_bytes(&self) -> Option<u64> {
+    /// What its file system reports about the disk, and the size of its files.
+    pub(crate) fn condition(&self) -> Condition {
+        let sizes =
+            files(&self.path).map(|file| std::fs::metadata(file).map_or(0, |one| one.len()));
+        let condition = Condition { used_bytes: Some(sizes.iter().sum()), ..Condition::default() };
         #[cfg(unix)]
-        {
-            let room = rustix::fs::statvfs(&self.path).ok()?;
-            Some(room.f_bavail.saturating_mul(room.f_frsize))
+        if let Ok(disk) = rustix::fs::statvfs(&self.path) {
+            let bytes = |blocks: u64| Some(blocks.saturating_mul(disk.f_frsize));
+            let (free_bytes, size_bytes) = (bytes(disk.f_bavail), bytes(disk.f_blocks));
+            return Condition { free_bytes, size_bytes, ..condition };
         }
-        #[cfg(not(unix))]
-        None
+        condition
     }
 
     /// A sentence for each of its files that others than their owner may read or write.

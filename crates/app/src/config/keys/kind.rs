@@ -81,6 +81,20 @@ pub(super) const fn number<const LEAST: u32, const MOST: u32>() -> Kind<u32> {
     }
 }
 
+/// A number of bytes.
+pub(super) const fn size() -> Kind<u64> {
+    Kind {
+        shape: Shape::Number,
+        wanted: || "a whole number of bytes".to_owned(),
+        parse: |raw, _| {
+            let size = one(raw).parse().ok().filter(|size| *size > 0);
+            size.ok_or_else(|| "must be a whole number of bytes, at least 1".to_owned())
+        },
+        also: |_| Ok(()),
+        show: plain,
+    }
+}
+
 /// An option of migrations that is a number; `patch` sets it and nothing else.
 pub(super) const fn option_number(also: fn(&u32) -> Result<(), String>) -> Kind<u32> {
     number::<0, { u32::MAX }>().also(also)

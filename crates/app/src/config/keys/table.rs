@@ -9,7 +9,7 @@ use super::kind::{
     address, alternative_name, duration, endpoint, flag, hook_name, hosts, layout, level,
     log_format, may_set, millis, networks, number, occasions, on_error, option_number, origins,
     otlp_endpoint, otlp_headers, otlp_protocol, path, patience, program, ratio, required,
-    server_url, service_name, some_texts, store_id, store_ids, store_names, tenants, text,
+    server_url, service_name, size, some_texts, store_id, store_ids, store_names, tenants, text,
     throttle, throttle_goal, time, token_hash, url, url_of_kind,
 };
 use super::{Check, Entry, Key, Section};
@@ -108,9 +108,12 @@ keys! {
         /// The layout of a table of another library (docs/layouts.md): the name of a built-in one,
         /// or a file.
         LAYOUT = "layout": crate::layouts::LayoutSource = layout(), "", None;
+        /// The size that its file or database may have. A store at its limit gets no further tenants, and a
+        /// migration to a store that is nearly full is slow. On PostgreSQL only this limit is known, not the disk.
+        SIZE_MAX_BYTES = "size_max_bytes": u64 = size(), "bytes", None;
     }
 
-    /// Defaults of migrations. A start can set other values, except for throttle, throttle_goal, lease_ttl_ms and write_pause_timeout_ms.
+    /// Defaults of migrations. A start can set other values, except for throttle, throttle_goal, throttle_replica_lag_ms, lease_ttl_ms and write_pause_timeout_ms.
     migration = "migration", false, {
         /// Events of one batch of the copy.
         BATCH_EVENTS = "batch_events": u32 =
@@ -153,6 +156,10 @@ keys! {
         THROTTLE = "throttle": bool = throttle(), "", is!("auto");
         /// How many times its latency in quiet stores an append may take before copying, reading back and verifying give way.
         THROTTLE_GOAL = "throttle_goal": f64 = throttle_goal(), "", is!(2);
+        /// How far a replica of a PostgreSQL store may be behind before copying, reading back and verifying give way;
+        /// 0: however far.
+        THROTTLE_REPLICA_LAG_MS = "throttle_replica_lag_ms": u32 =
+            number::<0, 86_400_000>(), "ms", is!(engine().replica_lag_max.unwrap_or_default().as_millis());
         /// How long to keep replicating to the old source after the cutover, so that the tenant can return;
         /// 0: not at all. A drain opens no window unless this key or the drain sets one.
         ROLLBACK_WINDOW = "rollback_window": rehome_api::duration::Millis =

@@ -10,6 +10,7 @@ use rehome_domain::migration::{
 use rehome_domain::verification::{Level, ViolationType};
 use rehome_ports::LogEntry;
 
+use crate::brake::{Braked, Slowed};
 use crate::heads::Heads;
 use crate::histogram::{Histogram, Snapshot};
 use crate::metrics::families::{PAUSE_BUCKETS, VERIFICATION_BUCKETS};
@@ -103,6 +104,10 @@ pub(in crate::metrics) struct Entry {
     pub(in crate::metrics) window_lag: Option<u64>,
     pub(in crate::metrics) bytes: u64,
     pub(in crate::metrics) throttled: Duration,
+    /// How hard it worked when this process last worked on it, in percent.
+    pub(in crate::metrics) speed: Option<u32>,
+    /// How long each reason slowed it, in the order of [`Slowed::ALL`].
+    slowed: [Duration; Slowed::ALL.len()],
     pub(in crate::metrics) takeovers: u64,
     pub(in crate::metrics) lost: u64,
     pub(in crate::metrics) retries: u64,
@@ -145,6 +150,8 @@ impl Entry {
             window_lag: None,
             bytes: 0,
             throttled: Duration::ZERO,
+            speed: None,
+            slowed: Default::default(),
             takeovers: 0,
             lost: 0,
             retries: 0,
@@ -324,6 +331,19 @@ impl Entry {
             let seen_for = i64::try_from(SEEN_FOR.as_micros()).unwrap_or(i64::MAX);
             self.reached.take_if(|reached| now.micros() - reached.at.micros() > seen_for);
         }
+    }
+
+    pub(super) fn braked(&mut self, braked: Braked, took: Duration) {
+        self.speed = Some(braked.percent);
+        if let Some(why) = braked.why {
+            self.slowed[why as usize] += took;
+        }
+    }
+
+    /// How long each reason slowed it, once this process has worked on it.
+    pub(in crate::metrics) fn slowed(&self) -> impl Iterator<Item = (Slowed, Duration)> {
+        let counted = self.speed.is_some();
+        Slowed::ALL.into_iter().zip(self.slowed).filter(move |_| counted)
     }
 
     /// A new length of the source, or earlier lengths of both.

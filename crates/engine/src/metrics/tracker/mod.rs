@@ -147,6 +147,9 @@ impl Tracker {
                 entry.bytes += bytes;
                 entry.throttled += *waited;
             }
+            Signal::Braked { migration, braked, took } => {
+                self.entry(migration, now).braked(*braked, *took);
+            }
             Signal::Mirrored { migration, way: Way::There, written, took, .. } => {
                 let dual_write = self.dual_write(migration.tenant);
                 dual_write.succeeded += written;
