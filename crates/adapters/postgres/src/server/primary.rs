@@ -13,7 +13,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio_postgres::Client;
 
@@ -138,10 +138,12 @@ impl Primary {
             return;
         }
         let looks = Looks(&self.looking);
-        let within = options.connect_within;
-        if let Ok((connected, place)) =
-            Box::pin(connect(url, None, within, &Order::Without(place))).await
-        {
+        let (began, within) = (Instant::now(), options.connect_within);
+        let others = Box::pin(connect(url, None, within, &Order::Without(place))).await;
+        let error = others.as_ref().err().map(tracing::field::display);
+        let took_ms = began.elapsed().as_millis();
+        tracing::debug!(took_ms, error, "another server of the URL may be the primary");
+        if let Ok((connected, place)) = others {
             let (client, connection) = connected;
             let driven = tokio::spawn(connection);
             let timeline = tokio::time::timeout(within, timeline(&client)).await;
