@@ -7,7 +7,7 @@ use std::time::Duration;
 use deadpool::managed::{self, RecycleError, RecycleResult};
 use deadpool_postgres::{ClientWrapper, Runtime, TimeoutType};
 
-use super::connect::{Connected, connect};
+use super::connect::Connected;
 use super::primary::{self, Primary};
 use super::url::Place;
 use super::{PostgresOptions, PostgresUrl};
@@ -70,8 +70,8 @@ impl managed::Manager for Sessions {
     async fn create(&self) -> Result<Session, ServerError> {
         let Shared { url, options, primary } = &*self.0;
         let settings = (!url.is_pooled()).then(|| session_settings(*options));
-        let (within, order) = (options.connect_within, primary.order());
-        let connected = connect(url, settings.as_deref(), within, &order);
+        let within = options.connect_within;
+        let connected = primary.connect(url, settings.as_deref(), *options);
         let ((client, connection), place) = Box::pin(connected).await?;
         let driven = tokio::spawn(async move {
             if let Err(error) = connection.await {
@@ -206,7 +206,7 @@ pub(super) async fn listener(
     url: &PostgresUrl,
     options: PostgresOptions,
 ) -> Result<Connected, ServerError> {
-    let (order, url) = (pool.manager().0.primary.order(), url.directly());
-    let connected = connect(&url, None, options.connect_within, &order);
+    let url = url.directly();
+    let connected = pool.manager().0.primary.connect(&url, None, options);
     Box::pin(connected).await.map(|(connected, _)| connected)
 }

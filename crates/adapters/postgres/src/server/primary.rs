@@ -9,15 +9,18 @@
 //! A process that has just begun knows no timeline: its first connection asks the other servers of the URL too.
 //!
 //! A statement to a server that hangs would learn nothing. While one waits, and the URL has several servers, the
-//! others are asked whether one of them is the primary by now.
+//! others are asked whether one of them is the primary by now. The same while a connection to it is being made: a server
+//! that hangs still accepts them.
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::sync::Notify;
 use tokio_postgres::Client;
 
-use super::connect::{Order, connect};
+use super::connect::{Connected, Order, connect};
 use super::url::Place;
 use super::{PostgresOptions, PostgresUrl};
 use crate::error::ServerError;
@@ -41,6 +44,8 @@ pub(super) struct Primary {
     known: Mutex<Known>,
     /// Grows when connections are overtaken.
     generation: AtomicU64,
+    /// Notified when something was learned.
+    learned: Notify,
     looking: AtomicBool,
     /// Whether the others were asked when the first connection began.
     compared: AtomicBool,
@@ -56,16 +61,12 @@ impl Primary {
     pub(super) fn new() -> Self {
         let known = Mutex::new(Known::default());
         let (looking, compared) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { known, generation: AtomicU64::new(0), looking, compared }
+        let (generation, learned) = (AtomicU64::new(0), Notify::new());
+        Self { known, generation, learned, looking, compared }
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The order in which a new connection tries the servers: the primary first.
-    pub(super) fn order(&self) -> Order {
-        self.known().place.clone().map_or(Order::AsGiven, Order::First)
     }
 
     /// Learns from a connection that has just begun. Its generation, or an error if it is overtaken.
@@ -81,14 +82,19 @@ impl Primary {
         {
             return Err(overtaken());
         }
+        let before = self.generation.load(Ordering::Acquire);
         // A server that does not report its timeline is not judged.
         if timeline.is_some() {
             let overtakes = known.timeline.is_some() && known.timeline != timeline;
             self.generation.fetch_add(u64::from(overtakes), Ordering::AcqRel);
             known.timeline = timeline;
         }
-        known.place = Some(place);
-        Ok(self.generation.load(Ordering::Acquire))
+        let generation = self.generation.load(Ordering::Acquire);
+        if before != generation || known.place.as_ref() != Some(&place) {
+            known.place = Some(place);
+            self.learned.notify_waiters();
+        }
+        Ok(generation)
     }
 
     /// Whether a timeline is one of the data that this process knows.
@@ -113,12 +119,49 @@ impl Primary {
         url: &PostgresUrl,
         options: PostgresOptions,
     ) {
-        if url.places.len() < 2 {
-            return std::future::pending().await;
+        self.until(|| self.has_overtaken(generation), url, options).await;
+    }
+
+    /// Resolves when this process has learned what `is_so` looks for, in whichever task. Meanwhile, asks the other
+    /// servers now and then.
+    async fn until(&self, is_so: impl Fn() -> bool, url: &PostgresUrl, options: PostgresOptions) {
+        loop {
+            let mut learned = pin!(self.learned.notified());
+            learned.as_mut().enable();
+            if is_so() {
+                return;
+            }
+            let look = async {
+                if url.places.len() < 2 {
+                    return std::future::pending().await;
+                }
+                tokio::time::sleep(LOOK_EVERY).await;
+                self.look(url, options).await;
+            };
+            // A look may be at a server that hangs: what another has learned ends it.
+            tokio::select! {
+                biased;
+                () = learned => {}
+                () = look => {}
+            }
         }
-        while !self.has_overtaken(generation) {
-            tokio::time::sleep(LOOK_EVERY).await;
-            self.look(url, options).await;
+    }
+
+    /// Connects to the primary. When another server is found to be the primary meanwhile, connects to that one.
+    pub(super) async fn connect(
+        &self,
+        url: &PostgresUrl,
+        session: Option<&str>,
+        options: PostgresOptions,
+    ) -> Result<(Connected, Place), ServerError> {
+        loop {
+            let tried = self.known().place.clone();
+            let order = tried.clone().map_or(Order::AsGiven, Order::First);
+            tokio::select! {
+                biased;
+                connected = connect(url, session, options.connect_within, &order) => return connected,
+                () = self.until(|| self.known().place != tried, url, options) => {}
+            }
         }
     }
 
@@ -205,7 +248,7 @@ mod tests {
         let second = primary.learn(place(2), Some(timeline("a", 4))).unwrap();
         assert!(primary.has_overtaken(first) && !primary.has_overtaken(second));
         assert!(primary.learn(place(1), Some(timeline("a", 3))).is_err());
-        assert!(matches!(primary.order(), Order::First(of) if of == place(2)));
+        assert_eq!(primary.known().place, Some(place(2)));
     }
 
     #[test]
