@@ -183,6 +183,7 @@ fn progress() -> Vec<Panel> {
                 "{{reason}} {{migration_id}}",
             )
             .unit("percentunit")
+            .none("no migration gives way")
             .alert("MigrationBulkCopyStuck"),
     ]
 }

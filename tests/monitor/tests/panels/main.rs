@@ -49,6 +49,8 @@ const SHOWN: &[(&str, &str, Shown)] = &[
     ),
     (OVERVIEW, "Bytes Copied Rate", &[("m2", 500.0)]),
     (OVERVIEW, "Throttled", &[("m2", 0.25)]),
+    (OVERVIEW, "Speed", &[("m2", 40.0)]),
+    (OVERVIEW, "Gives Way", &[("replica_lag m2", 0.5)]),
     // 90 of a hundred pauses between 10 and 25 ms, which one process has, 10 between 0.5 and 1 s; the
     // other process took over and has all of them.
     (OVERVIEW, "Write Pause", &[("p50", 0.018_333), ("p99", 0.95)]),
