@@ -45,7 +45,7 @@ const POINTS: [&str; 6] = [
 enum Fault {
     /// `kill -9` to Patroni and the server.
     Killed,
-    /// SIGSTOP to both; they wake when another is the primary.
+    /// SIGSTOP to both; when another is the primary, the server wakes, and a new Patroni finds it.
     Stopped,
 }
 
@@ -146,7 +146,7 @@ fn play(stage: &Stage<'_>, patroni: &Patroni, failover: Failover) -> Result<()> 
     cast.wait_for_acks(&APPS, 20)?;
     cast.waited(&APPS, failover.may_wait(outage))?;
     cast.ends_well()?;
-    // A member that was stopped takes itself for the primary until Patroni has looked.
+    // The server that was stopped takes itself for the primary until Patroni has looked.
     patroni.is_whole()?;
     let report = stage.check(Moment::End)?;
     ensure!(report.authority == to.name(), "the tenant lives in {}", report.authority);

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Member {
     keeper: Mutex<(Keeper, Option<u32>)>,
+    paused: AtomicBool,
     folder: PathBuf,
     api: u16,
     port: u16,
@@ -41,7 +43,8 @@ impl Member {
         let default = Path::new("--default-signal=QUIT");
         let server = [Path::new("env"), default, Path::new("sh"), &script, folder, patroni];
         let keeper = Mutex::new((Keeper::start(shell, folder, &server)?, None));
-        let member = Self { keeper, folder: folder.to_owned(), api, port };
+        let (folder, paused) = (folder.to_owned(), AtomicBool::new(false));
+        let member = Self { keeper, paused, folder, api, port };
         member.begin()?;
         Ok(member)
     }
@@ -90,12 +93,14 @@ impl Member {
             Ok(all.iter().all(|one| matches!(state_of(*one), None | Some('Z'))).then_some(()))
         })?;
         let mut kept = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
+        self.paused.store(false, Ordering::Relaxed);
         kept.1 = None;
         kept.0.stop("TERM")
     }
 
     /// SIGSTOP to all of them: connections stay open, and nothing answers.
     pub fn pause(&self) -> Result<()> {
+        self.paused.store(true, Ordering::Relaxed);
         self.processes(Signal::STOP).map(drop)
     }
 
@@ -112,15 +117,32 @@ impl Member {
         senders.iter().try_for_each(|sender| signal(*sender, Signal::STOP))
     }
 
-    /// SIGCONT, after a pause.
-    pub fn resume(&self) -> Result<()> {
-        self.processes(Signal::CONT).map(drop)
+    /// After a pause, the server continues, and is a primary of the past until a new Patroni has looked at it. The old
+    /// Patroni does not continue: without a watchdog it may take the leadership back, by which the cluster loses commits
+    /// (`put` without a comparison in its update of the leader key, 3.0.2).
+    fn resume(&self) -> Result<()> {
+        let mut kept = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
+        let script = kept.1.take().context("the member does not run")?;
+        for patroni in children_of(script)? {
+            signal(patroni, Signal::KILL)?;
+        }
+        kept.0.stop("TERM")?;
+        if let Some(server) = self.server() {
+            let all = [vec![server], children_of(server)?].concat();
+            all.iter().try_for_each(|process| signal(*process, Signal::CONT))?;
+        }
+        kept.1 = Some(kept.0.begin(self.port)?);
+        Ok(())
     }
 
     /// Begins it if it was killed, resumes it if it was paused.
     pub fn mend(&self) -> Result<()> {
         let runs = self.keeper.lock().unwrap_or_else(PoisonError::into_inner).1.is_some();
-        if runs { self.resume() } else { self.begin() }
+        match (runs, self.paused.swap(false, Ordering::Relaxed)) {
+            (false, _) => self.begin(),
+            (true, true) => self.resume(),
+            (true, false) => Ok(()),
+        }
     }
 
     /// Signals Patroni, its server and their children, parents first: one that is stopped makes no more children.

@@ -80,7 +80,11 @@ impl Primary {
             && found.system == before.system
             && found.number < before.number
         {
-            return Err(overtaken());
+            return Err(ServerError::unreachable(format!(
+                "its timeline {} is earlier than {}, which this process has seen: it is a former primary, or a failover was \
+                 undone and commits were lost; see \"Failover\" in docs/deployment.md",
+                found.number, before.number
+            )));
         }
         let before = self.generation.load(Ordering::Acquire);
         // A server that does not report its timeline is not judged.
@@ -247,7 +251,8 @@ mod tests {
         assert!(!primary.has_overtaken(first) && !primary.has_overtaken(same));
         let second = primary.learn(place(2), Some(timeline("a", 4))).unwrap();
         assert!(primary.has_overtaken(first) && !primary.has_overtaken(second));
-        assert!(primary.learn(place(1), Some(timeline("a", 3))).is_err());
+        let former = primary.learn(place(1), Some(timeline("a", 3))).unwrap_err().to_string();
+        assert!(former.contains("timeline 3 is earlier than 4"), "{former}");
         assert_eq!(primary.known().place, Some(place(2)));
     }
 
