@@ -16,9 +16,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use clap::Parser;
+use rehome_app::config::LogFormat;
 use rehome_app::{Access, Config, Deployment};
 use rehome_domain::ids::TenantId;
 use rehome_observe::Observed;
+use rehome_observe::telemetry::{LineLevel, SERVICE, begin_lines};
 use rehome_ports::{EventStore, Migrations};
 use rehome_workload::load::observe::{Latencies, Timeline, observe};
 use rehome_workload::load::record::{Record, Sent};
@@ -69,6 +71,7 @@ struct Args {
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    begin_lines(LineLevel::Info, LogFormat::Pretty, SERVICE);
     match run(Args::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

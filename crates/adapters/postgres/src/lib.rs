@@ -5,6 +5,7 @@
 //!        notices                notifications of routes, by LISTEN and NOTIFY
 //!        rows                   row <-> domain
 //!        publish                reporting a switch to an application's own tables
+//!        plain                  another program, for demonstrations
 //!        source                 rows of another program's table or query, for an import
 //!        catalog                other programs' tables, and obstacles to adopting one
 //!        server                 one server: URL, TLS, a pool of connections, transactions
@@ -23,6 +24,7 @@ mod control_plane;
 mod error;
 mod ledger_store;
 mod notices;
+pub mod plain;
 mod publish;
 mod rows;
 mod schema;

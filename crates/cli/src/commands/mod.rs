@@ -64,7 +64,7 @@ pub(crate) async fn run(args: Args, out: &Out) -> Result<(), AppError> {
             begin(LogFormat::Pretty, SERVICE);
             Box::pin(quickstart::run(out, &args, file.as_deref())).await
         }
-        Command::PlainWriter(args) => quickstart::write_plainly(args),
+        Command::PlainWriter(args) => quickstart::write_plainly(args).await,
         Command::Serve(args) => {
             let config = Config::load(file.as_deref())?;
             begin(config.log, &config.otlp.service);

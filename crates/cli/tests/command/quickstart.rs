@@ -124,3 +124,45 @@ fn with_a_layout_another_programs_processes_write_while_the_tenant_moves_and_ret
     // What the command is made of is not shown.
     assert!(!place.rehome(["--help"]).succeeds().contains("plain-writer"));
 }
+
+#[test]
+fn with_a_layout_the_tables_may_be_in_databases_of_a_server() {
+    let (place, server) = (Place::new(), rehome_cluster::shared());
+    let url = server.administrator_url("postgres");
+    let run = |more: &[&str]| {
+        let fixed = ["quickstart", "--layout", "eventsource-py", "--postgres"];
+        let small = ["--tenants", "2", "--events", "2000", "--writers", "3", "--rate", "120"];
+        place.rehome([&fixed[..], &[&url], &small, more].concat())
+    };
+    let moved = run(&["--return", "--dir", "stores", "--json"]);
+    let verdict: serde_json::Value = serde_json::from_str(&moved.succeeds()).unwrap();
+    assert_eq!(verdict["ok"], true, "{verdict}");
+    let acked = verdict["acked"].as_u64().unwrap();
+    assert!(acked > 100 && verdict["pause_ms"]["appends"].as_u64().unwrap() > 0, "{verdict}");
+    let databases = verdict["databases"].as_array().unwrap();
+    let [source, _] = &databases[..] else { panic!("{verdict}") };
+    let tenant = verdict["tenant_id"].as_str().unwrap();
+    let sql = format!("SELECT count(*) FROM events WHERE tenant_id = '{tenant}'");
+    let rows: u64 = server.sql(source.as_str().unwrap(), &sql).unwrap().parse().unwrap();
+    assert_eq!(rows, verdict["events_now"].as_u64().unwrap());
+    assert!(rows >= 2_000 + acked);
+
+    let refused =
+        place.rehome(["quickstart", "--layout", "eventsource-py", "--postgres", "host=h dbname=d"]);
+    assert!(
+        refused.code == 2 && refused.stderr.contains("postgres://ROLE@HOST"),
+        "{}",
+        refused.stderr
+    );
+    let role = server.database().unwrap();
+    let refused = place.rehome([
+        "quickstart",
+        "--layout",
+        "eventsource-py",
+        "--postgres",
+        &role.url(),
+        "--dir",
+        "none",
+    ]);
+    assert!(refused.code != 0 && refused.stderr.contains("CREATEDB"), "{}", refused.stderr);
+}

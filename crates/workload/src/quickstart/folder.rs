@@ -6,19 +6,37 @@ use std::path::{Path, PathBuf};
 use rehome_ports::private;
 use uuid::Uuid;
 
-use super::{SOURCE, TARGET};
+use super::{SOURCE, Step, TARGET};
 use rehome_app::error::AppError;
 
 /// A folder that holds nothing but a configuration, and soon the stores that it names.
 pub(super) struct Folder {
     pub(super) path: PathBuf,
     pub(super) config: PathBuf,
+    /// The databases that were made for it.
+    pub(super) databases: Vec<String>,
+}
+
+/// The stores of a quickstart.
+pub(super) struct Stores {
+    pub(super) layout: Option<String>,
+    /// Of the source and the target; files are beside the configuration.
+    pub(super) urls: [String; 2],
+    /// Their databases, if they are in some.
+    pub(super) databases: Vec<String>,
+}
+
+impl Stores {
+    /// Files; with a layout those of another program.
+    pub(super) fn files(layout: Option<&str>) -> Self {
+        let urls = [SOURCE, TARGET].map(|store| format!("sqlite:{store}.db"));
+        Self { layout: layout.map(str::to_owned), urls, databases: Vec::new() }
+    }
 }
 
 impl Folder {
-    /// Uses an empty folder, or creates one; writes the configuration. With a layout the stores are another
-    /// program's files.
-    pub(super) fn prepare(named: Option<&Path>, layout: Option<&str>) -> Result<Self, AppError> {
+    /// Uses an empty folder, or creates one; writes the configuration.
+    pub(super) fn prepare(named: Option<&Path>, stores: Stores) -> Result<Self, AppError> {
         let path = named.map_or_else(temporary, Path::to_owned);
         let io = |error: std::io::Error| {
             AppError::failed("folder", format!("the folder {}: {error}", path.display()))
@@ -35,8 +53,14 @@ impl Folder {
         }
         let config = path.join(rehome_app::config::DEFAULT_FILE);
         let mut file = private::options().write(true).create_new(true).open(&config).map_err(io)?;
-        file.write_all(configuration(layout).as_bytes()).map_err(io)?;
-        Ok(Self { path, config })
+        file.write_all(configuration(&stores).as_bytes()).map_err(io)?;
+        Ok(Self { path, config, databases: stores.databases })
+    }
+
+    /// The step.
+    pub(super) fn opened(&self) -> Step {
+        let (folder, config) = (self.path.clone(), self.config.clone());
+        Step::Opened { folder, config, databases: self.databases.clone() }
     }
 }
 
@@ -56,8 +80,9 @@ fn go_on(folder: &Path) -> String {
     }
 }
 
-fn configuration(layout: Option<&str>) -> String {
-    let layout = layout.map_or_else(String::new, |name| format!("layout = \"{name}\"\n"));
+fn configuration(stores: &Stores) -> String {
+    let Stores { layout, urls: [source, target], .. } = stores;
+    let layout = layout.as_ref().map_or_else(String::new, |name| format!("layout = \"{name}\"\n"));
     format!(
         "# Created by `rehome quickstart`. The files are beside this one.\n\
          \n\
@@ -66,12 +91,12 @@ fn configuration(layout: Option<&str>) -> String {
          \n\
          [[stores]]\n\
          id = \"{SOURCE}\"\n\
-         url = \"sqlite:{SOURCE}.db\"\n{layout}\
+         url = \"{source}\"\n{layout}\
          default = true\n\
          \n\
          [[stores]]\n\
          id = \"{TARGET}\"\n\
-         url = \"sqlite:{TARGET}.db\"\n{layout}"
+         url = \"{target}\"\n{layout}"
     )
 }
 
@@ -84,7 +109,7 @@ mod tests {
     #[test]
     fn the_configuration_is_one_and_names_both_stores() {
         let folder = tempfile::tempdir().unwrap();
-        let made = Folder::prepare(Some(&folder.path().join("a/b")), None).unwrap();
+        let made = Folder::prepare(Some(&folder.path().join("a/b")), Stores::files(None)).unwrap();
         let config = Config::load_from(Some(&made.config), []).unwrap();
         let names: Vec<_> = config.stores.iter().map(|store| store.id.as_str()).collect();
         assert_eq!(names, [SOURCE, TARGET]);
@@ -95,7 +120,7 @@ mod tests {
     fn a_folder_with_something_in_it_is_left_as_it_is() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("control.db"), "mine").unwrap();
-        let refused = Folder::prepare(Some(folder.path()), None).err().unwrap();
+        let refused = Folder::prepare(Some(folder.path()), Stores::files(None)).err().unwrap();
         assert_eq!(refused.kind(), Kind::Refused);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }

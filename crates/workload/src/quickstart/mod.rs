@@ -27,7 +27,7 @@ use rehome_ports::EventStore;
 use crate::load::history::Wanted;
 use crate::load::observe::Latencies;
 use crate::load::{Load, LoadOptions, WRITERS_MAX};
-use folder::Folder;
+use folder::{Folder, Stores};
 pub use foreign::{PlainWriter, write as write_plainly};
 use journey::Journey;
 use rehome_app::error::{AppError, Kind};
@@ -72,8 +72,10 @@ pub struct QuickstartOptions {
     pub seed: u64,
     /// Whether the tenant then returns.
     pub there_and_back: bool,
-    /// Whether the events are in files of another program, whose processes write them.
+    /// Whether the events are in tables of another program, whose processes write them.
     pub layout: Option<String>,
+    /// The server on which these tables are, in databases that are made for it; files if none is named.
+    pub postgres: Option<String>,
     /// How long the writers are watched before the migration, and after it.
     pub watch: Duration,
 }
@@ -91,6 +93,7 @@ impl Default for QuickstartOptions {
             seed: 42,
             there_and_back: false,
             layout: None,
+            postgres: None,
             watch: Duration::from_secs(2),
         }
     }
@@ -114,7 +117,7 @@ impl QuickstartOptions {
         match self.layout.as_deref() {
             None | Some(PLAIN_LAYOUT) => {}
             Some(_) => {
-                return refuse("--layout is eventsource-py, the only one with a file to show");
+                return refuse("--layout is eventsource-py, the only one with tables to show");
             }
         }
         if self.layout.is_some() && self.writers > PROCESSES_MAX {
@@ -133,6 +136,8 @@ pub enum Step {
         folder: PathBuf,
         /// The configuration with which other commands find them.
         config: PathBuf,
+        /// The databases that are made for them, if they are not files.
+        databases: Vec<String>,
     },
     /// History is being made or imported.
     Filling {
@@ -228,10 +233,10 @@ pub async fn stay(options: &QuickstartOptions, tell: Tell<'_>) -> Result<Stay, A
         Some(path) => Some(Rounds::open(&Input::new(path.clone(), None)).await?),
         None => None,
     };
-    let folder = Folder::prepare(options.folder.as_deref(), None)?;
+    let folder = Folder::prepare(options.folder.as_deref(), Stores::files(None))?;
     // Not the environment: it may name stores with real events.
     let config = Config::load_from(Some(&folder.config), [])?;
-    tell(Step::Opened { folder: folder.path.clone(), config: folder.config.clone() });
+    tell(folder.opened());
     let deployment = Observed::open(&config, Access::Create).await?;
 
     let tenants = fill::fill(&deployment, options, input, tell).await?;

@@ -70,6 +70,9 @@ pub struct Verdict {
     pub directory: PathBuf,
     /// The configuration with which other commands find them.
     pub config: PathBuf,
+    /// The databases that were made for them, if they are not files.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub databases: Vec<String>,
 }
 
 /// A summary of many latencies, in milliseconds.
@@ -258,6 +261,7 @@ pub(super) async fn tell(
         seed: options.seed,
         directory: folder.path.clone(),
         config: folder.config.clone(),
+        databases: folder.databases.clone(),
     })
 }
 

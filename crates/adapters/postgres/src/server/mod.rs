@@ -147,6 +147,15 @@ impl Server {
     }
 }
 
+/// A connection without the settings of the adapter, as another program makes it.
+pub(crate) async fn plainly(
+    url: &PostgresUrl,
+    options: PostgresOptions,
+) -> Result<connect::Connected, ServerError> {
+    let connected = connect::connect(url, None, options.connect_within, &connect::Order::AsGiven);
+    Box::pin(connected).await.map(|(connected, _)| connected)
+}
+
 /// Connections to a server without rehome's tables, except those that the caller creates.
 pub(crate) struct Lender {
     url: PostgresUrl,

@@ -85,6 +85,7 @@ impl managed::Manager for Sessions {
         };
         let looked = tokio::time::timeout(within, look).await;
         let (ours, timeline) = looked.map_err(|_| ServerError::unreachable(NO_ANSWER))??;
+        tracing::debug!(%place, ?timeline, "a connection was made");
         let generation = primary.learn(place, timeline)?;
         Box::pin(primary.compare(url, *options)).await;
         Ok(Session { client, ours, generation, shared: Arc::clone(&self.0) })

@@ -19,7 +19,14 @@ pub(super) struct Live {
     options: QuickstartOptions,
     bars: Option<Bars>,
     state: Mutex<State>,
-    folder: Mutex<Option<PathBuf>>,
+    left: Mutex<Option<Left>>,
+}
+
+/// What a quickstart leaves behind.
+#[derive(Clone)]
+pub(super) struct Left {
+    pub(super) folder: PathBuf,
+    pub(super) databases: Vec<String>,
 }
 
 /// The last line.
@@ -57,7 +64,7 @@ impl Live {
             options: options.clone(),
             bars,
             state: Mutex::default(),
-            folder: Mutex::default(),
+            left: Mutex::default(),
         }
     }
 
@@ -71,19 +78,26 @@ impl Live {
     }
 
     /// Where the stores are, once they are there.
-    pub(super) fn folder(&self) -> Option<PathBuf> {
-        self.folder.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub(super) fn left(&self) -> Option<Left> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(super) fn hear(&self, step: &Step) {
-        if let Step::Opened { folder, .. } = step {
-            *self.folder.lock().unwrap_or_else(PoisonError::into_inner) = Some(folder.clone());
+        if let Step::Opened { folder, databases, .. } = step {
+            let left = Left { folder: folder.clone(), databases: databases.clone() };
+            *self.left.lock().unwrap_or_else(PoisonError::into_inner) = Some(left);
         }
         if self.style == Style::None {
             return;
         }
         match step {
-            Step::Opened { folder, .. } => self.say(&format!("stores in {}", folder.display())),
+            Step::Opened { folder, databases, .. } if databases.is_empty() => {
+                self.say(&format!("stores in {}", folder.display()));
+            }
+            Step::Opened { folder, databases, .. } => {
+                self.say(&format!("control plane in {}", folder.display()));
+                self.say(&format!("stores in {}", databases.join(", ")));
+            }
             Step::Filling { events, total } => {
                 let text = match total {
                     Some(total) => {

@@ -13,7 +13,7 @@ use rehome_workload::quickstart::{self, PlainWriter, QuickstartOptions, Step};
 
 use crate::operate::{Signals, Task, stop_on_signal};
 use crate::output::Out;
-use live::Live;
+use live::{Left, Live};
 
 /// Demonstrate a migration: move a tenant under load, on stores in a folder.
 ///
@@ -47,10 +47,14 @@ pub(crate) struct QuickstartArgs {
     /// What made events are drawn from.
     #[arg(long, value_name = "N", default_value_t = 42)]
     seed: u64,
-    /// Use SQLite files of another program, whose processes write them and do not use
-    /// rehome: eventsource-py, by its tables.
+    /// Use tables of another program, whose processes write them and do not use
+    /// rehome: eventsource-py, by its tables; in SQLite files, unless --postgres names a server.
     #[arg(long, value_name = "NAME", conflicts_with_all = ["input", "port"])]
     layout: Option<String>,
+    /// Make two databases for these tables on this server, as postgres://ROLE@HOST/DATABASE. The role needs
+    /// CREATEDB. The databases stay; the output names them.
+    #[arg(long, value_name = "URL", requires = "layout")]
+    postgres: Option<String>,
     /// Let the tenant return afterwards, within the rollback window.
     #[arg(long = "return")]
     there_and_back: bool,
@@ -77,6 +81,7 @@ impl QuickstartArgs {
             seed: self.seed,
             there_and_back: self.there_and_back,
             layout: self.layout.clone(),
+            postgres: self.postgres.clone(),
             ..QuickstartOptions::default()
         }
     }
@@ -86,9 +91,9 @@ impl QuickstartArgs {
 /// standard input.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct PlainWriterArgs {
-    /// The files that may have the tenant.
-    #[arg(value_name = "FILE", required = true)]
-    files: Vec<PathBuf>,
+    /// The configuration with the stores that may have the tenant.
+    #[arg(value_name = "FILE")]
+    config: PathBuf,
     /// Whose events.
     #[arg(long, value_name = "NAME")]
     tenant: String,
@@ -106,18 +111,23 @@ pub(crate) struct PlainWriterArgs {
     journal: PathBuf,
 }
 
-/// Writes, on this thread.
-pub(super) fn write_plainly(args: PlainWriterArgs) -> Result<(), AppError> {
-    let PlainWriterArgs { files, tenant, number, seed, rate, journal } = args;
-    quickstart::write_plainly(&PlainWriter { files, tenant, number, seed, rate, journal })
+/// Writes until its standard input ends.
+pub(super) async fn write_plainly(args: PlainWriterArgs) -> Result<(), AppError> {
+    let PlainWriterArgs { config, tenant, number, seed, rate, journal } = args;
+    quickstart::write_plainly(&PlainWriter { config, tenant, number, seed, rate, journal }).await
 }
 
-/// An error, with the folder that it leaves behind.
-fn leaving(error: AppError, folder: Option<&Path>) -> AppError {
-    match folder {
-        None => error,
-        Some(folder) => error.followed_by(&format!("; its files are in {}", folder.display())),
+/// An error, with what it leaves behind.
+fn leaving(error: AppError, left: Option<&Left>) -> AppError {
+    let Some(Left { folder, databases }) = left else { return error };
+    let files = format!("; its files are in {}", folder.display());
+    if databases.is_empty() {
+        return error.followed_by(&files);
     }
+    error.followed_by(&format!(
+        "{files}, its databases, if they were made, are {}",
+        databases.join(" and ")
+    ))
 }
 
 /// Does it, and shows the verdict; one that is not good is an error too.
@@ -144,13 +154,13 @@ pub(super) async fn run(
     };
     drop(signals);
     live.end();
-    let stay = outcome.map_err(|error| leaving(error, live.folder().as_deref()))?;
+    let stay = outcome.map_err(|error| leaving(error, live.left().as_ref()))?;
     out.show(&stay.verdict, words::say)?;
     if !stay.verdict.ok {
         stay.deployment.close().await;
         let message = "the stores contradict the acknowledgements of the writers; see the verdict";
         let error = AppError::new(Kind::Violated, "verdict", message);
-        return Err(leaving(error, live.folder().as_deref()));
+        return Err(leaving(error, live.left().as_ref()));
     }
     if let Some(listener) = listener {
         console::serve(out, &options, stay, listener).await

@@ -99,7 +99,7 @@ fn go_on(verdict: &Verdict, text: &mut String) {
     let last = verdict.back.as_ref().map_or(&verdict.migration, |back| &back.migration);
     let _ = write!(
         text,
-        "\nYou can inspect the files; {} keeps its copy, and the tenant can return:\n\
+        "\nYou can inspect the stores; {} keeps its copy, and the tenant can return:\n\
          \n  {rehome} migration log {}\
          \n  {rehome} migration return {} --wait\
          \n\nTo remove them: rm -r {}\n",
@@ -108,4 +108,7 @@ fn go_on(verdict: &Verdict, text: &mut String) {
         last.id,
         verdict.directory.display()
     );
+    for name in &verdict.databases {
+        let _ = writeln!(text, "and in psql:     DROP DATABASE {name} WITH (FORCE);");
+    }
 }

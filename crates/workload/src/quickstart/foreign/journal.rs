@@ -9,6 +9,9 @@ use std::path::Path;
 
 use crate::load::record::{Ack, Outcome, Sent, StreamRef};
 
+/// How the words begin with which a store refuses a tenant that it does not have, or that is being switched.
+const REFUSALS: [&str; 3] = ["RH001", "RH003", "40001"];
+
 /// What a writer has noted, as far as it was read.
 #[derive(Debug, Default)]
 pub(super) struct Journal {
@@ -60,7 +63,7 @@ impl Journal {
             _ => {
                 self.refused += 1;
                 let said = words.next().unwrap_or_default();
-                if !said.starts_with("RH001") && !said.starts_with("RH003") {
+                if !REFUSALS.iter().any(|code| said.starts_with(code)) {
                     self.strange.push(said.to_owned());
                 }
             }

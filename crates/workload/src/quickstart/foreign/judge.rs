@@ -5,11 +5,10 @@ use std::collections::HashMap;
 use rehome_domain::ids::TenantId;
 use rehome_engine::verifier::Report;
 use rehome_ports::{BatchLimit, LedgerStore};
-use rehome_sqlite::plain::{PlainEvent, PlainFile};
 
 use super::journal::Journal;
+use super::plain::{Plain, PlainEvent};
 use super::writers::{event, stream};
-use super::{failed, file};
 use crate::load::LoadId;
 use crate::load::check::Checked;
 use crate::load::history::Wanted;
@@ -18,15 +17,17 @@ use crate::quickstart::QuickstartOptions;
 use crate::quickstart::folder::Folder;
 use crate::quickstart::journey::Journey;
 use crate::quickstart::verdict::{self, Verdict};
-use rehome_app::Deployment;
 use rehome_app::error::AppError;
+use rehome_app::{Config, Deployment};
 
 /// Maximum number of findings with a description.
 const EXAMPLES_MAX: usize = 10;
 
+#[allow(clippy::too_many_arguments, reason = "each is named once")]
 pub(super) async fn judge(
     deployment: &Deployment,
     folder: &Folder,
+    config: &Config,
     options: &QuickstartOptions,
     moving: Wanted,
     journeys: &[Journey],
@@ -38,10 +39,8 @@ pub(super) async fn judge(
         .ok_or_else(|| AppError::failed("not_migrated", "no migration was started"))?;
     let migration = deployment.engine().control().migration(last.id).await?;
     let home = deployment.store(&migration.target)?;
-    let plain =
-        PlainFile::open(&file(folder, migration.target.as_str()), &moving.tenant.to_string())
-            .map_err(|error| failed(&error))?;
-    let rows = plain.events().map_err(|error| failed(&error))?;
+    let plain = Plain::open(config, migration.target.as_str(), &moving.tenant.to_string()).await?;
+    let rows = plain.events().await?;
     let checked = check(&rows, options.seed, moving.events, journals);
     let record = record(&**home, moving.tenant, options.seed, journals).await?;
     verdict::tell(deployment, folder, options, moving, journeys, &record, checked, verification)

@@ -1,28 +1,29 @@
-//! The quickstart with another program's files: `--layout`.
+//! The quickstart with another program's stores: `--layout`. They are files, or databases of a server.
 //!
 //! ```text
-//! files of another program ─▶ adopt ─▶ writer processes on ─▶ migrate ─▶ writers off ─▶ verdict
+//! stores of another program ─▶ adopt ─▶ writer processes on ─▶ migrate ─▶ writers off ─▶ verdict
 //! ```
 //!
-//! The writers are other processes with plain SQL, which do not use rehome: where a file refuses them, they try the
+//! The writers are other processes with plain SQL, which do not use rehome: where a store refuses them, they try the
 //! other one. The verdict compares their own records, which each keeps in a file, with the rows.
 
 mod journal;
 mod judge;
+mod plain;
 mod writers;
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use rehome_sqlite::plain::{PlainEvent, PlainFile};
+use rehome_postgres::{PostgresUrl, plain as postgres};
 use uuid::Uuid;
 
 use super::fill::Filled;
-use super::folder::Folder;
+use super::folder::{Folder, Stores};
 use super::journey::Journey;
 use super::{QuickstartOptions, SOURCE, Stage, Stay, Step, TARGET, Tell, chosen};
 use crate::load::history::{self, Wanted};
-use rehome_app::error::AppError;
+use plain::{Plain, PlainEvent, failed};
+use rehome_app::error::{AppError, Kind};
 use rehome_app::{Access, Config, Deployment};
 use rehome_observe::Observed;
 use writers::Writers;
@@ -41,10 +42,20 @@ pub(super) async fn stay(
     layout: &str,
     tell: Tell<'_>,
 ) -> Result<Stay, AppError> {
-    let folder = Folder::prepare(options.folder.as_deref(), Some(layout))?;
+    let stores = match &options.postgres {
+        None => Stores::files(Some(layout)),
+        Some(url) => databases(url, layout)?,
+    };
+    let folder = Folder::prepare(options.folder.as_deref(), stores)?;
+    tell(folder.opened());
+    if let Some(url) = &options.postgres {
+        let url: PostgresUrl = url.parse().map_err(|error| failed(&error))?;
+        for name in &folder.databases {
+            postgres::create_database(&url, name).await.map_err(|error| failed(&error))?;
+        }
+    }
     let config = Config::load_from(Some(&folder.config), [])?;
-    tell(Step::Opened { folder: folder.path.clone(), config: folder.config.clone() });
-    let filled = fill(&folder, options)?;
+    let filled = fill(&config, options).await?;
     let moving = chosen(&filled, options.tenant)?;
     tell(Step::Filled { took: filled.took, tenants: filled.all, moving: moving.tenant });
     for store in [SOURCE, TARGET] {
@@ -71,31 +82,65 @@ pub(super) async fn stay(
     let verification = on_the_way.verify().await?;
     journeys.push(on_the_way);
     tell(Step::Checking { acked: records.iter().map(journal::Journal::acked).sum() });
-    let verdict =
-        judge::judge(&deployment, &folder, options, moving, &journeys, &records, verification)
-            .await?;
+    let verdict = judge::judge(
+        &deployment,
+        &folder,
+        &config,
+        options,
+        moving,
+        &journeys,
+        &records,
+        verification,
+    )
+    .await?;
     Ok(Stay { verdict, deployment })
 }
 
-/// The file of a store.
-fn file(folder: &Folder, store: &str) -> PathBuf {
-    folder.path.join(format!("{store}.db"))
+/// The databases of both stores, on the server of that URL, with names that no other has.
+fn databases(url: &str, layout: &str) -> Result<Stores, AppError> {
+    let usage = |why: &str| AppError::new(Kind::Usage, "bad_option", format!("--postgres: {why}"));
+    url.parse::<PostgresUrl>().map_err(|error| usage(&error.to_string()))?;
+    let unique = Uuid::new_v4().simple().to_string();
+    let names = [SOURCE, TARGET].map(|store| format!("rehome_quickstart_{}_{store}", &unique[..8]));
+    let urls = names.each_ref().map(|name| with_database(url, name));
+    match urls {
+        [Some(source), Some(target)] => Ok(Stores {
+            layout: Some(layout.to_owned()),
+            urls: [source, target],
+            databases: names.into(),
+        }),
+        _ => Err(usage("must be a URL like postgres://ROLE@HOST/DATABASE")),
+    }
 }
 
-/// Makes both files, and the histories in the first.
-fn fill(folder: &Folder, options: &QuickstartOptions) -> Result<Filled, AppError> {
+/// The URL with another database. `None`: it is not a URL that a configuration can hold.
+fn with_database(url: &str, name: &str) -> Option<String> {
+    let (scheme, rest) = url.split_once("://")?;
+    if rest.contains(['"', '\\']) || rest.chars().any(char::is_control) {
+        return None;
+    }
+    let (place, query) = match rest.split_once('?') {
+        Some((place, query)) => (place, format!("?{query}")),
+        None => (rest, String::new()),
+    };
+    let servers = place.split('/').next()?;
+    Some(format!("{scheme}://{servers}/{name}{query}"))
+}
+
+/// Makes both tables, and the histories in the first.
+async fn fill(config: &Config, options: &QuickstartOptions) -> Result<Filled, AppError> {
     let began = Instant::now();
     let mut wanted = history::tenants(options.tenants, options.events, options.seed);
     if let (Some(named), Some(largest)) = (options.tenant, wanted.first_mut()) {
         largest.tenant = named;
     }
-    PlainFile::open(&file(folder, TARGET), "").map_err(|error| failed(&error))?;
     for (Wanted { tenant, events }, number) in wanted.iter().zip(0_u64..) {
-        let mut plain = PlainFile::open(&file(folder, SOURCE), &tenant.to_string())
-            .map_err(|error| failed(&error))?;
+        let tenant = tenant.to_string();
+        Plain::open(config, TARGET, &tenant).await?;
+        let mut plain = Plain::open(config, SOURCE, &tenant).await?;
         let made: Vec<_> = (0..*events).map(|n| old_event(options.seed, number, n)).collect();
         for some in made.chunks(5_000) {
-            plain.append(some).map_err(|error| failed(&error))?;
+            plain.append(some).await.map_err(|error| failed(&error))?;
         }
     }
     Ok(Filled { all: wanted, took: began.elapsed() })
@@ -117,14 +162,33 @@ fn mixed(seed: u64, number: u64) -> Uuid {
     Uuid::new_v5(&Uuid::from_u64_pair(seed, 0x7E40_3E00), &number.to_be_bytes())
 }
 
-fn failed(error: &rehome_sqlite::plain::PlainError) -> AppError {
-    AppError::failed("plain_sql", format!("the other program's file: {error}"))
-}
-
 async fn watch(writers: &Writers, time: Duration, stage: Stage, tell: Tell<'_>) {
     let began = tokio::time::Instant::now();
     while began.elapsed() < time {
         tokio::time::sleep(LOOK_EVERY).await;
         tell(Step::Watching { stage, writers: writers.seen() });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::with_database;
+
+    #[test]
+    fn only_the_database_of_a_url_is_another() {
+        for (url, wanted) in [
+            (
+                "postgres://me:p%40w@h:1,g:2/db?sslmode=require",
+                "postgres://me:p%40w@h:1,g:2/n?sslmode=require",
+            ),
+            ("postgresql://h", "postgresql://h/n"),
+            ("postgres:///db", "postgres:///n"),
+            ("postgres://?host=/tmp", "postgres:///n?host=/tmp"),
+        ] {
+            assert_eq!(with_database(url, "n").as_deref(), Some(wanted));
+        }
+        for refused in ["host=h dbname=db", "postgres://h/a\"b", "postgres://h/a\nb"] {
+            assert_eq!(with_database(refused, "n"), None);
+        }
     }
 }

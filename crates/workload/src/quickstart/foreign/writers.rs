@@ -10,13 +10,14 @@ use std::time::{Duration, Instant};
 use rehome_domain::ids::TenantId;
 use rehome_ports::clock::{Clock as _, SystemClock};
 use rehome_ports::private;
-use rehome_sqlite::plain::{PlainError, PlainEvent, PlainFile};
 
 use super::journal::{self, Journal};
-use super::{failed, file, mixed};
+use super::mixed;
+use super::plain::{Plain, PlainEvent};
 use crate::load::observe::Latencies;
 use crate::quickstart::folder::Folder;
 use crate::quickstart::{PATIENCE, QuickstartOptions, SOURCE, Seen, TARGET};
+use rehome_app::Config;
 use rehome_app::error::AppError;
 
 /// Before a refused append is sent again.
@@ -27,8 +28,8 @@ const LATELY_MICROS: i64 = 1_000_000;
 /// One writer, as the process that it is knows itself.
 #[derive(Clone, Debug)]
 pub struct PlainWriter {
-    /// The files that may have the tenant.
-    pub files: Vec<PathBuf>,
+    /// The configuration with the stores that may have the tenant.
+    pub config: PathBuf,
     /// Whose events.
     pub tenant: String,
     /// Which writer it is.
@@ -48,8 +49,9 @@ pub(super) fn event(seed: u64, writer: u64, version: i64, at: &str) -> PlainEven
         stream: stream(seed, writer),
         version,
         at: at.to_owned(),
+        // The order of the keys is that of a jsonb column.
         payload: format!(
-            "{{\"writer\": {writer}, \"version\": {version}, \"note\": \"é \\\"quoted\\\"\"}}"
+            "{{\"note\": \"é \\\"quoted\\\"\", \"writer\": {writer}, \"version\": {version}}}"
         ),
     }
 }
@@ -60,7 +62,7 @@ pub(super) fn stream(seed: u64, writer: u64) -> String {
 }
 
 /// Writes until its standard input ends. What the hidden command `plain-writer` does.
-pub fn write(writer: &PlainWriter) -> Result<(), AppError> {
+pub async fn write(writer: &PlainWriter) -> Result<(), AppError> {
     let io = |error: std::io::Error| AppError::failed("journal", error.to_string());
     let stopped = Arc::new(AtomicBool::new(false));
     let stop = Arc::clone(&stopped);
@@ -69,9 +71,10 @@ pub fn write(writer: &PlainWriter) -> Result<(), AppError> {
         let _ = std::io::stdin().read_to_end(&mut Vec::new());
         stop.store(true, Ordering::Relaxed);
     });
-    let mut files = Vec::new();
-    for path in &writer.files {
-        files.push(PlainFile::open(path, &writer.tenant).map_err(|error| failed(&error))?);
+    let config = Config::load_from(Some(&writer.config), [])?;
+    let mut stores = Vec::new();
+    for store in [SOURCE, TARGET] {
+        stores.push(Plain::open(&config, store, &writer.tenant).await?);
     }
     let mut journal =
         private::options().append(true).create(true).open(&writer.journal).map_err(io)?;
@@ -84,17 +87,16 @@ pub fn write(writer: &PlainWriter) -> Result<(), AppError> {
         let event = event(writer.seed, writer.number, version, "2026-01-01T00:00:00+00:00");
         note(format!("sent {}", now()))?;
         loop {
-            match files[at].append(std::slice::from_ref(&event)) {
+            match stores[at].append(std::slice::from_ref(&event)).await {
                 Ok(()) => break,
-                Err(PlainError::Refused(words)) => note(format!("refused {} {words}", now()))?,
-                Err(PlainError::Sql(error)) => note(format!("refused {} {error}", now()))?,
+                Err(words) => note(format!("refused {} {}", now(), words.replace('\n', " ")))?,
             }
-            at = (at + 1) % files.len();
-            std::thread::sleep(AGAIN_AFTER);
+            at = (at + 1) % stores.len();
+            tokio::time::sleep(AGAIN_AFTER).await;
         }
         note(format!("acked {}", now()))?;
         let due = Duration::from_secs_f64(version as f64 / writer.rate);
-        std::thread::sleep(due.saturating_sub(began.elapsed()));
+        tokio::time::sleep(due.saturating_sub(began.elapsed())).await;
     }
     Ok(())
 }
@@ -131,7 +133,7 @@ impl Writers {
             let journal = folder.path.join(format!("writer-{number}.log"));
             let process = Command::new(&program)
                 .arg("plain-writer")
-                .args([file(folder, SOURCE), file(folder, TARGET)])
+                .arg(&folder.config)
                 .args(["--tenant", &tenant.to_string()])
                 .args(["--number", &number.to_string(), "--seed", &options.seed.to_string()])
                 .args(["--rate", &rate.to_string()])
