@@ -143,7 +143,7 @@ impl Server {
 
     /// A connection of its own, past any pooler, for `LISTEN`.
     pub(crate) async fn listener(&self) -> Result<connect::Connected, ServerError> {
-        pool::listener(&self.pool, &self.url, self.options).await
+        pool::listener(&self.url, self.options).await
     }
 }
 

@@ -8,7 +8,7 @@ use deadpool::managed::{self, RecycleError, RecycleResult};
 use deadpool_postgres::{ClientWrapper, Runtime, TimeoutType};
 
 use super::connect::Connected;
-use super::primary::{self, Primary};
+use super::primary;
 use super::url::Place;
 use super::{PostgresOptions, PostgresUrl};
 use crate::error::ServerError;
@@ -32,7 +32,6 @@ pub(crate) struct Session {
 struct Shared {
     url: PostgresUrl,
     options: PostgresOptions,
-    primary: Primary,
 }
 
 impl Session {
@@ -42,13 +41,13 @@ impl Session {
 
     /// Whether another server is the primary by now.
     pub(super) fn is_overtaken(&self) -> bool {
-        self.shared.primary.has_overtaken(self.generation)
+        self.shared.url.primary.has_overtaken(self.generation)
     }
 
     /// Resolves when another server is the primary, while a statement waits.
     pub(super) async fn overtaken(&self) {
-        let Shared { url, options, primary } = &*self.shared;
-        primary.overtakes(self.generation, url, *options).await;
+        let Shared { url, options } = &*self.shared;
+        url.primary.overtakes(self.generation, url, *options).await;
     }
 }
 
@@ -68,7 +67,8 @@ impl managed::Manager for Sessions {
     type Error = ServerError;
 
     async fn create(&self) -> Result<Session, ServerError> {
-        let Shared { url, options, primary } = &*self.0;
+        let Shared { url, options } = &*self.0;
+        let primary = &url.primary;
         let settings = (!url.is_pooled()).then(|| session_settings(*options));
         let within = options.connect_within;
         let connected = primary.connect(url, settings.as_deref(), *options);
@@ -113,7 +113,7 @@ pub(super) fn pool(url: &PostgresUrl, options: PostgresOptions) -> Result<Pool, 
     if !url.places.iter().all(Place::is_socket) {
         url.tls.check().map_err(|error| ServerError::unreachable(error.to_string()))?;
     }
-    let shared = Shared { url: url.clone(), options, primary: Primary::new() };
+    let shared = Shared { url: url.clone(), options };
     let sessions = Sessions(Arc::new(shared));
     // Each server that is tried has its own timeout; together they may take longer.
     Pool::builder(sessions)
@@ -203,11 +203,10 @@ async fn lend(pool: &Pool) -> Result<Object, ServerError> {
 
 /// A connection of its own, past any pooler.
 pub(super) async fn listener(
-    pool: &Pool,
     url: &PostgresUrl,
     options: PostgresOptions,
 ) -> Result<Connected, ServerError> {
     let url = url.directly();
-    let connected = pool.manager().0.primary.connect(&url, None, options);
+    let connected = url.primary.connect(&url, None, options);
     Box::pin(connected).await.map(|(connected, _)| connected)
 }

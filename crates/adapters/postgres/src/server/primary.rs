@@ -40,6 +40,7 @@ pub(super) struct Timeline {
 }
 
 /// The primary of a URL.
+#[derive(Default)]
 pub(super) struct Primary {
     known: Mutex<Known>,
     /// Grows when connections are overtaken.
@@ -58,13 +59,6 @@ struct Known {
 }
 
 impl Primary {
-    pub(super) fn new() -> Self {
-        let known = Mutex::new(Known::default());
-        let (looking, compared) = (AtomicBool::new(false), AtomicBool::new(false));
-        let (generation, learned) = (AtomicU64::new(0), Notify::new());
-        Self { known, generation, learned, looking, compared }
-    }
-
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -245,7 +239,7 @@ mod tests {
 
     #[test]
     fn a_later_timeline_overtakes_connections_and_an_earlier_one_is_refused() {
-        let primary = Primary::new();
+        let primary = Primary::default();
         let first = primary.learn(place(1), Some(timeline("a", 3))).unwrap();
         let same = primary.learn(place(1), Some(timeline("a", 3))).unwrap();
         assert!(!primary.has_overtaken(first) && !primary.has_overtaken(same));
@@ -258,7 +252,7 @@ mod tests {
 
     #[test]
     fn other_data_at_the_same_address_begin_anew() {
-        let primary = Primary::new();
+        let primary = Primary::default();
         let before = primary.learn(place(1), Some(timeline("a", 9))).unwrap();
         assert!(primary.is_of_its_data(Some(&timeline("a", 10))));
         assert!(!primary.is_of_its_data(Some(&timeline("b", 10))) && !primary.is_of_its_data(None));
@@ -268,7 +262,7 @@ mod tests {
 
     #[test]
     fn a_server_that_does_not_report_its_timeline_is_not_judged() {
-        let primary = Primary::new();
+        let primary = Primary::default();
         let before = primary.learn(place(1), Some(timeline("a", 9))).unwrap();
         let silent = primary.learn(place(1), None).unwrap();
         assert!(!primary.has_overtaken(before) && !primary.has_overtaken(silent));

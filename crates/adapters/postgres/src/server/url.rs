@@ -27,10 +27,12 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_postgres::Config;
 
+use super::primary::Primary;
 use super::tls::Tls;
 
 /// The text is no such URL. The message never repeats what may be a password.
@@ -98,6 +100,9 @@ pub struct PostgresUrl {
     direct: Option<Place>,
     pub(super) passfile: Option<PathBuf>,
     pub(super) password_env: Option<String>,
+    /// What this process knows of its servers. All copies of the URL share it, so that a pool that is made anew begins
+    /// with it.
+    pub(super) primary: Arc<Primary>,
 }
 
 impl PostgresUrl {

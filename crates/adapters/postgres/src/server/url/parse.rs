@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_postgres::Config;
@@ -266,6 +267,7 @@ fn url(mut given: Given, variables: Variables<'_>) -> Result<PostgresUrl, Invali
         direct,
         passfile: given.path("passfile"),
         password_env: given.some("password_env"),
+        primary: Arc::default(),
     })
 }
 
