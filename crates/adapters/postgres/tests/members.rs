@@ -28,6 +28,18 @@ async fn store(database: &Database, members: &[&Proxy; 2]) -> Arc<PgStore> {
 }
 
 #[tokio::test]
+async fn a_process_that_knows_no_member_does_not_wait_for_one_that_hangs() {
+    let server = rehome_cluster::shared();
+    let database = server.database().expect("a new database");
+    let members = [(); 2].map(|()| Proxy::start(server.port()).expect("a proxy"));
+    members[0].stall(Direction::Up);
+    members[0].stall(Direction::Down);
+    let opened = tokio::time::timeout(BOUND, store(&database, &[&members[0], &members[1]])).await;
+    let store = opened.expect("the second member answers in time");
+    store.ledger(TENANT).await.expect("the second member answers");
+}
+
+#[tokio::test]
 async fn connections_are_not_waited_for_once_another_member_answers() {
     let server = rehome_cluster::shared();
     let database = server.database().expect("a new database");

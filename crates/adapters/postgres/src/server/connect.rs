@@ -29,8 +29,8 @@ pub(super) enum Order {
     AsGiven,
     /// This one first, which was the primary before.
     First(Place),
-    /// All but this one.
-    Without(Place),
+    /// This one alone.
+    Only(Place),
 }
 
 /// Connects to the first server of the URL that accepts the login and writes: a standby would answer as well,
@@ -48,7 +48,7 @@ pub(super) async fn connect(
     match order {
         Order::AsGiven => {}
         Order::First(first) => places.sort_by_key(|place| place != first),
-        Order::Without(one) => places.retain(|place| place != one),
+        Order::Only(one) => places.retain(|place| place == one),
     }
     for place in places {
         let addresses = match addresses(&place, within).await {

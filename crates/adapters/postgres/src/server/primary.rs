@@ -17,8 +17,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use tokio::sync::Notify;
 use tokio_postgres::Client;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::connect::{Connected, Order, connect};
 use super::url::Place;
@@ -28,6 +31,9 @@ use crate::rows;
 
 /// How long a statement waits before the other servers are asked, and between two times.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How long the others may take. One that hangs is not waited for any longer.
+const LOOK_WITHIN: Duration = Duration::from_secs(2);
 
 /// How long the first connection waits for the other servers.
 const COMPARED_WITHIN: Duration = Duration::from_secs(1);
@@ -95,14 +101,14 @@ impl Primary {
         Ok(generation)
     }
 
-    /// Whether a timeline is one of the data that this process knows.
+    /// Whether a timeline is one of the data that this process knows, if it knows any.
     fn is_of_its_data(&self, found: Option<&Timeline>) -> bool {
         let known = self.known();
-        known
-            .timeline
-            .as_ref()
-            .zip(found)
-            .is_some_and(|(known, found)| known.system == found.system)
+        match (&known.timeline, &known.place) {
+            (Some(known), _) => found.is_some_and(|found| found.system == known.system),
+            (None, Some(_)) => false,
+            (None, None) => true,
+        }
     }
 
     /// Whether a later connection has a later timeline.
@@ -172,32 +178,49 @@ impl Primary {
         }
     }
 
-    /// Asks the servers other than the known primary, unless another statement does so now.
+    /// Asks the servers other than the known primary, all at once, unless another statement does so now.
     async fn look(&self, url: &PostgresUrl, options: PostgresOptions) {
-        let Some(place) = self.known().place.clone() else { return };
         if self.looking.swap(true, Ordering::AcqRel) {
             return;
         }
         let looks = Looks(&self.looking);
-        let (began, within) = (Instant::now(), options.connect_within);
-        let others = Box::pin(connect(url, None, within, &Order::Without(place))).await;
-        let error = others.as_ref().err().map(tracing::field::display);
-        let took_ms = began.elapsed().as_millis();
-        tracing::debug!(took_ms, error, "another server of the URL may be the primary");
-        if let Ok((connected, place)) = others {
-            let (client, connection) = connected;
-            let driven = tokio::spawn(connection);
-            let timeline = tokio::time::timeout(within, timeline(&client)).await;
-            // One that does not answer, has other data or is overtaken is not the primary.
-            if let Ok(timeline) = timeline
-                && self.is_of_its_data(timeline.as_ref())
-            {
-                let _ = self.learn(place, timeline);
+        let known = self.known().place.clone();
+        let others = url.places.iter().filter(|place| Some(*place) != known.as_ref());
+        let mut asked: FuturesUnordered<_> =
+            others.map(|place| Box::pin(ask(place.clone(), url, options))).collect();
+        let began = Instant::now();
+        let found = tokio::time::timeout(LOOK_WITHIN, async {
+            while let Some(answer) = asked.next().await {
+                // One that does not answer, has other data or is overtaken is not the primary.
+                if let Some((place, timeline)) = answer
+                    && self.is_of_its_data(timeline.as_ref())
+                    && self.learn(place.clone(), timeline).is_ok()
+                {
+                    return Some(place);
+                }
             }
-            driven.abort();
-        }
+            None
+        });
+        let found = found.await.ok().flatten().map(|place| place.to_string());
+        let took_ms = began.elapsed().as_millis();
+        tracing::debug!(took_ms, found, "the other servers of the URL were asked");
         drop(looks);
     }
+}
+
+/// The timeline of a server that is a primary.
+async fn ask(
+    place: Place,
+    url: &PostgresUrl,
+    options: PostgresOptions,
+) -> Option<(Place, Option<Timeline>)> {
+    let only = Order::Only(place);
+    let connected = connect(url, None, options.connect_within, &only).await;
+    let ((client, connection), place) = connected.ok()?;
+    let driven = AbortOnDropHandle::new(tokio::spawn(connection));
+    let timeline = timeline(&client).await;
+    drop(driven);
+    Some((place, timeline))
 }
 
 /// Until it is dropped, one looks.
@@ -256,6 +279,7 @@ mod tests {
         let before = primary.learn(place(1), Some(timeline("a", 9))).unwrap();
         assert!(primary.is_of_its_data(Some(&timeline("a", 10))));
         assert!(!primary.is_of_its_data(Some(&timeline("b", 10))) && !primary.is_of_its_data(None));
+        assert!(Primary::default().is_of_its_data(None), "nothing is known yet");
         let after = primary.learn(place(1), Some(timeline("b", 1))).unwrap();
         assert!(primary.has_overtaken(before) && !primary.has_overtaken(after));
     }
