@@ -11,7 +11,6 @@
 //! A file may have this section alone: a command that acts through a server needs no stores.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -20,7 +19,7 @@ use super::keys::{client, telemetry};
 use super::private::warn_of_wide;
 use super::values::Values;
 use super::{ConfigError, LogFormat, Place, Set};
-use hyper::Uri;
+use crate::http::{HttpUrl, NoUrl};
 
 /// Most bytes of a token.
 const TOKEN_BYTES_MAX: usize = 1_024;
@@ -29,7 +28,7 @@ const TOKEN_BYTES_MAX: usize = 1_024;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientConfig {
     /// The server; `None`: commands act on the stores and the control plane themselves.
-    pub server: Option<ServerUrl>,
+    pub server: Option<HttpUrl>,
     /// The token.
     pub token: Option<TokenText>,
     /// The certificates (PEM) that vouch for the server, instead of those that the system knows.
@@ -68,88 +67,19 @@ impl fmt::Debug for TokenText {
     }
 }
 
-/// Where a server is: `http://HOST:PORT/PREFIX` or `https://`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServerUrl {
-    secure: bool,
-    host: String,
-    port: u16,
-    prefix: String,
-}
-
-impl ServerUrl {
-    /// Parses a URL. The message never repeats it, because it may contain a password.
-    pub fn parse(text: &str) -> Result<Self, &'static str> {
-        const WANTED: &str = "must be a URL like \"https://rehome.example:7411\"";
-        let uri: Uri = text.parse().map_err(|_| WANTED)?;
-        let secure = match uri.scheme_str() {
-            Some("http") => false,
-            Some("https") => true,
-            _ => return Err(WANTED),
-        };
-        if uri.query().is_some() || text.contains('#') {
-            return Err("must be a URL without \"?\" and \"#\"");
+/// Parses the URL of a server of rehome. The message never repeats it, because it may contain a password.
+pub(super) fn server_url(text: &str) -> Result<HttpUrl, &'static str> {
+    HttpUrl::parse(text).map_err(|why| match why {
+        NoUrl::User => {
+            "must be a URL without a user; the token comes from REHOME_TOKEN or client.token_file"
         }
-        let authority = uri.authority().ok_or(WANTED)?;
-        if authority.as_str().contains('@') {
-            return Err("must be a URL without a user; the token comes from REHOME_TOKEN or \
-                        client.token_file");
-        }
-        if authority.host().is_empty() {
-            return Err(WANTED);
-        }
-        Ok(Self {
-            secure,
-            host: authority.host().to_owned(),
-            port: authority.port_u16().unwrap_or(if secure { 443 } else { 80 }),
-            prefix: uri.path().trim_end_matches('/').to_owned(),
-        })
-    }
-
-    /// Whether it is reached by TLS.
-    pub fn is_secure(&self) -> bool {
-        self.secure
-    }
-
-    /// Host and port, as a `Host` header has them.
-    pub fn authority(&self) -> String {
-        format!("{}:{}", self.host, self.port)
-    }
-
-    /// The name or address to connect to.
-    pub fn host(&self) -> &str {
-        // An IPv6 address is in brackets in a url and nowhere else.
-        self.host.trim_start_matches('[').trim_end_matches(']')
-    }
-
-    /// The port to connect to.
-    pub fn port(&self) -> u16 {
-        self.port
-    }
-
-    /// What paths begin with there; without a slash at its end.
-    pub fn prefix(&self) -> &str {
-        &self.prefix
-    }
-
-    /// Whether it is this machine, by its address.
-    fn is_here(&self) -> bool {
-        let host = self.host();
-        host.eq_ignore_ascii_case("localhost")
-            || host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
-    }
-}
-
-impl fmt::Display for ServerUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = if self.secure { "https" } else { "http" };
-        write!(f, "{scheme}://{}:{}{}", self.host, self.port, self.prefix)
-    }
+        why => why.or("must be a URL like \"https://rehome.example:7411\""),
+    })
 }
 
 /// `[client]` before it is validated as a whole.
 struct Section {
-    server: Option<Set<ServerUrl>>,
+    server: Option<Set<HttpUrl>>,
     token_file: Option<Set<PathBuf>>,
     ca_file: Option<PathBuf>,
     retry_for: Duration,
@@ -170,7 +100,7 @@ impl Section {
     /// Validates it as a whole. The token is read now, and only where it will be sent.
     fn whole(
         self,
-        said: Option<Set<ServerUrl>>,
+        said: Option<Set<HttpUrl>>,
         token: Option<&str>,
         log: LogFormat,
     ) -> Result<ClientConfig, ConfigError> {
@@ -196,7 +126,7 @@ impl Section {
             (None, None) => None,
         };
         let Set { value: server, place } = server;
-        if token.is_some() && !server.secure && !server.is_here() && !self.without_tls {
+        if token.is_some() && !server.is_secure() && !server.is_local() && !self.without_tls {
             return Err(place.refuse(
                 "others could read the token on the network: use https://, or, where the \
                  network is safe, set client.without_tls = true",
@@ -260,7 +190,7 @@ impl ClientConfig {
         let by_flag = said.map(|text| (text.to_owned(), Place::Argument("--server")));
         let by_variable = || Some((value(SERVER)?, Place::Variable(SERVER.to_owned())));
         let said = by_flag.or_else(by_variable).map(|(text, place)| {
-            let value = ServerUrl::parse(&text).map_err(|problem| place.refuse(problem))?;
+            let value = server_url(&text).map_err(|problem| place.refuse(problem))?;
             Ok(Set { value, place })
         });
         let token = value(TOKEN);
@@ -278,7 +208,7 @@ impl ClientConfig {
     /// From the values that were set; `said` and `token` override them.
     pub(super) fn of(
         values: &Values,
-        said: Option<Set<ServerUrl>>,
+        said: Option<Set<HttpUrl>>,
         token: Option<&str>,
     ) -> Result<Self, ConfigError> {
         let log = values.effective(&telemetry::LOG)?;

@@ -73,7 +73,7 @@ use crate::tokens::Token;
 use draft::Draft;
 
 pub use check::problems;
-pub use client::{ClientConfig, ServerUrl, TokenText};
+pub use client::{ClientConfig, TokenText};
 pub use documentation::documentation;
 pub use hooks::{HookConfig, HookWay};
 pub use migration::MigrationDefaults;

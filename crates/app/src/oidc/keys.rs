@@ -50,18 +50,13 @@ impl KeySource {
     /// A url as a server and a path: `https`, or `http` on this machine. The message repeats nothing of it.
     pub fn place(url: &str) -> Result<(Endpoint, String), &'static str> {
         const WANTED: &str = "must be a URL like \"https://login.example/keys\"";
-        let start = url.find("://").ok_or(WANTED)? + 3;
-        let end = url[start..].find(['/', '?']).map_or(url.len(), |at| start + at);
-        let (base, path) = url.split_at(end);
-        let endpoint = Endpoint::parse(base).map_err(|_| WANTED)?;
-        if !(endpoint.is_secure() || endpoint.is_local()) {
+        let (endpoint, path) = Endpoint::of_document(url).map_err(|_| WANTED)?;
+        if !(endpoint.url().is_secure() || endpoint.url().is_local()) {
             return Err(
                 "must be https: anyone who can change the keys in transit can forge tokens",
             );
         }
-        let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
-        let plain = |b: u8| b.is_ascii_graphic() && !b"\"<>\\^`{|}#".contains(&b);
-        if path.bytes().all(plain) { Ok((endpoint, path)) } else { Err(WANTED) }
+        Ok((endpoint, path))
     }
 }
 

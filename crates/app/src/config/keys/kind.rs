@@ -11,12 +11,11 @@ use rehome_domain::ids::{StoreId, TenantId};
 use rehome_domain::verification::Level;
 use rehome_engine::On;
 
-use super::super::client::ServerUrl;
 use super::super::network::Network;
 use super::super::{Headers, LogFormat, OtlpProtocol, Url};
 use super::{Shape, Show};
 use crate::certificates::Named;
-use crate::http::Endpoint;
+use crate::http::{Endpoint, HttpUrl};
 use crate::layouts::LayoutSource;
 use crate::options;
 use crate::tokens::TokenHash;
@@ -317,8 +316,11 @@ pub(super) const fn endpoint() -> Kind<Endpoint> {
 }
 
 /// Where a server of rehome is.
-pub(super) const fn server_url() -> Kind<ServerUrl> {
-    text_of(|| "a string".to_owned(), |raw, _| ServerUrl::parse(one(raw)).map_err(str::to_owned))
+pub(super) const fn server_url() -> Kind<HttpUrl> {
+    text_of(
+        || "a string".to_owned(),
+        |raw, _| super::super::client::server_url(one(raw)).map_err(str::to_owned),
+    )
 }
 
 /// Where an application, or its database, is. What it has to be depends on the kind of the entry.

@@ -312,7 +312,7 @@ keys! {
     client = "client", false, {
         /// The server. Without it, commands act on the stores and the control plane directly.
         /// `--server` and `REHOME_SERVER` override it.
-        URL = "url": crate::config::ServerUrl = server_url(), "", None;
+        URL = "url": crate::http::HttpUrl = server_url(), "", None;
         /// The file that holds the token; `REHOME_TOKEN` overrides it.
         TOKEN_FILE = "token_file": std::path::PathBuf = path(), "", None;
         /// The authorities (PEM) that sign the server's certificate, instead of those that the system trusts.

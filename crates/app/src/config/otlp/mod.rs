@@ -29,7 +29,7 @@ use rehome_engine::telemetry::names::SERVICE;
 use super::keys::telemetry;
 use super::values::Values;
 use super::{ConfigError, Place, Set};
-use crate::http::tls_client;
+use crate::http::{HttpUrl, tls_client};
 pub(super) use standard::Standard;
 use standard::{Pairs, Signal, flag, millis, pairs, sampler};
 
@@ -382,19 +382,12 @@ fn url(
 /// `http://host[:port][/path]` or `https://`. The problem is a text to follow the key, and repeats nothing of the value.
 pub(super) fn check(text: &str, is_http: bool) -> Result<(), String> {
     let default = if is_http { 4318 } else { 4317 };
-    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
-    let fits = rest.is_some_and(|rest| {
-        let host = rest.split('/').next().unwrap_or_default();
-        let plain = |byte: u8| byte.is_ascii_graphic() && !b"?#@\"\\".contains(&byte);
-        !host.is_empty() && rest.bytes().all(plain) && text.parse::<hyper::Uri>().is_ok()
-    });
-    if fits {
-        return Ok(());
-    }
-    Err(format!(
-        "must be like \"http://localhost:{default}\" or \"https://collector.example:{default}\", without a user \
-         and a query; passwords go into headers"
-    ))
+    HttpUrl::parse(text).map(drop).map_err(|_| {
+        format!(
+            "must be like \"http://localhost:{default}\" or \"https://collector.example:{default}\", without a \
+             user and a query; passwords go into headers"
+        )
+    })
 }
 
 fn certificates(

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use rehome_api::{Migration, Problem};
 use rehome_app::AppError;
+use rehome_app::http::Begun;
 use rehome_domain::ids::MigrationId;
 
 use super::Remote;
-use super::http::{Ask, Begun};
+use super::http::Ask;
 use super::retry::Patience;
 
 /// A server sends something at least every 15 seconds; after a longer silence it is gone.

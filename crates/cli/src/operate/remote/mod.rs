@@ -26,8 +26,9 @@ use rehome_api::{
     TenantRemoval, TenantUnguarded, Token, TokenCreate, TokenRotate, Tokens, TranslatedPosition,
     Verification,
 };
-use rehome_app::config::{ClientConfig, ServerUrl};
+use rehome_app::config::ClientConfig;
 use rehome_app::deployment::check_reason;
+use rehome_app::http::HttpUrl;
 use rehome_app::migrations::{EstimateRequest, Goal, Resumed, StartRequest, VerifyRequest};
 use rehome_app::tokens::{NewToken, TokenHash, check_name};
 use rehome_app::{AppError, Kind, MigrationsWanted, RecoverRequest};
@@ -48,7 +49,7 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 pub(super) struct Remote {
     out: Out,
     http: Http,
-    url: ServerUrl,
+    url: HttpUrl,
     retry_for: Duration,
 }
 

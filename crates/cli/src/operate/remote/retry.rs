@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use hyper::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use rehome_api::Problem;
+use rehome_app::http::{Begun, Lost, Whole};
 use rehome_app::{AppError, Kind};
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
 use super::Remote;
-use super::http::{Ask, Begun, Lost, Reply};
+use super::http::{Ask, whole};
 
 /// The first wait before a request is sent again, and the longest.
 const WAIT: Duration = Duration::from_millis(250);
@@ -21,7 +22,7 @@ const WAIT_MAX: Duration = Duration::from_secs(5);
 /// What came of a request.
 pub(super) struct Asked {
     /// The response, or the error.
-    pub(super) result: Result<Reply, AppError>,
+    pub(super) result: Result<Whole, AppError>,
     /// Whether an answer was lost before: it may have been done then.
     pub(super) lost: bool,
 }
@@ -57,7 +58,7 @@ impl Remote {
         self.read(&self.ask(&ask).await.result?)
     }
 
-    pub(super) fn read<T: DeserializeOwned>(&self, reply: &Reply) -> Result<T, AppError> {
+    pub(super) fn read<T: DeserializeOwned>(&self, reply: &Whole) -> Result<T, AppError> {
         serde_json::from_slice(&reply.body).map_err(|error| {
             let message =
                 format!("the response of the server at {} is not understood: {error}", self.url);
@@ -71,11 +72,11 @@ impl Remote {
         let mut patience = Patience::new();
         loop {
             let (why, after) = match self.once(ask).await {
-                Verdict::Take(begun) => match begun.whole().await {
+                Verdict::Take(begun) => match whole(begun).await {
                     Ok(reply) => return Asked { result: Ok(reply), lost },
                     Err(error) => {
                         lost = true;
-                        (error.words(), Duration::ZERO)
+                        (error.to_string(), Duration::ZERO)
                     }
                 },
                 Verdict::ForGood(error) => return Asked { result: Err(error), lost },
@@ -116,6 +117,10 @@ impl Remote {
             Ok(begun) => self.problem(begun).await,
             Err(Lost::NotSent(why)) => Verdict::Again { why, after: Duration::ZERO, lost: false },
             Err(Lost::Unknown(why)) => Verdict::Again { why, after: Duration::ZERO, lost: true },
+            Err(lost @ Lost::Untrusted(_)) => {
+                let why = format!("{lost}; set client.ca_file to its authority");
+                Verdict::ForGood(self.unreachable(&why, ""))
+            }
             Err(Lost::ForGood(why)) => Verdict::ForGood(self.unreachable(&why, "")),
         }
     }
@@ -123,10 +128,10 @@ impl Remote {
     /// The verdict on an error response.
     async fn problem(&self, begun: Begun) -> Verdict {
         let status = begun.status;
-        let reply = match begun.whole().await {
+        let reply = match whole(begun).await {
             Ok(reply) => reply,
             Err(error) => {
-                let why = error.words();
+                let why = error.to_string();
                 return Verdict::Again { why, after: Duration::ZERO, lost: true };
             }
         };

@@ -2,7 +2,6 @@
 
 use std::error::Error;
 use std::io::Write as _;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,15 +17,15 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTraceServiceRequest, ExportTraceServiceResponse,
 };
 use prost::Message;
-use rustls::ClientConfig;
 use tokio::time::{Instant, sleep};
 use tonic::Code;
 use tonic::codec::CompressionEncoding::Gzip;
 use tonic::metadata::MetadataMap;
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Identity};
+use tonic::transport::Channel;
+use tower::service_fn;
 
 use rehome_app::config::{Destination, OtlpProtocol};
-use rehome_app::http::{Endpoint, Handed, tls_client};
+use rehome_app::http::{Endpoint, Handed, HttpUrl, Tls, connect, only_http2, tls_client};
 
 /// What waits between the tries for one batch; the number of its entries is that of the tries after the
 /// first.
@@ -73,16 +72,8 @@ pub(crate) struct Sender {
 }
 
 enum Way {
-    Grpc {
-        channel: Channel,
-        headers: MetadataMap,
-        shown: String,
-    },
-    Http {
-        endpoint: Endpoint,
-        headers: Vec<(HeaderName, HeaderValue)>,
-        tls: Option<Arc<ClientConfig>>,
-    },
+    Grpc { channel: Channel, headers: MetadataMap, shown: String },
+    Http { endpoint: Endpoint, headers: Vec<(HeaderName, HeaderValue)>, tls: Option<Tls> },
 }
 
 impl Sender {
@@ -108,14 +99,7 @@ impl Sender {
                 // A configured header replaces the default.
                 headers.retain(|(name, _)| to.headers.0.iter().all(|(other, _)| name != other));
                 headers.extend(to.headers.0.iter().cloned());
-                let trust = to.trust.as_ref().map(|pem| &*pem.0);
-                let identity = to.identity.as_ref().map(|(cert, key)| (&*cert.0, &*key.0));
-                let own = trust.is_some() || identity.is_some();
-                Way::Http {
-                    endpoint: Endpoint::parse(&to.url)?,
-                    headers,
-                    tls: own.then(|| tls_client(trust, identity)).transpose()?,
-                }
+                Way::Http { endpoint: Endpoint::parse(&to.url)?, headers, tls: tls(to)? }
             }
         };
         Ok(Self { way, gzip: to.gzip, within: to.timeout })
@@ -199,23 +183,24 @@ impl Sender {
 fn channel(to: &Destination) -> Result<Channel, String> {
     let words = |error: tonic::transport::Error| chain(&error);
     let agent = concat!("rehome/", env!("CARGO_PKG_VERSION"));
-    let mut endpoint = tonic::transport::Endpoint::from_shared(to.url.clone())
+    let endpoint = tonic::transport::Endpoint::from_shared(to.url.clone())
         .and_then(|endpoint| endpoint.user_agent(agent))
-        .map_err(words)?
-        .connect_timeout(to.timeout);
-    if to.url.starts_with("https://") {
-        let tls = ClientTlsConfig::new();
-        let tls = match &to.trust {
-            Some(pem) => tls.ca_certificate(Certificate::from_pem(&pem.0)),
-            None => tls.with_native_roots(),
-        };
-        let tls = match &to.identity {
-            Some((cert, key)) => tls.identity(Identity::from_pem(&cert.0, &key.0)),
-            None => tls,
-        };
-        endpoint = endpoint.tls_config(tls).map_err(words)?;
-    }
-    Ok(endpoint.connect_lazy())
+        .map_err(words)?;
+    let url = HttpUrl::parse(&to.url).map_err(|why| why.or("is no URL"))?;
+    let tls = if url.is_secure() { Some(only_http2(tls(to)?.as_ref())?) } else { None };
+    let within = to.timeout;
+    Ok(endpoint.connect_with_connector_lazy(service_fn(move |_| {
+        let (url, tls) = (url.clone(), tls.clone());
+        async move { connect(&url, tls.as_ref(), within).await }
+    })))
+}
+
+/// The authorities to trust and the certificate to show, if they are not the system's and none.
+fn tls(to: &Destination) -> Result<Option<Tls>, String> {
+    let trust = to.trust.as_ref().map(|pem| &*pem.0);
+    let identity = to.identity.as_ref().map(|(cert, key)| (&*cert.0, &*key.0));
+    let own = trust.is_some() || identity.is_some();
+    own.then(|| tls_client(trust, identity)).transpose()
 }
 
 /// What a gRPC status means. Source: OTLP specification 1.5, "Failures".
