@@ -49,43 +49,41 @@ pub async fn compare(
     Ok(anchor.check(place, None, entries).err())
 }
 
-impl Deployment {
-    /// How logs of these tenants' migrations are not those that stores have seen, a sentence each. One walk over
-    /// the anchors, for however many tenants.
-    pub(crate) async fn missed_logs(
-        &self,
-        tenants: &BTreeSet<TenantId>,
-    ) -> Result<BTreeMap<TenantId, Vec<String>>, AppError> {
-        let mut missed: BTreeMap<TenantId, Vec<String>> = BTreeMap::new();
-        if tenants.is_empty() {
-            return Ok(missed);
-        }
-        for store in self.engine().stores().iter() {
-            let place = format!("store \"{}\"", store.id());
-            let mut after = None;
-            loop {
-                let page = store.anchors(after, PAGE).await?;
-                for anchor in page.iter().filter(|anchor| tenants.contains(&anchor.tenant)) {
-                    let control = &**self.engine().control();
-                    if let Some(broken) = compare(control, &place, anchor).await? {
-                        let sentence = format!("Migration {}: {broken}", anchor.migration);
-                        missed.entry(anchor.tenant).or_default().push(sentence);
-                    }
-                }
-                after = page.last().map(|last| last.migration);
-                if page.len() < PAGE {
-                    break;
+/// How logs of these tenants' migrations are not those that stores have seen, a sentence each. One walk over
+/// the anchors, for however many tenants.
+pub(crate) async fn missed_logs(
+    deployment: &Deployment,
+    tenants: &BTreeSet<TenantId>,
+) -> Result<BTreeMap<TenantId, Vec<String>>, AppError> {
+    let mut missed: BTreeMap<TenantId, Vec<String>> = BTreeMap::new();
+    if tenants.is_empty() {
+        return Ok(missed);
+    }
+    for store in deployment.engine().stores().iter() {
+        let place = format!("store \"{}\"", store.id());
+        let mut after = None;
+        loop {
+            let page = store.anchors(after, PAGE).await?;
+            for anchor in page.iter().filter(|anchor| tenants.contains(&anchor.tenant)) {
+                let control = &**deployment.engine().control();
+                if let Some(broken) = compare(control, &place, anchor).await? {
+                    let sentence = format!("Migration {}: {broken}", anchor.migration);
+                    missed.entry(anchor.tenant).or_default().push(sentence);
                 }
             }
+            after = page.last().map(|last| last.migration);
+            if page.len() < PAGE {
+                break;
+            }
         }
-        Ok(missed)
     }
+    Ok(missed)
+}
 
-    /// Takes the logs of the tenant's migrations for what they are: stores forget what they have seen of others.
-    pub(crate) async fn accept_logs(&self, tenant: TenantId) -> Result<(), AppError> {
-        for store in self.engine().stores().iter() {
-            store.forget_anchors(tenant).await?;
-        }
-        Ok(())
+/// Takes the logs of the tenant's migrations for what they are: stores forget what they have seen of others.
+pub(crate) async fn accept_logs(deployment: &Deployment, tenant: TenantId) -> Result<(), AppError> {
+    for store in deployment.engine().stores().iter() {
+        store.forget_anchors(tenant).await?;
     }
+    Ok(())
 }

@@ -4,7 +4,7 @@
 //! ```text
 //! config ──▶ deployment (control plane, stores, engine)
 //!                 ▲
-//!    transfer, migrations, tenants, stores, tokens, recover: the use cases, one file each
+//!    transfer, migrations, drains, tenants, stores, tokens, recover: the use cases, functions over a deployment
 //!                 │
 //!                 ▼ documents of rehome_api, errors with an exit code
 //! ```
@@ -12,32 +12,32 @@
 //! `rehome_observe` is built on this room and watches what it does; the server and the command are
 //! built on both. Nothing here knows how an answer is shown.
 
-mod adoption;
+pub mod adoption;
 pub mod anchors;
 pub mod certificates;
 pub mod config;
 mod delivery;
 pub mod deployment;
 mod documents;
-mod drains;
+pub mod drains;
 pub mod error;
 mod hooks;
 pub mod http;
 pub mod init;
 pub mod key;
 pub mod layouts;
-mod lists;
+pub mod lists;
 pub mod losses;
 pub mod migrations;
 pub mod oidc;
 pub mod options;
 mod publication;
-mod recover;
+pub mod recover;
 mod routes;
-mod store_verify;
+pub mod store_verify;
 pub mod store_watch;
-mod stores;
-mod tenants;
+pub mod stores;
+pub mod tenants;
 pub mod tokens;
 pub mod transfer;
 

@@ -57,118 +57,122 @@ pub struct MigrationsWanted {
     pub limit: usize,
 }
 
-impl Deployment {
-    /// Tenants in the order of their ids.
-    pub async fn tenants(
-        &self,
-        wanted: &TenantsWanted,
-    ) -> Result<api::drain::TenantPage, AppError> {
-        let limit = wanted.limit.max(1);
-        let mut found: BTreeMap<TenantId, Route> = BTreeMap::new();
-        for tenants in self.searched(wanted.search.as_deref())? {
-            let filter = RouteFilter {
-                tenants,
-                store: wanted.store.clone(),
-                phase: wanted.phase,
-                pinned: wanted.pinned,
-                after: wanted.after,
-                // One more shows whether there are more.
-                limit: limit + 1,
-            };
-            let routes = self.fleet().find_routes(&filter).await?;
-            found.extend(routes.into_iter().map(|route| (route.tenant, route)));
-        }
-        let more = found.len() > limit;
-        let routes: Vec<_> = found.into_values().take(limit).collect();
-        let next_cursor = routes.last().filter(|_| more).map(|route| route.tenant.uuid());
-        let ids: Vec<_> = routes.iter().map(|route| route.tenant).collect();
-        let mut pins = self.fleet().pins_of(&ids).await?;
-        let row = |route: Route| api::drain::TenantRow {
-            tenant_id: route.tenant.uuid(),
-            name: self.names().of(route.tenant),
-            store: route.store.to_string(),
-            state: route.phase().map(|phase| phase.as_str().to_owned()),
-            migration_id: route.migration.map(|(id, _)| MigrationId::uuid(id)),
-            rollback_window_open: route.window,
-            pinned: pins.remove(&route.tenant).map(|pin| pin.why),
-        };
-        let tenants = routes.into_iter().map(row).collect();
-        Ok(api::drain::TenantPage { tenants, next_cursor })
-    }
-
-    /// The rows of migrations that are wanted.
-    pub(crate) async fn migrations_found(
-        &self,
-        wanted: &MigrationsWanted,
-    ) -> Result<Vec<Migration>, AppError> {
-        let ranges = match wanted.tenant {
-            Some(tenant) => vec![Some((tenant, tenant))],
-            None => self.searched(wanted.search.as_deref())?,
-        };
-        let filter = |tenants| MigrationFilter {
+/// Tenants in the order of their ids.
+pub async fn tenants(
+    deployment: &Deployment,
+    wanted: &TenantsWanted,
+) -> Result<api::drain::TenantPage, AppError> {
+    let limit = wanted.limit.max(1);
+    let mut found: BTreeMap<TenantId, Route> = BTreeMap::new();
+    for tenants in searched(deployment, wanted.search.as_deref())? {
+        let filter = RouteFilter {
             tenants,
             store: wanted.store.clone(),
             phase: wanted.phase,
-            before: wanted.before,
-            limit: wanted.limit,
+            pinned: wanted.pinned,
+            after: wanted.after,
+            // One more shows whether there are more.
+            limit: limit + 1,
         };
-        let mut lists = Vec::new();
-        for tenants in ranges {
-            let filter = filter(tenants);
-            if wanted.needs_you {
-                lists.push(self.in_need(&filter).await?);
-            } else {
-                lists.push(self.fleet().find_migrations(&filter).await?);
+        let routes = deployment.fleet().find_routes(&filter).await?;
+        found.extend(routes.into_iter().map(|route| (route.tenant, route)));
+    }
+    let more = found.len() > limit;
+    let routes: Vec<_> = found.into_values().take(limit).collect();
+    let next_cursor = routes.last().filter(|_| more).map(|route| route.tenant.uuid());
+    let ids: Vec<_> = routes.iter().map(|route| route.tenant).collect();
+    let mut pins = deployment.fleet().pins_of(&ids).await?;
+    let row = |route: Route| api::drain::TenantRow {
+        tenant_id: route.tenant.uuid(),
+        name: deployment.names().of(route.tenant),
+        store: route.store.to_string(),
+        state: route.phase().map(|phase| phase.as_str().to_owned()),
+        migration_id: route.migration.map(|(id, _)| MigrationId::uuid(id)),
+        rollback_window_open: route.window,
+        pinned: pins.remove(&route.tenant).map(|pin| pin.why),
+    };
+    let tenants = routes.into_iter().map(row).collect();
+    Ok(api::drain::TenantPage { tenants, next_cursor })
+}
+
+/// The rows of migrations that are wanted.
+pub(crate) async fn migrations_found(
+    deployment: &Deployment,
+    wanted: &MigrationsWanted,
+) -> Result<Vec<Migration>, AppError> {
+    let ranges = match wanted.tenant {
+        Some(tenant) => vec![Some((tenant, tenant))],
+        None => searched(deployment, wanted.search.as_deref())?,
+    };
+    let filter = |tenants| MigrationFilter {
+        tenants,
+        store: wanted.store.clone(),
+        phase: wanted.phase,
+        before: wanted.before,
+        limit: wanted.limit,
+    };
+    let mut lists = Vec::new();
+    for tenants in ranges {
+        let filter = filter(tenants);
+        if wanted.needs_you {
+            lists.push(in_need(deployment, &filter).await?);
+        } else {
+            lists.push(deployment.fleet().find_migrations(&filter).await?);
+        }
+    }
+    Ok(filter(None).joined(lists))
+}
+
+/// Those that may need an operator, by their rows.
+async fn in_need(
+    deployment: &Deployment,
+    filter: &MigrationFilter,
+) -> Result<Vec<Migration>, AppError> {
+    let wanted = filter.phase;
+    let phases = Phase::ALL.into_iter().filter(|phase| wanted.is_none_or(|one| one == *phase));
+    let mut lists = Vec::new();
+    // One that was aborted needs no operator.
+    for phase in phases.filter(|phase| *phase != Phase::RolledBack) {
+        let (mut found, mut looked_at, mut before) = (Vec::new(), 0, filter.before);
+        while found.len() < filter.limit && looked_at < LOOKED_AT_MAX {
+            let page =
+                MigrationFilter { phase: Some(phase), before, limit: PAGE, ..filter.clone() };
+            let page = deployment.fleet().find_migrations(&page).await?;
+            looked_at += page.len();
+            before = page.last().map(|last| last.id);
+            let is_last = page.len() < PAGE;
+            // Whether one that waits for its cutover is ready for it, its stores know: see `migrations`.
+            let needs = |one: &Migration| !awaited(one, true).is_empty();
+            found.extend(page.into_iter().filter(needs));
+            if is_last {
+                break;
             }
         }
-        Ok(filter(None).joined(lists))
+        lists.push(found);
     }
+    Ok(filter.joined(lists))
+}
 
-    /// Those that may need an operator, by their rows.
-    async fn in_need(&self, filter: &MigrationFilter) -> Result<Vec<Migration>, AppError> {
-        let wanted = filter.phase;
-        let phases = Phase::ALL.into_iter().filter(|phase| wanted.is_none_or(|one| one == *phase));
-        let mut lists = Vec::new();
-        // One that was aborted needs no operator.
-        for phase in phases.filter(|phase| *phase != Phase::RolledBack) {
-            let (mut found, mut looked_at, mut before) = (Vec::new(), 0, filter.before);
-            while found.len() < filter.limit && looked_at < LOOKED_AT_MAX {
-                let page =
-                    MigrationFilter { phase: Some(phase), before, limit: PAGE, ..filter.clone() };
-                let page = self.fleet().find_migrations(&page).await?;
-                looked_at += page.len();
-                before = page.last().map(|last| last.id);
-                let is_last = page.len() < PAGE;
-                // Whether one that waits for its cutover is ready for it, its stores know: see `migrations`.
-                let needs = |one: &Migration| !awaited(one, true).is_empty();
-                found.extend(page.into_iter().filter(needs));
-                if is_last {
-                    break;
-                }
-            }
-            lists.push(found);
-        }
-        Ok(filter.joined(lists))
+/// The ranges of ids that a text may stand for; without a text all ids are one.
+fn searched(
+    deployment: &Deployment,
+    text: Option<&str>,
+) -> Result<Vec<Option<TenantRange>>, AppError> {
+    let Some(text) = text.map(str::trim).filter(|text| !text.is_empty()) else {
+        return Ok(vec![None]);
+    };
+    let mut ranges = Vec::from_iter(prefix(text));
+    let one = |tenant| (tenant, tenant);
+    // A tenant of another library's table has a name; some this process has seen.
+    ranges.push(one(tenant_of(text)));
+    ranges.extend(deployment.names().beginning(text, NAMES_MAX).into_iter().map(one));
+    if text.len() > 1_000 {
+        let message = "the search text is longer than 1000 bytes";
+        return Err(AppError::new(Kind::Usage, "bad_search", message));
     }
-
-    /// The ranges of ids that a text may stand for; without a text all ids are one.
-    fn searched(&self, text: Option<&str>) -> Result<Vec<Option<TenantRange>>, AppError> {
-        let Some(text) = text.map(str::trim).filter(|text| !text.is_empty()) else {
-            return Ok(vec![None]);
-        };
-        let mut ranges = Vec::from_iter(prefix(text));
-        let one = |tenant| (tenant, tenant);
-        // A tenant of another library's table has a name; some this process has seen.
-        ranges.push(one(tenant_of(text)));
-        ranges.extend(self.names().beginning(text, NAMES_MAX).into_iter().map(one));
-        if text.len() > 1_000 {
-            let message = "the search text is longer than 1000 bytes";
-            return Err(AppError::new(Kind::Usage, "bad_search", message));
-        }
-        ranges.sort_unstable();
-        ranges.dedup();
-        Ok(ranges.into_iter().map(Some).collect())
-    }
+    ranges.sort_unstable();
+    ranges.dedup();
+    Ok(ranges.into_iter().map(Some).collect())
 }
 
 /// The range of ids that begin with a text, if any can.

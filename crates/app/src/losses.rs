@@ -133,7 +133,7 @@ impl Pass {
         }
         for route in routes {
             if is_suspect(&route, &ledgers, furthest.get(&route.tenant)) {
-                let found = deployment.losses_of(route.tenant).await?;
+                let found = of(deployment, route.tenant).await?;
                 self.total += found.len();
                 let room = KEPT.saturating_sub(self.found.len());
                 self.found.extend(found.into_iter().take(room));
@@ -224,57 +224,55 @@ async fn kept_or_counted(store: &dyn LedgerStore, route: &Route) -> Result<Ledge
     Ok(Ledger { role: Role::Active, epoch: route.epoch, head })
 }
 
-impl Deployment {
-    /// Evidence that a tenant's store has lost history. Everything that must not exceed the history is
-    /// read before the history, so that concurrent writes raise no alarm.
-    pub async fn losses_of(&self, tenant: TenantId) -> Result<Vec<Found>, AppError> {
-        let (engine, control) = (self.engine(), self.engine().control());
-        let route = control.route(tenant).await?.filter(|route| route.removal.is_none());
-        let Some(route) = route else { return Ok(Vec::new()) };
-        let migration = match route.migration {
-            Some((id, _)) => Some(control.migration(id).await?),
-            None => None,
-        };
-        let read_back = match route.migration {
-            Some((id, _)) => control.marks(id).await?.read_back,
-            None => None,
-        };
-        let checkpoints = control.checkpoints(tenant, NAMES).await?;
-        let mut copies = Vec::new();
-        for store in engine.stores().iter().filter(|store| *store.id() != route.store) {
-            copies.extend(store.ledger(tenant).await.ok());
-        }
-        let Ok(store) = self.store(&route.store) else { return Ok(Vec::new()) };
-        let Ok(ledger) = kept_or_counted(&**store, &route).await else { return Ok(Vec::new()) };
-        // Everything is of one authority only if the route has not moved.
-        if control.route(tenant).await?.is_none_or(|now| now.rev != route.rev) {
-            return Ok(Vec::new());
-        }
-        let seq = match engine.router().head(tenant).await {
-            Ok(seq) => seq.max(ledger.head.seq),
-            // The router refuses to answer from a store that has lost its history.
-            Err(ReadError::Store(error)) if error.refused().is_some() => ledger.head.seq,
-            Err(_) => return Ok(Vec::new()),
-        };
-        let mut losses: Vec<Loss> =
-            behind_route(&route, migration.as_ref(), &ledger).into_iter().collect();
-        losses.extend(copies.iter().filter_map(|copy| behind_replica(&route, copy, seq)));
-        let read_back = read_back.filter(|mark| mark.m == route.m && mark.head.seq > seq);
-        losses.extend(read_back.map(|mark| Loss::BehindReadBack { seq, read_back: mark.head.seq }));
-        let beyond = checkpoints.into_iter().filter(|one| one.seq > seq);
-        losses.extend(beyond.map(|one| Loss::BehindCheckpoint {
-            seq,
-            name: one.name,
-            checkpoint: one.seq,
-        }));
-        let found = |loss| Found { tenant, store: route.store.clone(), loss };
-        Ok(losses.into_iter().map(found).collect())
+/// Evidence that a tenant's store has lost history. Everything that must not exceed the history is
+/// read before the history, so that concurrent writes raise no alarm.
+pub async fn of(deployment: &Deployment, tenant: TenantId) -> Result<Vec<Found>, AppError> {
+    let (engine, control) = (deployment.engine(), deployment.engine().control());
+    let route = control.route(tenant).await?.filter(|route| route.removal.is_none());
+    let Some(route) = route else { return Ok(Vec::new()) };
+    let migration = match route.migration {
+        Some((id, _)) => Some(control.migration(id).await?),
+        None => None,
+    };
+    let read_back = match route.migration {
+        Some((id, _)) => control.marks(id).await?.read_back,
+        None => None,
+    };
+    let checkpoints = control.checkpoints(tenant, NAMES).await?;
+    let mut copies = Vec::new();
+    for store in engine.stores().iter().filter(|store| *store.id() != route.store) {
+        copies.extend(store.ledger(tenant).await.ok());
     }
+    let Ok(store) = deployment.store(&route.store) else { return Ok(Vec::new()) };
+    let Ok(ledger) = kept_or_counted(&**store, &route).await else { return Ok(Vec::new()) };
+    // Everything is of one authority only if the route has not moved.
+    if control.route(tenant).await?.is_none_or(|now| now.rev != route.rev) {
+        return Ok(Vec::new());
+    }
+    let seq = match engine.router().head(tenant).await {
+        Ok(seq) => seq.max(ledger.head.seq),
+        // The router refuses to answer from a store that has lost its history.
+        Err(ReadError::Store(error)) if error.refused().is_some() => ledger.head.seq,
+        Err(_) => return Ok(Vec::new()),
+    };
+    let mut losses: Vec<Loss> =
+        behind_route(&route, migration.as_ref(), &ledger).into_iter().collect();
+    losses.extend(copies.iter().filter_map(|copy| behind_replica(&route, copy, seq)));
+    let read_back = read_back.filter(|mark| mark.m == route.m && mark.head.seq > seq);
+    losses.extend(read_back.map(|mark| Loss::BehindReadBack { seq, read_back: mark.head.seq }));
+    let beyond = checkpoints.into_iter().filter(|one| one.seq > seq);
+    losses.extend(beyond.map(|one| Loss::BehindCheckpoint {
+        seq,
+        name: one.name,
+        checkpoint: one.seq,
+    }));
+    let found = |loss| Found { tenant, store: route.store.clone(), loss };
+    Ok(losses.into_iter().map(found).collect())
+}
 
-    /// All tenants whose store has lost history: the first findings, and their total number.
-    pub async fn losses(&self) -> Result<(Vec<Found>, usize), AppError> {
-        let mut pass = Pass::default();
-        pass.go_on(self).await?;
-        Ok(pass.findings())
-    }
+/// All tenants whose store has lost history: the first findings, and their total number.
+pub async fn all(deployment: &Deployment) -> Result<(Vec<Found>, usize), AppError> {
+    let mut pass = Pass::default();
+    pass.go_on(deployment).await?;
+    Ok(pass.findings())
 }

@@ -16,9 +16,11 @@ use rehome_domain::ledger::{Ledger, Role};
 use rehome_domain::route::Route;
 use rehome_ports::ControlError;
 
+use crate::anchors;
 use crate::deployment::Deployment;
 use crate::documents;
 use crate::error::{AppError, Kind};
+use crate::losses;
 use crate::losses::Found;
 use crate::routes::{PairError, Pairs};
 
@@ -37,173 +39,176 @@ pub struct RecoverRequest {
 
 type Ledgers = Vec<(StoreId, Ledger)>;
 
-impl Deployment {
-    /// Finds the tenants whose stores are ahead of the control plane, and, if requested,
-    /// updates the control plane to match them. Every store has to answer: a store that does not may be the
-    /// one that is ahead.
-    pub async fn recover(&self, request: &RecoverRequest) -> Result<Vec<api::Recovery>, AppError> {
-        if let Some(store) = &request.store {
-            self.store(store)?;
-        }
-        if request.accept_loss {
-            return Ok(vec![self.accept_loss(request).await?]);
-        }
-        let ahead = match request.tenant {
-            Some(tenant) => BTreeSet::from([tenant]),
-            None => self.ahead().await?,
-        };
-        let mut missed = self.missed_logs(&ahead).await?;
-        let mut found = Vec::new();
-        for tenant in ahead {
-            let missed_logs = missed.remove(&tenant).unwrap_or_default();
-            let route = self.engine().control().route(tenant).await?;
-            let ledgers = self.ledgers(tenant).await?;
-            let n = highest(&ledgers);
-            if n <= route.as_ref().map_or(Epoch::ZERO, |route| route.n) {
-                if request.tenant.is_some() && route.is_none() {
-                    return Err(ControlError::UnknownTenant(tenant).into());
-                }
-                if request.tenant.is_some() && !missed_logs.is_empty() {
-                    // Its routes are as its stores have them, and its logs may not be.
-                    if request.apply {
-                        self.accept_logs(tenant).await?;
-                    }
-                    let now = as_it_is(tenant, route.as_ref(), &ledgers);
-                    found.push(api::Recovery { missed_logs, recovered: request.apply, ..now });
-                }
-                continue;
+/// Finds the tenants whose stores are ahead of the control plane, and, if requested,
+/// updates the control plane to match them. Every store has to answer: a store that does not may be the
+/// one that is ahead.
+pub async fn recover(
+    deployment: &Deployment,
+    request: &RecoverRequest,
+) -> Result<Vec<api::Recovery>, AppError> {
+    if let Some(store) = &request.store {
+        deployment.store(store)?;
+    }
+    if request.accept_loss {
+        return Ok(vec![accept_loss(deployment, request).await?]);
+    }
+    let ahead = match request.tenant {
+        Some(tenant) => BTreeSet::from([tenant]),
+        None => ahead(deployment).await?,
+    };
+    let mut missed = anchors::missed_logs(deployment, &ahead).await?;
+    let mut found = Vec::new();
+    for tenant in ahead {
+        let missed_logs = missed.remove(&tenant).unwrap_or_default();
+        let route = deployment.engine().control().route(tenant).await?;
+        let ledgers = ledgers(deployment, tenant).await?;
+        let n = highest(&ledgers);
+        if n <= route.as_ref().map_or(Epoch::ZERO, |route| route.n) {
+            if request.tenant.is_some() && route.is_none() {
+                return Err(ControlError::UnknownTenant(tenant).into());
             }
-            let one = self.recover_tenant(request, tenant, route, &ledgers, n).await?;
-            found.push(api::Recovery { missed_logs, ..one });
-        }
-        self.add_losses(request, &mut found).await?;
-        Ok(found)
-    }
-
-    /// A tenant whose store has lost events continues from the named store with what it has. Every other store
-    /// that would accept appends is fenced first: a process may still have a route to it.
-    async fn accept_loss(&self, request: &RecoverRequest) -> Result<api::Recovery, AppError> {
-        let (Some(tenant), Some(store)) = (request.tenant, &request.store) else {
-            let what =
-                "a loss is accepted for one tenant, and in a store that continues: name both";
-            return Err(AppError::new(Kind::Usage, "loss_of_which_tenant", what));
-        };
-        let control = self.engine().control();
-        let route = control.route(tenant).await?.ok_or(ControlError::UnknownTenant(tenant))?;
-        let losses = self.losses_of(tenant).await?;
-        if losses.is_empty() {
-            let what = format!("store \"{}\" has lost no events of tenant {tenant}", route.store);
-            return Err(AppError::new(Kind::Refused, "no_loss", what));
-        }
-        let ledgers = self.ledgers(tenant).await?;
-        let chosen = choose(&ledgers, Some(store));
-        let mut found = api::Recovery {
-            store: Some(store.to_string()),
-            undecided: chosen.as_ref().err().cloned(),
-            losses: losses.iter().map(Found::sentence).collect(),
-            checkpoints: losses.iter().filter_map(Found::checkpoint).collect(),
-            ..as_it_is(tenant, Some(&route), &ledgers)
-        };
-        if let (true, Ok((store, ledger))) = (request.apply, chosen) {
-            let n = highest(&ledgers).max(route.n);
-            for (other, ledger) in &ledgers {
-                if *other != store && ledger.role == Role::Active {
-                    self.store(other)?.fence(tenant, ledger.epoch, n.next()).await?;
+            if request.tenant.is_some() && !missed_logs.is_empty() {
+                // Its routes are as its stores have them, and its logs may not be.
+                if request.apply {
+                    anchors::accept_logs(deployment, tenant).await?;
                 }
+                let now = as_it_is(tenant, route.as_ref(), &ledgers);
+                found.push(api::Recovery { missed_logs, recovered: request.apply, ..now });
             }
-            self.accept_logs(tenant).await?;
-            let (n, seq) = (n.next(), ledger.head.seq);
-            control.recover(tenant, route.rev, &store, n, seq, self.actor()).await?;
-            found.recovered = true;
+            continue;
         }
-        Ok(found)
+        let one = recover_tenant(deployment, request, tenant, route, &ledgers, n).await?;
+        found.push(api::Recovery { missed_logs, ..one });
     }
+    add_losses(deployment, request, &mut found).await?;
+    Ok(found)
+}
 
-    /// Adds the tenants whose store is behind: a recovery of the control plane does not repair these.
-    async fn add_losses(
-        &self,
-        request: &RecoverRequest,
-        found: &mut Vec<api::Recovery>,
-    ) -> Result<(), AppError> {
-        let losses = match request.tenant {
-            Some(tenant) => self.losses_of(tenant).await?,
-            None => self.losses().await?.0,
-        };
-        for loss in losses {
-            let tenant = loss.tenant;
-            let known = found.iter().position(|one| one.tenant_id == tenant.uuid());
-            let one = if let Some(index) = known {
-                &mut found[index]
-            } else {
-                let route = self.engine().control().route(tenant).await?;
-                let ledgers = self.ledgers(tenant).await?;
-                found.push(as_it_is(tenant, route.as_ref(), &ledgers));
-                let last = found.len() - 1;
-                &mut found[last]
-            };
-            one.losses.push(loss.sentence());
-            one.checkpoints.extend(loss.checkpoint());
-        }
-        Ok(())
+/// A tenant whose store has lost events continues from the named store with what it has. Every other store
+/// that would accept appends is fenced first: a process may still have a route to it.
+async fn accept_loss(
+    deployment: &Deployment,
+    request: &RecoverRequest,
+) -> Result<api::Recovery, AppError> {
+    let (Some(tenant), Some(store)) = (request.tenant, &request.store) else {
+        let what = "a loss is accepted for one tenant, and in a store that continues: name both";
+        return Err(AppError::new(Kind::Usage, "loss_of_which_tenant", what));
+    };
+    let control = deployment.engine().control();
+    let route = control.route(tenant).await?.ok_or(ControlError::UnknownTenant(tenant))?;
+    let losses = losses::of(deployment, tenant).await?;
+    if losses.is_empty() {
+        let what = format!("store \"{}\" has lost no events of tenant {tenant}", route.store);
+        return Err(AppError::new(Kind::Refused, "no_loss", what));
     }
-
-    /// The tenants with a ledger that is ahead.
-    async fn ahead(&self) -> Result<BTreeSet<TenantId>, AppError> {
-        let mut ahead = BTreeSet::new();
-        for store in self.engine().stores().iter() {
-            let mut pairs = Pairs::new(&**store, &**self.engine().control());
-            while let Some(pair) = pairs.next().await.map_err(|error| match error {
-                PairError::Store(error) => AppError::from(error),
-                PairError::Control(error) => error.into(),
-            })? {
-                let n = pair.route.map_or(Epoch::ZERO, |route| route.n);
-                if pair.ledger.is_some_and(|row| row.ledger.epoch > n) {
-                    ahead.insert(pair.tenant);
-                }
+    let ledgers = ledgers(deployment, tenant).await?;
+    let chosen = choose(&ledgers, Some(store));
+    let mut found = api::Recovery {
+        store: Some(store.to_string()),
+        undecided: chosen.as_ref().err().cloned(),
+        losses: losses.iter().map(Found::sentence).collect(),
+        checkpoints: losses.iter().filter_map(Found::checkpoint).collect(),
+        ..as_it_is(tenant, Some(&route), &ledgers)
+    };
+    if let (true, Ok((store, ledger))) = (request.apply, chosen) {
+        let n = highest(&ledgers).max(route.n);
+        for (other, ledger) in &ledgers {
+            if *other != store && ledger.role == Role::Active {
+                deployment.store(other)?.fence(tenant, ledger.epoch, n.next()).await?;
             }
         }
-        Ok(ahead)
+        anchors::accept_logs(deployment, tenant).await?;
+        let (n, seq) = (n.next(), ledger.head.seq);
+        control.recover(tenant, route.rev, &store, n, seq, deployment.actor()).await?;
+        found.recovered = true;
     }
+    Ok(found)
+}
 
-    async fn ledgers(&self, tenant: TenantId) -> Result<Ledgers, AppError> {
-        let mut ledgers = Vec::new();
-        for store in self.engine().stores().iter() {
-            let ledger = store.ledger(tenant).await?;
-            if ledger.epoch > Epoch::ZERO {
-                ledgers.push((store.id().clone(), ledger));
+/// Adds the tenants whose store is behind: a recovery of the control plane does not repair these.
+async fn add_losses(
+    deployment: &Deployment,
+    request: &RecoverRequest,
+    found: &mut Vec<api::Recovery>,
+) -> Result<(), AppError> {
+    let losses = match request.tenant {
+        Some(tenant) => losses::of(deployment, tenant).await?,
+        None => losses::all(deployment).await?.0,
+    };
+    for loss in losses {
+        let tenant = loss.tenant;
+        let known = found.iter().position(|one| one.tenant_id == tenant.uuid());
+        let one = if let Some(index) = known {
+            &mut found[index]
+        } else {
+            let route = deployment.engine().control().route(tenant).await?;
+            let ledgers = ledgers(deployment, tenant).await?;
+            found.push(as_it_is(tenant, route.as_ref(), &ledgers));
+            let last = found.len() - 1;
+            &mut found[last]
+        };
+        one.losses.push(loss.sentence());
+        one.checkpoints.extend(loss.checkpoint());
+    }
+    Ok(())
+}
+
+/// The tenants with a ledger that is ahead.
+async fn ahead(deployment: &Deployment) -> Result<BTreeSet<TenantId>, AppError> {
+    let mut ahead = BTreeSet::new();
+    for store in deployment.engine().stores().iter() {
+        let mut pairs = Pairs::new(&**store, &**deployment.engine().control());
+        while let Some(pair) = pairs.next().await.map_err(|error| match error {
+            PairError::Store(error) => AppError::from(error),
+            PairError::Control(error) => error.into(),
+        })? {
+            let n = pair.route.map_or(Epoch::ZERO, |route| route.n);
+            if pair.ledger.is_some_and(|row| row.ledger.epoch > n) {
+                ahead.insert(pair.tenant);
             }
         }
-        Ok(ledgers)
     }
+    Ok(ahead)
+}
 
-    async fn recover_tenant(
-        &self,
-        request: &RecoverRequest,
-        tenant: TenantId,
-        route: Option<Route>,
-        ledgers: &Ledgers,
-        n: Epoch,
-    ) -> Result<api::Recovery, AppError> {
-        let chosen = choose(ledgers, request.store.as_ref());
-        let mut found = api::Recovery {
-            store: chosen.as_ref().ok().map(|(id, _)| id.to_string()),
-            undecided: chosen.as_ref().err().cloned(),
-            ..as_it_is(tenant, route.as_ref(), ledgers)
-        };
-        if let (true, Ok((store, ledger))) = (request.apply, chosen) {
-            let control = self.engine().control();
-            let route = match route {
-                Some(route) => route,
-                None => control.create_route(tenant, &store).await?,
-            };
-            let actor = self.actor().to_owned();
-            // First: an operator repeats a recovery that ends here.
-            self.accept_logs(tenant).await?;
-            control.recover(tenant, route.rev, &store, n, ledger.head.seq, &actor).await?;
-            found.recovered = true;
+async fn ledgers(deployment: &Deployment, tenant: TenantId) -> Result<Ledgers, AppError> {
+    let mut ledgers = Vec::new();
+    for store in deployment.engine().stores().iter() {
+        let ledger = store.ledger(tenant).await?;
+        if ledger.epoch > Epoch::ZERO {
+            ledgers.push((store.id().clone(), ledger));
         }
-        Ok(found)
     }
+    Ok(ledgers)
+}
+
+async fn recover_tenant(
+    deployment: &Deployment,
+    request: &RecoverRequest,
+    tenant: TenantId,
+    route: Option<Route>,
+    ledgers: &Ledgers,
+    n: Epoch,
+) -> Result<api::Recovery, AppError> {
+    let chosen = choose(ledgers, request.store.as_ref());
+    let mut found = api::Recovery {
+        store: chosen.as_ref().ok().map(|(id, _)| id.to_string()),
+        undecided: chosen.as_ref().err().cloned(),
+        ..as_it_is(tenant, route.as_ref(), ledgers)
+    };
+    if let (true, Ok((store, ledger))) = (request.apply, chosen) {
+        let control = deployment.engine().control();
+        let route = match route {
+            Some(route) => route,
+            None => control.create_route(tenant, &store).await?,
+        };
+        let actor = deployment.actor().to_owned();
+        // First: an operator repeats a recovery that ends here.
+        anchors::accept_logs(deployment, tenant).await?;
+        control.recover(tenant, route.rev, &store, n, ledger.head.seq, &actor).await?;
+        found.recovered = true;
+    }
+    Ok(found)
 }
 
 /// What there is of a tenant that is not recovered.

@@ -64,94 +64,92 @@ pub struct StoreVerifyRequest {
     pub after: Option<Cursor>,
 }
 
-impl Deployment {
-    /// Verifies one store until the end or until `stop`; `progress` gets the number of verified events and
-    /// the cursor.
-    pub async fn verify_store(
-        &self,
-        request: &StoreVerifyRequest,
-        stop: &CancellationToken,
-        mut progress: impl FnMut(u64, Option<Cursor>) + Send,
-    ) -> Result<api::StoreVerification, AppError> {
-        let mut report = api::StoreVerification {
-            store: request.store.to_string(),
-            level: request.level.as_str().to_owned(),
-            ok: true,
-            complete: false,
-            tenants_checked: 0,
-            events_checked: 0,
-            damaged_total: 0,
-            damaged: Vec::new(),
-            next: None,
-        };
-        let mut at = request.after;
-        let ended = tokio::select! {
-            biased;
-            () = stop.cancelled() => None,
-            ended = self.look_through(request, &mut report, &mut at, &mut progress) => Some(ended),
-        };
-        report.next = at.map(|at| at.to_string());
-        match ended {
-            None => {}
-            Some(Ok(())) => (report.complete, report.next) = (true, None),
-            Some(Err(error)) => {
-                let error = AppError::from(error);
-                return Err(match at {
-                    Some(at) => error.prefixed(&format!("reached --after {at}: ")),
-                    None => error,
-                });
-            }
+/// Verifies one store until the end or until `stop`; `progress` gets the number of verified events and
+/// the cursor.
+pub async fn verify(
+    deployment: &Deployment,
+    request: &StoreVerifyRequest,
+    stop: &CancellationToken,
+    mut progress: impl FnMut(u64, Option<Cursor>) + Send,
+) -> Result<api::StoreVerification, AppError> {
+    let mut report = api::StoreVerification {
+        store: request.store.to_string(),
+        level: request.level.as_str().to_owned(),
+        ok: true,
+        complete: false,
+        tenants_checked: 0,
+        events_checked: 0,
+        damaged_total: 0,
+        damaged: Vec::new(),
+        next: None,
+    };
+    let mut at = request.after;
+    let ended = tokio::select! {
+        biased;
+        () = stop.cancelled() => None,
+        ended = look_through(deployment, request, &mut report, &mut at, &mut progress) => Some(ended),
+    };
+    report.next = at.map(|at| at.to_string());
+    match ended {
+        None => {}
+        Some(Ok(())) => (report.complete, report.next) = (true, None),
+        Some(Err(error)) => {
+            let error = AppError::from(error);
+            return Err(match at {
+                Some(at) => error.prefixed(&format!("reached --after {at}: ")),
+                None => error,
+            });
         }
-        Ok(report)
     }
+    Ok(report)
+}
 
-    async fn look_through(
-        &self,
-        request: &StoreVerifyRequest,
-        report: &mut api::StoreVerification,
-        at: &mut Option<Cursor>,
-        progress: &mut (impl FnMut(u64, Option<Cursor>) + Send),
-    ) -> Result<(), VerifyError> {
-        let store = self.store(&request.store)?;
-        let mut tenants = match request.tenant {
-            Some(tenant) => vec![tenant],
-            None => at.map(|at| at.tenant).into_iter().collect(),
-        };
-        let mut last = None;
-        loop {
-            for tenant in std::mem::take(&mut tenants) {
-                let after_seq = at.filter(|at| at.tenant == tenant).map_or(0, |at| at.seq);
-                let how = Alone { level: request.level, after_seq, rate_max: request.rate_max };
-                let looked = alone::check(store, tenant, how, |seq, read| {
-                    report.events_checked += read;
-                    if seq > 0 {
-                        *at = Some(Cursor { tenant, seq });
-                    }
-                    progress(report.events_checked, *at);
-                })
-                .await?;
-                report.tenants_checked += 1;
-                *at = Some(Cursor { tenant, seq: looked.upto });
-                progress(report.events_checked, *at);
-                if let Some(damage) = &looked.damage {
-                    report.ok = false;
-                    report.damaged_total += 1;
-                    if report.damaged.len() < LISTED {
-                        let damage = documents::violation(damage);
-                        let tenant_id = tenant.uuid();
-                        report.damaged.push(api::DamagedTenant { tenant_id, damage });
-                    }
+async fn look_through(
+    deployment: &Deployment,
+    request: &StoreVerifyRequest,
+    report: &mut api::StoreVerification,
+    at: &mut Option<Cursor>,
+    progress: &mut (impl FnMut(u64, Option<Cursor>) + Send),
+) -> Result<(), VerifyError> {
+    let store = deployment.store(&request.store)?;
+    let mut tenants = match request.tenant {
+        Some(tenant) => vec![tenant],
+        None => at.map(|at| at.tenant).into_iter().collect(),
+    };
+    let mut last = None;
+    loop {
+        for tenant in std::mem::take(&mut tenants) {
+            let after_seq = at.filter(|at| at.tenant == tenant).map_or(0, |at| at.seq);
+            let how = Alone { level: request.level, after_seq, rate_max: request.rate_max };
+            let looked = alone::check(store, tenant, how, |seq, read| {
+                report.events_checked += read;
+                if seq > 0 {
+                    *at = Some(Cursor { tenant, seq });
                 }
-                last = Some(tenant);
+                progress(report.events_checked, *at);
+            })
+            .await?;
+            report.tenants_checked += 1;
+            *at = Some(Cursor { tenant, seq: looked.upto });
+            progress(report.events_checked, *at);
+            if let Some(damage) = &looked.damage {
+                report.ok = false;
+                report.damaged_total += 1;
+                if report.damaged.len() < LISTED {
+                    let damage = documents::violation(damage);
+                    let tenant_id = tenant.uuid();
+                    report.damaged.push(api::DamagedTenant { tenant_id, damage });
+                }
             }
-            if request.tenant.is_some() {
-                return Ok(());
-            }
-            let page = store.tenants(last, PAGE).await?;
-            tenants = page.iter().map(|row| row.tenant).collect();
-            if tenants.is_empty() {
-                return Ok(());
-            }
+            last = Some(tenant);
+        }
+        if request.tenant.is_some() {
+            return Ok(());
+        }
+        let page = store.tenants(last, PAGE).await?;
+        tenants = page.iter().map(|row| row.tenant).collect();
+        if tenants.is_empty() {
+            return Ok(());
         }
     }
 }

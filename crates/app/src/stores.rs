@@ -13,6 +13,7 @@ use rehome_ports::{LedgerStore, StoreReport};
 use crate::deployment::Deployment;
 use crate::documents;
 use crate::error::AppError;
+use crate::losses;
 use crate::losses::Found;
 use crate::routes::{PairError, Pairs};
 use crate::store_watch::Unanswered;
@@ -26,141 +27,145 @@ const ASKED_AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// A clock that is further off than this is worth a word: leases run by it.
 const SKEW_MAX_MS: u64 = 1_000;
 
-impl Deployment {
-    /// The stores that do not answer, and since when.
-    pub async fn silent_stores(&self) -> BTreeMap<StoreId, api::Time> {
-        let watch = self.store_watch();
-        let asked = self.config().stores.iter().map(async |store| {
-            let unanswered = watch.answers(&store.id).await.ok()??;
-            Some((store.id.clone(), api::Time(unanswered.since.micros())))
-        });
-        join_all(asked).await.into_iter().flatten().collect()
-    }
+/// The stores that do not answer, and since when.
+pub async fn silent(deployment: &Deployment) -> BTreeMap<StoreId, api::Time> {
+    let watch = deployment.store_watch();
+    let asked = deployment.config().stores.iter().map(async |store| {
+        let unanswered = watch.answers(&store.id).await.ok()??;
+        Some((store.id.clone(), api::Time(unanswered.since.micros())))
+    });
+    join_all(asked).await.into_iter().flatten().collect()
+}
 
-    /// Checks one store, or all of them.
-    pub async fn check_stores(
-        &self,
-        only: Option<&StoreId>,
-    ) -> Result<api::StoreCheckReport, AppError> {
-        if let Some(id) = only {
-            self.store(id)?;
-        }
-        let stores = self.engine().stores().iter();
-        let stores = stores.filter(|store| only.is_none_or(|id| id == store.id()));
-        // Side by side: no store waits for another that does not answer.
-        let mut stores = try_join_all(stores.map(|store| self.check_store(&**store))).await?;
-        let (losses, total) = self.losses().await?;
-        for found in &mut stores {
-            let here = losses.iter().filter(|loss| loss.store.as_str() == found.id);
-            found.problems.extend(here.map(Found::sentence));
-            if total > losses.len() {
-                found.problems.push(format!("{total} findings of this kind in all stores"));
-            }
-            found.ok = found.problems.is_empty();
-        }
-        Ok(api::StoreCheckReport { ok: stores.iter().all(|store| store.ok), stores })
+/// Checks one store, or all of them.
+pub async fn check(
+    deployment: &Deployment,
+    only: Option<&StoreId>,
+) -> Result<api::StoreCheckReport, AppError> {
+    if let Some(id) = only {
+        deployment.store(id)?;
     }
-
-    async fn check_store(&self, store: &dyn LedgerStore) -> Result<api::StoreCheck, AppError> {
-        let sight = self.store_watch().report(store.id()).await?;
-        let unanswered = sight.unanswered.as_ref();
-        let time = |at: Timestamp| api::Time(at.micros());
-        let mut found = api::StoreCheck {
-            id: store.id().to_string(),
-            url: self.url(store.id()).map(ToString::to_string).unwrap_or_default(),
-            default: self.engine().stores().default_id() == store.id(),
-            ok: false,
-            reachable: unanswered.is_none(),
-            unanswered_since: unanswered.map(|unanswered| time(unanswered.since)),
-            last_seen_at: sight.at().map(time),
-            engine: None,
-            format: None,
-            deployment: None,
-            identity: None,
-            durability: None,
-            durable: None,
-            clock_skew_ms: None,
-            tenants_total: None,
-            tenants: Vec::new(),
-            problems: unanswered.map(Unanswered::sentence).into_iter().collect(),
-        };
-        if let Some((report, _)) = sight.last {
-            take_over(&mut found, report);
-        }
-        if found.reachable {
-            tokio::select! {
-                checked = self.check_tenants(store, &mut found) => checked?,
-                unanswered = self.until_unanswered(store.id()) => {
-                    found.problems.push(unanswered?.sentence());
-                }
-            }
+    let stores = deployment.engine().stores().iter();
+    let stores = stores.filter(|store| only.is_none_or(|id| id == store.id()));
+    // Side by side: no store waits for another that does not answer.
+    let mut stores = try_join_all(stores.map(|store| check_one(deployment, &**store))).await?;
+    let (losses, total) = losses::all(deployment).await?;
+    for found in &mut stores {
+        let here = losses.iter().filter(|loss| loss.store.as_str() == found.id);
+        found.problems.extend(here.map(Found::sentence));
+        if total > losses.len() {
+            found.problems.push(format!("{total} findings of this kind in all stores"));
         }
         found.ok = found.problems.is_empty();
-        Ok(found)
     }
+    Ok(api::StoreCheckReport { ok: stores.iter().all(|store| store.ok), stores })
+}
 
-    /// Comes back when the store does not answer any more.
-    async fn until_unanswered(&self, id: &StoreId) -> Result<Unanswered, UnknownStore> {
-        loop {
-            tokio::time::sleep(ASKED_AGAIN_AFTER).await;
-            if let Some(unanswered) = self.store_watch().answers(id).await? {
-                return Ok(unanswered);
+async fn check_one(
+    deployment: &Deployment,
+    store: &dyn LedgerStore,
+) -> Result<api::StoreCheck, AppError> {
+    let sight = deployment.store_watch().report(store.id()).await?;
+    let unanswered = sight.unanswered.as_ref();
+    let time = |at: Timestamp| api::Time(at.micros());
+    let mut found = api::StoreCheck {
+        id: store.id().to_string(),
+        url: deployment.url(store.id()).map(ToString::to_string).unwrap_or_default(),
+        default: deployment.engine().stores().default_id() == store.id(),
+        ok: false,
+        reachable: unanswered.is_none(),
+        unanswered_since: unanswered.map(|unanswered| time(unanswered.since)),
+        last_seen_at: sight.at().map(time),
+        engine: None,
+        format: None,
+        deployment: None,
+        identity: None,
+        durability: None,
+        durable: None,
+        clock_skew_ms: None,
+        tenants_total: None,
+        tenants: Vec::new(),
+        problems: unanswered.map(Unanswered::sentence).into_iter().collect(),
+    };
+    if let Some((report, _)) = sight.last {
+        take_over(&mut found, report);
+    }
+    if found.reachable {
+        tokio::select! {
+            checked = check_tenants(deployment, store, &mut found) => checked?,
+            unanswered = until_unanswered(deployment, store.id()) => {
+                found.problems.push(unanswered?.sentence());
             }
         }
     }
+    found.ok = found.problems.is_empty();
+    Ok(found)
+}
 
-    async fn check_tenants(
-        &self,
-        store: &dyn LedgerStore,
-        found: &mut api::StoreCheck,
-    ) -> Result<(), AppError> {
-        let control = self.engine().control();
-        let mut pairs = Pairs::new(store, &**control);
-        let (mut tenants, mut problems) = (0, 0_u64);
-        loop {
-            let pair = match pairs.next().await {
-                Ok(Some(pair)) => pair,
-                Ok(None) => break,
-                Err(PairError::Control(error)) => return Err(error.into()),
-                Err(PairError::Store(error)) => {
-                    found.problems.push(error.to_string());
-                    break;
-                }
-            };
-            let tenant = pair.tenant;
-            let here = pair.route.as_ref().is_some_and(|route| route.store == *store.id());
-            if let Some(row) = &pair.ledger {
-                tenants += 1;
-                if found.tenants.len() < TENANTS_LISTED {
-                    let row = documents::tenant_in_store(tenant, store.id(), &row.ledger, here);
-                    found.tenants.push(row);
-                }
+/// Comes back when the store does not answer any more.
+async fn until_unanswered(
+    deployment: &Deployment,
+    id: &StoreId,
+) -> Result<Unanswered, UnknownStore> {
+    loop {
+        tokio::time::sleep(ASKED_AGAIN_AFTER).await;
+        if let Some(unanswered) = deployment.store_watch().answers(id).await? {
+            return Ok(unanswered);
+        }
+    }
+}
+
+async fn check_tenants(
+    deployment: &Deployment,
+    store: &dyn LedgerStore,
+    found: &mut api::StoreCheck,
+) -> Result<(), AppError> {
+    let control = deployment.engine().control();
+    let mut pairs = Pairs::new(store, &**control);
+    let (mut tenants, mut problems) = (0, 0_u64);
+    loop {
+        let pair = match pairs.next().await {
+            Ok(Some(pair)) => pair,
+            Ok(None) => break,
+            Err(PairError::Control(error)) => return Err(error.into()),
+            Err(PairError::Store(error)) => {
+                found.problems.push(error.to_string());
+                break;
             }
-            let problem = match (&pair.ledger, &pair.route) {
-                (Some(row), route)
-                    if row.ledger.epoch > route.as_ref().map_or_else(Default::default, |r| r.n) =>
-                {
-                    Some(format!(
-                        "tenant {tenant}: the store has epoch {}, which the control plane \
+        };
+        let tenant = pair.tenant;
+        let here = pair.route.as_ref().is_some_and(|route| route.store == *store.id());
+        if let Some(row) = &pair.ledger {
+            tenants += 1;
+            if found.tenants.len() < TENANTS_LISTED {
+                let row = documents::tenant_in_store(tenant, store.id(), &row.ledger, here);
+                found.tenants.push(row);
+            }
+        }
+        let problem = match (&pair.ledger, &pair.route) {
+            (Some(row), route)
+                if row.ledger.epoch > route.as_ref().map_or_else(Default::default, |r| r.n) =>
+            {
+                Some(format!(
+                    "tenant {tenant}: the store has epoch {}, which the control plane \
                          never issued; check, then run `rehome recover`",
-                        row.ledger.epoch
-                    ))
-                }
-                _ => None,
-            };
-            if let Some(problem) = problem {
-                problems += 1;
-                if found.problems.len() < PROBLEMS_LISTED {
-                    found.problems.push(problem);
-                }
+                    row.ledger.epoch
+                ))
+            }
+            _ => None,
+        };
+        if let Some(problem) = problem {
+            problems += 1;
+            if found.problems.len() < PROBLEMS_LISTED {
+                found.problems.push(problem);
             }
         }
-        if problems > PROBLEMS_LISTED as u64 {
-            found.problems.push(format!("{problems} tenants have such problems"));
-        }
-        found.tenants_total = Some(tenants);
-        Ok(())
     }
+    if problems > PROBLEMS_LISTED as u64 {
+        found.problems.push(format!("{problems} tenants have such problems"));
+    }
+    found.tenants_total = Some(tenants);
+    Ok(())
 }
 
 fn take_over(found: &mut api::StoreCheck, report: StoreReport) {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use futures_util::{StreamExt as _, stream};
 use rehome_app::AppError;
 use rehome_app::deployment::{Deployment, is_server};
+use rehome_app::migrations;
 use rehome_app::migrations::Lengths;
 use rehome_domain::event::Timestamp;
 use rehome_domain::ids::MigrationId;
@@ -233,7 +234,7 @@ impl Looks<'_> {
     ) -> Result<(), AppError> {
         let lengths = match migration.completed_at {
             // A store that is no longer configured leaves its numbers unknown.
-            None => self.deployment.lengths(migration, &Marks::default()).await.ok(),
+            None => migrations::lengths(self.deployment, migration, &Marks::default()).await.ok(),
             Some(_) => None,
         };
         if let Some((source, target)) = lengths.as_ref().and_then(Lengths::both) {
@@ -276,7 +277,8 @@ impl Looks<'_> {
         if migration.completed_at.is_some() && !changed {
             return Ok(());
         }
-        let log = if changed { Some(self.deployment.read_log(id).await?) } else { None };
+        let log =
+            if changed { Some(migrations::read_log(self.deployment, id).await?) } else { None };
         let mut reached = lengths.and_then(|lengths| {
             let (source_seq, target_seq) = lengths.both()?;
             Some(Reached { source_seq, target_seq, at: lengths.at()? })

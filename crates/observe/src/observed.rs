@@ -7,6 +7,8 @@ use std::time::Duration;
 use rehome_api::audit::{AuditLine, AuditReport};
 use rehome_api::{Baseline, Checklist, ChecklistPhase, HealthReport, OptionsPatch};
 use rehome_app::key::Key;
+use rehome_app::lists;
+use rehome_app::migrations;
 use rehome_app::migrations::{IdempotencyKey, StartRequest, Started};
 use rehome_app::{Access, AppError, Config, Deployment, Kind, TenantsWanted};
 use rehome_domain::ids::{DrainId, MigrationId, StoreId, TenantId};
@@ -146,24 +148,24 @@ impl Observed {
         self.deployment.close().await;
     }
 
-    /// As [`Deployment::start`]; records the baseline of a new migration.
+    /// As [`rehome_app::migrations::start`]; records the baseline of a new migration.
     pub async fn start(
         &self,
         request: &StartRequest,
         key: Option<&IdempotencyKey>,
     ) -> Result<Migration, AppError> {
-        let started = self.deployment.start(request, key).await?;
+        let started = migrations::start(&self.deployment, request, key).await?;
         Ok(self.with_baseline(started).await)
     }
 
-    /// As [`Deployment::start_return`]; records the baseline of a new migration.
+    /// As [`rehome_app::migrations::start_return`]; records the baseline of a new migration.
     pub async fn start_return(
         &self,
         id: MigrationId,
         options: &OptionsPatch,
         key: Option<&IdempotencyKey>,
     ) -> Result<Migration, AppError> {
-        let started = self.deployment.start_return(id, options, key).await?;
+        let started = migrations::start_return(&self.deployment, id, options, key).await?;
         Ok(self.with_baseline(started).await)
     }
 
@@ -280,23 +282,24 @@ impl Observed {
         Push { reachable, sources: self.sources() }.run(front, stop).await;
     }
 
-    /// As [`Deployment::drain`], at once: while the control plane does not answer, as it was seen last by this
+    /// As [`rehome_app::drains::show`], at once: while the control plane does not answer, as it was seen last by this
     /// process, if it serves.
     pub async fn drain(&self, id: DrainId) -> Result<rehome_api::drain::Drain, AppError> {
-        match drains::at_once(self.deployment.drain(id)).await {
+        match drains::at_once(rehome_app::drains::show(&self.deployment, id)).await {
             Err(error) if error.kind() == Kind::Failed => self.watch.drains.last(id).ok_or(error),
             answered => answered,
         }
     }
 
-    /// As [`Deployment::drains`], at once: while the control plane does not answer, those that were seen last.
+    /// As [`rehome_app::drains::list`], at once: while the control plane does not answer, those that were seen last.
     pub async fn drains(
         &self,
         open: bool,
         before: Option<DrainId>,
         limit: usize,
     ) -> Result<Vec<rehome_api::drain::Drain>, AppError> {
-        match drains::at_once(self.deployment.drains(open, before, limit)).await {
+        match drains::at_once(rehome_app::drains::list(&self.deployment, open, before, limit)).await
+        {
             Err(error) if error.kind() == Kind::Failed && before.is_none() => {
                 let known = self.watch.drains.all(open, limit);
                 if known.is_empty() { Err(error) } else { Ok(known) }
@@ -305,7 +308,7 @@ impl Observed {
         }
     }
 
-    /// As [`Deployment::drain_tenants`], or an error at once.
+    /// As [`rehome_app::drains::tenants`], or an error at once.
     pub async fn drain_tenants(
         &self,
         id: DrainId,
@@ -313,15 +316,16 @@ impl Observed {
         after: u64,
         limit: usize,
     ) -> Result<rehome_api::drain::DrainTenantPage, AppError> {
-        drains::at_once(self.deployment.drain_tenants(id, state, after, limit)).await
+        drains::at_once(rehome_app::drains::tenants(&self.deployment, id, state, after, limit))
+            .await
     }
 
-    /// As [`Deployment::tenants`], or an error at once.
+    /// As [`rehome_app::lists::tenants`], or an error at once.
     pub async fn tenants(
         &self,
         wanted: &TenantsWanted,
     ) -> Result<rehome_api::drain::TenantPage, AppError> {
-        drains::at_once(self.deployment.tenants(wanted)).await
+        drains::at_once(lists::tenants(&self.deployment, wanted)).await
     }
 
     /// Looks at the drains of the deployment until `stop` is cancelled, for their metrics and for those who

@@ -9,6 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rehome_app::config::VerifyStores;
+use rehome_app::store_verify;
 use rehome_app::{AppError, Deployment, StoreVerifyRequest};
 use rehome_domain::ids::{StoreId, TenantId};
 use rehome_engine::metrics::StoreChecked;
@@ -138,7 +139,7 @@ impl StoreChecks {
                     rate_max: how.rate_max,
                     after: None,
                 };
-                let report = deployment.verify_store(&request, stop, |_, _| {}).await?;
+                let report = store_verify::verify(deployment, &request, stop, |_, _| {}).await?;
                 if !report.complete {
                     return Ok(());
                 }

@@ -36,6 +36,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use rehome_app::config::{Config, ServerConfig};
+use rehome_app::migrations;
+use rehome_app::tokens;
 use rehome_app::{AppError, CancellationToken, Kind};
 use rehome_observe::Observed;
 use tokio::net::TcpListener;
@@ -65,7 +67,7 @@ impl Server {
     /// are configured or explicitly disabled.
     pub async fn bind(deployment: Observed) -> Result<Self, AppError> {
         let config = deployment.config().server.clone();
-        let closed = deployment.close_gate_if_configured().await?;
+        let closed = tokens::close_gate_if_configured(&deployment).await?;
         admit(&config, closed)?;
         let listener = TcpListener::bind(config.bind).await.map_err(|error| {
             let message = format!("cannot listen on {}: {error}", config.bind);
@@ -81,7 +83,7 @@ impl Server {
             AppError::failed("cannot_listen", format!("the listener has no address: {error}"))
         })?;
         let config = ServerConfig { bind: address, ..deployment.config().server.clone() };
-        let closed = deployment.close_gate_if_configured().await?;
+        let closed = tokens::close_gate_if_configured(&deployment).await?;
         admit(&config, closed)?;
         if closed && deployment.config().tokens.is_empty() {
             tracing::info!("every client needs a token that the control plane stores");
@@ -141,7 +143,7 @@ impl Server {
             closing,
             serving,
             state.roll.keep(&served),
-            state.deployment.work_on_all(stop),
+            migrations::work_on_all(&state.deployment, stop),
             state.deployment.watch_reachable(stop),
             state.deployment.watch_migrations(stop),
             Box::pin(state.deployment.watch_drains(stop)),
@@ -165,9 +167,9 @@ impl Handle {
         }
         let deployment = &self.state.deployment;
         let closed = if config.lets_somebody_in() {
-            deployment.set_gate(true).await?.closed
+            tokens::set_gate(&deployment, true).await?.closed
         } else {
-            deployment.close_gate_if_configured().await?
+            tokens::close_gate_if_configured(&deployment).await?
         };
         admit(&config.server, closed)?;
         self.tls.send_replace(acceptor);

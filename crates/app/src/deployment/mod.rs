@@ -292,7 +292,7 @@ impl Deployment {
     }
 
     /// The same, conditional on the state last read: a migration is changed only while
-    /// its tenant's route has this revision (see [`Deployment::revision`]).
+    /// its tenant's route has this revision (see [`crate::migrations::revision`]).
     #[must_use]
     pub fn only_at(self, rev: Option<u64>) -> Self {
         Self { only_at: rev, ..self }

@@ -4,6 +4,9 @@ mod documents;
 mod requests;
 mod show;
 
+pub use requests::{cancel, cordon, cordon_of, pause, pin, plan, resume, retry, start, tune};
+pub use show::{list, show, tenants, watch};
+
 use std::sync::Arc;
 
 use rehome_domain::ids::DrainId;
@@ -13,23 +16,21 @@ use tokio_util::sync::CancellationToken;
 use crate::deployment::Deployment;
 use crate::error::AppError;
 
-impl Deployment {
-    /// The operator's side of drains, in the name of the actor.
-    fn drain_operations(&self) -> Drains {
-        Drains::new(self.engine(), Arc::clone(self.fleet()), self.actor())
-    }
+/// The operator's side of drains, in the name of the actor.
+fn operations(deployment: &Deployment) -> Drains {
+    Drains::new(deployment.engine(), Arc::clone(deployment.fleet()), deployment.actor())
+}
 
-    /// Who works on drains in this process.
-    pub(crate) fn workers(&self) -> Workers {
-        Workers::new(self.engine(), Arc::clone(self.fleet()), self.holder())
-    }
+/// Who works on drains in this process.
+pub(crate) fn workers(deployment: &Deployment) -> Workers {
+    Workers::new(deployment.engine(), Arc::clone(deployment.fleet()), deployment.holder())
+}
 
-    /// Works on a drain, together with other processes, until it is over or `stop` is cancelled.
-    pub async fn work_on_drain(
-        &self,
-        id: DrainId,
-        stop: &CancellationToken,
-    ) -> Result<(), AppError> {
-        Ok(self.workers().run(id, stop).await?)
-    }
+/// Works on a drain, together with other processes, until it is over or `stop` is cancelled.
+pub async fn work_on(
+    deployment: &Deployment,
+    id: DrainId,
+    stop: &CancellationToken,
+) -> Result<(), AppError> {
+    Ok(workers(deployment).run(id, stop).await?)
 }

@@ -19,163 +19,161 @@ use crate::options;
 /// Routes that are read at once.
 const PAGE: usize = 1_000;
 
-impl Deployment {
-    /// Drains, newest first.
-    pub async fn drains(
-        &self,
-        open: bool,
-        before: Option<DrainId>,
-        limit: usize,
-    ) -> Result<Vec<api::Drain>, AppError> {
-        let which = Drains { open, before, limit };
-        let now = self.engine().control().now().await?;
-        let mut found = Vec::new();
-        for drain in self.fleet().drains(which).await? {
-            let workers = if drain.state.is_over() {
-                Vec::new()
-            } else {
-                self.fleet().attending(drain.id).await?
-            };
-            found.push(document(&drain, workers, now));
-        }
-        Ok(found)
-    }
-
-    /// A drain and how far it is; of one that is over also what it came to.
-    pub async fn drain(&self, id: DrainId) -> Result<api::Drain, AppError> {
-        let drain = self.fleet().drain(id).await?;
-        let now = self.engine().control().now().await?;
-        if drain.state.is_over() {
-            let statement = Some(self.statement(&drain).await?);
-            return Ok(api::Drain { statement, ..document(&drain, Vec::new(), now) });
-        }
-        Ok(document(&drain, self.fleet().attending(id).await?, now))
-    }
-
-    /// Tenants of a drain in their order, those in one state or all.
-    pub async fn drain_tenants(
-        &self,
-        id: DrainId,
-        state: Option<&str>,
-        after: u64,
-        limit: usize,
-    ) -> Result<api::DrainTenantPage, AppError> {
-        let known = [
-            TenantState::Waiting,
-            TenantState::Again,
-            TenantState::Moving,
-            TenantState::Moved,
-            TenantState::SetAside,
-        ];
-        let words = known.map(TenantState::as_str).into_iter().chain(["stays"]);
-        let state = match state {
-            None => None,
-            Some(state) => Some(words.into_iter().find(|word| *word == state).ok_or_else(|| {
-                documents::usage(format!(
-                    "unknown state {state:?}; the states are waiting, again, moving, moved, set_aside \
-                     and stays"
-                ))
-            })?),
+/// Drains, newest first.
+pub async fn list(
+    deployment: &Deployment,
+    open: bool,
+    before: Option<DrainId>,
+    limit: usize,
+) -> Result<Vec<api::Drain>, AppError> {
+    let which = Drains { open, before, limit };
+    let now = deployment.engine().control().now().await?;
+    let mut found = Vec::new();
+    for drain in deployment.fleet().drains(which).await? {
+        let workers = if drain.state.is_over() {
+            Vec::new()
+        } else {
+            deployment.fleet().attending(drain.id).await?
         };
-        let settings = self.fleet().drain(id).await?.settings;
-        let rows =
-            self.fleet().drain_tenants(DrainTenants { drain: id, state, after, limit }).await?;
-        let next_after = rows.last().filter(|_| rows.len() == limit).map(|row| row.place);
-        let tenants = rows.iter().map(|row| documents::tenant(row, &settings)).collect();
-        Ok(api::DrainTenantPage { tenants, next_after })
+        found.push(document(&drain, workers, now));
     }
+    Ok(found)
+}
 
-    /// Shows a drain repeatedly until it ends or `stop` is cancelled.
-    pub async fn watch_drain(
-        &self,
-        id: DrainId,
-        every: std::time::Duration,
-        stop: &CancellationToken,
-        mut seen: impl FnMut(&api::Drain),
-    ) -> Result<api::Drain, AppError> {
-        loop {
-            let drain = self.drain(id).await?;
-            seen(&drain);
-            if drain.ended_at.is_some() || stop.is_cancelled() {
-                return Ok(drain);
-            }
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = tokio::time::sleep(every) => {}
-            }
-        }
+/// A drain and how far it is; of one that is over also what it came to.
+pub async fn show(deployment: &Deployment, id: DrainId) -> Result<api::Drain, AppError> {
+    let drain = deployment.fleet().drain(id).await?;
+    let now = deployment.engine().control().now().await?;
+    if drain.state.is_over() {
+        let statement = Some(statement(deployment, &drain).await?);
+        return Ok(api::Drain { statement, ..document(&drain, Vec::new(), now) });
     }
+    Ok(document(&drain, deployment.fleet().attending(id).await?, now))
+}
 
-    /// What a drain came to, and whether its sources can be switched off, as of now.
-    async fn statement(&self, drain: &Drain) -> Result<api::DrainStatement, AppError> {
-        let sources = &drain.settings.sources;
-        let (tenants_left, windows_open) = self.left_at(sources).await?;
-        let counts = drain.counts;
-        let named: Vec<_> = sources.iter().map(StoreId::as_str).collect();
-        let named = named.join(", ");
-        let mut why_not = Vec::new();
-        if tenants_left > 0 {
-            let are = if tenants_left == 1 { "tenant is" } else { "tenants are" };
-            why_not.push(format!("{tenants_left} {are} still in {named}"));
-        }
-        if windows_open > 0 {
-            why_not.push(format!(
-                "{windows_open} tenants can still return to {named}; their rollback windows are open"
-            ));
-        }
-        let default = self.engine().stores().default_id();
-        if sources.contains(default) {
-            why_not.push(format!(
-                "new tenants are created in {default}; make another store the default"
-            ));
-        }
-        Ok(api::DrainStatement {
-            moved: counts.moved,
-            set_aside: counts.set_aside,
-            stays: counts.stays,
-            not_begun: counts.waiting + counts.again,
-            tenants_left,
-            windows_open,
-            can_be_switched_off: why_not.is_empty(),
-            why_not,
-        })
-    }
+/// Tenants of a drain in their order, those in one state or all.
+pub async fn tenants(
+    deployment: &Deployment,
+    id: DrainId,
+    state: Option<&str>,
+    after: u64,
+    limit: usize,
+) -> Result<api::DrainTenantPage, AppError> {
+    let known = [
+        TenantState::Waiting,
+        TenantState::Again,
+        TenantState::Moving,
+        TenantState::Moved,
+        TenantState::SetAside,
+    ];
+    let words = known.map(TenantState::as_str).into_iter().chain(["stays"]);
+    let state = match state {
+        None => None,
+        Some(state) => Some(words.into_iter().find(|word| *word == state).ok_or_else(|| {
+            documents::usage(format!(
+                "unknown state {state:?}; the states are waiting, again, moving, moved, set_aside \
+                     and stays"
+            ))
+        })?),
+    };
+    let settings = deployment.fleet().drain(id).await?.settings;
+    let rows =
+        deployment.fleet().drain_tenants(DrainTenants { drain: id, state, after, limit }).await?;
+    let next_after = rows.last().filter(|_| rows.len() == limit).map(|row| row.place);
+    let tenants = rows.iter().map(|row| documents::tenant(row, &settings)).collect();
+    Ok(api::DrainTenantPage { tenants, next_after })
+}
 
-    /// Tenants that the stores have, and rollback windows that need them.
-    async fn left_at(&self, sources: &[StoreId]) -> Result<(u64, u64), ControlError> {
-        let control = self.engine().control();
-        let (mut tenants, mut open, mut after) = (0, BTreeSet::new(), None);
-        loop {
-            let page = control.routes(after, PAGE).await?;
-            for route in page.iter().filter(|route| !route.is_removed()) {
-                if sources.contains(&route.store) {
-                    tenants += 1;
-                } else if route.window {
-                    open.extend(route.migration.map(|(id, _)| id));
-                }
-            }
-            match page.last() {
-                Some(last) if page.len() == PAGE => after = Some(last.tenant),
-                _ => break,
-            }
+/// Shows a drain repeatedly until it ends or `stop` is cancelled.
+pub async fn watch(
+    deployment: &Deployment,
+    id: DrainId,
+    every: std::time::Duration,
+    stop: &CancellationToken,
+    mut seen: impl FnMut(&api::Drain),
+) -> Result<api::Drain, AppError> {
+    loop {
+        let drain = show(deployment, id).await?;
+        seen(&drain);
+        if drain.ended_at.is_some() || stop.is_cancelled() {
+            return Ok(drain);
         }
-        // Newest first, and no further back than the oldest open window: by pages, not by tenant.
-        let (mut windows, mut before) = (0, None);
-        while !open.is_empty() {
-            let which =
-                Migrations { before, phase: Some(Phase::Migrated), limit: PAGE, tenant: None };
-            let page = control.migrations(which).await?;
-            for migration in &page {
-                windows +=
-                    u64::from(open.remove(&migration.id) && sources.contains(&migration.source));
-            }
-            match page.last() {
-                Some(last) if page.len() == PAGE => before = Some(last.id),
-                _ => break,
-            }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(every) => {}
         }
-        Ok((tenants, windows))
     }
+}
+
+/// What a drain came to, and whether its sources can be switched off, as of now.
+async fn statement(
+    deployment: &Deployment,
+    drain: &Drain,
+) -> Result<api::DrainStatement, AppError> {
+    let sources = &drain.settings.sources;
+    let (tenants_left, windows_open) = left_at(deployment, sources).await?;
+    let counts = drain.counts;
+    let named: Vec<_> = sources.iter().map(StoreId::as_str).collect();
+    let named = named.join(", ");
+    let mut why_not = Vec::new();
+    if tenants_left > 0 {
+        let are = if tenants_left == 1 { "tenant is" } else { "tenants are" };
+        why_not.push(format!("{tenants_left} {are} still in {named}"));
+    }
+    if windows_open > 0 {
+        why_not.push(format!(
+            "{windows_open} tenants can still return to {named}; their rollback windows are open"
+        ));
+    }
+    let default = deployment.engine().stores().default_id();
+    if sources.contains(default) {
+        why_not
+            .push(format!("new tenants are created in {default}; make another store the default"));
+    }
+    Ok(api::DrainStatement {
+        moved: counts.moved,
+        set_aside: counts.set_aside,
+        stays: counts.stays,
+        not_begun: counts.waiting + counts.again,
+        tenants_left,
+        windows_open,
+        can_be_switched_off: why_not.is_empty(),
+        why_not,
+    })
+}
+
+/// Tenants that the stores have, and rollback windows that need them.
+async fn left_at(deployment: &Deployment, sources: &[StoreId]) -> Result<(u64, u64), ControlError> {
+    let control = deployment.engine().control();
+    let (mut tenants, mut open, mut after) = (0, BTreeSet::new(), None);
+    loop {
+        let page = control.routes(after, PAGE).await?;
+        for route in page.iter().filter(|route| !route.is_removed()) {
+            if sources.contains(&route.store) {
+                tenants += 1;
+            } else if route.window {
+                open.extend(route.migration.map(|(id, _)| id));
+            }
+        }
+        match page.last() {
+            Some(last) if page.len() == PAGE => after = Some(last.tenant),
+            _ => break,
+        }
+    }
+    // Newest first, and no further back than the oldest open window: by pages, not by tenant.
+    let (mut windows, mut before) = (0, None);
+    while !open.is_empty() {
+        let which = Migrations { before, phase: Some(Phase::Migrated), limit: PAGE, tenant: None };
+        let page = control.migrations(which).await?;
+        for migration in &page {
+            windows += u64::from(open.remove(&migration.id) && sources.contains(&migration.source));
+        }
+        match page.last() {
+            Some(last) if page.len() == PAGE => before = Some(last.id),
+            _ => break,
+        }
+    }
+    Ok((tenants, windows))
 }
 
 /// A drain as it is shown.

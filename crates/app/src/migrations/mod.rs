@@ -13,10 +13,18 @@ mod verify;
 mod work;
 mod worker;
 
-pub use plan::{EstimateRequest, estimate};
-pub use queries::Lengths;
+pub use plan::{EstimateRequest, estimate, plan};
+pub use probe::probe;
+pub(crate) use queries::describe;
+pub use queries::{
+    Lengths, cutovers, lease, lease_of_another, lengths, list, log, options_of, read_log, revision,
+    show, watch,
+};
 pub use rate::{LIVE_WITHIN, RATE_WINDOW, WriteRate, history_length, rate_lately};
 pub(crate) use requests::is_window_open;
-pub use requests::{IdempotencyKey, Resumed, StartRequest, Started};
-pub use verify::VerifyRequest;
-pub use work::{Goal, Worked};
+pub use requests::{
+    IdempotencyKey, Resumed, StartRequest, Started, abort, acknowledge, options, pause, repair,
+    request_cutover, resume, start, start_return, tune, withdraw_cutover,
+};
+pub use verify::{VerifyRequest, verify};
+pub use work::{Goal, Worked, can_clean_up, clean_up, outcome, work, work_on_all, worker};

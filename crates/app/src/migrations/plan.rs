@@ -40,42 +40,44 @@ pub fn estimate(request: &EstimateRequest) -> Result<api::Estimate, AppError> {
     Ok(documents::estimate(&estimate::estimate(&inputs)?))
 }
 
-impl Deployment {
-    /// Checks everything that a migration needs, and estimates its duration.
-    pub async fn plan(&self, tenant: TenantId, target: &StoreId) -> Result<api::Plan, AppError> {
-        self.check_answers(tenant, target).await.map_err(|error| error.tenant(tenant))?;
-        let request = PlanRequest { tenant, target: target.clone() };
-        let plan = self.engine().plan(&request).await.map_err(OperationError::from);
-        let plan = plan.map_err(|error| AppError::from(error).tenant(tenant))?;
-        Ok(document(tenant, &plan))
-    }
+/// Checks everything that a migration needs, and estimates its duration.
+pub async fn plan(
+    deployment: &Deployment,
+    tenant: TenantId,
+    target: &StoreId,
+) -> Result<api::Plan, AppError> {
+    check_answers(deployment, tenant, target).await.map_err(|error| error.tenant(tenant))?;
+    let request = PlanRequest { tenant, target: target.clone() };
+    let plan = deployment.engine().plan(&request).await.map_err(OperationError::from);
+    let plan = plan.map_err(|error| AppError::from(error).tenant(tenant))?;
+    Ok(document(tenant, &plan))
+}
 
-    /// Refuses when one of the two stores of a migration to `target` does not answer now: a plan that waits
-    /// for it would not come to its end.
-    pub(super) async fn check_answers(
-        &self,
-        tenant: TenantId,
-        target: &StoreId,
-    ) -> Result<(), AppError> {
-        let route = self.engine().control().route(tenant).await?;
-        let source = route.map(|route| route.store);
-        let stores = [Some(target.clone()), source];
-        for id in stores.into_iter().flatten() {
-            let unanswered = match self.store_watch().answers_in_time(&id).await {
-                Ok(unanswered) => unanswered,
-                Err(_) if id != *target => continue,
-                Err(error) => return Err(error.into()),
-            };
-            if let Some(unanswered) = unanswered {
-                if unanswered.has_error() {
-                    // What it answers instead has words of its own, and a code.
-                    self.reach(&id).await?;
-                }
-                return Err(AppError::failed("unreachable", unanswered.sentence()));
+/// Refuses when one of the two stores of a migration to `target` does not answer now: a plan that waits
+/// for it would not come to its end.
+pub(super) async fn check_answers(
+    deployment: &Deployment,
+    tenant: TenantId,
+    target: &StoreId,
+) -> Result<(), AppError> {
+    let route = deployment.engine().control().route(tenant).await?;
+    let source = route.map(|route| route.store);
+    let stores = [Some(target.clone()), source];
+    for id in stores.into_iter().flatten() {
+        let unanswered = match deployment.store_watch().answers_in_time(&id).await {
+            Ok(unanswered) => unanswered,
+            Err(_) if id != *target => continue,
+            Err(error) => return Err(error.into()),
+        };
+        if let Some(unanswered) = unanswered {
+            if unanswered.has_error() {
+                // What it answers instead has words of its own, and a code.
+                deployment.reach(&id).await?;
             }
+            return Err(AppError::failed("unreachable", unanswered.sentence()));
         }
-        self.reach(target).await
     }
+    deployment.reach(target).await
 }
 
 fn document(tenant: TenantId, plan: &Plan) -> api::Plan {

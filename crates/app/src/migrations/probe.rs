@@ -50,102 +50,94 @@ impl Range {
     }
 }
 
-impl Deployment {
-    /// Estimates by a probe; `given` overrides measurements.
-    pub async fn probe(
-        &self,
-        tenant: TenantId,
-        target: &StoreId,
-        given: &EstimateRequest,
-    ) -> Result<api::Probe, AppError> {
-        let about = |error: AppError| error.tenant(tenant);
-        self.check_answers(tenant, target).await.map_err(about)?;
-        let request = PlanRequest { tenant, target: target.clone() };
-        let plan = self.engine().plan(&request).await.map_err(OperationError::from);
-        let plan = plan.map_err(|error| about(error.into()))?;
-        let mut remarks: Vec<String> = plan
-            .findings
-            .iter()
-            .filter(|finding| !finding.ok)
-            .map(|finding| format!("it would not start: {}", finding.detail))
-            .collect();
-        let read = plan.read_rate.ok_or_else(|| {
-            let message = "the tenant has no events to measure";
-            about(AppError::refused(message))
-        })?;
-        let write = match given.write_rate {
-            Some(rate) => rate,
-            None => rate_lately(self, tenant).await.map_err(about)?.events_per_s,
-        };
-        let (copy, from) = if let Some(rate) = given.copy_rate {
-            (Range { low: rate, likely: rate, high: rate }, "given")
-        } else if let Some(range) = Range::of(self.earlier_rates(target).await?) {
-            (range, "earlier migrations")
-        } else {
-            remarks.push(
-                "there is no earlier migration into that store to measure its write rate; the rate is \
+/// Estimates by a probe; `given` overrides measurements.
+pub async fn probe(
+    deployment: &Deployment,
+    tenant: TenantId,
+    target: &StoreId,
+    given: &EstimateRequest,
+) -> Result<api::Probe, AppError> {
+    let about = |error: AppError| error.tenant(tenant);
+    super::check_answers(deployment, tenant, target).await.map_err(about)?;
+    let request = PlanRequest { tenant, target: target.clone() };
+    let plan = deployment.engine().plan(&request).await.map_err(OperationError::from);
+    let plan = plan.map_err(|error| about(error.into()))?;
+    let mut remarks: Vec<String> = plan
+        .findings
+        .iter()
+        .filter(|finding| !finding.ok)
+        .map(|finding| format!("it would not start: {}", finding.detail))
+        .collect();
+    let read = plan.read_rate.ok_or_else(|| {
+        let message = "the tenant has no events to measure";
+        about(AppError::refused(message))
+    })?;
+    let write = match given.write_rate {
+        Some(rate) => rate,
+        None => rate_lately(deployment, tenant).await.map_err(about)?.events_per_s,
+    };
+    let (copy, from) = if let Some(rate) = given.copy_rate {
+        (Range { low: rate, likely: rate, high: rate }, "given")
+    } else if let Some(range) = Range::of(earlier_rates(deployment, target).await?) {
+        (range, "earlier migrations")
+    } else {
+        remarks.push(
+            "there is no earlier migration into that store to measure its write rate; the rate is \
                  guessed from the read rate"
-                    .to_owned(),
-            );
-            (READ_TO_COPY.map(|factor| read / factor), "reading")
+                .to_owned(),
+        );
+        (READ_TO_COPY.map(|factor| read / factor), "reading")
+    };
+    let limit = super::options(deployment, &api::OptionsPatch::default())?.copy_rate_max;
+    let copy = if limit == 0 { copy } else { copy.map(|rate| rate.min(f64::from(limit))) };
+    let defaults = Inputs::default();
+    let at = |rate: f64| {
+        let inputs = Inputs {
+            total_events: plan.events,
+            copy_rate_per_second: rate,
+            dual_write_lag_events: given.lag_events.unwrap_or(defaults.dual_write_lag_events),
+            cutover_pause_seconds: given.pause_seconds.unwrap_or(PAUSE_SECONDS),
+            buffer_factor: given.buffer_factor.unwrap_or(defaults.buffer_factor),
+            write_rate_per_second: write,
         };
-        let limit = self.options(&api::OptionsPatch::default())?.copy_rate_max;
-        let copy = if limit == 0 { copy } else { copy.map(|rate| rate.min(f64::from(limit))) };
-        let defaults = Inputs::default();
-        let at = |rate: f64| {
-            let inputs = Inputs {
-                total_events: plan.events,
-                copy_rate_per_second: rate,
-                dual_write_lag_events: given.lag_events.unwrap_or(defaults.dual_write_lag_events),
-                cutover_pause_seconds: given.pause_seconds.unwrap_or(PAUSE_SECONDS),
-                buffer_factor: given.buffer_factor.unwrap_or(defaults.buffer_factor),
-                write_rate_per_second: write,
-            };
-            at_rate(&inputs)
-        };
-        let (estimate, best, worst) = (at(copy.likely)?, at(copy.high)?, at(copy.low)?);
-        let converges = estimate.is_some();
-        if worst.is_none() {
-            let which =
-                if converges { "at the low end of the range" } else { "at the likely rate" };
-            remarks.push(format!(
-                "the tenant writes {write:.1} events/s: {which} the copy would never catch up; raise \
+        at_rate(&inputs)
+    };
+    let (estimate, best, worst) = (at(copy.likely)?, at(copy.high)?, at(copy.low)?);
+    let converges = estimate.is_some();
+    if worst.is_none() {
+        let which = if converges { "at the low end of the range" } else { "at the likely rate" };
+        remarks.push(format!(
+            "the tenant writes {write:.1} events/s: {which} the copy would never catch up; raise \
                  its rate or wait for a quieter hour"
-            ));
-        }
-        let document = |estimate: Option<Estimate>| estimate.as_ref().map(documents::estimate);
-        Ok(api::Probe {
-            tenant_id: tenant.uuid(),
-            source_store: plan.source.to_string(),
-            target_store: plan.target.to_string(),
-            events_to_copy: plan.events,
-            read_events_per_s: read.round(),
-            write_events_per_s: write,
-            copy_events_per_s: api::RateRange {
-                low: copy.low,
-                likely: copy.likely,
-                high: copy.high,
-            },
-            copy_rate_from: from.to_owned(),
-            converges,
-            estimate: document(estimate),
-            best: document(best),
-            worst: document(worst),
-            remarks,
-        })
+        ));
     }
+    let document = |estimate: Option<Estimate>| estimate.as_ref().map(documents::estimate);
+    Ok(api::Probe {
+        tenant_id: tenant.uuid(),
+        source_store: plan.source.to_string(),
+        target_store: plan.target.to_string(),
+        events_to_copy: plan.events,
+        read_events_per_s: read.round(),
+        write_events_per_s: write,
+        copy_events_per_s: api::RateRange { low: copy.low, likely: copy.likely, high: copy.high },
+        copy_rate_from: from.to_owned(),
+        converges,
+        estimate: document(estimate),
+        best: document(best),
+        worst: document(worst),
+        remarks,
+    })
+}
 
-    /// How fast the last migrations into a store copied, in events per second.
-    async fn earlier_rates(&self, target: &StoreId) -> Result<Vec<f64>, AppError> {
-        let which =
-            Migrations { phase: Some(Phase::Migrated), limit: 200, ..Migrations::default() };
-        let migrations = self.engine().control().migrations(which).await?;
-        let mut rates = Vec::new();
-        for migration in migrations.iter().filter(|one| one.target == *target).take(EARLIER) {
-            rates.extend(copied(&self.read_log(migration.id).await?));
-        }
-        Ok(rates)
+/// How fast the last migrations into a store copied, in events per second.
+async fn earlier_rates(deployment: &Deployment, target: &StoreId) -> Result<Vec<f64>, AppError> {
+    let which = Migrations { phase: Some(Phase::Migrated), limit: 200, ..Migrations::default() };
+    let migrations = deployment.engine().control().migrations(which).await?;
+    let mut rates = Vec::new();
+    for migration in migrations.iter().filter(|one| one.target == *target).take(EARLIER) {
+        rates.extend(copied(&super::read_log(deployment, migration.id).await?));
     }
+    Ok(rates)
 }
 
 /// `None` where it would never catch up; other inputs that make no sense are refused.

@@ -22,34 +22,32 @@ pub struct VerifyRequest {
     pub rate_max: u32,
 }
 
-impl Deployment {
-    /// Verifies, and records in the migration's log what came of it. Violations are no error here; while
-    /// one is open there is no cutover.
-    pub async fn verify(
-        &self,
-        id: MigrationId,
-        request: VerifyRequest,
-    ) -> Result<api::Verification, AppError> {
-        let about = |error: AppError| error.migration(id);
-        let VerifyRequest { level, sample, after_seq, rate_max } = request;
-        let asked = Request { level, sample, after_seq, rate_max };
-        let verified = self.operations().only_at(None).verify(id, &asked).await;
-        let verified = verified.map_err(|error| about(error.into()))?;
-        let (report, migration) = (&verified.report, &verified.migration);
-        let open = migration.violations.open.as_ref();
-        Ok(api::Verification {
-            migration_id: id.uuid(),
-            tenant_id: migration.tenant.uuid(),
-            authority: verified.authority.to_string(),
-            copy: verified.copy.to_string(),
-            level: level.as_str().to_owned(),
-            sample,
-            ok: report.violations_total == 0,
-            events_checked: report.events_checked,
-            upto_seq: report.upto,
-            violations_total: report.violations_total,
-            violations: report.violations.iter().map(documents::violation).collect(),
-            open_violation: open.map(|open| open.advice(id)),
-        })
-    }
+/// Verifies, and records in the migration's log what came of it. Violations are no error here; while
+/// one is open there is no cutover.
+pub async fn verify(
+    deployment: &Deployment,
+    id: MigrationId,
+    request: VerifyRequest,
+) -> Result<api::Verification, AppError> {
+    let about = |error: AppError| error.migration(id);
+    let VerifyRequest { level, sample, after_seq, rate_max } = request;
+    let asked = Request { level, sample, after_seq, rate_max };
+    let verified = deployment.operations().only_at(None).verify(id, &asked).await;
+    let verified = verified.map_err(|error| about(error.into()))?;
+    let (report, migration) = (&verified.report, &verified.migration);
+    let open = migration.violations.open.as_ref();
+    Ok(api::Verification {
+        migration_id: id.uuid(),
+        tenant_id: migration.tenant.uuid(),
+        authority: verified.authority.to_string(),
+        copy: verified.copy.to_string(),
+        level: level.as_str().to_owned(),
+        sample,
+        ok: report.violations_total == 0,
+        events_checked: report.events_checked,
+        upto_seq: report.upto,
+        violations_total: report.violations_total,
+        violations: report.violations.iter().map(documents::violation).collect(),
+        open_violation: open.map(|open| open.advice(id)),
+    })
 }

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::worker::worker;
 use crate::deployment::Deployment;
+use crate::drains;
 use crate::error::{AppError, Kind};
 
 /// How long a stopped driver has to reach a safe point; then it is left where it is, which is
@@ -85,119 +86,116 @@ pub struct Worked {
     pub goes_on: Option<String>,
 }
 
-impl Deployment {
-    /// Drives a migration, or watches the process that does and takes over when that one dies,
-    /// until `goal` is reached or `stop` is cancelled. A cutover that has started is finished first,
-    /// because writers wait for it.
-    pub async fn work(
-        &self,
-        id: MigrationId,
-        goal: Goal,
-        stop: &CancellationToken,
-    ) -> Result<Worked, AppError> {
-        let supervisor = self.supervisor();
-        let stopping = stop.clone();
-        let enough = move |migration: &Migration| {
-            let stopping =
-                stopping.is_cancelled() && migration.state.phase() != Phase::CutoverPaused;
-            stopping || goal.reached(migration)
-        };
-        let run = supervisor.run(id, enough);
-        let too_late = async {
-            stop.cancelled().await;
-            tokio::time::sleep(STOP_WITHIN).await;
-        };
-        let supervised = tokio::select! {
-            supervised = run => Some(supervised?),
-            () = too_late => None,
-        };
-        let (migration, here) = if let Some(supervised) = supervised {
-            (supervised.migration, supervised.drove)
-        } else {
-            let control = self.engine().control();
-            control.release(id, self.holder()).await?;
-            (control.migration(id).await?, true)
-        };
-        let stopped = stop.is_cancelled() && !goal.reached(&migration);
-        let rests = matches!(migration.state, State::Paused(_) | State::Failed { .. });
-        let goes_on = if stopped && !rests { self.successor(id).await } else { None };
-        Ok(Worked { migration, here, stopped, goes_on })
-    }
+/// Drives a migration, or watches the process that does and takes over when that one dies,
+/// until `goal` is reached or `stop` is cancelled. A cutover that has started is finished first,
+/// because writers wait for it.
+pub async fn work(
+    deployment: &Deployment,
+    id: MigrationId,
+    goal: Goal,
+    stop: &CancellationToken,
+) -> Result<Worked, AppError> {
+    let supervisor = deployment.supervisor();
+    let stopping = stop.clone();
+    let enough = move |migration: &Migration| {
+        let stopping = stopping.is_cancelled() && migration.state.phase() != Phase::CutoverPaused;
+        stopping || goal.reached(migration)
+    };
+    let run = supervisor.run(id, enough);
+    let too_late = async {
+        stop.cancelled().await;
+        tokio::time::sleep(STOP_WITHIN).await;
+    };
+    let supervised = tokio::select! {
+        supervised = run => Some(supervised?),
+        () = too_late => None,
+    };
+    let (migration, here) = if let Some(supervised) = supervised {
+        (supervised.migration, supervised.drove)
+    } else {
+        let control = deployment.engine().control();
+        control.release(id, deployment.holder()).await?;
+        (control.migration(id).await?, true)
+    };
+    let stopped = stop.is_cancelled() && !goal.reached(&migration);
+    let rests = matches!(migration.state, State::Paused(_) | State::Failed { .. });
+    let goes_on = if stopped && !rests { successor(deployment, id).await } else { None };
+    Ok(Worked { migration, here, stopped, goes_on })
+}
 
-    /// The process that drives the migration now that this one does not. A server, or `migration
-    /// drive`, polls for such work three times in the length of a lease.
-    async fn successor(&self, id: MigrationId) -> Option<String> {
-        let until = Instant::now() + self.engine().config().lease_ttl * 2 / 3;
-        while Instant::now() < until {
-            let lease = self.engine().control().lease_holder(id).await;
-            if let Ok(Some(lease)) = lease
-                && lease.holder != self.holder()
-            {
-                return Some(lease.holder);
-            }
-            tokio::time::sleep(SUCCESSOR_POLL).await;
+/// The process that drives the migration now that this one does not. A server, or `migration
+/// drive`, polls for such work three times in the length of a lease.
+async fn successor(deployment: &Deployment, id: MigrationId) -> Option<String> {
+    let until = Instant::now() + deployment.engine().config().lease_ttl * 2 / 3;
+    while Instant::now() < until {
+        let lease = deployment.engine().control().lease_holder(id).await;
+        if let Ok(Some(lease)) = lease
+            && lease.holder != deployment.holder()
+        {
+            return Some(lease.holder);
         }
-        None
+        tokio::time::sleep(SUCCESSOR_POLL).await;
     }
+    None
+}
 
-    /// Works on every drain of the deployment, and on every migration without a driver, until `stop` is
-    /// cancelled: those that were started and left, and those of processes that died or hang.
-    pub async fn work_on_all(&self, stop: &CancellationToken) {
-        let (supervisor, workers) = (self.supervisor(), self.workers());
-        tokio::join!(supervisor.run_all(stop), workers.run_all(stop));
+/// Works on every drain of the deployment, and on every migration without a driver, until `stop` is
+/// cancelled: those that were started and left, and those of processes that died or hang.
+pub async fn work_on_all(deployment: &Deployment, stop: &CancellationToken) {
+    let (supervisor, workers) = (deployment.supervisor(), drains::workers(deployment));
+    tokio::join!(supervisor.run_all(stop), workers.run_all(stop));
+}
+
+/// Whether the goal is reached, whichever process drives; and if so, whether as intended.
+pub async fn outcome(
+    deployment: &Deployment,
+    id: MigrationId,
+    goal: Goal,
+) -> Result<Option<Result<(), AppError>>, AppError> {
+    let migration = deployment.engine().control().migration(id).await?;
+    if !goal.reached(&migration) {
+        return Ok(None);
     }
+    let worked = Worked { migration, here: false, stopped: false, goes_on: None };
+    Ok(Some(worked.verdict(goal)))
+}
 
-    /// Whether the goal is reached, whichever process drives; and if so, whether as intended.
-    pub async fn outcome(
-        &self,
-        id: MigrationId,
-        goal: Goal,
-    ) -> Result<Option<Result<(), AppError>>, AppError> {
-        let migration = self.engine().control().migration(id).await?;
-        if !goal.reached(&migration) {
-            return Ok(None);
-        }
-        let worked = Worked { migration, here: false, stopped: false, goes_on: None };
-        Ok(Some(worked.verdict(goal)))
-    }
+/// Cleans up the target of an aborted migration, or waits for the process that does.
+pub async fn clean_up(
+    deployment: &Deployment,
+    id: MigrationId,
+    stop: &CancellationToken,
+) -> Result<Worked, AppError> {
+    can_clean_up(deployment, id).await?;
+    work(deployment, id, Goal::NothingLeft, stop).await
+}
 
-    /// Cleans up the target of an aborted migration, or waits for the process that does.
-    pub async fn clean_up(
-        &self,
-        id: MigrationId,
-        stop: &CancellationToken,
-    ) -> Result<Worked, AppError> {
-        self.can_clean_up(id).await?;
-        self.work(id, Goal::NothingLeft, stop).await
-    }
-
-    /// Refuses when the target of an aborted migration cannot be cleaned up now.
-    pub async fn can_clean_up(&self, id: MigrationId) -> Result<(), AppError> {
-        let migration = self.engine().control().migration(id).await?;
-        let target = self.store(&migration.target).map_err(AppError::from);
-        let answers = match target {
-            Ok(target) => target.ledger(migration.tenant).await.map(drop).map_err(AppError::from),
-            Err(error) => Err(error),
-        };
-        if let Err(error) = answers {
-            let why = format!(
-                "aborted, the tenant stays at store \"{}\"; the target is not cleaned up yet \
+/// Refuses when the target of an aborted migration cannot be cleaned up now.
+pub async fn can_clean_up(deployment: &Deployment, id: MigrationId) -> Result<(), AppError> {
+    let migration = deployment.engine().control().migration(id).await?;
+    let target = deployment.store(&migration.target).map_err(AppError::from);
+    let answers = match target {
+        Ok(target) => target.ledger(migration.tenant).await.map(drop).map_err(AppError::from),
+        Err(error) => Err(error),
+    };
+    if let Err(error) = answers {
+        let why = format!(
+            "aborted, the tenant stays at store \"{}\"; the target is not cleaned up yet \
                  ({error}); `rehome migration resume {id}` does it once the target is back",
-                migration.source
-            );
-            return Err(AppError::failed("not_cleaned_up", why)
-                .migration(id)
-                .tenant(migration.tenant)
-                .state(migration.state.phase()));
-        }
-        Ok(())
+            migration.source
+        );
+        return Err(AppError::failed("not_cleaned_up", why)
+            .migration(id)
+            .tenant(migration.tenant)
+            .state(migration.state.phase()));
     }
+    Ok(())
+}
 
-    /// The process that drives the migration, if any. The lease of a process
-    /// that died is recognised by not being renewed, which takes as long as it runs.
-    pub async fn worker(&self, id: MigrationId) -> Result<Option<String>, AppError> {
-        Ok(worker(&**self.engine().control(), id).await?)
-    }
+/// The process that drives the migration, if any. The lease of a process
+/// that died is recognised by not being renewed, which takes as long as it runs.
+pub async fn worker(deployment: &Deployment, id: MigrationId) -> Result<Option<String>, AppError> {
+    Ok(worker(&**deployment.engine().control(), id).await?)
 }
 
 impl Worked {

@@ -26,7 +26,9 @@ mod grant;
 mod registry;
 
 pub use grant::{Grant, Role};
-pub use registry::{NewToken, kept_grant};
+pub use registry::{
+    NewToken, close_gate_if_configured, create, kept_grant, list, revoke, rotate, set_gate,
+};
 
 /// The SHA-256 of a token.
 #[derive(Clone, Copy, PartialEq, Eq)]

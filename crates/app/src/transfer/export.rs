@@ -30,105 +30,110 @@ pub struct ExportRequest {
     pub output: Output,
 }
 
-impl Deployment {
-    /// Exports, and periodically calls `progress` with the number of written events and the total.
-    pub async fn export(
-        &self,
-        request: &ExportRequest,
-        mut progress: impl FnMut(u64, u64),
-    ) -> Result<ExportReport, AppError> {
-        let tenant = request.tenant;
-        let (role, head) = self.extent(request).await?;
-        let end = head.seq;
-        let (mut digest, mut damaged) = (Digest::EMPTY, None);
-        let unwritable = |error: std::io::Error| unwritable(&request.output, &error);
-        let mut sink = request.output.open().map_err(unwritable)?;
-        let mut after = 0;
-        let mut text = Vec::with_capacity(1 << 20);
-        while after < end {
-            let events = self.page(request, after).await?;
-            text.clear();
-            for event in events.iter().take_while(|event| event.seq <= end) {
-                if event.seq != after + 1 {
-                    return Err(gap(tenant, after + 1));
-                }
-                after = event.seq;
-                if chain(&digest, event) != event.digest {
-                    damaged.get_or_insert(event.seq);
-                }
-                digest = event.digest;
-                line(tenant, event, &mut text)?;
-            }
-            if text.is_empty() {
+/// Exports, and periodically calls `progress` with the number of written events and the total.
+pub async fn export(
+    deployment: &Deployment,
+    request: &ExportRequest,
+    mut progress: impl FnMut(u64, u64),
+) -> Result<ExportReport, AppError> {
+    let tenant = request.tenant;
+    let (role, head) = extent(deployment, request).await?;
+    let end = head.seq;
+    let (mut digest, mut damaged) = (Digest::EMPTY, None);
+    let unwritable = |error: std::io::Error| unwritable(&request.output, &error);
+    let mut sink = request.output.open().map_err(unwritable)?;
+    let mut after = 0;
+    let mut text = Vec::with_capacity(1 << 20);
+    while after < end {
+        let events = page(deployment, request, after).await?;
+        text.clear();
+        for event in events.iter().take_while(|event| event.seq <= end) {
+            if event.seq != after + 1 {
                 return Err(gap(tenant, after + 1));
             }
-            sink = write(sink, &mut text).await.map_err(unwritable)?;
-            progress(after, end);
+            after = event.seq;
+            if chain(&digest, event) != event.digest {
+                damaged.get_or_insert(event.seq);
+            }
+            digest = event.digest;
+            line(tenant, event, &mut text)?;
         }
-        tokio::task::spawn_blocking(move || sink.finish())
-            .await
-            .unwrap_or_else(|panic| Err(std::io::Error::other(panic)))
-            .map_err(unwritable)?;
-        if digest != head.digest {
-            damaged.get_or_insert(end);
+        if text.is_empty() {
+            return Err(gap(tenant, after + 1));
         }
-        if let Some(seq) = damaged {
-            return Err(damage(tenant, seq));
-        }
-        Ok(ExportReport {
-            tenant_id: tenant.uuid(),
-            store: request.store.as_ref().map(StoreId::to_string),
-            role: role.as_str().to_owned(),
-            events: end,
-            file: match &request.output {
-                Output::Stdout => None,
-                Output::File(path) => Some(path.display().to_string()),
-            },
-        })
+        sink = write(sink, &mut text).await.map_err(unwritable)?;
+        progress(after, end);
     }
+    tokio::task::spawn_blocking(move || sink.finish())
+        .await
+        .unwrap_or_else(|panic| Err(std::io::Error::other(panic)))
+        .map_err(unwritable)?;
+    if digest != head.digest {
+        damaged.get_or_insert(end);
+    }
+    if let Some(seq) = damaged {
+        return Err(damage(tenant, seq));
+    }
+    Ok(ExportReport {
+        tenant_id: tenant.uuid(),
+        store: request.store.as_ref().map(StoreId::to_string),
+        role: role.as_str().to_owned(),
+        events: end,
+        file: match &request.output {
+            Output::Stdout => None,
+            Output::File(path) => Some(path.display().to_string()),
+        },
+    })
+}
 
-    /// What the store is for the tenant, and where the history ends now.
-    async fn extent(&self, request: &ExportRequest) -> Result<(Role, Head), AppError> {
-        let tenant = request.tenant;
-        if let Some(id) = &request.store {
-            let ledger = self.store(id)?.ledger(tenant).await?;
-            if ledger.role == Role::Absent {
-                let place = match self.engine().control().route(tenant).await? {
-                    Some(route) if !route.is_removed() => {
-                        format!("it lives in store \"{}\"", route.store)
-                    }
-                    _ => "it is unknown; import or append its first event".to_owned(),
-                };
-                return Err(AppError::new(
-                    Kind::NotFound,
-                    "unknown_tenant",
-                    format!("store \"{id}\" holds no event of tenant {tenant}; {place}"),
-                )
-                .tenant(tenant));
+/// What the store is for the tenant, and where the history ends now.
+async fn extent(
+    deployment: &Deployment,
+    request: &ExportRequest,
+) -> Result<(Role, Head), AppError> {
+    let tenant = request.tenant;
+    if let Some(id) = &request.store {
+        let ledger = deployment.store(id)?.ledger(tenant).await?;
+        if ledger.role == Role::Absent {
+            let place = match deployment.engine().control().route(tenant).await? {
+                Some(route) if !route.is_removed() => {
+                    format!("it lives in store \"{}\"", route.store)
+                }
+                _ => "it is unknown; import or append its first event".to_owned(),
+            };
+            return Err(AppError::new(
+                Kind::NotFound,
+                "unknown_tenant",
+                format!("store \"{id}\" holds no event of tenant {tenant}; {place}"),
+            )
+            .tenant(tenant));
+        }
+        return Ok((ledger.role, ledger.head));
+    }
+    loop {
+        let route = deployment.engine().control().known_route(tenant).await?;
+        let ledger = deployment.store(&route.store)?.ledger(tenant).await?;
+        // Read again: the store may have been left while it answered.
+        let now = deployment.engine().control().route(tenant).await?;
+        if now.is_some_and(|now| now.store == route.store) {
+            if ledger.head.seq < route.base {
+                return Err(gap(tenant, ledger.head.seq + 1));
             }
             return Ok((ledger.role, ledger.head));
         }
-        loop {
-            let route = self.engine().control().known_route(tenant).await?;
-            let ledger = self.store(&route.store)?.ledger(tenant).await?;
-            // Read again: the store may have been left while it answered.
-            let now = self.engine().control().route(tenant).await?;
-            if now.is_some_and(|now| now.store == route.store) {
-                if ledger.head.seq < route.base {
-                    return Err(gap(tenant, ledger.head.seq + 1));
-                }
-                return Ok((ledger.role, ledger.head));
-            }
-        }
     }
+}
 
-    async fn page(&self, request: &ExportRequest, after: u64) -> Result<Vec<Event>, AppError> {
-        let limit = BatchLimit::PAGE;
-        Ok(match &request.store {
-            Some(id) => self.store(id)?.read_feed(request.tenant, after, limit).await?.events,
-            None => self.engine().router().read_feed(request.tenant, after, limit).await?,
-        })
-    }
+async fn page(
+    deployment: &Deployment,
+    request: &ExportRequest,
+    after: u64,
+) -> Result<Vec<Event>, AppError> {
+    let limit = BatchLimit::PAGE;
+    Ok(match &request.store {
+        Some(id) => deployment.store(id)?.read_feed(request.tenant, after, limit).await?.events,
+        None => deployment.engine().router().read_feed(request.tenant, after, limit).await?,
+    })
 }
 
 fn line(tenant: TenantId, event: &Event, out: &mut Vec<u8>) -> Result<(), AppError> {

@@ -61,57 +61,55 @@ pub async fn import(
         return Err(AppError::failed("empty_input", message));
     }
     let deployment = Deployment::open(config, Access::Create).await?;
-    let imported = deployment.import(rounds, request.store.as_ref(), progress).await;
+    let imported = import_into(deployment, rounds, request.store.as_ref(), progress).await;
     deployment.close().await;
     imported
 }
 
-impl Deployment {
-    /// Imports what the rounds hold.
-    pub async fn import(
-        &self,
-        rounds: Rounds,
-        store: Option<&StoreId>,
-        mut progress: impl FnMut(&ImportReport),
-    ) -> Result<ImportReport, AppError> {
-        self.import_rounds(rounds, store, |report, _| {
-            progress(report);
-            Ok(())
-        })
-        .await
-    }
+/// Imports what the rounds hold.
+pub async fn import_into(
+    deployment: &Deployment,
+    rounds: Rounds,
+    store: Option<&StoreId>,
+    mut progress: impl FnMut(&ImportReport),
+) -> Result<ImportReport, AppError> {
+    import_rounds(deployment, rounds, store, |report, _| {
+        progress(report);
+        Ok(())
+    })
+    .await
+}
 
-    /// The same; `done` is called after each round, with what the input waits for.
-    pub(super) async fn import_rounds(
-        &self,
-        mut rounds: Rounds,
-        store: Option<&StoreId>,
-        mut done: impl FnMut(&ImportReport, Option<&str>) -> Result<(), AppError>,
-    ) -> Result<ImportReport, AppError> {
-        let mut import = Import {
-            deployment: self,
-            store,
-            input: rounds.name().to_owned(),
-            unit: rounds.unit(),
-            places: HashMap::new(),
-            tenants: Vec::new(),
-            refused: BTreeMap::new(),
-            ended: HashSet::new(),
-            report: ImportReport::default(),
-        };
-        while let Some(round) = rounds.next().await {
-            match round {
-                Ok(mut round) => {
-                    let waits_for = round.waits_for.take();
-                    import.round(round).await?;
-                    done(&import.report(), waits_for.as_deref())?;
-                }
-                Err(error) => return Err(import.stopped(error, Doubt::default())),
+/// The same; `done` is called after each round, with what the input waits for.
+pub(super) async fn import_rounds(
+    deployment: &Deployment,
+    mut rounds: Rounds,
+    store: Option<&StoreId>,
+    mut done: impl FnMut(&ImportReport, Option<&str>) -> Result<(), AppError>,
+) -> Result<ImportReport, AppError> {
+    let mut import = Import {
+        deployment: deployment,
+        store,
+        input: rounds.name().to_owned(),
+        unit: rounds.unit(),
+        places: HashMap::new(),
+        tenants: Vec::new(),
+        refused: BTreeMap::new(),
+        ended: HashSet::new(),
+        report: ImportReport::default(),
+    };
+    while let Some(round) = rounds.next().await {
+        match round {
+            Ok(mut round) => {
+                let waits_for = round.waits_for.take();
+                import.round(round).await?;
+                done(&import.report(), waits_for.as_deref())?;
             }
+            Err(error) => return Err(import.stopped(error, Doubt::default())),
         }
-        import.finish_indexes().await?;
-        import.done()
     }
+    import.finish_indexes().await?;
+    import.done()
 }
 
 struct Import<'a> {

@@ -18,8 +18,8 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use export::{ExportRequest, Output};
-pub use import::{ImportRequest, import};
+pub use export::{ExportRequest, Output, export};
+pub use import::{ImportRequest, import, import_into};
 pub use input::{Format, Input};
 pub use look::{look_at, look_at_table};
 pub use rounds::Rounds;

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use rehome_api::{DamagedTenant, StoreAdoption, StoreCheck, StoreVerification, Violation};
+use rehome_app::store_verify;
 use rehome_app::{AppError, CancellationToken, Deployment, Kind, StoreVerifyRequest};
 use rehome_observe::Observed;
 
@@ -55,7 +56,7 @@ pub(super) async fn run(out: Out, reach: &Reach, command: StoreCommand) -> Resul
                 );
                 out.confirm(yes, &what)?;
             }
-            let adoption = Deployment::adopt_store(config, &id, dry_run).await?;
+            let adoption = rehome_app::adoption::adopt(config, &id, dry_run).await?;
             out.show(&adoption, |adoption| match (adoption.changed, adoption.installed) {
                 (true, _) => format!("{}\nstore \"{id}\" is adopted", steps(adoption)),
                 (false, true) => format!("store \"{id}\" is already adopted"),
@@ -67,7 +68,8 @@ pub(super) async fn run(out: Out, reach: &Reach, command: StoreCommand) -> Resul
             let config = reach.stores("store release", why_here)?;
             out.confirm(yes, &format!("This removes the guard from the table of store \"{id}\"."))?;
             let released =
-                Deployment::release_store(config, &id, no_writers_left, reason.as_deref()).await;
+                rehome_app::adoption::release(config, &id, no_writers_left, reason.as_deref())
+                    .await;
             out.show(&released?, |adoption| {
                 format!("{}\nstore \"{id}\" is released", steps(adoption))
             })
@@ -98,7 +100,8 @@ async fn verify(out: Out, reach: &Reach, asked: VerifyStore) -> Result<(), AppEr
     let stop = CancellationToken::new();
     let signals = Task(tokio::spawn(stop_on_signal(out, stop.clone(), Signals::listen())));
     let mut counter = Counter::new(out, "checked");
-    let report = deployment.verify_store(&request, &stop, |events, _| counter.show(events, None));
+    let report =
+        store_verify::verify(&deployment, &request, &stop, |events, _| counter.show(events, None));
     let report = report.await;
     drop((counter, signals));
     deployment.close().await;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use rehome_api::transfer::RefusedLine;
 use rehome_api::{ImportLook, ImportReport};
 use rehome_app::config::Url;
+use rehome_app::transfer;
 use rehome_app::transfer::{
     self, ExportRequest, Format, ImportRequest, Input, Output, TableEnd, TableOf, TableProgress,
     TableRequest,
@@ -209,7 +210,8 @@ pub(super) async fn export(
     let deployment = open(config).await?;
     let request = ExportRequest { tenant, store, output: Output::new(Some(file)) };
     let mut counter = Counter::new(out, "exported");
-    let report = deployment.export(&request, |now, of| counter.show(now, Some(of))).await;
+    let report =
+        transfer::export(&deployment, &request, |now, of| counter.show(now, Some(of))).await;
     drop(counter);
     deployment.close().await;
     let report = report?;

@@ -11,7 +11,13 @@ use rehome_api::{
     Options, OptionsPatch, Plan, Probe, Recovery, StoreCheckReport, Tenant, TenantPurge,
     TenantRemoval, TenantUnguarded, Token, Tokens, TranslatedPosition, Verification,
 };
+use rehome_app::adoption;
+use rehome_app::migrations;
 use rehome_app::migrations::{EstimateRequest, Goal, Resumed, StartRequest, VerifyRequest, Worked};
+use rehome_app::recover;
+use rehome_app::stores;
+use rehome_app::tenants;
+use rehome_app::tokens;
 use rehome_app::tokens::{NewToken, TokenHash};
 use rehome_app::{Access, AppError, CancellationToken, Config, MigrationsWanted, RecoverRequest};
 use rehome_domain::ids::{MigrationId, StoreId, TenantId};
@@ -67,32 +73,32 @@ impl Operate for Local {
     }
 
     async fn migrations(&self, wanted: &MigrationsWanted) -> Result<Vec<Migration>, AppError> {
-        self.deployment.migrations(wanted).await
+        migrations::list(&self.deployment, wanted).await
     }
 
     async fn migration(&self, id: MigrationId) -> Result<Migration, AppError> {
-        self.deployment.migration(id).await
+        migrations::show(&self.deployment, id).await
     }
 
     async fn options(&self, id: MigrationId) -> Result<Options, AppError> {
-        self.deployment.migration_options(id).await
+        migrations::options_of(&self.deployment, id).await
     }
 
     async fn worker(&self, id: MigrationId) -> Result<Option<String>, AppError> {
-        self.deployment.lease(id).await
+        migrations::lease(&self.deployment, id).await
     }
 
     async fn log(&self, id: MigrationId, after: u64) -> Result<Vec<LogEntry>, AppError> {
-        self.deployment.log(id, after).await
+        migrations::log(&self.deployment, id, after).await
     }
 
     async fn watch(&self, id: MigrationId, seen: Seen<'_>) -> Result<Migration, AppError> {
-        self.deployment.watch(id, LOOK_EVERY, seen).await
+        migrations::watch(&self.deployment, id, LOOK_EVERY, seen).await
     }
 
     async fn reach(&self, id: MigrationId, goal: Goal) -> Result<Migration, AppError> {
         let worked = watched(self.out, &self.deployment, id, |deployment, stop| async move {
-            deployment.work(id, goal, &stop).await
+            migrations::work(deployment, id, goal, &stop).await
         });
         worked.await?.verdict(goal)?;
         self.migration(id).await
@@ -100,14 +106,14 @@ impl Operate for Local {
 
     async fn clean_up(&self, id: MigrationId) -> Result<Migration, AppError> {
         let worked = watched(self.out, &self.deployment, id, |deployment, stop| async move {
-            deployment.clean_up(id, &stop).await
+            migrations::clean_up(deployment, id, &stop).await
         });
         worked.await?.verdict(Goal::NothingLeft)?;
         self.migration(id).await
     }
 
     async fn pause(&self, id: MigrationId, why: Why<'_>) -> Result<(), AppError> {
-        self.because(why)?.pause(id).await.map(drop)
+        migrations::pause(&self.because(why)?, id).await.map(drop)
     }
 
     async fn resume(
@@ -116,28 +122,28 @@ impl Operate for Local {
         keep_window: bool,
         why: Why<'_>,
     ) -> Result<Resumed, AppError> {
-        self.because(why)?.resume(id, keep_window).await
+        migrations::resume(&self.because(why)?, id, keep_window).await
     }
 
     async fn cutover(&self, id: MigrationId, why: Why<'_>) -> Result<Goal, AppError> {
-        let asked = self.because(why)?.request_cutover(id).await?;
+        let asked = migrations::request_cutover(&self.because(why)?, id).await?;
         Ok(Goal::CutOver { attempts: asked.cutover_attempts })
     }
 
     async fn withdraw(&self, id: MigrationId, why: Why<'_>) -> Result<(), AppError> {
-        self.because(why)?.withdraw_cutover(id).await.map(drop)
+        migrations::withdraw_cutover(&self.because(why)?, id).await.map(drop)
     }
 
     async fn abort(&self, id: MigrationId, purge: bool, why: Why<'_>) -> Result<(), AppError> {
-        self.because(why)?.abort(id, purge).await.map(drop)
+        migrations::abort(&self.because(why)?, id, purge).await.map(drop)
     }
 
     async fn repair(&self, id: MigrationId, why: Why<'_>) -> Result<(), AppError> {
-        self.because(why)?.repair(id).await.map(drop)
+        migrations::repair(&self.because(why)?, id).await.map(drop)
     }
 
     async fn acknowledge(&self, id: MigrationId, why: Why<'_>) -> Result<(), AppError> {
-        self.because(why)?.acknowledge(id).await.map(drop)
+        migrations::acknowledge(&self.because(why)?, id).await.map(drop)
     }
 
     async fn tune(
@@ -146,7 +152,7 @@ impl Operate for Local {
         patch: &OptionsPatch,
         why: Why<'_>,
     ) -> Result<Options, AppError> {
-        self.because(why)?.tune(id, patch).await
+        migrations::tune(&self.because(why)?, id, patch).await
     }
 
     async fn verify(
@@ -155,7 +161,7 @@ impl Operate for Local {
         request: VerifyRequest,
         why: Why<'_>,
     ) -> Result<Verification, AppError> {
-        self.because(why)?.verify(id, request).await
+        migrations::verify(&self.because(why)?, id, request).await
     }
 
     async fn take_baseline(&self, id: MigrationId, window: Duration) -> Result<Baseline, AppError> {
@@ -164,12 +170,12 @@ impl Operate for Local {
 
     async fn baseline(&self, id: MigrationId) -> Result<Baseline, AppError> {
         // For an unknown migration, this returns the error.
-        self.deployment.migration_options(id).await?;
+        migrations::options_of(&self.deployment, id).await?;
         self.deployment.baseline(id).await?.ok_or_else(|| baseline_missing(id))
     }
 
     async fn plan(&self, tenant: TenantId, target: &StoreId) -> Result<Plan, AppError> {
-        self.deployment.plan(tenant, target).await
+        migrations::plan(&self.deployment, tenant, target).await
     }
 
     async fn probe(
@@ -178,7 +184,7 @@ impl Operate for Local {
         target: &StoreId,
         told: &EstimateRequest,
     ) -> Result<Probe, AppError> {
-        self.deployment.probe(tenant, target, told).await
+        migrations::probe(&self.deployment, tenant, target, told).await
     }
 
     async fn health(&self) -> Result<HealthReport, AppError> {
@@ -194,11 +200,11 @@ impl Operate for Local {
     }
 
     async fn check_stores(&self, id: Option<&StoreId>) -> Result<StoreCheckReport, AppError> {
-        self.deployment.check_stores(id).await
+        stores::check(&self.deployment, id).await
     }
 
     async fn tenant(&self, tenant: TenantId) -> Result<Tenant, AppError> {
-        self.deployment.tenant(tenant).await
+        tenants::show(&self.deployment, tenant).await
     }
 
     async fn purge(
@@ -208,7 +214,7 @@ impl Operate for Local {
         close_window: bool,
         why: Why<'_>,
     ) -> Result<TenantPurge, AppError> {
-        self.because(why)?.purge_tenant(tenant, store, close_window).await
+        tenants::purge(&self.because(why)?, tenant, store, close_window).await
     }
 
     async fn remove(
@@ -217,11 +223,11 @@ impl Operate for Local {
         events: Option<u64>,
         why: Why<'_>,
     ) -> Result<TenantRemoval, AppError> {
-        self.because(why)?.remove_tenant(tenant, events).await
+        tenants::remove(&self.because(why)?, tenant, events).await
     }
 
     async fn unguard(&self, tenant: TenantId, why: Why<'_>) -> Result<TenantUnguarded, AppError> {
-        self.because(why)?.unguard_tenant(tenant).await
+        adoption::unguard(&self.because(why)?, tenant).await
     }
 
     async fn move_checkpoints(
@@ -231,7 +237,7 @@ impl Operate for Local {
         to: &StoreId,
         why: Why<'_>,
     ) -> Result<MovedCheckpoints, AppError> {
-        self.because(why)?.move_checkpoints(tenant, from, to).await
+        adoption::move_checkpoints(&self.because(why)?, tenant, from, to).await
     }
 
     async fn position(
@@ -241,7 +247,7 @@ impl Operate for Local {
         from: &StoreId,
         to: &StoreId,
     ) -> Result<TranslatedPosition, AppError> {
-        self.deployment.translate_position(tenant, position, from, to).await
+        adoption::translate_position(&self.deployment, tenant, position, from, to).await
     }
 
     async fn recover(
@@ -249,15 +255,15 @@ impl Operate for Local {
         request: &RecoverRequest,
         why: Why<'_>,
     ) -> Result<Vec<Recovery>, AppError> {
-        self.because(why)?.recover(request).await
+        recover::recover(&self.because(why)?, request).await
     }
 
     async fn tokens(&self) -> Result<Tokens, AppError> {
-        self.deployment.tokens().await
+        tokens::list(&self.deployment).await
     }
 
     async fn create_token(&self, new: &NewToken, why: Why<'_>) -> Result<Token, AppError> {
-        self.because(why)?.create_token(new).await
+        tokens::create(&self.because(why)?, new).await
     }
 
     async fn rotate_token(
@@ -267,11 +273,11 @@ impl Operate for Local {
         (keep_old_for, expires_in): (Option<Millis>, Option<Millis>),
         why: Why<'_>,
     ) -> Result<Token, AppError> {
-        self.because(why)?.rotate_token(name, hash, keep_old_for, expires_in).await
+        tokens::rotate(&self.because(why)?, name, hash, keep_old_for, expires_in).await
     }
 
     async fn revoke_token(&self, name: &str, why: Why<'_>) -> Result<Vec<Token>, AppError> {
-        self.because(why)?.revoke_token(name).await
+        tokens::revoke(&self.because(why)?, name).await
     }
 
     async fn close(self: Box<Self>) {
@@ -284,7 +290,7 @@ pub(crate) async fn drive_all(out: Out, deployment: &Observed) {
     let stop = CancellationToken::new();
     let signals = Task(tokio::spawn(stop_on_signal(out, stop.clone(), Signals::listen())));
     out.remark("driving every migration without a driver; press Ctrl-C to stop");
-    deployment.work_on_all(&stop).await;
+    migrations::work_on_all(deployment, &stop).await;
     drop(signals);
 }
 
@@ -319,7 +325,7 @@ async fn view(out: Out, deployment: Observed, id: MigrationId) {
     let mut view = View::new(out);
     let mut waits_for = None;
     loop {
-        if let Ok(lease) = deployment.lease_of_another(id).await
+        if let Ok(lease) = migrations::lease_of_another(deployment, id).await
             && lease.as_ref().map(|lease| &lease.holder) != waits_for.as_ref()
         {
             if let Some(lease) = &lease {
@@ -333,7 +339,7 @@ async fn view(out: Out, deployment: Observed, id: MigrationId) {
             waits_for = lease.map(|lease| lease.holder);
         }
         // A failed read is not a failure of the work; the next one may succeed.
-        if let Ok(migration) = deployment.migration(id).await {
+        if let Ok(migration) = migrations::show(deployment, id).await {
             view.show(&migration);
         }
         tokio::time::sleep(LOOK_EVERY).await;

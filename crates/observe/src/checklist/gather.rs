@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rehome_app::AppError;
 use rehome_app::deployment::{Deployment, is_server};
+use rehome_app::migrations;
 use rehome_app::store_watch::Sight;
 use rehome_domain::event::Timestamp;
 use rehome_domain::ids::{MigrationId, TenantId};
@@ -94,7 +95,7 @@ impl<'a> Sources<'a> {
 
     pub(super) async fn evidence_cutover(self, id: MigrationId) -> Result<CuttingOver, AppError> {
         let migration = self.deployment.engine().control().migration(id).await?;
-        let log = self.deployment.read_log(id).await?;
+        let log = migrations::read_log(self.deployment, id).await?;
         let cutovers = cutovers(&log, self.deployment.now());
         let first = log.iter().find(|entry| matches!(entry.fact, Fact::CutoverStarted { .. }));
         let from = first.map_or(migration.created_at, |entry| entry.at);
@@ -145,7 +146,7 @@ impl<'a> Sources<'a> {
             id,
             tenant: migration.tenant,
             phase: migration.state.phase(),
-            verified: verified(&self.deployment.read_log(id).await?),
+            verified: verified(&migrations::read_log(self.deployment, id).await?),
             violated: open(&migration),
             alerts,
             read,
@@ -197,7 +198,7 @@ impl<'a> Sources<'a> {
             return Ok(None);
         }
         let marked = self.deployment.engine().control().marks(migration.id).await?.updated_at;
-        let log = self.deployment.read_log(migration.id).await?;
+        let log = migrations::read_log(self.deployment, migration.id).await?;
         let stays = timeline(log.iter().map(|entry| (entry.at, &entry.fact)));
         let entered = stays.last().map_or(migration.created_at, |stay| stay.from);
         let still = self.ago(entered.max(marked));
@@ -229,7 +230,7 @@ impl<'a> Sources<'a> {
 
     /// By how many events the target is behind, by the ledgers.
     async fn behind(self, migration: &Migration) -> Result<u64, String> {
-        let lengths = self.deployment.lengths(migration, &Marks::default()).await;
+        let lengths = migrations::lengths(self.deployment, migration, &Marks::default()).await;
         let lengths = lengths.map_err(|error| error.to_string())?;
         let lag = lengths.both().map(|(source, target)| source.saturating_sub(target));
         let unanswered = lengths.target.unanswered.or(lengths.source.unanswered);

@@ -13,6 +13,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rehome_api as api;
+use rehome_app::drains;
 use rehome_app::{AppError, Deployment};
 use rehome_domain::ids::DrainId;
 use rehome_engine::metrics::DrainReport;
@@ -86,8 +87,8 @@ impl DrainWatch {
         let is_told = |drain: &api::drain::Drain| {
             drain.ended_at.is_none_or(|at| now.micros().saturating_sub(at.0) < retention)
         };
-        let mut drains = answered(deployment.drains(true, None, DRAINS_MAX)).await?;
-        for drain in answered(deployment.drains(false, None, DRAINS_MAX)).await? {
+        let mut drains = answered(drains::list(deployment, true, None, DRAINS_MAX)).await?;
+        for drain in answered(drains::list(deployment, false, None, DRAINS_MAX)).await? {
             if drains.iter().all(|open| open.id != drain.id) {
                 drains.push(drain);
             }

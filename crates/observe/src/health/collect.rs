@@ -7,6 +7,7 @@ use futures_util::future::join_all;
 use futures_util::{StreamExt as _, stream};
 use rehome_app::deployment::{Deployment, is_server};
 use rehome_app::losses::{Found, Pass};
+use rehome_app::migrations;
 use rehome_domain::event::Timestamp;
 use rehome_domain::migration::{Fact, Migration, OldSource, Phase, State, Working, timeline};
 use rehome_engine::Way;
@@ -159,7 +160,7 @@ async fn look(
     let migration = &migration;
     let control = &**deployment.engine().control();
     let id = migration.id;
-    let log = deployment.read_log(id).await?;
+    let log = migrations::read_log(&deployment, id).await?;
     let mut reason = None;
     let standing = match migration.state {
         State::Pending | State::Paused(_) => Standing::Waiting,
@@ -221,7 +222,9 @@ fn entered(log: &[LogEntry]) -> Option<Timestamp> {
 /// drives the migration; `None` if one of them was never read.
 async fn lag(deployment: &Deployment, migration: &Migration) -> Result<Option<Lag>, String> {
     let marks = Marks::default();
-    let lengths = deployment.lengths(migration, &marks).await.map_err(|error| error.to_string())?;
+    let lengths = migrations::lengths(&deployment, migration, &marks)
+        .await
+        .map_err(|error| error.to_string())?;
     let known = deployment.engine().heads(migration.id).await.map_err(|error| error.to_string())?;
     let known = known.filter(|known| known.way == Way::There);
     let source = lengths.source.value().copied().max(known.map(|known| known.source_seq));

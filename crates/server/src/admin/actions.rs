@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use rehome_api::admin::{Abort, Reason, Resume, Tuning};
 use rehome_app::AppError;
+use rehome_app::migrations;
 use rehome_domain::ids::MigrationId;
 use rehome_observe::Observed;
 use uuid::Uuid;
@@ -75,7 +76,7 @@ action! {
     ///
     /// Writes continue at the source until it is resumed.
     "/v1/migrations/{migration}/pause"
-    pause(asked, said: Reason) asked.deployment.pause(asked.id)
+    pause(asked, said: Reason) migrations::pause(&asked.deployment, asked.id)
 }
 
 action! {
@@ -83,7 +84,7 @@ action! {
     ///
     /// Or one whose process has died: this server starts to drive it within a moment.
     "/v1/migrations/{migration}/resume"
-    resume(asked, said: Resume) asked.deployment.resume(asked.id, said.keep_window)
+    resume(asked, said: Resume) migrations::resume(&asked.deployment, asked.id, said.keep_window)
 }
 
 action! {
@@ -91,7 +92,7 @@ action! {
     ///
     /// Returns once it is requested; `watch` reports the progress.
     "/v1/migrations/{migration}/cutover"
-    cutover(asked, said: Reason) asked.deployment.request_cutover(asked.id)
+    cutover(asked, said: Reason) migrations::request_cutover(&asked.deployment, asked.id)
 }
 
 action! {
@@ -99,7 +100,7 @@ action! {
     ///
     /// A requested or automatic cutover then begins only after a new request: `cutover` becomes `manual`. Refused with 409 once the cutover has begun.
     "/v1/migrations/{migration}/withdraw"
-    withdraw(asked, said: Reason) asked.deployment.withdraw_cutover(asked.id)
+    withdraw(asked, said: Reason) migrations::withdraw_cutover(&asked.deployment, asked.id)
 }
 
 action! {
@@ -108,7 +109,7 @@ action! {
     /// The tenant stays where it is. A running cutover ends first. The driver of the migration cleans up
     /// the target.
     "/v1/migrations/{migration}/abort"
-    abort(asked, said: Abort) asked.deployment.abort(asked.id, said.purge_target)
+    abort(asked, said: Abort) migrations::abort(&asked.deployment, asked.id, said.purge_target)
 }
 
 action! {
@@ -118,13 +119,13 @@ action! {
     /// to before the damage, copied again and verified. Refused if no violation is open, or if the damage is
     /// in the source itself.
     "/v1/migrations/{migration}/repair"
-    repair(asked, said: Reason) asked.deployment.repair(asked.id)
+    repair(asked, said: Reason) migrations::repair(&asked.deployment, asked.id)
 }
 
 action! {
     /// Acknowledge a failure
     "/v1/migrations/{migration}/acknowledge"
-    acknowledge(asked, said: Reason) asked.deployment.acknowledge(asked.id)
+    acknowledge(asked, said: Reason) migrations::acknowledge(&asked.deployment, asked.id)
 }
 
 /// What a migration runs with
@@ -137,7 +138,7 @@ pub(crate) async fn options(
     InPath(id): InPath<Uuid>,
 ) -> Answer {
     may_view(&state, &caller, id).await?;
-    let options = state.deployment.migration_options(MigrationId::new(id)).await?;
+    let options = migrations::options_of(&state.deployment, MigrationId::new(id)).await?;
     json(StatusCode::OK, &options)
 }
 
@@ -164,6 +165,6 @@ pub(crate) async fn tune(
     if options.is_empty() {
         return Err(Problem::bad_request("bad_body", "no option to change was given"));
     }
-    let tuned = asked.deployment.tune(asked.id, &options).await;
+    let tuned = migrations::tune(&asked.deployment, asked.id, &options).await;
     json(StatusCode::OK, &tuned.map_err(|error| refused(error, asked.seen))?)
 }

@@ -1,5 +1,6 @@
 //! Baselines: how a tenant did before it moved.
 
+use rehome_app::migrations;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,7 +35,7 @@ pub(crate) async fn baseline(
 ) -> Answer {
     may_view(&state, &caller, id).await?;
     let id = MigrationId::new(id);
-    state.deployment.migration_options(id).await?;
+    migrations::options_of(&state.deployment, id).await?;
     let kept = state.deployment.baseline(id).await?.ok_or_else(|| baseline_missing(id))?;
     json(StatusCode::OK, &kept)
 }

@@ -9,6 +9,7 @@ use rehome_api::drain::{
     Drain, DrainPage, DrainPlan, DrainRequest, DrainRetry, DrainStart, DrainTenantPage, DrainTuning,
 };
 use rehome_app::AppError;
+use rehome_app::drains;
 use rehome_domain::ids::DrainId;
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -83,7 +84,7 @@ pub(crate) async fn plan_drain(
 ) -> Answer {
     let permit = caller.may_view()?;
     let request: DrainRequest = body.text(permit).await?.document()?;
-    json(StatusCode::OK, &state.deployment.plan_drain(&request).await?)
+    json(StatusCode::OK, &drains::plan(&state.deployment, &request).await?)
 }
 
 /// Start a drain
@@ -100,7 +101,7 @@ pub(crate) async fn start_drain(
     let permit = may_drain(&caller)?;
     let start: DrainStart = body.text(permit).await?.document()?;
     let deployment = acting(&state, &caller, start.reason.as_deref())?;
-    let id = deployment.start_drain(&start).await?;
+    let id = drains::start(&deployment, &start).await?;
     json(StatusCode::CREATED, &deployment.drain(id).await?)
 }
 
@@ -179,13 +180,13 @@ action! {
     ///
     /// Starts no move and no cutover; running moves continue.
     "/v1/drains/{drain}/pause"
-    pause_drain(deployment, id, said: Reason) deployment.pause_drain(id)
+    pause_drain(deployment, id, said: Reason) drains::pause(&deployment, id)
 }
 
 action! {
     /// Resume a paused drain
     "/v1/drains/{drain}/resume"
-    resume_drain(deployment, id, said: Reason) deployment.resume_drain(id)
+    resume_drain(deployment, id, said: Reason) drains::resume(&deployment, id)
 }
 
 action! {
@@ -193,13 +194,13 @@ action! {
     ///
     /// Starts no further move, and aborts running ones; a cutover that has started ends first.
     "/v1/drains/{drain}/cancel"
-    cancel_drain(deployment, id, said: Reason) deployment.cancel_drain(id)
+    cancel_drain(deployment, id, said: Reason) drains::cancel(&deployment, id)
 }
 
 action! {
     /// Try tenants again that were set aside
     "/v1/drains/{drain}/retry"
-    retry_drain(deployment, id, said: DrainRetry) deployment.retry_drain(id, &said.tenants)
+    retry_drain(deployment, id, said: DrainRetry) drains::retry(&deployment, id, &said.tenants)
 }
 
 /// Change the settings of a drain
@@ -218,6 +219,6 @@ pub(crate) async fn tune_drain(
     let tuning: DrainTuning = body.document(permit).await?;
     let deployment = acting(&state, &caller, tuning.reason.as_deref())?;
     let id = DrainId::new(id);
-    deployment.tune_drain(id, &tuning).await?;
+    drains::tune(&deployment, id, &tuning).await?;
     json(StatusCode::OK, &deployment.drain(id).await?)
 }

@@ -29,7 +29,7 @@ pub(crate) async fn plan(
     let PlanRequest { tenant_id, target_store } = body.document(permit).await?;
     let (tenant, target) = (TenantId::new(tenant_id), store_id(&target_store)?);
     within(&state, &caller, tenant, &target).await?;
-    json(StatusCode::OK, &state.deployment.plan(tenant, &target).await?)
+    json(StatusCode::OK, &migrations::plan(&state.deployment, tenant, &target).await?)
 }
 
 /// Estimate a migration from numbers
@@ -74,5 +74,5 @@ pub(crate) async fn probe(
         pause_seconds: said.cutover_pause_seconds,
         buffer_factor: said.buffer_factor,
     };
-    json(StatusCode::OK, &state.deployment.probe(tenant, &target, &request).await?)
+    json(StatusCode::OK, &migrations::probe(&state.deployment, tenant, &target, &request).await?)
 }

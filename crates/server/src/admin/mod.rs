@@ -18,6 +18,7 @@ mod watch;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use rehome_app::deployment::{REASON_CHARS_MAX, check_reason};
+use rehome_app::migrations;
 use rehome_domain::ids::{MigrationId, StoreId, TenantId};
 use rehome_observe::Observed;
 use uuid::Uuid;
@@ -154,9 +155,9 @@ fn refused(error: rehome_app::AppError, seen: Option<u64>) -> Problem {
 
 /// A migration as it is now, with its revision.
 async fn shown(deployment: &Observed, id: MigrationId, status: StatusCode) -> Answer {
-    let migration = deployment.migration(id).await?;
+    let migration = migrations::show(deployment, id).await?;
     let tenant = TenantId::new(migration.tenant_id);
-    let rev = deployment.revision(tenant).await?;
+    let rev = migrations::revision(deployment, tenant).await?;
     tagged(json(status, &migration)?, rev)
 }
 

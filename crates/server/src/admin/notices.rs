@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use rehome_api::admin::Reason;
 use rehome_api::drain::{Notice, TenantPage};
 use rehome_app::TenantsWanted;
+use rehome_app::drains;
 use rehome_domain::ids::TenantId;
 use rehome_observe::Observed;
 use serde::Deserialize;
@@ -92,7 +93,7 @@ macro_rules! of_store {
         ) -> Answer {
             let (deployment, reason) = asked(&state, &caller, body).await?;
             let $why = reason.as_deref();
-            json(StatusCode::OK, &deployment.cordon(&store_id(&store)?, $notice).await?)
+            json(StatusCode::OK, &drains::cordon(&deployment, &store_id(&store)?, $notice).await?)
         }
     };
 }
@@ -126,7 +127,7 @@ macro_rules! of_tenant {
         ) -> Answer {
             let (deployment, reason) = asked(&state, &caller, body).await?;
             let $why = reason.as_deref();
-            json(StatusCode::OK, &deployment.pin(TenantId::new(tenant), $notice).await?)
+            json(StatusCode::OK, &drains::pin(&deployment, TenantId::new(tenant), $notice).await?)
         }
     };
 }

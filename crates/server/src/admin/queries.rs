@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use rehome_api::admin::{LogPage, MigrationPage, Worker};
 use rehome_app::MigrationsWanted;
+use rehome_app::migrations;
 use rehome_domain::ids::{MigrationId, TenantId};
 use rehome_domain::migration::Phase;
 use serde::Deserialize;
@@ -75,7 +76,7 @@ pub(crate) async fn list(
         // One more shows whether there are more.
         limit: limit + 1,
     };
-    let mut migrations = state.deployment.migrations(&wanted).await?;
+    let mut migrations = migrations::list(&state.deployment, &wanted).await?;
     let more = migrations.len() > limit;
     migrations.truncate(limit);
     let next_cursor = migrations.last().map(|last| last.id).filter(|_| more);
@@ -136,7 +137,7 @@ pub(crate) async fn log(
     may_view(&state, &caller, id).await?;
     // No log is longer, and not every control plane can count further.
     let after = part.after.unwrap_or(0).min(i64::MAX as u64);
-    let entries = state.deployment.log(MigrationId::new(id), after).await?;
+    let entries = migrations::log(&state.deployment, MigrationId::new(id), after).await?;
     let next_after = entries.last().map_or(after, |last| last.index);
     json(StatusCode::OK, &LogPage { entries, next_after })
 }
@@ -155,6 +156,6 @@ pub(crate) async fn worker(
     may_view(&state, &caller, id).await?;
     let id = MigrationId::new(id);
     // An unknown migration is an error; one without a lease has no holder.
-    state.deployment.migration_options(id).await?;
-    json(StatusCode::OK, &Worker { holder: state.deployment.lease(id).await? })
+    migrations::options_of(&state.deployment, id).await?;
+    json(StatusCode::OK, &Worker { holder: migrations::lease(&state.deployment, id).await? })
 }

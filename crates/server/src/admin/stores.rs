@@ -1,5 +1,6 @@
 //! Stores.
 
+use rehome_app::stores;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -20,7 +21,7 @@ use crate::state::State as Shared;
     responses((status = 200, description = "The result.", body = StoreCheckReport), Problems))]
 pub(crate) async fn stores(State(state): State<Arc<Shared>>, caller: Caller) -> Answer {
     caller.may_view()?;
-    json(StatusCode::OK, &state.deployment.check_stores(None).await?)
+    json(StatusCode::OK, &stores::check(&state.deployment, None).await?)
 }
 
 /// Check a store
@@ -35,5 +36,5 @@ pub(crate) async fn store(
     caller.may_view_some()?;
     let id = store_id(&id)?;
     caller.within_store(&id)?;
-    json(StatusCode::OK, &state.deployment.check_stores(Some(&id)).await?)
+    json(StatusCode::OK, &stores::check(&state.deployment, Some(&id)).await?)
 }

@@ -1,6 +1,9 @@
 //! Requests for admins: removing copies and guards, and choosing an authority. Also the translation of positions
 //! between tables.
 
+use rehome_app::adoption;
+use rehome_app::recover;
+use rehome_app::tenants;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -38,7 +41,7 @@ pub(crate) async fn purge(
     let Purge { store, close_window, reason } = body.document(permit).await?;
     let deployment = acting(&state, &caller, reason.as_deref())?;
     let store = store_id(&store)?;
-    let purged = deployment.purge_tenant(TenantId::new(tenant), &store, close_window).await?;
+    let purged = tenants::purge(&deployment, TenantId::new(tenant), &store, close_window).await?;
     json(StatusCode::OK, &purged)
 }
 
@@ -60,7 +63,7 @@ pub(crate) async fn remove(
     let permit = caller.may_administer()?;
     let RemoveTenant { events, reason } = body.document(permit).await?;
     let deployment = acting(&state, &caller, reason.as_deref())?;
-    json(StatusCode::OK, &deployment.remove_tenant(TenantId::new(tenant), events).await?)
+    json(StatusCode::OK, &tenants::remove(&deployment, TenantId::new(tenant), events).await?)
 }
 
 /// End the guarding of a tenant in a table of another library
@@ -80,7 +83,7 @@ pub(crate) async fn unguard(
     let permit = caller.may_administer()?;
     let Unguard { reason } = body.document(permit).await?;
     let deployment = acting(&state, &caller, reason.as_deref())?;
-    json(StatusCode::OK, &deployment.unguard_tenant(TenantId::new(tenant)).await?)
+    json(StatusCode::OK, &adoption::unguard(&deployment, TenantId::new(tenant)).await?)
 }
 
 /// Copy a tenant's checkpoints to another store
@@ -102,7 +105,7 @@ pub(crate) async fn move_checkpoints(
     let MoveCheckpoints { from, to, reason } = body.document(permit).await?;
     let deployment = acting(&state, &caller, reason.as_deref())?;
     let (from, to) = (store_id(&from)?, store_id(&to)?);
-    let moved = deployment.move_checkpoints(TenantId::new(tenant), &from, &to).await?;
+    let moved = adoption::move_checkpoints(&deployment, TenantId::new(tenant), &from, &to).await?;
     json(StatusCode::OK, &moved)
 }
 
@@ -135,7 +138,8 @@ pub(crate) async fn position(
 ) -> Answer {
     caller.may_view()?;
     let (tenant, from, to) = (TenantId::new(tenant), store_id(&from)?, store_id(&to)?);
-    let found = state.deployment.translate_position(tenant, position, &from, &to).await?;
+    let found =
+        adoption::translate_position(&state.deployment, tenant, position, &from, &to).await?;
     json(StatusCode::OK, &found)
 }
 
@@ -160,5 +164,5 @@ pub(crate) async fn recover(
         apply,
         accept_loss,
     };
-    json(StatusCode::OK, &deployment.recover(&request).await?)
+    json(StatusCode::OK, &recover::recover(&deployment, &request).await?)
 }

@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use rehome_api::Verification;
 use rehome_api::admin::{Verify, Verifying};
+use rehome_app::migrations;
 use rehome_app::migrations::VerifyRequest;
 use rehome_domain::ids::MigrationId;
 use rehome_domain::verification::Level;
@@ -46,7 +47,8 @@ pub(crate) async fn verify(
     let id = MigrationId::new(id);
     let key = key_text(&headers)?.map(|key| format!("{} {key}", caller.name()));
     let deployment = acting(&state, &caller, said.reason.as_deref())?;
-    let work = || async move { deployment.verify(id, request).await.map_err(Problem::from) };
+    let work =
+        || async move { migrations::verify(&deployment, id, request).await.map_err(Problem::from) };
     let asked = (request, key.as_deref());
     if let Some(found) = state.verifications.ask(id, asked, &state.stopping, work).await? {
         return json(StatusCode::OK, &found);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::extract::State;
 use rehome_api::Migration;
 use rehome_app::AppError;
+use rehome_app::migrations;
 use rehome_app::migrations::Goal;
 use rehome_domain::ids::MigrationId;
 use rehome_domain::migration::Phase;
@@ -80,9 +81,9 @@ pub(crate) async fn watch(
     let id = MigrationId::new(id);
     let room = sse::room(&state, requester)?;
     // An unknown migration gets an error status, not a stream that ends.
-    state.deployment.migration(id).await?;
+    migrations::show(&state.deployment, id).await?;
     if until == Some(Until::CleanedUp) {
-        state.deployment.can_clean_up(id).await?;
+        migrations::can_clean_up(&state.deployment, id).await?;
     }
     let watched = Watched { state: Arc::clone(&state), id, until, last: None, over: false };
     Ok(sse::answer(&state, caller, room, watched))
@@ -139,10 +140,10 @@ impl Watched {
     async fn look_anew(&self) -> Result<Look, AppError> {
         let deployment = &self.state.deployment;
         let outcome = match self.until {
-            Some(until) => deployment.outcome(self.id, until.goal()).await?,
+            Some(until) => migrations::outcome(&deployment, self.id, until.goal()).await?,
             None => None,
         };
-        let now = deployment.migration(self.id).await?;
+        let now = migrations::show(&deployment, self.id).await?;
         let outcome = match self.until {
             None => is_over(&now).then_some(Ok(())),
             // The request did not fail: this outcome is its result.

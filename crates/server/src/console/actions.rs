@@ -6,6 +6,7 @@ use axum::extract::State as Shared;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use rehome_api::{Options, OptionsPatch};
 use rehome_app::AppError;
+use rehome_app::migrations;
 use rehome_app::migrations::{StartRequest, VerifyRequest};
 use rehome_domain::ids::{MigrationId, StoreId, TenantId};
 use rehome_domain::verification::Level;
@@ -44,7 +45,7 @@ fn form_again(state: &State, session: &Session, wish: &Wish, why: Option<&str>) 
 
 /// The options of a migration that is started with this patch.
 fn configured(deployment: &Observed, patch: &OptionsPatch) -> Result<Options, AppError> {
-    Ok(rehome_app::options::document(&deployment.options(patch)?))
+    Ok(rehome_app::options::document(&migrations::options(&deployment, patch)?))
 }
 
 pub(super) async fn plan(
@@ -58,7 +59,7 @@ pub(super) async fn plan(
             return Ok(Err(problem));
         }
         let effective = configured(&state.deployment, &options)?;
-        let plan = state.deployment.plan(tenant, &target).await?;
+        let plan = migrations::plan(&state.deployment, tenant, &target).await?;
         Ok::<_, AppError>(Ok((plan, effective)))
     };
     match planned.await {
@@ -139,8 +140,8 @@ pub(super) async fn confirm(
         return refused(&session, &problem);
     }
     let asked = async {
-        let migration = state.deployment.migration(id).await?;
-        Ok((migration, state.deployment.migration_options(id).await?))
+        let migration = migrations::show(&state.deployment, id).await?;
+        Ok((migration, migrations::options_of(&state.deployment, id).await?))
     };
     match asked.await {
         Ok((migration, options)) => {
@@ -192,26 +193,26 @@ async fn done(
     said: &Said,
 ) -> Result<MigrationId, AppError> {
     match action {
-        Action::Pause => drop(deployment.pause(id).await?),
+        Action::Pause => drop(migrations::pause(&deployment, id).await?),
         // A server continues it.
-        Action::Resume => drop(deployment.resume(id, false).await?),
-        Action::CutOver => drop(deployment.request_cutover(id).await?),
-        Action::Withdraw => drop(deployment.withdraw_cutover(id).await?),
-        Action::Abort => drop(deployment.abort(id, said.purge == "yes").await?),
-        Action::Repair => drop(deployment.repair(id).await?),
-        Action::Acknowledge => drop(deployment.acknowledge(id).await?),
+        Action::Resume => drop(migrations::resume(&deployment, id, false).await?),
+        Action::CutOver => drop(migrations::request_cutover(&deployment, id).await?),
+        Action::Withdraw => drop(migrations::withdraw_cutover(&deployment, id).await?),
+        Action::Abort => drop(migrations::abort(&deployment, id, said.purge == "yes").await?),
+        Action::Repair => drop(migrations::repair(&deployment, id).await?),
+        Action::Acknowledge => drop(migrations::acknowledge(&deployment, id).await?),
         Action::Return => {
             return Ok(deployment.start_return(id, &OptionsPatch::default(), None).await?.id);
         }
         Action::Verify => {
             let level = Level::parse(&said.level).unwrap_or(Level::Hash);
             let request = VerifyRequest { level, sample: 1.0, after_seq: 0, rate_max: 0 };
-            deployment.verify(id, request).await?;
+            migrations::verify(&deployment, id, request).await?;
         }
         Action::Tune => {
-            let now = deployment.migration_options(id).await?;
+            let now = migrations::options_of(&deployment, id).await?;
             let patch = said.chosen.patch(Some(&now))?;
-            deployment.tune(id, &patch).await?;
+            migrations::tune(&deployment, id, &patch).await?;
         }
     }
     Ok(id)

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use rehome_api::{Checklist, ChecklistPhase};
+use rehome_app::migrations;
+use rehome_app::stores;
 use rehome_app::{AppError, MigrationsWanted};
 use rehome_domain::ids::{DrainId, MigrationId};
 use rehome_domain::migration::Phase;
@@ -36,7 +38,7 @@ pub(super) async fn overview(deployment: &Observed, caller: &Caller) -> Result<O
         tokio::try_join!(found(deployment, caller, needs_you), newest)
     };
     let (listed, silent, whole) =
-        tokio::join!(timeout(LIST_WITHIN, listed), deployment.silent_stores(), whole);
+        tokio::join!(timeout(LIST_WITHIN, listed), stores::silent(deployment), whole);
     let config = deployment.config();
     let stores = config.stores.iter().filter(|store| caller.within_store(&store.id).is_ok());
     let stores = stores.map(|store| Store {
@@ -68,7 +70,7 @@ pub(super) async fn found(
     let mut wanted = MigrationsWanted { tenant, limit: LISTED + 1, ..wanted };
     let mut seen = Vec::new();
     loop {
-        let page = deployment.migrations(&wanted).await?;
+        let page = migrations::list(deployment, &wanted).await?;
         wanted.before = page.last().map(|last| MigrationId::new(last.id));
         let is_last = page.len() <= LISTED;
         seen.extend(page.into_iter().filter(|migration| is_seen(caller, migration)));
@@ -83,7 +85,7 @@ pub(super) async fn checklists(
     deployment: &Observed,
     id: MigrationId,
 ) -> Result<Vec<Checklist>, AppError> {
-    let migration = deployment.migration(id).await?;
+    let migration = migrations::show(deployment, id).await?;
     let over = Phase::parse(&migration.state).is_some_and(Phase::has_ended);
     let phases = ChecklistPhase::ALL.into_iter();
     let phases = phases.filter(|phase| over || *phase != ChecklistPhase::After);
@@ -91,23 +93,23 @@ pub(super) async fn checklists(
 }
 
 pub(super) async fn migration(deployment: &Observed, id: MigrationId) -> Result<View, AppError> {
-    let migration = deployment.migration(id).await?;
+    let migration = migrations::show(deployment, id).await?;
     let mut log = Vec::new();
     loop {
         let after = log.last().map_or(0, |entry: &rehome_api::LogEntry| entry.index);
-        let page = deployment.log(id, after).await?;
+        let page = migrations::log(deployment, id, after).await?;
         if page.is_empty() {
             break;
         }
         log.extend(page);
     }
-    let holder = deployment.lease(id).await?;
+    let holder = migrations::lease(deployment, id).await?;
     Ok(View {
-        options: deployment.migration_options(id).await?,
+        options: migrations::options_of(deployment, id).await?,
         here: holder.as_deref() == Some(deployment.holder()),
         holder,
         log,
-        cutovers: deployment.cutovers(id).await?,
+        cutovers: migrations::cutovers(deployment, id).await?,
         samples: deployment.history().of(id),
         runbook: deployment.config().alerts.runbook.clone(),
         now: rehome_api::time::Time(SystemClock.now().micros()),

@@ -1,5 +1,6 @@
 //! Where a tenant is.
 
+use rehome_app::tenants;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -29,7 +30,7 @@ pub(crate) async fn tenant(
     if !is_own {
         admin::may_view_tenant(&state, &caller, tenant).await?;
     }
-    let mut found = state.deployment.tenant(tenant).await?;
+    let mut found = tenants::show(&state.deployment, tenant).await?;
     if is_own {
         found.migration = None;
         found.stores.clear();

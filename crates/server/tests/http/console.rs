@@ -1,6 +1,7 @@
 //! The console without a browser: permissions and refusals.
 
 use rehome_app::http::Endpoint;
+use rehome_app::tokens;
 use rehome_app::tokens::{Grant, Role, Token, TokenHash};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -279,7 +280,7 @@ async fn a_bound_token_sees_and_runs_its_own_in_the_console() {
         let text = rehome_app::tokens::secret(rehome_app::tokens::PREFIX).unwrap();
         let (name, hash) = (name.to_owned(), TokenHash::of(&text));
         let new = rehome_app::tokens::NewToken { name, grant, hash, expires_in: None };
-        site.deployment.create_token(&new).await.unwrap();
+        tokens::create(&site.deployment, &new).await.unwrap();
         text
     };
     let bound = rehome_domain::ids::TenantId::new(tenant);

@@ -10,6 +10,7 @@ use super::{QuickstartOptions, Step, Tell};
 use crate::load::history::{self, Wanted};
 use rehome_app::Deployment;
 use rehome_app::error::AppError;
+use rehome_app::transfer;
 use rehome_app::transfer::Rounds;
 
 /// Who has how many events.
@@ -31,7 +32,7 @@ pub(super) async fn fill(
             let told = |report: &rehome_api::ImportReport| {
                 tell(Step::Filling { events: report.events_imported, total: None });
             };
-            deployment.import(rounds, None, told).await?;
+            transfer::import_into(deployment, rounds, None, told).await?;
         }
         None => make(deployment, options, tell).await?,
     }

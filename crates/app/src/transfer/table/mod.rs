@@ -130,8 +130,11 @@ pub async fn import_table(
     let imported = async {
         let (rounds, reader) = table_rounds(source, request, after, end).await?;
         let mut reported = HashSet::new();
-        let imported = deployment
-            .import_rounds(rounds, request.store.as_ref(), |report, waits_for| {
+        let imported = super::import_rounds(
+            &deployment,
+            rounds,
+            request.store.as_ref(),
+            |report, waits_for| {
                 let events = report.events_imported + report.events_already_there;
                 progress(TableProgress::Imported { events, waits_for });
                 for refused in
@@ -150,8 +153,9 @@ pub async fn import_table(
                     }
                     None => Ok(()),
                 }
-            })
-            .await?;
+            },
+        )
+        .await?;
         let reader = reader.await.map_err(|panic| AppError::failed("failed", panic.to_string()))?;
         Ok::<_, AppError>((imported, reader))
     };

@@ -7,6 +7,8 @@ use rehome_api::drain::{
     Drain, DrainPlan, DrainRequest, DrainRetry, DrainStart, DrainTenantPage, DrainTuning, Notice,
     TenantPage,
 };
+use rehome_app::drains;
+use rehome_app::migrations;
 use rehome_app::{AppError, CancellationToken, TenantsWanted};
 use rehome_domain::ids::{DrainId, StoreId, TenantId};
 
@@ -22,11 +24,11 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 #[async_trait]
 impl OperateFleet for Local {
     async fn plan_drain(&self, request: &DrainRequest) -> Result<DrainPlan, AppError> {
-        self.deployment.plan_drain(request).await
+        drains::plan(&self.deployment, request).await
     }
 
     async fn start_drain(&self, start: &DrainStart, why: Why<'_>) -> Result<Drain, AppError> {
-        let id = self.because(why)?.start_drain(start).await?;
+        let id = drains::start(&self.because(why)?, start).await?;
         self.drain(id).await
     }
 
@@ -50,9 +52,9 @@ impl OperateFleet for Local {
     async fn act_on_drain(&self, id: DrainId, act: Act, why: Why<'_>) -> Result<Drain, AppError> {
         let deployment = self.because(why)?;
         match act {
-            Act::Pause => deployment.pause_drain(id).await?,
-            Act::Resume => deployment.resume_drain(id).await?,
-            Act::Cancel => deployment.cancel_drain(id).await?,
+            Act::Pause => drains::pause(&deployment, id).await?,
+            Act::Resume => drains::resume(&deployment, id).await?,
+            Act::Cancel => drains::cancel(&deployment, id).await?,
         }
         self.drain(id).await
     }
@@ -63,7 +65,7 @@ impl OperateFleet for Local {
         tuning: &DrainTuning,
         why: Why<'_>,
     ) -> Result<Drain, AppError> {
-        self.because(why)?.tune_drain(id, tuning).await?;
+        drains::tune(&self.because(why)?, id, tuning).await?;
         self.drain(id).await
     }
 
@@ -73,7 +75,7 @@ impl OperateFleet for Local {
         retry: &DrainRetry,
         why: Why<'_>,
     ) -> Result<Drain, AppError> {
-        self.because(why)?.retry_drain(id, &retry.tenants).await?;
+        drains::retry(&self.because(why)?, id, &retry.tenants).await?;
         self.drain(id).await
     }
 
@@ -88,7 +90,7 @@ impl OperateFleet for Local {
         let signals = Task(tokio::spawn(signals));
         let over = CancellationToken::new();
         let watched = async {
-            let watched = self.deployment.watch_drain(id, LOOK_EVERY, &stop, seen).await;
+            let watched = drains::watch(&self.deployment, id, LOOK_EVERY, &stop, seen).await;
             over.cancel();
             watched
         };
@@ -96,7 +98,7 @@ impl OperateFleet for Local {
             if work {
                 // Whatever a drain leaves behind, such as clean-ups, is worked on too.
                 let ended = stop.child_token();
-                let all = self.deployment.work_on_all(&ended);
+                let all = migrations::work_on_all(&self.deployment, &ended);
                 tokio::pin!(all);
                 tokio::select! {
                     () = &mut all => {}
@@ -114,12 +116,12 @@ impl OperateFleet for Local {
 
     async fn cordon(&self, store: &StoreId, why: Option<&str>) -> Result<Notice, AppError> {
         self.because(why)?;
-        self.deployment.cordon(store, why).await
+        drains::cordon(&self.deployment, store, why).await
     }
 
     async fn pin(&self, tenant: TenantId, why: Option<&str>) -> Result<Notice, AppError> {
         self.because(why)?;
-        self.deployment.pin(tenant, why).await
+        drains::pin(&self.deployment, tenant, why).await
     }
 
     async fn tenants(&self, wanted: &TenantsWanted) -> Result<TenantPage, AppError> {

@@ -59,7 +59,7 @@ pub(super) async fn stay(
     let moving = chosen(&filled, options.tenant)?;
     tell(Step::Filled { took: filled.took, tenants: filled.all, moving: moving.tenant });
     for store in [SOURCE, TARGET] {
-        Deployment::adopt_store(&config, &store.parse()?, false).await?;
+        rehome_app::adoption::adopt(&config, &store.parse()?, false).await?;
     }
     let deployment = Observed::open(&config, Access::Existing).await?;
 

@@ -75,7 +75,7 @@ async fn open(
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600))?;
     let config = Config::load(Some(&file))?;
     for store in &config.stores {
-        Deployment::adopt_store(&config, &store.id, false).await?;
+        rehome_app::adoption::adopt(&config, &store.id, false).await?;
     }
     let deployment = Observed::open(&config, Access::Existing).await?;
     Ok(Site::of(&deployment, folder))
