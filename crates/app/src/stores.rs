@@ -1,4 +1,4 @@
-//! Checking the stores.
+//! Making stores, and checking them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,10 +7,12 @@ use futures_util::future::{join_all, try_join_all};
 use rehome_api as api;
 use rehome_domain::event::Timestamp;
 use rehome_domain::ids::StoreId;
-use rehome_engine::UnknownStore;
+use rehome_engine::{UnknownStore, holds_history};
 use rehome_ports::{LedgerStore, StoreReport};
+use rehome_postgres::PgStore;
 
-use crate::deployment::Deployment;
+use crate::config::{Config, Url};
+use crate::deployment::{Access, Deployment, is_file, unknown_store};
 use crate::documents;
 use crate::error::AppError;
 use crate::losses;
@@ -26,6 +28,36 @@ const PROBLEMS_LISTED: usize = 100;
 const ASKED_AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// A clock that is further off than this is worth a word: leases run by it.
 const SKEW_MAX_MS: u64 = 1_000;
+
+/// Makes a store that holds nothing yet by the control plane's word.
+pub async fn create(config: &Config, id: &StoreId) -> Result<Deployment, AppError> {
+    let deployment = Deployment::open(config, Access::Existing).await?;
+    let url = deployment.url(id).ok_or_else(|| unknown_store(config, id))?;
+    if deployment.adopted(id).is_some() {
+        return Err(AppError::refused(format!(
+            "store \"{id}\" is a table of another library; `rehome store adopt {id}` installs the guard \
+             beside it"
+        )));
+    }
+    match url {
+        Url::Sqlite(path) if is_file(path) => {
+            return Err(AppError::refused(format!("store \"{id}\" already has a file: {url}")));
+        }
+        Url::Postgres(there) if PgStore::is_there(id, there).await? => {
+            return Err(AppError::refused(format!("store \"{id}\" already exists: {url}")));
+        }
+        Url::Sqlite(_) | Url::Postgres(_) => {}
+    }
+    if holds_history(&**deployment.engine().control(), id).await? {
+        return Err(AppError::refused(format!(
+            "store \"{id}\" is missing at {url}, and the control plane has it as the store of \
+             tenants; restore it or correct its URL"
+        )));
+    }
+    let deployment = Deployment::open(config, Access::Create).await?;
+    deployment.reach(id).await?;
+    Ok(deployment)
+}
 
 /// The stores that do not answer, and since when.
 pub async fn silent(deployment: &Deployment) -> BTreeMap<StoreId, api::Time> {

@@ -109,9 +109,9 @@ impl Observed {
     }
 
     /// Makes a store that holds nothing yet according to the control plane, as
-    /// [`Deployment::create_store`] does, and opens the deployment.
+    /// [`rehome_app::stores::create`] does, and opens the deployment.
     pub async fn create_store(config: &Config, id: &StoreId) -> Result<Self, AppError> {
-        Deployment::create_store(config, id).await?.close().await;
+        rehome_app::stores::create(config, id).await?.close().await;
         Self::open(config, Access::Existing).await
     }
 
