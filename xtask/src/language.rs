@@ -1,8 +1,10 @@
-//! Plain English in what people read: the documentation, and in the released crates doc comments (which become
-//! `--help` and OpenAPI descriptions) and string literals (errors, pages, log lines).
+//! Plain English in what people read: the documentation; in the released crates doc comments (which become
+//! `--help` and OpenAPI descriptions) and string literals (errors, pages, log lines); and the SQL, scripts, clients and
+//! shipped files, with their comments.
 //!
-//! Names in code are not checked, nor texts between backticks.
+//! Names in Rust code are not checked, nor texts between backticks.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 
@@ -28,18 +30,27 @@ const WORDS: [(&str, &str); 13] = [
     ("mended", "repaired, fixed"),
 ];
 
+/// Files of which every line is checked: SQL, the clients, scripts and configurations. The empty one: without an extension.
+const PLAIN: [&str; 16] = [
+    "", "conf", "css", "env", "html", "js", "mjs", "py", "service", "sh", "sql", "toml", "tpl",
+    "ts", "yaml", "yml",
+];
+
 /// One line for each such word in the documentation and the crates under `root`.
 pub(crate) fn find(root: &Path) -> Result<Vec<String>> {
     let mut found = Vec::new();
-    for path in files(root, &["rs", "md"])? {
+    for path in files(root, &[&["rs", "md"][..], &PLAIN].concat())? {
         let name = path.strip_prefix(root).unwrap_or(&path);
         if !is_checked(name) {
             continue;
         }
         let name = name.display();
         let text = fs::read_to_string(&path).with_context(|| format!("{name} is not readable"))?;
-        let is_rust = path.extension().is_some_and(|extension| extension == "rs");
-        let prose = if is_rust { of_rust(&text) } else { of_markdown(&text) };
+        let prose = match path.extension().and_then(OsStr::to_str) {
+            Some("rs") => of_rust(&text),
+            Some("md") => of_markdown(&text),
+            _ => (1..).zip(text.lines().map(str::to_owned)).collect(),
+        };
         for (line, text) in prose {
             for (word, instead) in words(&text) {
                 found.push(format!("{name}:{line} has \"{word}\"; write: {instead}"));
@@ -49,15 +60,26 @@ pub(crate) fn find(root: &Path) -> Result<Vec<String>> {
     Ok(found)
 }
 
-/// Documentation, and the released parts of the crates: no tests, and no kits for tests.
+/// Documentation, the released parts of the crates, the clients and what is shipped: no tests, and no kits for tests.
 fn is_checked(name: &Path) -> bool {
     let parts: Vec<_> = name.iter().map(|part| part.to_string_lossy()).collect();
     let among = |wanted: &[&str]| parts.iter().any(|part| wanted.contains(&part.as_ref()));
-    if name.extension().is_some_and(|extension| extension == "md") {
-        return parts.len() == 1 || parts[0] == "docs" || parts[0] == "crates";
+    let kits = ["tests", "test", "tests.rs", "contract", "fault", "memory", "fake.rs", "examples"];
+    let (first, last) = (parts[0].as_ref(), parts[parts.len() - 1].as_ref());
+    let is_doc = last.ends_with(".md");
+    if parts.len() == 1 {
+        return is_doc || last == "x" || last.ends_with(".toml");
     }
-    let kits = ["tests", "tests.rs", "contract", "fault", "memory", "fake.rs", "examples"];
-    parts[0] == "crates" && among(&["src"]) && !among(&kits)
+    match first {
+        "docs" => true,
+        "crates" if is_doc || last.ends_with(".toml") => true,
+        "crates" => among(&["src"]) && !among(&kits),
+        // Licences are quoted as they are.
+        "clients" | "packaging" | "monitoring" => {
+            !among(&["tests", "test", "node_modules", "copyright"])
+        }
+        _ => false,
+    }
 }
 
 /// The words that a text has, outside of backticks. An identifier is one word.
@@ -165,6 +187,20 @@ mod tests {
         assert_eq!(found(of_rust(source)), []);
         assert!(!is_checked(Path::new("crates/engine/tests/metrics.rs")));
         assert!(is_checked(Path::new("crates/engine/src/lib.rs")));
-        assert!(is_checked(Path::new("docs/monitoring/alerts.md")));
+        assert!(!is_checked(Path::new("clients/python/tests/test_moves.py")));
+        for checked in [
+            "README.md",
+            "x",
+            "docs/monitoring/alerts.md",
+            "crates/rehome/README.md",
+            "crates/api/Cargo.toml",
+            "crates/adapters/postgres/src/schema/store/append.sql",
+            "crates/server/src/console/assets/console.js",
+            "clients/python/src/rehome_client/_async/migrations.py",
+            "packaging/systemd/rehome.service",
+            "monitoring/prometheus.yml",
+        ] {
+            assert!(is_checked(Path::new(checked)), "{checked}");
+        }
     }
 }

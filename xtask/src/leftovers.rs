@@ -1,5 +1,6 @@
 //! Marks of unfinished work, which belongs into an issue, not into a comment.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -31,7 +32,7 @@ fn marks(text: &str) -> impl Iterator<Item = (usize, &'static str)> + '_ {
     })
 }
 
-/// The files under `folder` with one of these extensions, without hidden folders and `target`.
+/// The files under `folder` with one of these extensions (an empty one: none), without hidden folders and `target`.
 pub(crate) fn files(folder: &Path, extensions: &[&str]) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];
@@ -47,8 +48,7 @@ pub(crate) fn files(folder: &Path, extensions: &[&str]) -> Result<Vec<PathBuf>> 
                 if !name.starts_with('.') && name != "target" {
                     folders.push(path);
                 }
-            } else if extensions.iter().any(|wanted| path.extension().is_some_and(|e| e == *wanted))
-            {
+            } else if extensions.contains(&path.extension().and_then(OsStr::to_str).unwrap_or("")) {
                 found.push(path);
             }
         }

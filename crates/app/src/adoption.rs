@@ -30,7 +30,7 @@ pub async fn adopt(
         return Ok(api::StoreAdoption { store, layout, installed, changed: false, steps });
     }
     let deployment = Deployment::open(config, Access::Create).await?;
-    let adoption = adoption_of(deployment, id)?.clone();
+    let adoption = adoption_of(&deployment, id)?.clone();
     let was_there = adoption.is_installed().await?;
     let steps = adoption.plan().await?;
     if !was_there {
@@ -55,7 +55,7 @@ pub async fn release(
     reason: Option<&str>,
 ) -> Result<api::StoreAdoption, AppError> {
     let deployment = Deployment::open(config, Access::Existing).await?;
-    let released = release_guard(deployment, id, no_writers_left, reason).await;
+    let released = release_guard(&deployment, id, no_writers_left, reason).await;
     deployment.close().await;
     released
 }

@@ -15,7 +15,6 @@ mod worker;
 
 pub use plan::{EstimateRequest, estimate, plan};
 pub use probe::probe;
-pub(crate) use queries::describe;
 pub use queries::{
     Lengths, cutovers, lease, lease_of_another, lengths, list, log, options_of, read_log, revision,
     show, watch,

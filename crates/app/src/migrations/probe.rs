@@ -58,7 +58,7 @@ pub async fn probe(
     given: &EstimateRequest,
 ) -> Result<api::Probe, AppError> {
     let about = |error: AppError| error.tenant(tenant);
-    super::check_answers(deployment, tenant, target).await.map_err(about)?;
+    super::plan::check_answers(deployment, tenant, target).await.map_err(about)?;
     let request = PlanRequest { tenant, target: target.clone() };
     let plan = deployment.engine().plan(&request).await.map_err(OperationError::from);
     let plan = plan.map_err(|error| about(error.into()))?;

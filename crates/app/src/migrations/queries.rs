@@ -114,7 +114,7 @@ pub async fn list(
 
 /// The row with its numbers. The ledgers have those of the tenant's last migration only; for one that
 /// is migrated, its log has them permanently.
-pub(crate) async fn describe(
+async fn describe(
     deployment: &Deployment,
     migration: &Migration,
 ) -> Result<api::Migration, AppError> {

@@ -101,7 +101,7 @@ pub async fn start(
     {
         return Ok(Started::before(begun));
     }
-    super::check_answers(deployment, *tenant, target).await.map_err(about)?;
+    super::plan::check_answers(deployment, *tenant, target).await.map_err(about)?;
     match deployment.operations().start_as(id, *tenant, target, options).await {
         Ok(migration) => Ok(Started::now(migration)),
         // The same start may have been requested concurrently.

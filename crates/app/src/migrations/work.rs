@@ -9,7 +9,6 @@ use rehome_domain::migration::{
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::worker::worker;
 use crate::deployment::Deployment;
 use crate::drains;
 use crate::error::{AppError, Kind};
@@ -195,7 +194,7 @@ pub async fn can_clean_up(deployment: &Deployment, id: MigrationId) -> Result<()
 /// The process that drives the migration, if any. The lease of a process
 /// that died is recognised by not being renewed, which takes as long as it runs.
 pub async fn worker(deployment: &Deployment, id: MigrationId) -> Result<Option<String>, AppError> {
-    Ok(worker(&**deployment.engine().control(), id).await?)
+    Ok(super::worker::worker(&**deployment.engine().control(), id).await?)
 }
 
 impl Worked {

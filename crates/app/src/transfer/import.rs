@@ -61,7 +61,7 @@ pub async fn import(
         return Err(AppError::failed("empty_input", message));
     }
     let deployment = Deployment::open(config, Access::Create).await?;
-    let imported = import_into(deployment, rounds, request.store.as_ref(), progress).await;
+    let imported = import_into(&deployment, rounds, request.store.as_ref(), progress).await;
     deployment.close().await;
     imported
 }

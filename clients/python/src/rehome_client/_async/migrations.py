@@ -179,7 +179,7 @@ class Migrations(Transport):
     async def withdraw_cutover(
         self, migration: Id, *, reason: str | None = None, if_match: str | None = None
     ) -> Migration:
-        """Takes the cutover back before it begins; none begins until one is asked for again."""
+        """Withdraws the cutover before it begins; none begins until one is requested again."""
         return await self._act("POST", ONE + "/withdraw", migration, if_match, reason=reason)
 
     async def abort_migration(

@@ -180,7 +180,7 @@ class Migrations(Transport):
     def withdraw_cutover(
         self, migration: Id, *, reason: str | None = None, if_match: str | None = None
     ) -> Migration:
-        """Takes the cutover back before it begins; none begins until one is asked for again."""
+        """Withdraws the cutover before it begins; none begins until one is requested again."""
         return self._act("POST", ONE + "/withdraw", migration, if_match, reason=reason)
 
     def abort_migration(

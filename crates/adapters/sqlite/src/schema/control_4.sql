@@ -1,11 +1,11 @@
--- What a control plane has from format 4 on: who may enter. A rehome of format 3 would let anybody in where
+-- What a control plane has from format 4 on: who may enter. A rehome of format 3 would let anyone in where
 -- the gate is closed, so it may not touch the file.
 
 -- One row. `rev` moves with every change of the gate, of tokens and of sessions, but not with last_used_at.
 CREATE TABLE access (
     id         INTEGER PRIMARY KEY CHECK (id = 1),
     rev        INTEGER NOT NULL CHECK (rev >= 0),
-    closed     INTEGER NOT NULL CHECK (closed IN (0, 1)), -- nobody enters without a token
+    closed     INTEGER NOT NULL CHECK (closed IN (0, 1)), -- no caller enters without a token
     changed_at INTEGER,
     changed_by TEXT CHECK ((changed_by IS NULL) = (changed_at IS NULL))
 ) STRICT;

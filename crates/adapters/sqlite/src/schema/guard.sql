@@ -47,7 +47,7 @@ CREATE TABLE rehome_guard_arrivals (
 );
 CREATE INDEX rehome_guard_arrivals_of ON rehome_guard_arrivals (tenant_no);
 
--- Numbers: `place` = tenant_no * 2^40 + seq, as in a store of ours.
+-- Numbers: `place` = tenant_no * 2^40 + seq, as in a store of rehome.
 CREATE TABLE rehome_guard_positions (
     place    INTEGER PRIMARY KEY,
     position INTEGER NOT NULL UNIQUE,

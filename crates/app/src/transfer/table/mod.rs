@@ -130,7 +130,7 @@ pub async fn import_table(
     let imported = async {
         let (rounds, reader) = table_rounds(source, request, after, end).await?;
         let mut reported = HashSet::new();
-        let imported = super::import_rounds(
+        let imported = super::import::import_rounds(
             &deployment,
             rounds,
             request.store.as_ref(),

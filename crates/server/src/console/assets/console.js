@@ -156,7 +156,7 @@
   prepare(document);
   setInterval(() => document.querySelectorAll("time").forEach(tell), 10000);
 
-  // Live: pieces of the page are replaced as the server tells of them.
+  // Live: pieces of the page are replaced when the server sends new ones.
   const main = document.querySelector("main[data-live]");
   if (!main || !window.EventSource) return;
   const status = document.getElementById("live");
@@ -173,7 +173,7 @@
     hear();
     const piece = JSON.parse(event.data);
     const place = document.getElementById(piece.id);
-    // Nobody's hand is pulled away: what is being used is replaced once it is left.
+    // A piece that has the focus is replaced after it loses it.
     if (!place || place.contains(document.activeElement)) return;
     place.innerHTML = piece.html;
     tellTimes(place);

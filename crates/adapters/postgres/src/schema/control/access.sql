@@ -1,11 +1,11 @@
--- What a control plane has from format 5 on: who may enter. A rehome of format 4 would let anybody in where
+-- What a control plane has from format 5 on: who may enter. A rehome of format 4 would let anyone in where
 -- the gate is closed, so it may not touch the part.
 
 -- One row. `rev` moves with every change of the gate, of tokens and of sessions, but not with last_used_at.
 CREATE TABLE {schema}.access (
     id         integer PRIMARY KEY CHECK (id = 1),
     rev        bigint  NOT NULL CHECK (rev >= 0),
-    closed     boolean NOT NULL, -- nobody enters without a token
+    closed     boolean NOT NULL, -- no caller enters without a token
     changed_at bigint,
     changed_by text CHECK ((changed_by IS NULL) = (changed_at IS NULL))
 );

@@ -19,7 +19,7 @@ CREATE OR REPLACE FUNCTION {schema}.record(
     its_completed_at bigint, its_error text,
     -- The entry of the log.
     entry_at bigint, entry_actor text, entry_fact text, entry_hash bytea,
-    -- Where those who listen are told that the route moved.
+    -- The channel on which listeners are notified that the route moved.
     channel text
 ) RETURNS boolean LANGUAGE plpgsql VOLATILE
 SET search_path = pg_catalog, pg_temp

@@ -64,7 +64,7 @@ CREATE TABLE {schema}.marks (
     updated_at       bigint           NOT NULL
 );
 
--- Names are told apart by the SHA-256 of their UTF-8: they may be of any length, and hold what a text
+-- Names are distinguished by the SHA-256 of their UTF-8: they may be of any length, and hold what a text
 -- may not.
 CREATE TABLE {schema}.checkpoints (
     tenant    uuid   NOT NULL,

@@ -1,4 +1,4 @@
--- Numbers. Whoever calls these holds the tenant's row in heads, or takes it.
+-- Numbers. The caller of these functions holds the tenant's row in heads, or takes it.
 
 -- What a role, a number or a copy is answered for must be there after a crash, whatever the database's default is
 -- (rule R14).
@@ -57,7 +57,7 @@ BEGIN
 END
 {body};
 
--- Numbers some arrivals, unless somebody else does, and answers the ledger.
+-- Numbers some arrivals, unless another process does, and returns the ledger.
 CREATE OR REPLACE FUNCTION {schema}.number(p_tenant uuid, p_max integer) RETURNS TABLE (
     o_role text, o_epoch bigint, o_seq bigint, o_digest bytea, o_phase text, o_numbered integer
 )

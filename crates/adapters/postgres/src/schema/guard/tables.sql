@@ -16,7 +16,7 @@ CREATE TABLE {schema}.tenants (
     no      integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     tenant  uuid    NOT NULL UNIQUE,
     key     text    COLLATE "C" NOT NULL UNIQUE, -- as the table has it
-    -- Before the history is numbered, whoever wrote when the guard came must have ended (rule R1).
+    -- Before the history is numbered, every transaction that wrote when the guard came must have ended (rule R1).
     phase   text    NOT NULL CHECK (phase IN ('announced', 'draining', 'drained', 'noted')),
     drain   text[]  NOT NULL DEFAULT '{}', -- the virtual transactions that are waited for
     leaving text[], -- the same before the guard goes (rule R11)
@@ -35,7 +35,7 @@ CREATE TABLE {schema}.ledger (
     copying     xid8         -- the transaction that may write here although it is no writer
 );
 
--- The head. Whoever numbers holds this row.
+-- The head. The process that numbers holds this row.
 CREATE TABLE {schema}.heads (
     no         integer PRIMARY KEY REFERENCES {schema}.tenants,
     seq        bigint  NOT NULL,

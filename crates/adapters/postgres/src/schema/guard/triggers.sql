@@ -33,7 +33,7 @@ BEGIN
     END IF;
     -- Before any wait: who reads up to the oldest running transaction would skip the row (rule R5).
     v_own := pg_current_xact_id();
-    -- A row that begin_extend announced, in its own transaction: nobody else has its session's user and its id.
+    -- A row that begin_extend announced, in its own transaction: no other transaction has its session's user and its id.
     IF current_setting('rehome_guard.copying', true) <> '' THEN
         IF current_setting('rehome_guard.copying') = concat_ws(' ', {class}, v_own, v_key)
             AND session_user = current_user

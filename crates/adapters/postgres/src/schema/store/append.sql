@@ -43,7 +43,7 @@ BEGIN
     v_set := set_config('lock_timeout', p_wait_ms::text, true);
 
     -- Later statements of this function see what was committed before they began, so also all that
-    -- whoever held this lock has written.
+    -- the transaction that held this lock has written.
     SELECT l.tenant_no, l.role, l.epoch, l.seq, l.digest
         INTO v_no, o_role, o_epoch, o_seq, o_digest
         FROM {schema}.ledger AS l WHERE l.tenant = p_tenant FOR NO KEY UPDATE;

@@ -25,7 +25,7 @@ DECLARE
     v_recorded bigint;
 BEGIN
     -- Later statements of this function see what was committed before they began, so also all that
-    -- whoever held this lock has written.
+    -- the transaction that held this lock has written.
     SELECT l.tenant_no, l.seq OPERATOR(pg_catalog.+) 1, l.digest INTO v_no, o_seq, v_digest
         FROM {schema}.ledger AS l
         WHERE (l.tenant OPERATOR(pg_catalog.=) p_tenant)
@@ -33,8 +33,8 @@ BEGIN
             AND (l.epoch OPERATOR(pg_catalog.=) p_epoch)
         FOR NO KEY UPDATE;
     IF FOUND THEN
-        -- Whatever can be asked for in a statement that is there anyway is asked for in it: each
-        -- expression on its own costs as much as a look into an index.
+        -- Everything is queried in statements that are needed anyway: each
+        -- expression on its own costs as much as a lookup in an index.
         SELECT 1, 'written', s.stream_no,
                1 OPERATOR(pg_catalog.+)
                    coalesce((SELECT x.version FROM {schema}.events AS x

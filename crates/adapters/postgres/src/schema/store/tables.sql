@@ -5,7 +5,7 @@
 -- a stream's version is that of its last event.
 
 -- What every append writes has no CHECKs: the server would parse each of them again every time, a
--- tenth of an append. Whoever reads a row here refuses one that makes no sense.
+-- tenth of an append. The code that reads a row refuses one that makes no sense.
 CREATE TABLE {schema}.ledger (
     tenant    uuid    PRIMARY KEY,
     tenant_no integer NOT NULL UNIQUE GENERATED ALWAYS AS IDENTITY (MAXVALUE 8388607),
