@@ -1,5 +1,5 @@
 //! `docs`: the site of the documentation, by mdBook, in `target/book/html`. And the check of `tidy` that every page is
-//! in the table of contents and that every link leads somewhere.
+//! in the table of contents, that every link leads somewhere, and that every file which the maps name exists.
 //!
 //! A page is a Markdown file that `docs/SUMMARY.md` names, and may be outside of `docs`. Links between pages stay as they
 //! are, and images are copied; a link to any other file of the sources is left out of the site, where that file is not.
@@ -15,6 +15,8 @@ use crate::step::{none, root, run as run_command};
 use crate::tools;
 
 const CONTENTS: &str = "docs/SUMMARY.md";
+/// The pages that lead to files of the sources, by their paths or the ends of these.
+const MAPS: [&str; 2] = ["ARCHITECTURE.md", "CONTRIBUTING.md"];
 
 pub(crate) fn run() -> Result<()> {
     let (root, book) = (root(), root().join("target/book"));
@@ -92,7 +94,48 @@ pub(crate) fn findings(root: &Path) -> Result<Vec<String>> {
             }
         }
     }
+    found.extend(unmapped(root)?);
     Ok(found)
+}
+
+/// Files that a map names in backticks and that do not exist. The folder `src` and the extension may be left out.
+fn unmapped(root: &Path) -> Result<Vec<String>> {
+    let files = leftovers::files_where(root, |_| true)?;
+    let there: BTreeSet<_> = files
+        .iter()
+        .map(|file| ending(&file.strip_prefix(root).unwrap_or(file).to_string_lossy()))
+        .collect();
+    let mut found = Vec::new();
+    for map in MAPS {
+        let Ok(text) = fs::read_to_string(root.join(map)) else { continue };
+        for name in text.split('`').skip(1).step_by(2).filter(|name| is_path(name)) {
+            let wanted = ending(name.trim_end_matches('*'));
+            if !there.iter().any(|path| path.contains(&wanted)) {
+                found.push(format!("{map}: there is no file {name}"));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Whether a text in backticks is the path of a source.
+fn is_path(name: &str) -> bool {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-/*".contains(c);
+    let is_made = ["/", "./", "target/"].iter().any(|start| name.starts_with(start));
+    let is_source = [".rs", ".py", ".md", ".sql", ".toml", ".json"];
+    let has_folder = name.trim_end_matches('/').contains('/');
+    name.chars().all(is_plain)
+        && !is_made
+        && (has_folder || is_source.iter().any(|end| name.ends_with(end)))
+}
+
+/// A path without `src` and its extension, between slashes: so that one can be the end, or a folder, of another.
+fn ending(path: &str) -> String {
+    let parts: Vec<_> = path.split('/').filter(|part| !part.is_empty() && *part != "src").collect();
+    let whole = parts.join("/");
+    let stem =
+        whole.rsplit_once('.').filter(|(stem, end)| !stem.ends_with('/') && !end.contains('/'));
+    format!("/{}/", stem.map_or(whole.as_str(), |(stem, _)| stem))
 }
 
 /// `[text](target)` in a page, and where it stands.
@@ -239,6 +282,11 @@ mod tests {
                 "# A\n## Two `words`!\n[b](b.md) [here](#a) [nowhere](#b) ![p](no.png)\n",
             ),
             ("docs/b.md", "```\n[not](a-link.md)\n```\n"),
+            ("crates/a/src/one/two.rs", ""),
+            (
+                "CONTRIBUTING.md",
+                "`crates/a/src/one`, `one/two.rs`, `a/one`, `crates/b`, `two/one.rs`, `./x`, `a b/c`",
+            ),
         ]);
         let found = findings(&root).expect("they can be read");
         fs::remove_dir_all(&root).expect("it can be removed");
@@ -248,6 +296,8 @@ mod tests {
             "docs/a.md: no heading for #b",
             "docs/a.md: nothing is at no.png",
             "docs/SUMMARY.md names docs/gone.md, which is not there",
+            "CONTRIBUTING.md: there is no file crates/b",
+            "CONTRIBUTING.md: there is no file two/one.rs",
         ];
         assert_eq!(found, words);
     }

@@ -34,6 +34,15 @@ fn marks(text: &str) -> impl Iterator<Item = (usize, &'static str)> + '_ {
 
 /// The files under `folder` with one of these extensions (an empty one: none), without hidden folders and `target`.
 pub(crate) fn files(folder: &Path, extensions: &[&str]) -> Result<Vec<PathBuf>> {
+    let extension = |path: &Path| path.extension().and_then(OsStr::to_str).unwrap_or("").to_owned();
+    files_where(folder, |path| extensions.contains(&extension(path).as_str()))
+}
+
+/// The files under `folder` that are wanted, without hidden folders and `target`.
+pub(crate) fn files_where(
+    folder: &Path,
+    is_wanted: impl Fn(&Path) -> bool,
+) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
@@ -48,7 +57,7 @@ pub(crate) fn files(folder: &Path, extensions: &[&str]) -> Result<Vec<PathBuf>> 
                 if !name.starts_with('.') && name != "target" {
                     folders.push(path);
                 }
-            } else if extensions.contains(&path.extension().and_then(OsStr::to_str).unwrap_or("")) {
+            } else if is_wanted(&path) {
                 found.push(path);
             }
         }

@@ -69,7 +69,7 @@ const AREAS: &[Area] = &[
         files: &[
             "crates/engine/src/auditor.rs",
             "crates/engine/src/replica.rs",
-            "crates/engine/src/mirror.rs",
+            "crates/engine/src/mirror/*.rs",
             "crates/engine/src/verifier/*.rs",
         ],
         tests: &["rehome-engine", "rehome-simulator"],
@@ -258,6 +258,14 @@ mod tests {
         let line = "crates/domain/src/ledger.rs:12:5: replace f -> bool with true";
         assert_eq!(named(line), "crates/domain/src/ledger.rs: replace f -> bool with true");
         assert_eq!(named("something else"), "");
+    }
+
+    #[test]
+    fn every_area_has_its_files() {
+        for file in AREAS.iter().flat_map(|area| area.files) {
+            let folder = file.split('*').next().unwrap_or_default();
+            assert!(root().join(folder).exists(), "there is no {folder}");
+        }
     }
 
     #[test]

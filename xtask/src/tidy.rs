@@ -19,7 +19,7 @@ pub(crate) fn run() -> Result<()> {
         ("format", || run_command(cargo("fmt --all -- --check"))),
         ("leftovers", || none(&leftovers::find(&root())?)),
         ("plain English", || none(&language::find(&root())?)),
-        ("pages and links of the documentation", || none(&docs::findings(&root())?)),
+        ("pages, links and paths of the documentation", || none(&docs::findings(&root())?)),
         ("architecture", || none(&architecture::check(&metadata::load()?))),
         ("unused dependencies", || none(&dependencies::unused(&metadata::load()?)?)),
         ("manifests of published crates", || none(&publish::findings(&metadata::document()?)?)),

@@ -20,8 +20,7 @@ use crate::anchors;
 use crate::deployment::Deployment;
 use crate::documents;
 use crate::error::{AppError, Kind};
-use crate::losses;
-use crate::losses::Found;
+use crate::losses::{self, Found};
 use crate::routes::{PairError, Pairs};
 
 /// What to recover.

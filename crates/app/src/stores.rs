@@ -15,8 +15,7 @@ use crate::config::{Config, Url};
 use crate::deployment::{Access, Deployment, is_file, unknown_store};
 use crate::documents;
 use crate::error::AppError;
-use crate::losses;
-use crate::losses::Found;
+use crate::losses::{self, Found};
 use crate::routes::{PairError, Pairs};
 use crate::store_watch::Unanswered;
 

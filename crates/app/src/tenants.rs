@@ -11,8 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::deployment::Deployment;
 use crate::documents;
 use crate::error::AppError;
-use crate::migrations;
-use crate::migrations::{Goal, is_window_open};
+use crate::migrations::{self, Goal, is_window_open};
 
 /// Where a tenant is, and what every store holds of it.
 pub async fn show(deployment: &Deployment, tenant: TenantId) -> Result<api::Tenant, AppError> {

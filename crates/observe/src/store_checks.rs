@@ -9,8 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rehome_app::config::VerifyStores;
-use rehome_app::store_verify;
-use rehome_app::{AppError, Deployment, StoreVerifyRequest};
+use rehome_app::{AppError, Deployment, StoreVerifyRequest, store_verify};
 use rehome_domain::ids::{StoreId, TenantId};
 use rehome_engine::metrics::StoreChecked;
 use rehome_ports::clock::{Clock as _, SystemClock};

@@ -36,9 +36,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use rehome_app::config::{Config, ServerConfig};
-use rehome_app::migrations;
-use rehome_app::tokens;
-use rehome_app::{AppError, CancellationToken, Kind};
+use rehome_app::{AppError, CancellationToken, Kind, migrations, tokens};
 use rehome_observe::Observed;
 use tokio::net::TcpListener;
 use tokio::sync::watch;

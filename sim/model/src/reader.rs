@@ -1,5 +1,5 @@
 //! A subscriber that follows the feed by the router's rule for reads: `Inner::read` in
-//! `crates/engine/src/router/mod.rs`, and `crates/engine/src/subscriptions.rs` above it.
+//! `crates/engine/src/router/routes.rs`, and `crates/engine/src/subscriptions.rs` above it.
 
 use rehome_domain::ids::Epoch;
 use rehome_domain::ledger::{Head, Ledger, Role, follow_chain};

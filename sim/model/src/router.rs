@@ -1,4 +1,4 @@
-//! A router that appends: what `crates/engine/src/router/mod.rs` and `writer.rs` do for one append,
+//! A router that appends: what `crates/engine/src/router` (`writer/group.rs`, `routes.rs`) does for one append,
 //! one remote call after the other.
 
 use rehome_domain::ids::Epoch;

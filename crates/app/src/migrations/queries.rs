@@ -16,8 +16,7 @@ use rehome_ports::{ActiveLease, Beside, ControlError, LogEntry, Marks};
 use crate::deployment::Deployment;
 use crate::documents::{self, Age, Ages};
 use crate::error::{AppError, Kind};
-use crate::lists;
-use crate::lists::MigrationsWanted;
+use crate::lists::{self, MigrationsWanted};
 use crate::store_watch::Sight;
 
 /// Log entries read at once.

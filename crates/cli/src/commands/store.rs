@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 
 use rehome_api::{DamagedTenant, StoreAdoption, StoreCheck, StoreVerification, Violation};
-use rehome_app::store_verify;
-use rehome_app::{AppError, CancellationToken, Deployment, Kind, StoreVerifyRequest};
+use rehome_app::{
+    AppError, CancellationToken, Kind, StoreVerifyRequest, adoption, store_verify, stores,
+};
 use rehome_observe::Observed;
 
 use crate::args::{StoreCommand, VerifyStore};
@@ -56,7 +57,7 @@ pub(super) async fn run(out: Out, reach: &Reach, command: StoreCommand) -> Resul
                 );
                 out.confirm(yes, &what)?;
             }
-            let adoption = rehome_app::adoption::adopt(config, &id, dry_run).await?;
+            let adoption = adoption::adopt(config, &id, dry_run).await?;
             out.show(&adoption, |adoption| match (adoption.changed, adoption.installed) {
                 (true, _) => format!("{}\nstore \"{id}\" is adopted", steps(adoption)),
                 (false, true) => format!("store \"{id}\" is already adopted"),
@@ -67,9 +68,7 @@ pub(super) async fn run(out: Out, reach: &Reach, command: StoreCommand) -> Resul
             let why_here = "it removes the guard from the store's database";
             let config = reach.stores("store release", why_here)?;
             out.confirm(yes, &format!("This removes the guard from the table of store \"{id}\"."))?;
-            let released =
-                rehome_app::adoption::release(config, &id, no_writers_left, reason.as_deref())
-                    .await;
+            let released = adoption::release(config, &id, no_writers_left, reason.as_deref()).await;
             out.show(&released?, |adoption| {
                 format!("{}\nstore \"{id}\" is released", steps(adoption))
             })
@@ -79,7 +78,7 @@ pub(super) async fn run(out: Out, reach: &Reach, command: StoreCommand) -> Resul
             let why = "it creates the store's file, or its schema";
             let config = reach.stores("store create", why)?;
             let deployment = Observed::create_store(config, &id).await?;
-            let report = deployment.check_stores(Some(&id)).await?;
+            let report = stores::check(&deployment, Some(&id)).await?;
             deployment.close().await;
             out.show(&report, |_| format!("store \"{id}\" was created"))
         }

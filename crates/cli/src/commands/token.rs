@@ -1,8 +1,7 @@
 //! `rehome token ...`
 
 use rehome_api::{Token as Document, Tokens};
-use rehome_app::tokens;
-use rehome_app::tokens::{Grant, NewToken, PREFIX, Role, Token, TokenHash, secret};
+use rehome_app::tokens::{self, Grant, NewToken, PREFIX, Role, Token, TokenHash, secret};
 use rehome_app::{AppError, Kind};
 use serde::Serialize;
 use uuid::Uuid;
@@ -73,7 +72,8 @@ pub(super) async fn run(out: Out, reach: &Reach, command: TokenCommand) -> Resul
         TokenCommand::Open { reason, yes } => {
             out.confirm(yes, "Every client can then read and move every tenant without a token.")?;
             let deployment = crate::operate::open(reach.stores("token open", OPENS)?).await?;
-            let tokens = tokens::set_gate(&deployment.because(Some(&reason))?, false).await?;
+            let operator = deployment.because(Some(&reason))?;
+            let tokens = tokens::set_gate(&operator, false).await?;
             deployment.close().await;
             out.show(&tokens, |tokens| {
                 let state = if tokens.closed { CLOSED } else { OPEN };

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use rehome_api::transfer::RefusedLine;
 use rehome_api::{ImportLook, ImportReport};
 use rehome_app::config::Url;
-use rehome_app::transfer;
 use rehome_app::transfer::{
     self, ExportRequest, Format, ImportRequest, Input, Output, TableEnd, TableOf, TableProgress,
     TableRequest,

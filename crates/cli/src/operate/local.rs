@@ -11,15 +11,14 @@ use rehome_api::{
     Options, OptionsPatch, Plan, Probe, Recovery, StoreCheckReport, Tenant, TenantPurge,
     TenantRemoval, TenantUnguarded, Token, Tokens, TranslatedPosition, Verification,
 };
-use rehome_app::adoption;
-use rehome_app::migrations;
-use rehome_app::migrations::{EstimateRequest, Goal, Resumed, StartRequest, VerifyRequest, Worked};
-use rehome_app::recover;
-use rehome_app::stores;
-use rehome_app::tenants;
-use rehome_app::tokens;
-use rehome_app::tokens::{NewToken, TokenHash};
-use rehome_app::{Access, AppError, CancellationToken, Config, MigrationsWanted, RecoverRequest};
+use rehome_app::migrations::{
+    self, EstimateRequest, Goal, Resumed, StartRequest, VerifyRequest, Worked,
+};
+use rehome_app::tokens::{self, NewToken, TokenHash};
+use rehome_app::{
+    Access, AppError, CancellationToken, Config, Deployment, MigrationsWanted, RecoverRequest,
+    adoption, recover, stores, tenants,
+};
 use rehome_domain::ids::{MigrationId, StoreId, TenantId};
 use rehome_observe::{Observed, baseline_missing};
 use tokio::task::JoinHandle;
@@ -46,8 +45,9 @@ impl Local {
         Self { out, deployment }
     }
 
-    fn because(&self, why: Why<'_>) -> Result<Observed, AppError> {
-        self.deployment.because(why)
+    /// The deployment, in the name of the user who runs the command.
+    fn because(&self, why: Why<'_>) -> Result<Deployment, AppError> {
+        Deployment::because(&self.deployment, why)
     }
 }
 
@@ -58,7 +58,7 @@ impl Operate for Local {
     }
 
     async fn start(&self, request: &StartRequest, why: Why<'_>) -> Result<Migration, AppError> {
-        let started = self.because(why)?.start(request, None).await?;
+        let started = self.deployment.because(why)?.start(request, None).await?;
         self.migration(started.id).await
     }
 
@@ -68,7 +68,7 @@ impl Operate for Local {
         options: &OptionsPatch,
         why: Why<'_>,
     ) -> Result<Migration, AppError> {
-        let back = self.because(why)?.start_return(id, options, None).await?;
+        let back = self.deployment.because(why)?.start_return(id, options, None).await?;
         self.migration(back.id).await
     }
 
@@ -98,7 +98,7 @@ impl Operate for Local {
 
     async fn reach(&self, id: MigrationId, goal: Goal) -> Result<Migration, AppError> {
         let worked = watched(self.out, &self.deployment, id, |deployment, stop| async move {
-            migrations::work(deployment, id, goal, &stop).await
+            migrations::work(&deployment, id, goal, &stop).await
         });
         worked.await?.verdict(goal)?;
         self.migration(id).await
@@ -106,7 +106,7 @@ impl Operate for Local {
 
     async fn clean_up(&self, id: MigrationId) -> Result<Migration, AppError> {
         let worked = watched(self.out, &self.deployment, id, |deployment, stop| async move {
-            migrations::clean_up(deployment, id, &stop).await
+            migrations::clean_up(&deployment, id, &stop).await
         });
         worked.await?.verdict(Goal::NothingLeft)?;
         self.migration(id).await
@@ -325,7 +325,7 @@ async fn view(out: Out, deployment: Observed, id: MigrationId) {
     let mut view = View::new(out);
     let mut waits_for = None;
     loop {
-        if let Ok(lease) = migrations::lease_of_another(deployment, id).await
+        if let Ok(lease) = migrations::lease_of_another(&deployment, id).await
             && lease.as_ref().map(|lease| &lease.holder) != waits_for.as_ref()
         {
             if let Some(lease) = &lease {
@@ -339,7 +339,7 @@ async fn view(out: Out, deployment: Observed, id: MigrationId) {
             waits_for = lease.map(|lease| lease.holder);
         }
         // A failed read is not a failure of the work; the next one may succeed.
-        if let Ok(migration) = migrations::show(deployment, id).await {
+        if let Ok(migration) = migrations::show(&deployment, id).await {
             view.show(&migration);
         }
         tokio::time::sleep(LOOK_EVERY).await;

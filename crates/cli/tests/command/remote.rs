@@ -294,6 +294,31 @@ fn what_is_refused_is_refused_in_the_same_words() {
         (&["checklist", "during"], 2),
         (&["checklist", "after", &nobody], 4),
         (&["recover", "--tenant", &nobody], 4),
+        (&["migration", "repair", &nobody], 4),
+        (&["migration", "cutover", &nobody, "--withdraw"], 4),
+        (&["tenant", "remove", &nobody, "--yes"], 4),
+        (&["tenant", "unguard", &nobody], 4),
+        (&["tenant", "pin", &nobody, "--why", "a contract"], 4),
+        (&["tenant", "unpin", &nobody], 4),
+        (&["tenant", "list", "--store", "elsewhere"], 4),
+        (&["tenant", "checkpoints", &id, "--from", "shared", "--to", "dedicated"], 3),
+        (&["tenant", "position", &id, "1", "--from", "shared", "--to", "dedicated"], 3),
+        (&["store", "cordon", "elsewhere", "--why", "retired"], 4),
+        (&["store", "uncordon", "elsewhere"], 4),
+        (&["drain", "plan", "--from", "elsewhere", "--to", "dedicated"], 4),
+        (&["drain", "start", "--from", "elsewhere", "--to", "dedicated"], 4),
+        (&["drain", "list", "--limit", "0"], 2),
+        (&["drain", "show", &nobody], 4),
+        (&["drain", "watch", &nobody], 4),
+        (&["drain", "pause", &nobody], 4),
+        (&["drain", "resume", &nobody], 4),
+        (&["drain", "cancel", &nobody], 4),
+        (&["drain", "tune", &nobody, "--concurrency", "1"], 4),
+        (&["drain", "retry", &nobody], 4),
+        (&["token", "list", "--store", "elsewhere"], 2),
+        (&["token", "create", "a b", "--role", "viewer"], 2),
+        (&["token", "rotate", "nobody"], 4),
+        (&["token", "revoke", "nobody", "--yes"], 4),
         (&["estimate", "--tenant", &nobody, "--to", "dedicated", "--probe"], 4),
     ] {
         let with_json = || args.iter().copied().chain(["--json"]);
@@ -302,6 +327,42 @@ fn what_is_refused_is_refused_in_the_same_words() {
         assert_eq!(remote.error(code), local.error(code), "{args:?}");
     }
     serving.stop();
+}
+
+/// Commands that have one way only, beside those that the test below names.
+const ALONE: [&str; 14] = [
+    "audit-export",
+    "audit-verify",
+    "completions",
+    "config-check",
+    "config-show",
+    "init",
+    "store-adopt",
+    "store-layout-check",
+    "store-layout-guess",
+    "store-layout-list",
+    "store-layout-show",
+    "store-release",
+    "store-verify",
+    "token-open",
+];
+
+/// A test of this file runs each command both ways, or it works without a server only.
+#[test]
+fn every_command_is_compared() {
+    let place = Place::new();
+    let pages = place.json(["man", "pages"]);
+    let pages: Vec<_> = pages.as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    let commands: Vec<_> =
+        pages.iter().filter_map(|page| page.strip_prefix("rehome-")?.strip_suffix(".1")).collect();
+    let is_group =
+        |command: &str| commands.iter().any(|other| other.starts_with(&format!("{command}-")));
+    let source = include_str!("remote.rs");
+    for command in commands.iter().filter(|command| !is_group(command)) {
+        let words: Vec<_> = command.split('-').map(|word| format!("\"{word}\"")).collect();
+        let is_compared = source.contains(&format!("[{}", words.join(", ")));
+        assert!(is_compared != ALONE.contains(command), "rehome-{command}");
+    }
 }
 
 #[test]

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rehome_app::AppError;
 use rehome_app::deployment::{Deployment, is_server};
-use rehome_app::migrations;
 use rehome_app::store_watch::Sight;
+use rehome_app::{AppError, migrations};
 use rehome_domain::event::Timestamp;
 use rehome_domain::ids::{MigrationId, TenantId};
 use rehome_domain::ledger::{Ledger, Role};

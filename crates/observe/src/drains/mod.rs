@@ -13,8 +13,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rehome_api as api;
-use rehome_app::drains;
-use rehome_app::{AppError, Deployment};
+use rehome_app::{AppError, Deployment, drains};
 use rehome_domain::ids::DrainId;
 use rehome_engine::metrics::DrainReport;
 use rehome_engine::{Observer, Signal};

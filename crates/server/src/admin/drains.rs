@@ -8,8 +8,7 @@ use rehome_api::admin::Reason;
 use rehome_api::drain::{
     Drain, DrainPage, DrainPlan, DrainRequest, DrainRetry, DrainStart, DrainTenantPage, DrainTuning,
 };
-use rehome_app::AppError;
-use rehome_app::drains;
+use rehome_app::{AppError, drains};
 use rehome_domain::ids::DrainId;
 use serde::Deserialize;
 use utoipa::IntoParams;

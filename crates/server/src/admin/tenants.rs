@@ -1,9 +1,7 @@
 //! Requests for admins: removing copies and guards, and choosing an authority. Also the translation of positions
 //! between tables.
 
-use rehome_app::adoption;
-use rehome_app::recover;
-use rehome_app::tenants;
+use rehome_app::{adoption, recover, tenants};
 use std::sync::Arc;
 
 use axum::extract::State;

@@ -6,8 +6,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use rehome_api::admin::Reason;
 use rehome_api::{Token, TokenCreate, TokenRotate, Tokens};
-use rehome_app::tokens;
-use rehome_app::tokens::{Grant, NewToken, Role, TokenHash};
+use rehome_app::tokens::{self, Grant, NewToken, Role, TokenHash};
 use rehome_domain::ids::TenantId;
 
 use super::{acting, store_id};

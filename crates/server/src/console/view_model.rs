@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use rehome_api::{Checklist, ChecklistPhase};
-use rehome_app::migrations;
-use rehome_app::stores;
-use rehome_app::{AppError, MigrationsWanted};
+use rehome_app::{AppError, MigrationsWanted, migrations, stores};
 use rehome_domain::ids::{DrainId, MigrationId};
 use rehome_domain::migration::Phase;
 use rehome_observe::Observed;

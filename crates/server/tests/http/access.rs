@@ -3,8 +3,7 @@
 use std::time::{Duration, Instant};
 
 use rehome_api::duration::Millis;
-use rehome_app::tokens;
-use rehome_app::tokens::{Grant, NewToken, PREFIX, Role, Token, TokenHash, secret};
+use rehome_app::tokens::{self, Grant, NewToken, PREFIX, Role, Token, TokenHash, secret};
 use rehome_domain::ids::TenantId;
 use serde_json::{Value, json};
 use uuid::Uuid;

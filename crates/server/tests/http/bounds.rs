@@ -1,8 +1,7 @@
 //! Tokens that are bound to tenants or stores, on every route of the interface and every page of the console: they see
 //! and move nothing of others, and nothing that is the whole deployment's. A route that is new is held to it too.
 
-use rehome_app::tokens;
-use rehome_app::tokens::{Grant, NewToken, PREFIX, Role, TokenHash, secret};
+use rehome_app::tokens::{self, Grant, NewToken, PREFIX, Role, TokenHash, secret};
 use rehome_domain::ids::TenantId;
 use serde_json::{Value, json};
 use uuid::Uuid;

@@ -1,8 +1,7 @@
 //! The console without a browser: permissions and refusals.
 
 use rehome_app::http::Endpoint;
-use rehome_app::tokens;
-use rehome_app::tokens::{Grant, Role, Token, TokenHash};
+use rehome_app::tokens::{self, Grant, Role, Token, TokenHash};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use uuid::Uuid;

@@ -10,8 +10,7 @@ use super::{QuickstartOptions, Step, Tell};
 use crate::load::history::{self, Wanted};
 use rehome_app::Deployment;
 use rehome_app::error::AppError;
-use rehome_app::transfer;
-use rehome_app::transfer::Rounds;
+use rehome_app::transfer::{self, Rounds};
 
 /// Who has how many events.
 pub(super) struct Filled {

@@ -1,4 +1,4 @@
-//! `mirror.rs`, `replica.rs` and `steps/window.rs`: a replica is continued by `extend`.
+//! `mirror/work.rs`, `replica.rs` and `steps/window.rs`: a replica is continued by `extend`.
 
 use rehome_domain::ids::Epoch;
 use rehome_domain::ledger::{Head, Refusal, Role};

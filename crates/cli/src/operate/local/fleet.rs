@@ -7,9 +7,7 @@ use rehome_api::drain::{
     Drain, DrainPlan, DrainRequest, DrainRetry, DrainStart, DrainTenantPage, DrainTuning, Notice,
     TenantPage,
 };
-use rehome_app::drains;
-use rehome_app::migrations;
-use rehome_app::{AppError, CancellationToken, TenantsWanted};
+use rehome_app::{AppError, CancellationToken, TenantsWanted, drains, migrations};
 use rehome_domain::ids::{DrainId, StoreId, TenantId};
 
 use super::{Local, Signals, Task, stop_on_signal};

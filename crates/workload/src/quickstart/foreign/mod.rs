@@ -24,7 +24,7 @@ use super::{QuickstartOptions, SOURCE, Stage, Stay, Step, TARGET, Tell, chosen};
 use crate::load::history::{self, Wanted};
 use plain::{Plain, PlainEvent, failed};
 use rehome_app::error::{AppError, Kind};
-use rehome_app::{Access, Config, Deployment};
+use rehome_app::{Access, Config, adoption};
 use rehome_observe::Observed;
 use writers::Writers;
 pub use writers::{PlainWriter, write};
@@ -59,7 +59,7 @@ pub(super) async fn stay(
     let moving = chosen(&filled, options.tenant)?;
     tell(Step::Filled { took: filled.took, tenants: filled.all, moving: moving.tenant });
     for store in [SOURCE, TARGET] {
-        rehome_app::adoption::adopt(&config, &store.parse()?, false).await?;
+        adoption::adopt(&config, &store.parse()?, false).await?;
     }
     let deployment = Observed::open(&config, Access::Existing).await?;
 
