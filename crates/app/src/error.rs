@@ -16,7 +16,6 @@ use rehome_engine::drain::DrainError;
 use rehome_engine::migration::{DriveError, OperationError};
 use rehome_ports::{Class, ControlError, Fault, FaultKind, ReadError, StoreError};
 
-use crate::config::ConfigError;
 use crate::options::OptionProblem;
 
 /// What kind of failure it is, and so which exit code it has.
@@ -114,7 +113,7 @@ impl AppError {
         this
     }
 
-    fn caused_by(
+    pub(crate) fn caused_by(
         kind: Kind,
         code: &'static str,
         error: impl Error + Send + Sync + 'static,
@@ -400,12 +399,6 @@ impl From<UnknownStore> for AppError {
 impl From<InvalidStoreId> for AppError {
     fn from(error: InvalidStoreId) -> Self {
         Self::caused_by(Kind::Usage, "bad_store_id", error)
-    }
-}
-
-impl From<ConfigError> for AppError {
-    fn from(error: ConfigError) -> Self {
-        Self::caused_by(Kind::Usage, "bad_configuration", error)
     }
 }
 

@@ -274,6 +274,21 @@ async fn who_takes_over_tells_from_there_and_who_lost_it_is_silent() {
     drop((first, second));
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_append_under_a_route_that_is_no_more_is_counted_and_routed_again() {
+    let world = World::new();
+    let tenant = world.tenant_with(1, 20).await;
+    // The writer is notified of nothing, so it sends its next append to the source.
+    let (mover, writer) = (world.process("mover"), world.deaf_process("writer"));
+    writer.append(tenant, one(1_000, "s", ExpectedVersion::NoStream)).await.unwrap();
+    let id = mover.start(tenant, "b", auto()).await;
+    mover.drive_to_end(id).await;
+    writer.append(tenant, one(1_001, "t", ExpectedVersion::NoStream)).await.unwrap();
+    let told = Scrape::of(&writer);
+    let tenant = tenant.to_string();
+    assert_eq!(told.value("fenced_appends_total", &[("tenant_id", &tenant)]), 1.0);
+}
+
 /// A command drives it, and this process serves: by what the process sees from outside.
 #[tokio::test(start_paused = true)]
 async fn a_migration_that_no_server_drives_is_shown_as_it_was_last_seen() {

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use rehome_api::audit::{AuditLine, AuditReport};
 use rehome_api::{Baseline, Checklist, ChecklistPhase, HealthReport, OptionsPatch};
+use rehome_app::idempotency::IdempotencyKey;
 use rehome_app::key::Key;
-use rehome_app::migrations::{self, IdempotencyKey, StartRequest, Started};
+use rehome_app::migrations::{self, StartRequest, Started};
 use rehome_app::{Access, AppError, Config, Deployment, Kind, TenantsWanted, lists};
 use rehome_domain::ids::{DrainId, MigrationId, StoreId, TenantId};
 use rehome_domain::migration::Migration;

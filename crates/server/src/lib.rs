@@ -36,7 +36,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use rehome_app::config::{Config, ServerConfig};
-use rehome_app::{AppError, CancellationToken, Kind, migrations, tokens};
+use rehome_app::{AppError, CancellationToken, Kind, driving, token_registry};
 use rehome_observe::Observed;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -65,7 +65,7 @@ impl Server {
     /// are configured or explicitly disabled.
     pub async fn bind(deployment: Observed) -> Result<Self, AppError> {
         let config = deployment.config().server.clone();
-        let closed = tokens::close_gate_if_configured(&deployment).await?;
+        let closed = token_registry::close_gate_if_configured(&deployment).await?;
         admit(&config, closed)?;
         let listener = TcpListener::bind(config.bind).await.map_err(|error| {
             let message = format!("cannot listen on {}: {error}", config.bind);
@@ -81,7 +81,7 @@ impl Server {
             AppError::failed("cannot_listen", format!("the listener has no address: {error}"))
         })?;
         let config = ServerConfig { bind: address, ..deployment.config().server.clone() };
-        let closed = tokens::close_gate_if_configured(&deployment).await?;
+        let closed = token_registry::close_gate_if_configured(&deployment).await?;
         admit(&config, closed)?;
         if closed && deployment.config().tokens.is_empty() {
             tracing::info!("every client needs a token that the control plane stores");
@@ -141,7 +141,7 @@ impl Server {
             closing,
             serving,
             state.roll.keep(&served),
-            migrations::work_on_all(&state.deployment, stop),
+            driving::drive_all(&state.deployment, stop),
             state.deployment.watch_reachable(stop),
             state.deployment.watch_migrations(stop),
             Box::pin(state.deployment.watch_drains(stop)),
@@ -165,9 +165,9 @@ impl Handle {
         }
         let deployment = &self.state.deployment;
         let closed = if config.lets_somebody_in() {
-            tokens::set_gate(&deployment, true).await?.closed
+            token_registry::set_gate(&deployment, true).await?.closed
         } else {
-            tokens::close_gate_if_configured(&deployment).await?
+            token_registry::close_gate_if_configured(&deployment).await?
         };
         admit(&config.server, closed)?;
         self.tls.send_replace(acceptor);

@@ -22,6 +22,29 @@ const PAGES: [&str; 13] = [
     "/console/checklists/{id}",
 ];
 
+/// Pages that no address above opens: a stream, a fragment of another page, and the page of a drain.
+const ELSEWHERE: [&str; 3] = ["/console/live", "/console/plan", "/drains/{id}"];
+
+#[test]
+fn every_page_of_the_console_is_looked_at() {
+    let routes = include_str!("../../../crates/server/src/console/mod.rs");
+    let pages = routes.lines().filter_map(|line| {
+        let (path, handler) = line.trim().strip_prefix(".route(\"")?.split_once("\", ")?;
+        handler.starts_with("get(").then_some(path)
+    });
+    let fits = |page: &str, address: &str| {
+        let address = address.replace("{migration}", "/migrations/{id}");
+        let (page, address): (Vec<_>, Vec<_>) =
+            (page.split('/').collect(), address.split('/').collect());
+        let same = |(one, other): (&&str, &&str)| one == other || one.starts_with('{');
+        page.len() == address.len() && page.iter().zip(&address).all(same)
+    };
+    let without: Vec<_> = pages
+        .filter(|page| !ELSEWHERE.contains(page) && !PAGES.iter().any(|at| fits(page, at)))
+        .collect();
+    assert!(without.is_empty(), "without an address in tests/tests/browser/looks.rs: {without:?}");
+}
+
 #[tokio::test]
 async fn axe_finds_nothing_on_any_page_wide_or_narrow_by_day_or_night() {
     let site = Site::open(300);

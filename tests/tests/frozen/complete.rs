@@ -1,6 +1,8 @@
 //! No screen is without a row in the table.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
 
 use rehome_dashboards::{Settings, groups};
 use rehome_engine::metrics::{FAMILIES, Kind};
@@ -25,6 +27,30 @@ fn every_gauge_has_a_row() {
         FAMILIES.iter().map(rehome_engine::metrics::Family::sample).collect();
     let of_nothing: Vec<_> = told.iter().filter(|name| !samples.contains(**name)).collect();
     assert!(of_nothing.is_empty(), "rows of no family: {of_nothing:?}");
+}
+
+/// A gauge has a row here. Counters and histograms are expected by other tests, which name them.
+#[test]
+fn every_counter_and_histogram_is_expected_by_a_test() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut tests = String::new();
+    for folder in ["tests", "monitor/tests", "../crates/engine/tests", "../crates/server/tests"] {
+        read_all(&root.join(folder), &mut tests);
+    }
+    let counts = FAMILIES.iter().filter(|family| family.kind != Kind::Gauge);
+    let without: Vec<_> = counts.map(|family| family.name).filter(|n| !tests.contains(n)).collect();
+    assert!(without.is_empty(), "families that no test names: {without:?}");
+}
+
+fn read_all(folder: &Path, text: &mut String) {
+    for entry in fs::read_dir(folder).expect("the folder is there") {
+        let path = entry.expect("it can be read").path();
+        if path.is_dir() {
+            read_all(&path, text);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            text.push_str(&fs::read_to_string(path).expect("it is a text"));
+        }
+    }
 }
 
 /// The alerts' behaviour while a component hangs depends on the series that they read.

@@ -68,6 +68,7 @@ use rehome_domain::ids::StoreId;
 use rehome_domain::layout::Layout;
 
 use crate::certificates::CertificateRule;
+use crate::error::{AppError, Kind};
 use crate::oidc::IssuerConfig;
 use crate::tokens::Token;
 use draft::Draft;
@@ -199,6 +200,12 @@ impl ConfigError {
             Self::Invalid { line, .. } if *line > 0 => *line,
             _ => usize::MAX,
         }
+    }
+}
+
+impl From<ConfigError> for AppError {
+    fn from(error: ConfigError) -> Self {
+        Self::caused_by(Kind::Usage, "bad_configuration", error)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Operators' requests about drains, stores and tenants.
 
+use std::collections::BTreeSet;
+
 use rehome_api::drain as api;
 use rehome_domain::drain::Settings;
 use rehome_domain::ids::{DrainId, StoreId, TenantId};
@@ -9,6 +11,7 @@ use uuid::Uuid;
 use super::documents;
 use crate::deployment::{Deployment, check_reason};
 use crate::error::AppError;
+use crate::idempotency::{IdempotencyKey, reused};
 use crate::migrations;
 
 /// What a drain would do.
@@ -36,12 +39,25 @@ async fn engine_plan(
     Ok(super::operations(deployment).plan(DrainRequest { settings, only, exclude }).await?)
 }
 
-/// Starts a drain, from a request or from a plan, without working on it.
-pub async fn start(deployment: &Deployment, start: &api::DrainStart) -> Result<DrainId, AppError> {
-    let id = DrainId::new(start.id.unwrap_or_else(Uuid::now_v7));
+/// Starts a drain, from a request or from a plan, without working on it. With a key, or an id of the caller's choice,
+/// the same start can be repeated, and returns the drain that it started the first time.
+pub async fn start(
+    deployment: &Deployment,
+    start: &api::DrainStart,
+    key: Option<&IdempotencyKey>,
+) -> Result<DrainId, AppError> {
+    let by_key = || key.map(|key| key.id(deployment.engine().control().deployment()));
+    let chosen = start.id.or_else(by_key);
+    let id = DrainId::new(chosen.unwrap_or_else(Uuid::now_v7));
     // The same request may have been made before.
-    if start.id.is_some() && deployment.fleet().drain(id).await.is_ok() {
-        return Ok(id);
+    if chosen.is_some()
+        && let Ok(begun) = deployment.fleet().drain(id).await
+    {
+        let from = start.plan.as_ref().map(|plan| &plan.from);
+        let from = start.request.as_ref().map(|request| &request.from).or(from);
+        let from: BTreeSet<_> = from.into_iter().flatten().map(String::as_str).collect();
+        let sources = begun.settings.sources.iter().map(StoreId::as_str).collect();
+        return if from == sources { Ok(id) } else { Err(reused()) };
     }
     let plan = match (&start.request, &start.plan) {
         (Some(request), None) => engine_plan(deployment, request).await?,

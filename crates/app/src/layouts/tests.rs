@@ -251,3 +251,25 @@ fn heads_of_streams_are_read_and_what_contradicts_itself_is_refused() {
     let twice = format!("{WHOLE}{heads}{}", heads.replacen("\"heads\"", "\"others\"", 1));
     assert!(read(&twice).unwrap_err().contains("two tables of streams' heads"));
 }
+
+/// A layout that comes with rehome has a page that describes its use, and a test with its table.
+#[test]
+fn every_built_in_layout_is_documented_and_tested() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let texts = |folder: &str| -> String {
+        let files = std::fs::read_dir(root.join(folder)).unwrap().map(|file| file.unwrap().path());
+        files.filter(|file| file.is_file()).map(|f| std::fs::read_to_string(f).unwrap()).collect()
+    };
+    let (pages, tests) = (texts("docs/adopting"), texts("tests/adopted"));
+    let tests = tests + &texts("crates/adapters/postgres/tests/adopted");
+    for name in BUILT_IN {
+        assert_eq!(Layout::built_in(name).map(|layout| layout.name).as_deref(), Some(name));
+        let page = [format!("`{name}`"), format!("\"{name}\"")];
+        assert!(page.iter().any(|text| pages.contains(text)), "docs/adopting has no {name}");
+        let test = [format!("\"{name}\""), format!("'{name}'")];
+        assert!(test.iter().any(|text| tests.contains(text)), "{name} has no test");
+    }
+    let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
+    let count = ["five", "six", "seven", "eight", "nine"][BUILT_IN.len() - 5];
+    assert!(readme.contains(&format!("{count} built-in layouts")), "README.md names {count}");
+}

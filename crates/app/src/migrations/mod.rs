@@ -22,8 +22,8 @@ pub use queries::{
 pub use rate::{LIVE_WITHIN, RATE_WINDOW, WriteRate, history_length, rate_lately};
 pub(crate) use requests::is_window_open;
 pub use requests::{
-    IdempotencyKey, Resumed, StartRequest, Started, abort, acknowledge, options, pause, repair,
-    request_cutover, resume, start, start_return, tune, withdraw_cutover,
+    Resumed, StartRequest, Started, abort, acknowledge, options, pause, repair, request_cutover,
+    resume, start, start_return, tune, withdraw_cutover,
 };
 pub use verify::{VerifyRequest, verify};
-pub use work::{Goal, Worked, can_clean_up, clean_up, outcome, work, work_on_all, worker};
+pub use work::{Goal, Worked, can_clean_up, clean_up, outcome, work, worker};

@@ -4,12 +4,12 @@ use rehome_api::OptionsPatch;
 use rehome_domain::ids::{MigrationId, StoreId, TenantId};
 use rehome_domain::migration::{Fact, Migration, OldSource, Options, Phase, State};
 use rehome_ports::ControlError;
-use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::work::nothing_left;
 use crate::deployment::Deployment;
-use crate::error::{AppError, Kind};
+use crate::error::AppError;
+use crate::idempotency::{IdempotencyKey, reused};
 use crate::options;
 
 /// What to start.
@@ -21,34 +21,6 @@ pub struct StartRequest {
     pub target: StoreId,
     /// Options other than the configured ones.
     pub options: OptionsPatch,
-}
-
-/// A key that a client chose to make a request repeatable: the id of the migration is derived from
-/// it, so the migration is the only record that is needed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IdempotencyKey {
-    who: String,
-    key: String,
-}
-
-impl IdempotencyKey {
-    /// A key, and whose it is: the same key of another is another.
-    pub fn new(who: impl Into<String>, key: impl Into<String>) -> Self {
-        Self { who: who.into(), key: key.into() }
-    }
-
-    /// The id for it, a UUID of version 8 (RFC 9562).
-    fn id(&self, deployment: &str) -> MigrationId {
-        let mut hash = Sha256::new();
-        for part in ["rehome idempotency key", deployment, &self.who, &self.key] {
-            hash.update((part.len() as u64).to_be_bytes());
-            hash.update(part);
-        }
-        let hash: [u8; 32] = hash.finalize().into();
-        let mut bytes = [0; 16];
-        bytes.copy_from_slice(&hash[..16]);
-        MigrationId::new(uuid::Builder::from_custom_bytes(bytes).into_uuid())
-    }
 }
 
 /// A migration that a request for its start is answered by.
@@ -145,7 +117,7 @@ pub async fn start_return(
 fn new_id(deployment: &Deployment, key: Option<&IdempotencyKey>) -> MigrationId {
     key.map_or_else(
         || MigrationId::new(Uuid::now_v7()),
-        |key| key.id(deployment.engine().control().deployment()),
+        |key| MigrationId::new(key.id(deployment.engine().control().deployment())),
     )
 }
 
@@ -171,8 +143,7 @@ async fn begun(
     if begun.tenant == tenant && begun.target == *target && same_options {
         return Ok(Some(begun));
     }
-    let message = "the idempotency key was used for another start; use a new one";
-    Err(about(AppError::new(Kind::Refused, "key_reused", message), &begun))
+    Err(about(reused(), &begun))
 }
 
 /// Stops the work on a migration until it is resumed.

@@ -10,7 +10,6 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::deployment::Deployment;
-use crate::drains;
 use crate::error::{AppError, Kind};
 
 /// How long a stopped driver has to reach a safe point; then it is left where it is, which is
@@ -136,13 +135,6 @@ async fn successor(deployment: &Deployment, id: MigrationId) -> Option<String> {
         tokio::time::sleep(SUCCESSOR_POLL).await;
     }
     None
-}
-
-/// Works on every drain of the deployment, and on every migration without a driver, until `stop` is
-/// cancelled: those that were started and left, and those of processes that died or hang.
-pub async fn work_on_all(deployment: &Deployment, stop: &CancellationToken) {
-    let (supervisor, workers) = (deployment.supervisor(), drains::workers(deployment));
-    tokio::join!(supervisor.run_all(stop), workers.run_all(stop));
 }
 
 /// Whether the goal is reached, whichever process drives; and if so, whether as intended.

@@ -21,14 +21,18 @@ use crate::error::AppError;
 pub const PREFIX: &str = "rehome_";
 /// Most bytes of a token's name.
 const NAME_BYTES_MAX: usize = 64;
+/// The beginning of the year 9999, in microseconds since 1970.
+const YEAR_9999: i64 = 253_370_764_800_000_000;
 
 mod grant;
-mod registry;
 
 pub use grant::{Grant, Role};
-pub use registry::{
-    NewToken, close_gate_if_configured, create, kept_grant, list, revoke, rotate, set_gate,
-};
+
+pub(crate) fn later(now: Timestamp, length: Millis) -> Timestamp {
+    let micros = i64::try_from(length.0).unwrap_or(i64::MAX).saturating_mul(1_000);
+    // Times beyond the representable range never come.
+    Timestamp::from_micros(now.micros().saturating_add(micros).min(YEAR_9999))
+}
 
 /// The SHA-256 of a token.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -143,7 +147,7 @@ impl Token {
     /// The same, worth nothing after so long.
     #[must_use]
     pub fn expiring_in(self, length: Option<Millis>) -> Self {
-        let expires_at = length.map(|length| registry::later(SystemClock.now(), length));
+        let expires_at = length.map(|length| later(SystemClock.now(), length));
         Self { expires_at, ..self }
     }
 

@@ -43,7 +43,7 @@ pub(super) async fn run(out: Out, reach: &Reach, command: DrainCommand) -> Resul
                 None => (Some(request(*asked)?), None),
             };
             out.confirm(yes, &begins(request.as_ref(), plan.as_ref()))?;
-            let start = DrainStart { id: Some(Uuid::new_v4()), request, plan, reason: None };
+            let start = DrainStart { request, plan, ..DrainStart::default() };
             let deployment = reach.open(out).await?;
             let drain = deployment.start_drain(&start, why.why()).await?;
             if detach || deployment.is_remote() {

@@ -1,7 +1,8 @@
 //! `rehome token ...`
 
 use rehome_api::{Token as Document, Tokens};
-use rehome_app::tokens::{self, Grant, NewToken, PREFIX, Role, Token, TokenHash, secret};
+use rehome_app::token_registry::{self, NewToken};
+use rehome_app::tokens::{Grant, PREFIX, Role, Token, TokenHash, secret};
 use rehome_app::{AppError, Kind};
 use serde::Serialize;
 use uuid::Uuid;
@@ -73,7 +74,7 @@ pub(super) async fn run(out: Out, reach: &Reach, command: TokenCommand) -> Resul
             out.confirm(yes, "Every client can then read and move every tenant without a token.")?;
             let deployment = crate::operate::open(reach.stores("token open", OPENS)?).await?;
             let operator = deployment.because(Some(&reason))?;
-            let tokens = tokens::set_gate(&operator, false).await?;
+            let tokens = token_registry::set_gate(&operator, false).await?;
             deployment.close().await;
             out.show(&tokens, |tokens| {
                 let state = if tokens.closed { CLOSED } else { OPEN };

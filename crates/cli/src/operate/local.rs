@@ -14,10 +14,11 @@ use rehome_api::{
 use rehome_app::migrations::{
     self, EstimateRequest, Goal, Resumed, StartRequest, VerifyRequest, Worked,
 };
-use rehome_app::tokens::{self, NewToken, TokenHash};
+use rehome_app::token_registry::{self, NewToken};
+use rehome_app::tokens::TokenHash;
 use rehome_app::{
     Access, AppError, CancellationToken, Config, Deployment, MigrationsWanted, RecoverRequest,
-    adoption, recover, stores, tenants,
+    adoption, driving, recover, stores, tenants,
 };
 use rehome_domain::ids::{MigrationId, StoreId, TenantId};
 use rehome_observe::{Observed, baseline_missing};
@@ -259,11 +260,11 @@ impl Operate for Local {
     }
 
     async fn tokens(&self) -> Result<Tokens, AppError> {
-        tokens::list(&self.deployment).await
+        token_registry::list(&self.deployment).await
     }
 
     async fn create_token(&self, new: &NewToken, why: Why<'_>) -> Result<Token, AppError> {
-        tokens::create(&self.because(why)?, new).await
+        token_registry::create(&self.because(why)?, new).await
     }
 
     async fn rotate_token(
@@ -273,11 +274,11 @@ impl Operate for Local {
         (keep_old_for, expires_in): (Option<Millis>, Option<Millis>),
         why: Why<'_>,
     ) -> Result<Token, AppError> {
-        tokens::rotate(&self.because(why)?, name, hash, keep_old_for, expires_in).await
+        token_registry::rotate(&self.because(why)?, name, hash, keep_old_for, expires_in).await
     }
 
     async fn revoke_token(&self, name: &str, why: Why<'_>) -> Result<Vec<Token>, AppError> {
-        tokens::revoke(&self.because(why)?, name).await
+        token_registry::revoke(&self.because(why)?, name).await
     }
 
     async fn close(self: Box<Self>) {
@@ -290,7 +291,7 @@ pub(crate) async fn drive_all(out: Out, deployment: &Observed) {
     let stop = CancellationToken::new();
     let signals = Task(tokio::spawn(stop_on_signal(out, stop.clone(), Signals::listen())));
     out.remark("driving every migration without a driver; press Ctrl-C to stop");
-    migrations::work_on_all(deployment, &stop).await;
+    driving::drive_all(deployment, &stop).await;
     drop(signals);
 }
 

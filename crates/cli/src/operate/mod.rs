@@ -23,7 +23,8 @@ use rehome_api::{
 };
 use rehome_app::config::ClientConfig;
 use rehome_app::migrations::{EstimateRequest, Goal, Resumed, StartRequest, VerifyRequest};
-use rehome_app::tokens::{NewToken, TokenHash};
+use rehome_app::token_registry::NewToken;
+use rehome_app::tokens::TokenHash;
 use rehome_app::{Access, AppError, Config, Kind, MigrationsWanted, RecoverRequest};
 use rehome_domain::ids::{MigrationId, StoreId, TenantId};
 use rehome_observe::Observed;

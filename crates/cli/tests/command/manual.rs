@@ -1,5 +1,6 @@
 //! Completions and man pages: every command has its own, and shells and man read them.
 
+use std::path::Path;
 use std::process::Command;
 
 use crate::kit::Place;
@@ -19,6 +20,44 @@ fn every_command_has_a_page_that_names_its_options() {
     for part in [".TH rehome-migration-start 1", "rollback\\-window", ".SH SYNOPSIS"] {
         assert!(page.contains(part), "{part}: {page}");
     }
+}
+
+/// The help of each command, without the options of every command.
+#[test]
+fn the_reference_page_is_the_help_of_every_command() {
+    let place = Place::new();
+    let pages = place.json(["man", "pages"]);
+    let mut pages: Vec<_> = pages
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|page| page.as_str()?.strip_suffix(".1"))
+        .collect();
+    pages.sort_unstable();
+    let mut page = "# Commands\n\nThe help of every command. This page is generated; a test fails when it is stale. Options of \
+                    every command are listed once, under `rehome`.\n"
+        .to_owned();
+    for name in pages {
+        let words: Vec<_> = name.split('-').skip(1).collect();
+        let help = place.rehome(words.iter().copied().chain(["--help"])).succeeds();
+        let own = match words.is_empty() {
+            true => help.as_str(),
+            false => help.split("\nOptions of every command:").next().unwrap(),
+        };
+        page.push_str(&format!(
+            "\n## {}\n\n```text\n{}\n```\n",
+            name.replace('-', " "),
+            own.trim_end()
+        ));
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/commands.md");
+    if std::env::var_os("REHOME_WRITE_DOCS").is_some() {
+        std::fs::write(&path, &page).unwrap();
+    }
+    assert!(
+        std::fs::read_to_string(&path).unwrap_or_default() == page,
+        "docs/commands.md is stale: REHOME_WRITE_DOCS=1 cargo test -p rehome-cli --test command reference_page"
+    );
 }
 
 #[test]

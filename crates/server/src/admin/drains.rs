@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use rehome_api::admin::Reason;
 use rehome_api::drain::{
     Drain, DrainPage, DrainPlan, DrainRequest, DrainRetry, DrainStart, DrainTenantPage, DrainTuning,
@@ -15,6 +15,7 @@ use utoipa::IntoParams;
 use uuid::Uuid;
 
 use super::acting;
+use super::start::{key, reused};
 use crate::auth::{Caller, Permit};
 use crate::extract::{InPath, InQuery, JsonBody};
 use crate::response::{Answer, Problem, Problems, json};
@@ -89,18 +90,22 @@ pub(crate) async fn plan_drain(
 /// Start a drain
 ///
 /// From a request, or from a plan; an outdated plan is refused. The
-/// servers of the deployment work on it. With an `id` the request is idempotent.
+/// servers of the deployment work on it. With an `Idempotency-Key` (or an `id` of the caller's choice) the request can be
+/// repeated, to any server.
 #[utoipa::path(post, path = "/v1/drains", tag = "drains", request_body = DrainStart,
+    params(("Idempotency-Key" = Option<String>, Header, description = "Chosen by the caller; 1 to 255 bytes.")),
     responses((status = 201, description = "Started, by this request or an earlier one with the same key.", body = Drain), Problems))]
 pub(crate) async fn start_drain(
     State(state): State<Arc<Shared>>,
     caller: Caller,
+    headers: HeaderMap,
     body: JsonBody,
 ) -> Answer {
     let permit = may_drain(&caller)?;
+    let key = key(&caller, &headers)?;
     let start: DrainStart = body.text(permit).await?.document()?;
     let deployment = acting(&state, &caller, start.reason.as_deref())?;
-    let id = drains::start(&deployment, &start).await?;
+    let id = drains::start(&deployment, &start, key.as_ref()).await.map_err(reused)?;
     json(StatusCode::CREATED, &deployment.drain(id).await?)
 }
 

@@ -6,7 +6,8 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use rehome_api::admin::{MigrationStart, Return};
 use rehome_app::AppError;
-use rehome_app::migrations::{IdempotencyKey, StartRequest};
+use rehome_app::idempotency::IdempotencyKey;
+use rehome_app::migrations::StartRequest;
 use rehome_domain::ids::{MigrationId, TenantId};
 use uuid::Uuid;
 
@@ -87,7 +88,7 @@ async fn created(deployment: &rehome_observe::Observed, id: MigrationId) -> Answ
     Ok(response)
 }
 
-fn reused(error: AppError) -> Problem {
+pub(super) fn reused(error: AppError) -> Problem {
     if error.code() == "key_reused" {
         let status = StatusCode::UNPROCESSABLE_ENTITY;
         return Problem::new(status, "key_reused", error.to_string());
@@ -95,7 +96,7 @@ fn reused(error: AppError) -> Problem {
     error.into()
 }
 
-fn key(caller: &Caller, headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Problem> {
+pub(super) fn key(caller: &Caller, headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Problem> {
     Ok(key_text(headers)?.map(|key| IdempotencyKey::new(caller.name(), key)))
 }
 

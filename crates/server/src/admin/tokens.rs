@@ -6,7 +6,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use rehome_api::admin::Reason;
 use rehome_api::{Token, TokenCreate, TokenRotate, Tokens};
-use rehome_app::tokens::{self, Grant, NewToken, Role, TokenHash};
+use rehome_app::token_registry::{self, NewToken};
+use rehome_app::tokens::{Grant, Role, TokenHash};
 use rehome_domain::ids::TenantId;
 
 use super::{acting, store_id};
@@ -23,7 +24,7 @@ use crate::state::State as Shared;
     responses((status = 200, description = "All tokens.", body = Tokens), Problems))]
 pub(crate) async fn tokens(State(state): State<Arc<Shared>>, caller: Caller) -> Answer {
     caller.may_administer()?;
-    json(StatusCode::OK, &tokens::list(&state.deployment).await?)
+    json(StatusCode::OK, &token_registry::list(&state.deployment).await?)
 }
 
 /// Create a token
@@ -46,7 +47,7 @@ pub(crate) async fn create_token(
     let grant = grant.map_err(|problem| Problem::bad_request("bad_role", problem))?;
     let hash = hash(&said.sha256)?;
     let new = NewToken { name: said.name, grant, hash, expires_in: said.expires_in };
-    let kept = tokens::create(&deployment, &new).await?;
+    let kept = token_registry::create(&deployment, &new).await?;
     state.roll.look().await?;
     json(StatusCode::CREATED, &kept)
 }
@@ -69,7 +70,8 @@ pub(crate) async fn rotate_token(
     let said: TokenRotate = body.document(permit).await?;
     let deployment = acting(&state, &caller, said.reason.as_deref())?;
     let hash = hash(&said.sha256)?;
-    let kept = tokens::rotate(&deployment, &name, hash, said.keep_old_for, said.expires_in).await?;
+    let kept = token_registry::rotate(&deployment, &name, hash, said.keep_old_for, said.expires_in)
+        .await?;
     state.roll.look().await?;
     json(StatusCode::CREATED, &kept)
 }
@@ -91,7 +93,7 @@ pub(crate) async fn revoke_token(
     let permit = caller.may_administer()?;
     let said: Reason = body.document_or_default(permit).await?;
     let deployment = acting(&state, &caller, said.reason.as_deref())?;
-    let revoked = tokens::revoke(&deployment, &name).await?;
+    let revoked = token_registry::revoke(&deployment, &name).await?;
     state.roll.look().await?;
     json(StatusCode::OK, &revoked)
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use rehome_app::certificates::{CertificateRule, rule_for};
 use rehome_app::oidc::{Issuers, Refused};
-use rehome_app::tokens::{Grant, Token, TokenHash, kept_grant};
+use rehome_app::token_registry::kept_grant;
+use rehome_app::tokens::{Grant, Token, TokenHash};
 use rehome_domain::event::Timestamp;
 use rehome_domain::ids::TokenId;
 use rehome_ports::{AccessContents, AccessSession, SecretHash};

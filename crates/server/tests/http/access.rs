@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use rehome_api::duration::Millis;
-use rehome_app::tokens::{self, Grant, NewToken, PREFIX, Role, Token, TokenHash, secret};
+use rehome_app::token_registry::{self, NewToken};
+use rehome_app::tokens::{Grant, PREFIX, Role, Token, TokenHash, secret};
 use rehome_domain::ids::TenantId;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -27,7 +28,7 @@ async fn made_for(
     let text = secret(PREFIX).unwrap();
     let (name, grant) = (name.to_owned(), grant.into());
     let new = NewToken { name, grant, hash: TokenHash::of(&text), expires_in };
-    tokens::create(&site.deployment, &new).await.unwrap();
+    token_registry::create(&site.deployment, &new).await.unwrap();
     text
 }
 
@@ -94,7 +95,7 @@ async fn who_was_revoked_is_told_so_everywhere_and_what_it_follows_ends() {
     assert_eq!(goes_on.next().await.unwrap().id, "1");
 
     let began = Instant::now();
-    tokens::revoke(&site.deployment, "a").await.unwrap();
+    token_registry::revoke(&site.deployment, "a").await.unwrap();
     for follower in &mut followers {
         assert_eq!(within("the end", follower.next()).await, None);
     }
@@ -134,12 +135,12 @@ async fn a_deployment_that_had_tokens_stays_closed_when_they_are_gone_from_the_c
     for request in [Request::new("GET", "/v1/migrations"), get("/v1/migrations", &text)] {
         again.ask(request).await.problem(401, "unauthorized");
     }
-    assert!(tokens::list(&again.deployment).await.unwrap().closed);
+    assert!(token_registry::list(&again.deployment).await.unwrap().closed);
     // Only a caller with access to the control plane opens it, with a log entry.
-    assert!(!tokens::set_gate(&again.deployment, false).await.unwrap().closed);
+    assert!(!token_registry::set_gate(&again.deployment, false).await.unwrap().closed);
     again.until("/v1/migrations", |_| true).await;
     let admin = made(&again, "admin", Role::Admin).await;
-    assert!(tokens::set_gate(&again.deployment, false).await.is_err(), "a token is good");
+    assert!(token_registry::set_gate(&again.deployment, false).await.is_err(), "a token is good");
     assert_eq!(status(&again, get("/v1/migrations", &admin)).await, 200);
     again.ends().await;
 }
@@ -365,7 +366,7 @@ async fn a_session_is_no_token_and_ends_by_logging_out_and_with_its_token() {
     within("the live page's end", async { while live.next().await.is_some() {} }).await;
     assert_eq!(status(&site, looks(&cookies[1])).await, 200);
 
-    tokens::revoke(&site.deployment, "acts").await.unwrap();
+    token_registry::revoke(&site.deployment, "acts").await.unwrap();
     within("the session's end", async {
         while status(&site, looks(&cookies[1])).await != 303 {
             tokio::time::sleep(Duration::from_millis(20)).await;

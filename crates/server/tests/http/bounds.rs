@@ -1,7 +1,8 @@
 //! Tokens that are bound to tenants or stores, on every route of the interface and every page of the console: they see
 //! and move nothing of others, and nothing that is the whole deployment's. A route that is new is held to it too.
 
-use rehome_app::tokens::{self, Grant, NewToken, PREFIX, Role, TokenHash, secret};
+use rehome_app::token_registry::{self, NewToken};
+use rehome_app::tokens::{Grant, PREFIX, Role, TokenHash, secret};
 use rehome_domain::ids::TenantId;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -22,7 +23,7 @@ async fn made(site: &Site, name: &str, grant: Grant) -> String {
     let text = secret(PREFIX).unwrap();
     let (name, hash) = (name.to_owned(), TokenHash::of(&text));
     let new = NewToken { name, grant, hash, expires_in: None };
-    tokens::create(&site.deployment, &new).await.unwrap();
+    token_registry::create(&site.deployment, &new).await.unwrap();
     text
 }
 

@@ -1,7 +1,8 @@
 //! The console without a browser: permissions and refusals.
 
 use rehome_app::http::Endpoint;
-use rehome_app::tokens::{self, Grant, Role, Token, TokenHash};
+use rehome_app::token_registry;
+use rehome_app::tokens::{Grant, Role, Token, TokenHash};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use uuid::Uuid;
@@ -278,8 +279,8 @@ async fn a_bound_token_sees_and_runs_its_own_in_the_console() {
     let made = async |name: &str, grant: Grant| {
         let text = rehome_app::tokens::secret(rehome_app::tokens::PREFIX).unwrap();
         let (name, hash) = (name.to_owned(), TokenHash::of(&text));
-        let new = rehome_app::tokens::NewToken { name, grant, hash, expires_in: None };
-        tokens::create(&site.deployment, &new).await.unwrap();
+        let new = rehome_app::token_registry::NewToken { name, grant, hash, expires_in: None };
+        token_registry::create(&site.deployment, &new).await.unwrap();
         text
     };
     let bound = rehome_domain::ids::TenantId::new(tenant);

@@ -58,6 +58,24 @@ async fn a_start_is_one_migration_however_often_it_is_sent() {
 }
 
 #[tokio::test]
+async fn a_start_of_a_drain_is_one_drain_however_often_it_is_sent() {
+    let site = Site::new().await;
+    let tenant = filled(&site).await;
+    let drain = |from: &str, to: &str| json!({"request": {"from": [from], "to": [{"store": to}], "tenants": [tenant]}});
+    let send = |key: &str, body: &Value| {
+        site.ask(Request::new("POST", "/v1/drains").header("Idempotency-Key", key).json(body))
+    };
+    let first = send("k-1", &drain("shared", "dedicated")).await.is(201)["id"].clone();
+    site.until(&format!("/v1/drains/{}", first.as_str().unwrap()), |d| d["state"] == "finished")
+        .await;
+    assert_eq!(send("k-1", &drain("shared", "dedicated")).await.is(201)["id"], first);
+    send("k-1", &drain("dedicated", "shared")).await.problem(422, "key_reused");
+    assert_ne!(send("k-2", &drain("dedicated", "shared")).await.is(201)["id"], first);
+    send("", &drain("shared", "dedicated")).await.problem(400, "bad_header");
+    site.ends().await;
+}
+
+#[tokio::test]
 async fn a_migration_is_steered_to_its_end_and_back() {
     let site = Site::new().await;
     let tenant = filled(&site).await;

@@ -7,7 +7,7 @@ use rehome_api::drain::{
     Drain, DrainPlan, DrainRequest, DrainRetry, DrainStart, DrainTenantPage, DrainTuning, Notice,
     TenantPage,
 };
-use rehome_app::{AppError, CancellationToken, TenantsWanted, drains, migrations};
+use rehome_app::{AppError, CancellationToken, TenantsWanted, drains, driving};
 use rehome_domain::ids::{DrainId, StoreId, TenantId};
 
 use super::{Local, Signals, Task, stop_on_signal};
@@ -26,7 +26,7 @@ impl OperateFleet for Local {
     }
 
     async fn start_drain(&self, start: &DrainStart, why: Why<'_>) -> Result<Drain, AppError> {
-        let id = drains::start(&self.because(why)?, start).await?;
+        let id = drains::start(&self.because(why)?, start, None).await?;
         self.drain(id).await
     }
 
@@ -96,7 +96,7 @@ impl OperateFleet for Local {
             if work {
                 // Whatever a drain leaves behind, such as clean-ups, is worked on too.
                 let ended = stop.child_token();
-                let all = migrations::work_on_all(&self.deployment, &ended);
+                let all = driving::drive_all(&self.deployment, &ended);
                 tokio::pin!(all);
                 tokio::select! {
                     () = &mut all => {}

@@ -29,7 +29,7 @@ impl OperateFleet for Remote {
 
     async fn start_drain(&self, start: &DrainStart, why: Why<'_>) -> Result<Drain, AppError> {
         let start = DrainStart { reason: said(why)?, ..start.clone() };
-        self.send("/v1/drains".to_owned(), &start).await
+        self.begin_once("/v1/drains".to_owned(), &start).await
     }
 
     async fn drains(&self, open: bool, limit: usize) -> Result<Vec<Drain>, AppError> {

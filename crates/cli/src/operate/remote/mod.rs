@@ -1,7 +1,7 @@
 //! Operators' requests through a server, over HTTP.
 //!
-//! `http` sends one request, `ask` retries until there is a response, `change` prevents a second effect of a
-//! retry, `events` follows. This file maps each request to its path.
+//! `http` sends one request, `retry` sends it until there is a response, `mutate` prevents a second effect of that,
+//! `events` follows. This file maps each request to its path.
 
 mod events;
 mod fleet;
@@ -30,7 +30,8 @@ use rehome_app::config::ClientConfig;
 use rehome_app::deployment::check_reason;
 use rehome_app::http::HttpUrl;
 use rehome_app::migrations::{EstimateRequest, Goal, Resumed, StartRequest, VerifyRequest};
-use rehome_app::tokens::{NewToken, TokenHash, check_name};
+use rehome_app::token_registry::NewToken;
+use rehome_app::tokens::{TokenHash, check_name};
 use rehome_app::{AppError, Kind, MigrationsWanted, RecoverRequest};
 use rehome_domain::ids::{MigrationId, StoreId, TenantId};
 use serde::Serialize;
@@ -63,11 +64,11 @@ impl Remote {
     }
 
     /// Sends what begins something, with a key so that it begins once.
-    async fn begin_once(
+    async fn begin_once<T: serde::de::DeserializeOwned>(
         &self,
         path: String,
         body: &(impl Serialize + Sync),
-    ) -> Result<Migration, AppError> {
+    ) -> Result<T, AppError> {
         self.document(Ask::send(Method::POST, path, body)?.header(IDEMPOTENCY_KEY, &key()?)).await
     }
 

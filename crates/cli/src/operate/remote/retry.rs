@@ -1,7 +1,7 @@
 //! Retrying a request until there is a response, within limits; and error responses.
 //!
 //! Every request can be repeated: a read changes nothing, a start has a key, and a change is
-//! conditional (see [`super::change`]).
+//! conditional (see [`super::mutate`]).
 
 use std::time::Duration;
 

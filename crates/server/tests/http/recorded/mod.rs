@@ -29,10 +29,16 @@ async fn what_clients_hold_on_to_stays_and_what_is_new_is_recorded() {
          it. What has to go needs a path of a next version.",
         broken.join("\n  ")
     );
+    let page = requests(&served);
     if writes {
         fs::write(recorded(), format!("{served:#}\n")).unwrap();
+        fs::write(page_of_requests(), page).unwrap();
         return;
     }
+    assert!(
+        fs::read_to_string(page_of_requests()).unwrap_or_default() == page,
+        "docs/requests.md is stale: REHOME_WRITE_DOCS=1 cargo test -p rehome-server --test http recorded"
+    );
     // Words may change without anybody who holds on to them.
     assert!(
         without_words(before) == without_words(served),
@@ -40,6 +46,29 @@ async fn what_clients_hold_on_to_stays_and_what_is_new_is_recorded() {
          REHOME_WRITE_DOCS=1 cargo test -p rehome-server --test http recorded, and then \
          python3 clients/generate.py; a new operation gets a method in both clients"
     );
+}
+
+fn page_of_requests() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/requests.md")
+}
+
+/// Every request, in Markdown.
+fn requests(document: &Value) -> String {
+    let mut page = "# Requests\n\nEvery request of the API. This page is generated from the descriptions of the handlers \
+                    (`/openapi.json`); a test fails when it is stale. [http.md](http.md) describes what a correct client \
+                    does.\n\n| request | effect |\n|---|---|\n"
+        .to_owned();
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for method in ["get", "post", "put", "patch", "delete"] {
+            let Some(operation) = operations.get(method) else { continue };
+            let text = |name: &str| operation[name].as_str().unwrap_or_default();
+            let words = [text("summary").trim_end_matches('.'), text("description")];
+            let words: Vec<_> = words.into_iter().filter(|words| !words.is_empty()).collect();
+            let words = words.join(". ").replace('\n', " ").replace('|', "\\|");
+            page.push_str(&format!("| `{} {path}` | {words} |\n", method.to_uppercase()));
+        }
+    }
+    page
 }
 
 fn without_words(value: Value) -> Value {

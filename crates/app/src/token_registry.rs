@@ -10,9 +10,9 @@ use rehome_domain::ids::{StoreId, TenantId, TokenId};
 use rehome_ports::{AccessContents, AccessToken, Gate, Revocation};
 use uuid::Uuid;
 
-use super::{Grant, Token, TokenHash, check_name};
-use crate::Deployment;
+use crate::deployment::Deployment;
 use crate::error::{AppError, Kind};
+use crate::tokens::{Grant, Token, TokenHash, check_name, later};
 
 /// A token to store.
 #[derive(Clone, Debug)]
@@ -202,15 +202,6 @@ fn same(
     }
     Err(AppError::refused("another token already has this secret"))
 }
-
-pub(super) fn later(now: Timestamp, length: Millis) -> Timestamp {
-    let micros = i64::try_from(length.0).unwrap_or(i64::MAX).saturating_mul(1_000);
-    // Times beyond the representable range never come.
-    Timestamp::from_micros(now.micros().saturating_add(micros).min(YEAR_9999))
-}
-
-/// The beginning of the year 9999, in microseconds since 1970.
-const YEAR_9999: i64 = 253_370_764_800_000_000;
 
 fn time(at: Timestamp) -> Time {
     Time(at.micros())
