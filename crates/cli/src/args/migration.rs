@@ -198,7 +198,7 @@ pub(crate) struct Changing {
 /// The reason for a change.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Reason {
-    /// The reason, in one line; recorded in the migration's log with the actor.
+    /// The reason, in one line; recorded with the actor.
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
 }

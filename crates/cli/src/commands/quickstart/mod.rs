@@ -23,19 +23,19 @@ use live::{Left, Live};
 /// inspect them and continue.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct QuickstartArgs {
-    /// Tenants to make; each has a third of the events of the one before.
+    /// Number of tenants to create; each has a third of the events of the one before.
     #[arg(long, value_name = "N", default_value_t = 3, conflicts_with = "input")]
     tenants: u16,
-    /// Events of the largest tenant.
+    /// Number of events of the largest tenant.
     #[arg(long, value_name = "N", default_value_t = 60_000, conflicts_with = "input")]
     events: u64,
-    /// Writers on the tenant that moves.
+    /// Number of writers of the tenant that moves.
     #[arg(long, value_name = "N", default_value_t = 8)]
     writers: u16,
     /// Events per second of all writers together.
     #[arg(long, value_name = "N", default_value_t = 800.0)]
     rate: f64,
-    /// Import these events instead of making some; NDJSON, as it is or gzipped.
+    /// Import these events instead of generating some: NDJSON, optionally gzipped.
     #[arg(long, value_name = "FILE")]
     input: Option<PathBuf>,
     /// The tenant to move; by default the largest.
@@ -44,7 +44,7 @@ pub(crate) struct QuickstartArgs {
     /// An empty folder for the stores; by default a new temporary one.
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
-    /// What made events are drawn from.
+    /// Seed of the generated events.
     #[arg(long, value_name = "N", default_value_t = 42)]
     seed: u64,
     /// Use tables of another program, whose processes write them and do not use
