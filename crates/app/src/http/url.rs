@@ -105,7 +105,7 @@ impl HttpUrl {
     }
 
     /// Host and port, as a `Host` header has them.
-    pub(super) fn authority(&self) -> String {
+    pub fn authority(&self) -> String {
         format!("{}:{}", self.host, self.port)
     }
 

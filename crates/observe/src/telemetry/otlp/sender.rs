@@ -183,10 +183,14 @@ impl Sender {
 fn channel(to: &Destination) -> Result<Channel, String> {
     let words = |error: tonic::transport::Error| chain(&error);
     let agent = concat!("rehome/", env!("CARGO_PKG_VERSION"));
-    let endpoint = tonic::transport::Endpoint::from_shared(to.url.clone())
-        .and_then(|endpoint| endpoint.user_agent(agent))
-        .map_err(words)?;
     let url = HttpUrl::parse(&to.url).map_err(|why| why.or("is no URL"))?;
+    let origin = to.url.parse().map_err(|_| "is no URL")?;
+    // The channel is left without TLS of its own: the connection that it gets has it.
+    let at = format!("http://{}", url.authority());
+    let endpoint = tonic::transport::Endpoint::from_shared(at)
+        .and_then(|endpoint| endpoint.user_agent(agent))
+        .map_err(words)?
+        .origin(origin);
     let tls = if url.is_secure() { Some(only_http2(tls(to)?.as_ref())?) } else { None };
     let within = to.timeout;
     Ok(endpoint.connect_with_connector_lazy(service_fn(move |_| {

@@ -3,10 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test may end anywhere")]
 #![allow(clippy::float_cmp, reason = "counts of whole things are compared")]
 
+mod scrape;
 #[allow(unreachable_pub, dead_code, reason = "each test file uses its own part of the kit")]
+#[path = "../world/mod.rs"]
 mod world;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rehome_domain::event::Json;
@@ -22,54 +23,8 @@ use rehome_engine::metrics::{
 use rehome_engine::verifier::Request;
 use rehome_ports::fault::{ControlOp, StoreOp};
 use rehome_ports::{Change, ControlPlane};
-use world::{Acked, Process, World, auto, for_a_while, manual, one};
-
-/// The series of a scrape: name and labels as they are written, and the value.
-struct Scrape(BTreeMap<String, f64>);
-
-impl Scrape {
-    fn of(process: &Process) -> Self {
-        Self::parse(&text(process, Format::Text))
-    }
-
-    fn parse(text: &str) -> Self {
-        let samples = text.lines().filter(|line| !line.starts_with('#'));
-        let samples = samples.map(|line| {
-            let (series, value) = line.rsplit_once(' ').unwrap();
-            (series.to_owned(), value.parse().unwrap())
-        });
-        let mut series = BTreeMap::new();
-        for (name, value) in samples {
-            assert!(series.insert(name.clone(), value).is_none(), "{name} is there twice");
-        }
-        Self(series)
-    }
-
-    /// The one series of this name that has all of these labels.
-    fn get(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
-        let has = |series: &str| {
-            let (own, rest) = series.split_once('{').unwrap_or((series, ""));
-            own == name && labels.iter().all(|(k, v)| rest.contains(&format!("{k}=\"{v}\"")))
-        };
-        let mut found = self.0.iter().filter(|(series, _)| has(series));
-        let value = found.next().map(|(_, value)| *value);
-        assert!(found.next().is_none(), "{name} {labels:?} is more than one series");
-        value
-    }
-
-    fn value(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
-        self.get(name, labels).unwrap_or_else(|| panic!("no {name} {labels:?} in {:#?}", self.0))
-    }
-
-    fn naming(&self, text: &str) -> Vec<&String> {
-        self.0.keys().filter(|series| series.contains(text)).collect()
-    }
-}
-
-fn text(process: &Process, format: Format) -> String {
-    let around = Surroundings { version: "1.2.3".to_owned(), ..Surroundings::default() };
-    process.metrics.render(format, process.engine.router().appends(), &around)
-}
+use scrape::{Scrape, text};
+use world::{Acked, World, auto, for_a_while, manual, one};
 
 /// After a restart a store has no values until it was verified: a 0 would end an alert without a repair.
 #[tokio::test(start_paused = true)]
