@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
-use rehome_app::{Access, Config, Deployment, MigrationsWanted, TenantsWanted};
+use rehome_app::{Access, Config, Deployment, MigrationsWanted, TenantsWanted, lists, migrations};
 use rehome_domain::ids::{Epoch, MigrationId, TenantId};
 use rehome_domain::migration::{Fact, Options, Phase};
 use rehome_ports::Change;
@@ -135,11 +135,11 @@ pub(crate) async fn times(folder: &Path, sizes: &Sizes) -> Result<Vec<Line>> {
     ];
     let mut found = Vec::new();
     for (name, wanted) in tenant_lists {
-        let list = async |on: &Deployment| Ok(on.tenants(&wanted).await?.tenants.len());
+        let list = async |on: &Deployment| Ok(lists::tenants(on, &wanted).await?.tenants.len());
         found.push((name, time(&deployment, list).await?));
     }
     for (name, wanted) in migration_lists {
-        let list = async |on: &Deployment| Ok(on.migrations(&wanted).await?.len());
+        let list = async |on: &Deployment| Ok(migrations::list(on, &wanted).await?.len());
         found.push((name, time(&deployment, list).await?));
     }
     deployment.close().await;

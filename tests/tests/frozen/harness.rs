@@ -8,8 +8,8 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail, ensure};
 use rehome_api::OptionsPatch;
 use rehome_api::drain::{DrainRequest, DrainSettings, DrainStart, DrainTarget};
-use rehome_app::migrations::StartRequest;
-use rehome_app::{Access, Config};
+use rehome_app::migrations::{self, StartRequest};
+use rehome_app::{Access, Config, drains};
 use rehome_cluster::{Cluster, Database, Direction, Options, Proxy, free_port, shared};
 use rehome_domain::ids::{DrainId, MigrationId, TenantId};
 use rehome_observe::Observed;
@@ -170,7 +170,7 @@ impl Site {
             ..DrainRequest::default()
         };
         let start = DrainStart { request: Some(request), ..DrainStart::default() };
-        Ok(self.runtime.block_on(self.operator.start_drain(&start))?.uuid())
+        Ok(self.runtime.block_on(drains::start(&self.operator, &start, None))?.uuid())
     }
 
     /// The migration of the drain's tenant, once it waits for the window.
@@ -182,21 +182,21 @@ impl Site {
             let Some(move_id) = page.tenants.first().and_then(|row| row.migration_id) else {
                 return Ok(None);
             };
-            let migration = self.operator.migration(MigrationId::new(move_id));
+            let migration = migrations::show(&self.operator, MigrationId::new(move_id));
             let state = self.runtime.block_on(migration).map(|migration| migration.state);
             Ok(state.is_ok_and(|state| state == "dual_write").then_some(()))
         })
     }
 
     pub(crate) fn request_cutover(&self, id: MigrationId) -> Result<()> {
-        self.runtime.block_on(self.operator.request_cutover(id))?;
+        self.runtime.block_on(migrations::request_cutover(&self.operator, id))?;
         Ok(())
     }
 
     /// Waits until the control plane has the migration in this state.
     pub(crate) fn wait_for_state(&self, id: MigrationId, state: &str) -> Result<()> {
         wait_for(state, || {
-            let migration = self.runtime.block_on(self.operator.migration(id))?;
+            let migration = self.runtime.block_on(migrations::show(&self.operator, id))?;
             Ok((migration.state == state).then_some(()))
         })
     }

@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context as _, Result, ensure};
 use rehome_api::OptionsPatch;
 use rehome_api::drain::{DrainRequest, DrainSettings, DrainStart, DrainTarget, DrainTuning};
+use rehome_app::{drains, migrations};
 use rehome_domain::ids::{DrainId, MigrationId};
 use rehome_monitor::wait_for;
 use uuid::Uuid;
@@ -63,12 +64,12 @@ impl Site {
             ..DrainRequest::default()
         };
         let start = DrainStart { request: Some(request), ..DrainStart::default() };
-        Ok(Draining(self.ask(async |operator| operator.start_drain(&start).await)?))
+        Ok(Draining(self.ask(async |operator| drains::start(operator, &start, None).await)?))
     }
 
     fn tune_drain(&self, drain: Draining, settings: DrainSettings) -> Result<()> {
         let tuning = DrainTuning { settings, ..DrainTuning::default() };
-        self.ask(async |operator| operator.tune_drain(drain.0, &tuning).await)
+        self.ask(async |operator| drains::tune(operator, drain.0, &tuning).await)
     }
 
     /// The migration of the tenant that is moving, once it exists.
@@ -79,7 +80,7 @@ impl Site {
             })?;
             let id = rows.tenants.first().and_then(|row| row.migration_id).map(MigrationId::new);
             let Some(id) = id else { return Ok(None) };
-            Ok(self.ask(async |operator| operator.migration(id).await).ok().map(|_| id))
+            Ok(self.ask(async |operator| migrations::show(operator, id).await).ok().map(|_| id))
         })
     }
 }
@@ -107,7 +108,7 @@ impl Play<'_> {
 
     /// It is paused while its window passes.
     pub(crate) fn window_is_missed(&self, drain: Draining) -> Result<()> {
-        self.site.ask(async |operator| operator.pause_drain(drain.0).await)?;
+        self.site.ask(async |operator| drains::pause(operator, drain.0).await)?;
         self.sees(&drain.of("drain_state", ""), 1)?;
         let opens = drain.of("drain_window_opens_timestamp_seconds", "");
         self.sees_some(&format!("{opens} - time() < 90"))?;
@@ -124,7 +125,7 @@ impl Play<'_> {
         self.site.cluster.stop()?;
         let any = DrainSettings { window: Some("any".to_owned()), ..DrainSettings::default() };
         self.site.tune_drain(drain, any)?;
-        self.site.ask(async |operator| operator.resume_drain(drain.0).await)?;
+        self.site.ask(async |operator| drains::resume(operator, drain.0).await)?;
         self.sees(&drain.of("drain_state", ""), 0)?;
         self.sees(&drain.of("drain_window_open", ""), 1)?;
         self.sees(&drain.of("drain_window_missed", ""), 0)?;
@@ -137,7 +138,7 @@ impl Play<'_> {
     /// Somebody aborts the move, and one failure is all that may be.
     pub(crate) fn budget_is_spent(&self, drain: Draining) -> Result<()> {
         let id = self.site.move_of(drain)?;
-        self.site.ask(async |operator| operator.abort(id, false).await)?;
+        self.site.ask(async |operator| migrations::abort(operator, id, false).await)?;
         self.sees(&drain.of("drain_state", ""), 2)?;
         self.sees(&drain.of("drain_failures", ""), 1)?;
         self.sees(&drain.moves("failed"), 1)?;
@@ -152,7 +153,7 @@ impl Play<'_> {
         let lenient = DrainSettings { failures_max: Some(0), ..DrainSettings::default() };
         self.site.tune_drain(drain, lenient)?;
         self.sees(&drain.of("drain_failures_max", ""), 0)?;
-        self.site.ask(async |operator| operator.resume_drain(drain.0).await)?;
+        self.site.ask(async |operator| drains::resume(operator, drain.0).await)?;
         self.sees(&drain.of("drain_state", ""), 5)?;
         self.sees(&drain.tenants("moved"), 1)?;
         self.sees(&drain.moves("finished"), 1)?;

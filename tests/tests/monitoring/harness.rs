@@ -8,7 +8,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use rehome_api::OptionsPatch;
-use rehome_app::migrations::StartRequest;
+use rehome_app::migrations::{self, StartRequest};
 use rehome_app::{Access, Config};
 use rehome_cluster::{Cluster, Database, Options, free_port};
 use rehome_domain::ids::{MigrationId, StoreId, TenantId};
@@ -248,7 +248,7 @@ impl Site {
     }
 
     pub(crate) fn tune(&self, moving: &Moving, options: &OptionsPatch) -> Result<()> {
-        self.runtime.block_on(self.operator.tune(moving.id, options))?;
+        self.runtime.block_on(migrations::tune(&self.operator, moving.id, options))?;
         Ok(())
     }
 
@@ -263,41 +263,41 @@ impl Site {
     }
 
     pub(crate) fn request_cutover(&self, moving: &Moving) -> Result<()> {
-        self.runtime.block_on(self.operator.request_cutover(moving.id))?;
+        self.runtime.block_on(migrations::request_cutover(&self.operator, moving.id))?;
         Ok(())
     }
 
     pub(crate) fn abort(&self, moving: &Moving) -> Result<()> {
-        self.runtime.block_on(self.operator.abort(moving.id, false))?;
+        self.runtime.block_on(migrations::abort(&self.operator, moving.id, false))?;
         Ok(())
     }
 
     pub(crate) fn pause(&self, moving: &Moving) -> Result<()> {
-        self.runtime.block_on(self.operator.pause(moving.id))?;
+        self.runtime.block_on(migrations::pause(&self.operator, moving.id))?;
         Ok(())
     }
 
     pub(crate) fn resume(&self, moving: &Moving) -> Result<()> {
-        self.runtime.block_on(self.operator.resume(moving.id, false))?;
+        self.runtime.block_on(migrations::resume(&self.operator, moving.id, false))?;
         Ok(())
     }
 
     pub(crate) fn acknowledge(&self, moving: &Moving) -> Result<()> {
-        self.runtime.block_on(self.operator.acknowledge(moving.id))?;
+        self.runtime.block_on(migrations::acknowledge(&self.operator, moving.id))?;
         Ok(())
     }
 
     /// Waits until the control plane has the migration in this state.
     pub(crate) fn wait_for_state(&self, moving: &Moving, state: &str) -> Result<()> {
         wait_for(state, || {
-            let migration = self.runtime.block_on(self.operator.migration(moving.id))?;
+            let migration = self.runtime.block_on(migrations::show(&self.operator, moving.id))?;
             Ok((migration.state == state).then_some(()))
         })
     }
 
     /// The control plane's log of a migration: the name of each entry.
     pub(crate) fn log(&self, moving: &Moving) -> Result<Vec<String>> {
-        let log = self.runtime.block_on(self.operator.log(moving.id, 0))?;
+        let log = self.runtime.block_on(migrations::log(&self.operator, moving.id, 0))?;
         Ok(log.into_iter().map(|entry| entry.event).collect())
     }
 

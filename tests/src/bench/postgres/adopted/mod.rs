@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use rehome_app::config::Config;
-use rehome_app::deployment::{Access, Deployment};
+use rehome_app::deployment::Access;
 use rehome_cluster::Database;
 use rehome_domain::layout::Layout;
 use rehome_observe::Observed;
