@@ -51,7 +51,7 @@ async fn metrics_come_in_the_format_that_is_asked_for() {
     site.fill(tenant, 1..=3).await;
     let text = site.get("/metrics").await;
     assert_eq!(text.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
-    for line in ["# TYPE migration_state gauge", "\nprocess_cpu_seconds_total "] {
+    for line in ["# TYPE migration_state gauge", "# TYPE process_cpu_seconds_total counter"] {
         assert!(text.text().contains(line), "{line}: {}", text.text());
     }
     let open = Request::new("GET", "/metrics")
