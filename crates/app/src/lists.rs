@@ -71,6 +71,7 @@ impl Deployment {
                 store: wanted.store.clone(),
                 phase: wanted.phase,
                 pinned: wanted.pinned,
+                removing: false,
                 after: wanted.after,
                 // One more shows whether there are more.
                 limit: limit + 1,
@@ -91,6 +92,7 @@ impl Deployment {
             migration_id: route.migration.map(|(id, _)| MigrationId::uuid(id)),
             rollback_window_open: route.window,
             pinned: pins.remove(&route.tenant).map(|pin| pin.why),
+            removing: route.removing(),
         };
         let tenants = routes.into_iter().map(row).collect();
         Ok(api::drain::TenantPage { tenants, next_cursor })

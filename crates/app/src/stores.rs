@@ -16,6 +16,7 @@ use crate::error::AppError;
 use crate::losses::Found;
 use crate::routes::{PairError, Pairs};
 use crate::store_watch::Unanswered;
+use crate::tenants::unfinished_removal;
 
 /// Maximum number of tenants that a check lists; all are counted and checked.
 const TENANTS_LISTED: usize = 1_000;
@@ -146,6 +147,7 @@ impl Deployment {
                         row.ledger.epoch
                     ))
                 }
+                (_, Some(route)) if here => unfinished_removal(route),
                 _ => None,
             };
             if let Some(problem) = problem {

@@ -22,6 +22,7 @@ use crate::checklist;
 use crate::drains::{self, DrainWatch};
 use crate::health::{self, Health};
 use crate::history::{History, Looks};
+use crate::removals::Removals;
 use crate::scrape::{Reachable, Sources};
 use crate::stats::Stats;
 use crate::store_checks::StoreChecks;
@@ -41,6 +42,7 @@ struct Watch {
     metrics: Metrics,
     reachable: Reachable,
     checks: Arc<StoreChecks>,
+    removals: Arc<Removals>,
     drains: Arc<DrainWatch>,
     history: History,
     stats: Stats,
@@ -94,6 +96,7 @@ impl Observed {
             metrics,
             reachable: Reachable::default(),
             checks: Arc::default(),
+            removals: Arc::default(),
             drains,
             history,
             stats,
@@ -202,6 +205,7 @@ impl Observed {
             stats: self.watch.stats.clone(),
             findings: Arc::clone(&self.watch.findings),
             checks: Arc::clone(&self.watch.checks),
+            removals: Arc::clone(&self.watch.removals),
         };
         self.watch.health.check(&sources).await
     }
@@ -263,8 +267,8 @@ impl Observed {
     }
 
     fn sources(&self) -> Sources<'_> {
-        let Watch { metrics, checks, drains, .. } = &*self.watch;
-        Sources { deployment: &self.deployment, metrics, checks, drains }
+        let Watch { metrics, checks, removals, drains, .. } = &*self.watch;
+        Sources { deployment: &self.deployment, metrics, checks, removals, drains }
     }
 
     /// The metrics of this process, in the format asked for. `front`: what it does for those who
@@ -335,10 +339,14 @@ impl Observed {
         self.watch.checks.run(&self.deployment, stop).await;
     }
 
-    /// Checks every few seconds whether the stores and the control plane answer, until `stop` is
-    /// cancelled.
+    /// Checks every few seconds whether the stores and the control plane answer, and which removals stand still,
+    /// until `stop` is cancelled.
     pub async fn watch_reachable(&self, stop: &CancellationToken) {
-        self.watch.reachable.watch(&self.deployment, stop).await;
+        let Watch { reachable, removals, .. } = &*self.watch;
+        tokio::join!(
+            reachable.watch(&self.deployment, stop),
+            removals.watch(&self.deployment, stop)
+        );
     }
 
     /// Which stores answered the last check, and whether the control plane did.

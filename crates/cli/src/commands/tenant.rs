@@ -51,7 +51,14 @@ pub(super) async fn run(out: Out, reach: &Reach, command: TenantCommand) -> Resu
                 format!("{events} events removed from store \"{}\"", purged.store)
             })
         }
-        TenantCommand::Remove { tenant, events, dry_run: _, why } => {
+        TenantCommand::Remove { tenant, events, dry_run: _, yes, why } => {
+            if let Some(events) = events {
+                let events = count(events);
+                let what = format!(
+                    "This removes tenant {tenant} with all its {events} events and its checkpoints."
+                );
+                out.confirm(yes, &what)?;
+            }
             let deployment = reach.open(out).await?;
             let found = deployment.remove(tenant, events, why.why()).await?;
             deployment.close().await;
@@ -120,11 +127,13 @@ async fn list(out: Out, reach: &Reach, mut wanted: TenantsWanted) -> Result<(), 
     deployment.close().await;
     out.show(&tenants, |tenants| {
         let rows = tenants.iter().map(|row| {
-            let pinned =
-                row.pinned.as_ref().map_or_else(String::new, |why| format!("pinned {why}"));
+            let pinned = row.pinned.as_ref().map(|why| format!("pinned {why}"));
+            let removing =
+                row.removing.map(|events| format!("removal of {events} events not complete"));
+            let notes: Vec<_> = pinned.into_iter().chain(removing).collect();
             let state = row.state.clone().unwrap_or_default();
             let name = row.name.clone().unwrap_or_default();
-            [row.tenant_id.to_string(), name, row.store.clone(), state, pinned]
+            [row.tenant_id.to_string(), name, row.store.clone(), state, notes.join("; ")]
         });
         table(["TENANT", "NAME", "STORE", "MIGRATION", ""], &[], rows)
     })

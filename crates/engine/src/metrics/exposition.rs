@@ -342,6 +342,8 @@ impl Scene {
         let judged = checked().filter(|one| one.damaged > 0 || one.whole_at > 0.0);
         out.write(f::STORE_DAMAGED, judged.map(|one| ([&*one.store], one.damaged as f64)))?;
         out.write(f::STORE_VERIFIED, checked().map(|one| ([&*one.store], one.whole_at)))?;
+        let still = around.removals_still.into_iter();
+        out.write(f::REMOVALS_STILL, still.map(|n| ([], n as f64)))?;
         out.write(f::CONTROL_UP, around.control_plane.into_iter().map(|is| ([], up(is))))?;
         self.front(out)?;
         let looked = self.tracker.looked.map(|looked| ([], looked.micros() as f64 / 1e6));

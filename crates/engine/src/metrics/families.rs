@@ -395,6 +395,13 @@ pub(super) const STORE_VERIFIED: Family = Family::new(
     EachProcess,
     "When a scheduled verification last reached the end of the store: Unix time in seconds; 0 before the first",
 );
+pub(super) const REMOVALS_STILL: Family = Family::new(
+    "tenant_removals_interrupted",
+    Gauge,
+    &[],
+    EachProcess,
+    "Removals of tenants that are not complete and have made no progress for 10 seconds",
+);
 pub(super) const CONTROL_UP: Family = Family::new(
     "control_plane_up",
     Gauge,
@@ -532,6 +539,7 @@ pub const FAMILIES: &[Family] = &[
     STORE_CHECKED,
     STORE_DAMAGED,
     STORE_VERIFIED,
+    REMOVALS_STILL,
     CONTROL_UP,
     ROOM_USED,
     ROOM_SIZE,

@@ -52,6 +52,8 @@ pub(super) struct Observations {
     pub(super) broken_logs: Vec<String>,
     /// Stores that did not answer, each with why, as a sentence.
     pub(super) unanswered: Vec<String>,
+    /// Removals of tenants that stand still, a sentence each.
+    pub(super) removals: Vec<String>,
 }
 
 /// One migration.
@@ -144,7 +146,7 @@ pub(super) fn report(seen: &Observations, thresholds: &Thresholds) -> HealthRepo
     for loss in seen.losses.iter().chain(&seen.broken_logs) {
         found.add(HealthStatus::Unhealthy, loss.clone());
     }
-    for reason in &seen.unanswered {
+    for reason in seen.unanswered.iter().chain(&seen.removals) {
         found.add(HealthStatus::Degraded, reason.clone());
     }
     let active = seen.migrations.iter().filter(|one| one.standing.is_active()).count();
@@ -449,8 +451,7 @@ mod tests {
             now: NOW,
             migrations,
             unanswered: unanswered.clone(),
-            losses: Vec::new(),
-            broken_logs: Vec::new(),
+            ..Observations::default()
         };
         let report = super::report(&seen, &Thresholds::default());
         assert_eq!((report.status, &report.details), (HealthStatus::Degraded, &unanswered));
@@ -466,6 +467,14 @@ mod tests {
         let seen = Observations { broken_logs: broken_logs.clone(), ..Observations::default() };
         let report = super::report(&seen, &Thresholds::default());
         assert_eq!((report.status, report.details), (HealthStatus::Unhealthy, broken_logs));
+    }
+
+    #[test]
+    fn a_removal_that_stands_still_degrades() {
+        let removals = vec!["its removal is not complete".to_owned()];
+        let seen = Observations { removals: removals.clone(), ..Observations::default() };
+        let report = super::report(&seen, &Thresholds::default());
+        assert_eq!((report.status, report.details), (HealthStatus::Degraded, removals));
     }
 
     #[test]

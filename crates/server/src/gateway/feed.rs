@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use super::pages::{Of, Page};
 use super::{events, page};
+use crate::accept;
 use crate::auth::Caller;
 use crate::extract::{self, InPath, InQuery};
 use crate::response::{Answer, Problem, Problems};
@@ -76,7 +77,7 @@ pub(crate) async fn feed(
             Problem::bad_request("bad_header", "Last-Event-ID must be a position, if present")
         })?),
     };
-    if !sse::is_wanted(&headers) {
+    if !accept::names(&headers, sse::KIND) {
         let limit = BatchLimit::events(limit);
         let page = Page::new(&state, requester.holder, tenant, Of::Feed, after, limit);
         return page.answer().await;

@@ -90,5 +90,12 @@ async fn a_misspelt_query_parameter_is_refused_on_every_path() {
     assert!(problem["detail"].as_str().unwrap().contains("\"after_seq\""), "{problem}");
     let not_events = feed(tenant).header("Accept", "application/json, text/event-stream;q=0");
     assert_eq!(site.ask(not_events).await.is(200)["next_after_seq"], 3);
+    let watch = format!("/v1/migrations/{}/watch", Uuid::new_v4());
+    let watch = Request::new("GET", &watch).header("Accept", "text/event-stream; q=0.0");
+    site.ask(watch).await.problem(406, "not_acceptable");
+    let stray = |accept| Request::new("GET", "/nowhere").header("Accept", accept);
+    let page = site.ask(stray("text/html, */*;q=0.1")).await;
+    assert!(page.text().starts_with("<!DOCTYPE html>"), "{}", page.text());
+    site.ask(stray("application/json, text/html;q=0")).await.problem(404, "no_such_path");
     site.ends().await;
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rehome_domain::event::Timestamp;
 use rehome_domain::migration::{
-    Cleanup, CutoverOutcome, Fact, Migration, OldSource, Phase, State, Stay, Tally, timeline,
+    CutoverOutcome, Fact, Migration, OldSource, Phase, State, Stay, Tally, timeline,
 };
 use rehome_domain::verification::{Level, ViolationType};
 use rehome_ports::LogEntry;
@@ -190,23 +190,12 @@ impl Entry {
 
     /// There is work to do and no process does it.
     pub(in crate::metrics) fn is_unattended(&self) -> bool {
-        self.reporter == Reporter::Anyone && self.has_work()
-    }
-
-    fn has_work(&self) -> bool {
-        match self.migration.state {
-            State::Pending | State::Working(_) | State::CutoverPaused => true,
-            State::Paused(_) | State::Failed { .. } => false,
-            State::RolledBack(cleanup) => cleanup != Cleanup::Done,
-            State::Migrated { activated, old_source } => {
-                !activated || matches!(old_source, OldSource::Closing { .. })
-            }
-        }
+        self.reporter == Reporter::Anyone && self.migration.state.has_work()
     }
 
     /// When it ended, if it did and nothing is left to do for it.
     pub(in crate::metrics) fn ended(&self) -> Option<Timestamp> {
-        let over = self.phase().has_ended() && !self.has_work();
+        let over = self.phase().has_ended() && !self.migration.state.has_work();
         self.migration.completed_at.filter(|_| over && self.is_reported())
     }
 
