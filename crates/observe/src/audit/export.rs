@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use rehome_api::Time;
 use rehome_api::audit::AuditLine;
-use rehome_app::AppError;
 use rehome_app::deployment::Deployment;
 use rehome_app::key::Key;
+use rehome_app::{AppError, Kind};
 use rehome_domain::event::Timestamp;
 use rehome_domain::ids::{MigrationId, TenantId};
 use rehome_domain::migration::{Migration, Phase};
@@ -25,6 +25,8 @@ const PAGE: usize = 200;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The polling interval of all migrations: old ones are acknowledged, purged or verified now and then.
 const ALL_EVERY: Duration = Duration::from_secs(60);
+/// A time that is so much ahead of the control plane's clock is no recorded one.
+const AHEAD_MAX_US: i64 = 60_000_000;
 /// How long a store may take to list some of its anchors.
 const STORE_WITHIN: Duration = Duration::from_secs(2);
 
@@ -58,6 +60,13 @@ pub(crate) async fn export(
     mut write: impl FnMut(&AuditLine) -> Result<(), AppError>,
 ) -> Result<Exported, AppError> {
     let control = &**deployment.engine().control();
+    if let Some(Time(after)) = what.after
+        && after.saturating_sub(control.now().await?.micros()) > AHEAD_MAX_US
+    {
+        let why = "that time is in the future by the control plane's clock; what is recorded until then would be \
+                   skipped";
+        return Err(AppError::new(Kind::Usage, "bad_usage", format!("--after: {why}")));
+    }
     let (at, missed, told) = (HashMap::new(), HashSet::new(), Exported::default());
     let mut exporter = Exporter { what, key, at, missed, told };
     let mut all_seen: Option<Instant> = None;
