@@ -4,7 +4,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rehome_api::audit::{AuditLine, AuditReport};
+use rehome_api::audit::{AuditRecord, AuditReport};
 use rehome_api::{Baseline, Checklist, ChecklistPhase, HealthReport, OptionsPatch};
 use rehome_app::key::Key;
 use rehome_app::migrations::{IdempotencyKey, StartRequest, Started};
@@ -237,7 +237,7 @@ impl Observed {
         &self,
         what: AuditExport,
         stop: &CancellationToken,
-        write: impl FnMut(&AuditLine) -> Result<(), AppError>,
+        write: impl FnMut(&AuditRecord) -> Result<(), AppError>,
     ) -> Result<Exported, AppError> {
         let key = self.config().audit_key.as_deref();
         let key = key.map(|file| Key::read("audit.key_file", file)).transpose()?;

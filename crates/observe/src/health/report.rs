@@ -36,6 +36,8 @@ impl Default for Thresholds {
     }
 }
 
+/// A progress that is dated so far in the future was recorded by a clock that is wrong.
+const PROGRESS_AHEAD: Duration = Duration::from_secs(60);
 /// A lease that claims so much more than its length was written by a clock that is wrong.
 const LEASE_AHEAD: Duration = Duration::from_secs(2);
 
@@ -197,6 +199,17 @@ impl Found {
             Standing::Waiting | Standing::InWindow => {}
             Standing::Copying { last_progress } => {
                 let still = between(*last_progress, now);
+                let ahead = between(now, *last_progress);
+                if ahead >= PROGRESS_AHEAD {
+                    self.add(
+                        HealthStatus::Degraded,
+                        format!(
+                            "Migration {id}: its last progress in bulk_copy is dated {} s in the future, by a clock that \
+                             was ahead; until then a copy that is stuck is not noticed here",
+                            ahead.as_secs()
+                        ),
+                    );
+                }
                 if still >= thresholds.stuck_after {
                     self.stuck += 1;
                     let minutes = still.as_secs() / 60;
@@ -360,6 +373,10 @@ mod tests {
     #[test]
     fn a_clock_that_is_behind_the_mark_makes_nothing_stuck() {
         let ahead = Timestamp::from_micros(NOW.micros() + 3_600_000_000);
+        let report = said(vec![one(Standing::Copying { last_progress: ahead })]);
+        assert_eq!((report.status, report.stuck_migrations), (HealthStatus::Degraded, 0));
+        assert!(report.details[0].contains("dated 3600 s in the future"), "{:?}", report.details);
+        let ahead = Timestamp::from_micros(NOW.micros() + 59_000_000);
         let report = said(vec![one(Standing::Copying { last_progress: ahead })]);
         assert_eq!(report.status, HealthStatus::Healthy);
     }
