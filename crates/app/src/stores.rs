@@ -180,6 +180,7 @@ fn take_over(found: &mut api::StoreCheck, report: StoreReport) {
         found.problems.push(format!("its clock is off by {} ms", report.clock_skew_ms));
     }
     found.problems.extend(report.problems);
+    found.problems.extend(report.copied);
     found.engine = Some(report.engine);
     found.format = Some(report.format);
     found.deployment = Some(report.deployment);

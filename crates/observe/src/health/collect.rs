@@ -36,12 +36,13 @@ pub(super) async fn observe(
     audit: &mut audit::Pass,
 ) -> Result<Observations, ControlError> {
     let deployment = &sources.deployment;
-    let (migrations, unanswered, losses, broken_logs, removals) = tokio::join!(
+    let (migrations, unanswered, losses, broken_logs, removals, copies) = tokio::join!(
         worth_a_look(&**deployment.engine().control()),
         unanswered(deployment),
         losses(deployment, pass),
         broken_logs(sources, audit),
         removals(sources),
+        copies(deployment),
     );
     let looks = stream::iter(migrations?);
     let looks = looks.map(|migration| look(sources, migration));
@@ -55,7 +56,7 @@ pub(super) async fn observe(
     seen.losses = losses;
     seen.losses.extend(damaged(sources));
     seen.broken_logs = broken_logs;
-    seen.removals = removals?;
+    (seen.removals, seen.copies) = (removals?, copies);
     seen.migrations.sort_by_key(|one| one.id);
     Ok(seen)
 }
@@ -126,6 +127,17 @@ async fn unanswered(deployment: &Deployment) -> Vec<String> {
     let mut unanswered: Vec<_> = join_all(asked).await.into_iter().flatten().collect();
     unanswered.sort();
     unanswered.into_iter().map(|(_, why)| why).collect()
+}
+
+/// What shows that stores are copies, as they reported last.
+async fn copies(deployment: &Deployment) -> Vec<String> {
+    let watch = deployment.store_watch();
+    let asked = deployment.config().stores.iter().map(async |store| {
+        let (report, _) = watch.report(&store.id).await.ok()?.last?;
+        let sentence = |why: String| format!("Store \"{}\": {why}", store.id);
+        Some(report.copied.into_iter().map(sentence).collect::<Vec<_>>())
+    });
+    join_all(asked).await.into_iter().flatten().flatten().collect()
 }
 
 /// Migrations that have not ended, that failed, that can still return, that are still to be cleaned up, and those

@@ -56,6 +56,8 @@ pub(super) struct Observations {
     pub(super) unanswered: Vec<String>,
     /// Removals of tenants that stand still, a sentence each.
     pub(super) removals: Vec<String>,
+    /// What shows that stores are copies, a sentence each.
+    pub(super) copies: Vec<String>,
 }
 
 /// One migration.
@@ -148,7 +150,7 @@ pub(super) fn report(seen: &Observations, thresholds: &Thresholds) -> HealthRepo
     for loss in seen.losses.iter().chain(&seen.broken_logs) {
         found.add(HealthStatus::Unhealthy, loss.clone());
     }
-    for reason in seen.unanswered.iter().chain(&seen.removals) {
+    for reason in seen.unanswered.iter().chain(&seen.removals).chain(&seen.copies) {
         found.add(HealthStatus::Degraded, reason.clone());
     }
     let active = seen.migrations.iter().filter(|one| one.standing.is_active()).count();
