@@ -198,6 +198,8 @@ impl Scene {
         out.write(f::LEASE_LOST, counted(|e| e.lost))?;
         let unattended = |entry: &Entry| f64::from(u8::from(entry.is_unattended()));
         out.write(f::UNATTENDED, self.reported().map(|(n, e)| (n.both(), unattended(e))))?;
+        let without = self.tracker.crowded_out() as f64;
+        out.write(f::CROWDED_OUT, [([], without)].into_iter())?;
         let unpublished = |entry: &Entry| f64::from(u8::from(entry.is_unpublished()));
         out.write(f::UNPUBLISHED, self.reported().map(|(n, e)| (n.both(), unpublished(e))))?;
         out.write(f::RETRIES, counted(|e| e.retries))?;

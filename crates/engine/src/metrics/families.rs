@@ -220,6 +220,13 @@ pub(super) const UNATTENDED: Family = Family::new(
     EachProcess,
     "1 while there is work to do and this process sees no process do it",
 );
+pub(super) const CROWDED_OUT: Family = Family::new(
+    "migrations_without_series",
+    Gauge,
+    &[],
+    EachProcess,
+    "Migrations at work beyond the 200 that have series: those that need attention come first, then the oldest",
+);
 pub(super) const UNPUBLISHED: Family = Family::new(
     "migration_unpublished",
     Gauge,
@@ -498,6 +505,7 @@ pub const FAMILIES: &[Family] = &[
     TAKEOVERS,
     LEASE_LOST,
     UNATTENDED,
+    CROWDED_OUT,
     UNPUBLISHED,
     RETRIES,
     WINDOW_LAG,
@@ -564,7 +572,7 @@ pub fn reference() -> String {
          Series of a migration start when a process takes it, and end 15 minutes after the migration ended \
          (`[telemetry] metrics_retention`): of the 20 that ended last all, of older ones the state and what went \
          wrong for a minute, of one that failed until it is acknowledged. So a scrape after ten thousand moves \
-         is as small as after twenty. Series of a drain start with it and end as long after it; what each server \
+         is as small as after twenty. Of those at work at the same time, 200 have series (`migrations_without_series`). Series of a drain start with it and end as long after it; what each server \
          exports of it is the same, so aggregate with `max by (drain_id)`. Counters are 0 when their phase starts. \
          Several processes share a deployment. What the lease holder reports is about the migration, and \
          continues after a restart or a takeover: aggregate with `max by (migration_id, tenant_id)`, \

@@ -255,6 +255,7 @@ async fn a_session_that_begins_in_the_future_lasts_no_longer_for_it() {
     for (ahead, is_valid) in [(0, true), (5 * minute, true), (2 * day, false)] {
         let caller = scene.roll.known_bearer(CONFIGURED).await.unwrap().unwrap();
         scene.clock.set(Timestamp::from_micros(now + ahead));
+        scene.roll.look().await.unwrap();
         let secret = scene.roll.begin_session(&caller).await.unwrap().unwrap();
         scene.clock.set(Timestamp::from_micros(now));
         scene.roll.look().await.unwrap();

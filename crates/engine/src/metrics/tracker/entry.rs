@@ -193,10 +193,23 @@ impl Entry {
         self.reporter == Reporter::Anyone && self.migration.state.has_work()
     }
 
+    /// An operator should see it before others: it stands still, or writers or applications wait for it.
+    pub(in crate::metrics) fn needs_attention(&self) -> bool {
+        self.is_unattended()
+            || self.is_unpublished()
+            || self.is_open_failure()
+            || self.open_violations > 0
+            || self.phase() == Phase::CutoverPaused
+    }
+
+    /// It has ended, and nothing is left to do for it.
+    pub(in crate::metrics) fn is_over(&self) -> bool {
+        self.phase().has_ended() && !self.migration.state.has_work()
+    }
+
     /// When it ended, if it did and nothing is left to do for it.
     pub(in crate::metrics) fn ended(&self) -> Option<Timestamp> {
-        let over = self.phase().has_ended() && !self.migration.state.has_work();
-        self.migration.completed_at.filter(|_| over && self.is_reported())
+        self.migration.completed_at.filter(|_| self.is_over() && self.is_reported())
     }
 
     /// It failed, and no operator has acknowledged it.
