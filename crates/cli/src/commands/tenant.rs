@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 
 use rehome_api::{MovedCheckpoints, Tenant};
-use rehome_app::{AppError, Kind, TenantsWanted};
+use rehome_app::{AppError, CancellationToken, Kind, TenantsWanted};
 use rehome_domain::ids::TenantId;
 
 use crate::args::TenantCommand;
-use crate::operate::Reach;
+use crate::operate::{Reach, Signals, Task, stop_on_signal};
 use crate::output::{Out, cell, count, return_until, table};
 
 pub(super) async fn run(out: Out, reach: &Reach, command: TenantCommand) -> Result<(), AppError> {
@@ -44,7 +44,11 @@ pub(super) async fn run(out: Out, reach: &Reach, command: TenantCommand) -> Resu
                 format!("This removes the copy of tenant {tenant} from store \"{store}\"{closes}.");
             out.confirm(yes, &what)?;
             let deployment = reach.open(out).await?;
-            let purged = deployment.purge(tenant, &store, close_window, why.why()).await?;
+            let rest = format!(
+                "a part of the copy may be removed; `rehome tenant purge {tenant} --store {store}` removes the rest"
+            );
+            let purge = deployment.purge(tenant, &store, close_window, why.why());
+            let purged = to_the_end(out, purge, &rest).await?;
             deployment.close().await;
             out.show(&purged, |purged| {
                 let events = count(purged.events_purged);
@@ -60,7 +64,14 @@ pub(super) async fn run(out: Out, reach: &Reach, command: TenantCommand) -> Resu
                 out.confirm(yes, &what)?;
             }
             let deployment = reach.open(out).await?;
-            let found = deployment.remove(tenant, events, why.why()).await?;
+            let rest = events.map_or("nothing was changed".to_owned(), |events| {
+                format!(
+                    "if the removal had begun, the tenant has neither readers nor writers until `rehome tenant \
+                     remove {tenant} --events {events}` completes it"
+                )
+            });
+            let found =
+                to_the_end(out, deployment.remove(tenant, events, why.why()), &rest).await?;
             deployment.close().await;
             out.show(&found, |found| {
                 let (tenant, events) = (found.tenant_id, count(found.events));
@@ -107,6 +118,21 @@ pub(super) async fn run(out: Out, reach: &Reach, command: TenantCommand) -> Resu
             deployment.close().await;
             out.show(&found, |found| found.translated.to_string())
         }
+    }
+}
+
+/// An action of several steps. Where a person stops it, the error says what is left to do.
+async fn to_the_end<T>(
+    out: Out,
+    action: impl Future<Output = Result<T, AppError>>,
+    rest: &str,
+) -> Result<T, AppError> {
+    let stop = CancellationToken::new();
+    let _signals = Task(tokio::spawn(stop_on_signal(out, stop.clone(), Signals::listen())));
+    tokio::select! {
+        biased;
+        done = action => done,
+        () = stop.cancelled() => Err(AppError::failed("stopped", format!("stopped; {rest}"))),
     }
 }
 

@@ -125,3 +125,28 @@ fn a_removal_that_was_interrupted_is_named_with_the_command_that_completes_it() 
     };
     wait_for("a server that sees its end", over);
 }
+
+/// Whoever holds the store's lock makes the removal wait, and a person stops it there.
+#[test]
+fn a_removal_that_is_stopped_says_how_it_is_completed() {
+    let (place, tenant) = Place::with_tenant(30);
+    let id = tenant.to_string();
+    let holder = place.sqlite("shared.db");
+    holder.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let removing = place.command(["tenant", "remove", &id, "--events", "30"]).spawn().unwrap();
+    let pid = removing.id().to_string();
+    let reaches_the_store = || {
+        let open = std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
+        let mut files = open.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
+        files.any(|file| file.ends_with("shared.db")).then_some(())
+    };
+    wait_for("the removal", reaches_the_store);
+    let sent = std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap();
+    assert!(sent.success());
+    let ended = removing.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr);
+    let completes = format!("rehome tenant remove {id} --events 30");
+    assert!(ended.status.code() == Some(1) && said.contains(&completes), "{said}");
+    holder.execute_batch("ROLLBACK").unwrap();
+    place.rehome(["tenant", "remove", &id, "--events", "30"]).succeeds();
+}
