@@ -79,7 +79,7 @@ impl<R: BufRead> Read for Gunzip<R> {
                     let read = member.read(buffer);
                     match read {
                         Ok(0) if !buffer.is_empty() => {
-                            self.0 = State::Between(member.into_inner().into_inner().1)
+                            self.0 = State::Between(member.into_inner().into_inner().1);
                         }
                         read => {
                             self.0 = State::Member(member);
