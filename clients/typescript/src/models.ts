@@ -1070,6 +1070,11 @@ export interface TenantRow {
   name?: string | null;
   /** Why it is pinned; `null` if it is not. */
   pinned?: string | null;
+  /**
+   * The number of events whose removal was requested, while that is not complete: the tenant has neither readers
+   * nor writers; `null` otherwise.
+   */
+  removing?: number | null;
   /** Whether it can return. */
   rollback_window_open: boolean;
   /** The phase of its last migration. */

@@ -93,3 +93,41 @@ pub struct AuditLine {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signature: Option<String>,
 }
+
+/// One entry of a drain's log for export, as [`AuditLine`]; the signature covers the drain's id.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditDrainLine {
+    /// The drain.
+    pub drain_id: Uuid,
+    /// The entry's number, from 1, without gaps.
+    pub index: u64,
+    /// When it was recorded.
+    pub at: Time,
+    /// The name of the fact. `anchor`: not an entry, but a report that the row of the drain counts this many entries and
+    /// that the log does not contain them any more.
+    pub event: String,
+    /// The actor, with the reason after `: `, as covered by the hash.
+    pub actor: String,
+    /// The fact as stored, as covered by the hash: JSON.
+    pub fact: String,
+    /// The hash of the entry before; zeros before the first.
+    pub previous_hash: String,
+    /// The hash up to and including this entry.
+    pub hash: String,
+    /// How the entry differs from what was recorded; absent if it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chain_broken: Option<String>,
+    /// HMAC-SHA256, as that of [`AuditLine`]; absent without a key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<String>,
+}
+
+/// A line of an export.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum AuditRecord {
+    /// Of a migration's log: it has a `migration_id`.
+    Migration(AuditLine),
+    /// Of a drain's log: it has a `drain_id`.
+    Drain(AuditDrainLine),
+}

@@ -325,6 +325,10 @@ pub struct TenantRow {
     pub rollback_window_open: bool,
     /// Why it is pinned; `null` if it is not.
     pub pinned: Option<String>,
+    /// The number of events whose removal was requested, while that is not complete: the tenant has neither readers
+    /// nor writers; `null` otherwise.
+    #[serde(default)]
+    pub removing: Option<u64>,
 }
 
 /// A page of tenants.

@@ -50,4 +50,5 @@ pub use error::{AppError, Kind};
 pub use lists::{MigrationsWanted, TenantsWanted};
 pub use recover::RecoverRequest;
 pub use store_verify::{Cursor, StoreVerifyRequest};
+pub use tenants::unfinished_removal;
 pub use tokio_util::sync::CancellationToken;

@@ -70,6 +70,7 @@ pub async fn tenants(
             store: wanted.store.clone(),
             phase: wanted.phase,
             pinned: wanted.pinned,
+            removing: false,
             after: wanted.after,
             // One more shows whether there are more.
             limit: limit + 1,
@@ -90,6 +91,7 @@ pub async fn tenants(
         migration_id: route.migration.map(|(id, _)| MigrationId::uuid(id)),
         rollback_window_open: route.window,
         pinned: pins.remove(&route.tenant).map(|pin| pin.why),
+        removing: route.removing(),
     };
     let tenants = routes.into_iter().map(row).collect();
     Ok(api::drain::TenantPage { tenants, next_cursor })

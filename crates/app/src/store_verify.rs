@@ -7,7 +7,7 @@ use rehome_api as api;
 use rehome_domain::ids::{StoreId, TenantId};
 use rehome_domain::verification::Level;
 use rehome_engine::verifier::alone::{self, Alone};
-use rehome_ports::StoreError;
+use rehome_ports::{BeyondEnd, ReadError, StoreError};
 use tokio_util::sync::CancellationToken;
 
 use crate::deployment::Deployment;
@@ -120,6 +120,11 @@ async fn look_through(
     loop {
         for tenant in std::mem::take(&mut tenants) {
             let after_seq = at.filter(|at| at.tenant == tenant).map_or(0, |at| at.seq);
+            if after_seq > 0 {
+                // The rest of a history that is shorter now would be found to be in order.
+                let end = store.ledger(tenant).await?.head.seq;
+                BeyondEnd::check(tenant, after_seq, end)?;
+            }
             let how = Alone { level: request.level, after_seq, rate_max: request.rate_max };
             let looked = alone::check(store, tenant, how, |seq, read| {
                 report.events_checked += read;
@@ -161,6 +166,8 @@ enum VerifyError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Unknown(#[from] rehome_engine::UnknownStore),
+    #[error(transparent)]
+    BeyondEnd(#[from] BeyondEnd),
 }
 
 impl From<VerifyError> for AppError {
@@ -168,6 +175,7 @@ impl From<VerifyError> for AppError {
         match error {
             VerifyError::Store(error) => error.into(),
             VerifyError::Unknown(error) => error.into(),
+            VerifyError::BeyondEnd(error) => ReadError::from(error).into(),
         }
     }
 }

@@ -204,6 +204,12 @@ impl StoreWatch {
         Ok(watched.sight(last, unanswered))
     }
 
+    /// What it reported last, without a query; `None`: nothing yet.
+    pub fn last_report(&self, id: &StoreId) -> Option<StoreReport> {
+        let watched = self.stores.get(id)?;
+        watched.lock().report.as_ref().map(|(report, _)| report.clone())
+    }
+
     /// Why a store does not answer now; `None`: it does, or is only slow.
     pub async fn answers(&self, id: &StoreId) -> Result<Option<Unanswered>, UnknownStore> {
         Ok(self.ledger(id, NOBODY).await?.unanswered)

@@ -18,6 +18,7 @@ use crate::error::AppError;
 use crate::losses::{self, Found};
 use crate::routes::{PairError, Pairs};
 use crate::store_watch::Unanswered;
+use crate::tenants::unfinished_removal;
 
 /// Maximum number of tenants that a check lists; all are counted and checked.
 const TENANTS_LISTED: usize = 1_000;
@@ -183,6 +184,7 @@ async fn check_tenants(
                     row.ledger.epoch
                 ))
             }
+            (_, Some(route)) if here => unfinished_removal(route),
             _ => None,
         };
         if let Some(problem) = problem {
@@ -214,6 +216,7 @@ fn take_over(found: &mut api::StoreCheck, report: StoreReport) {
         found.problems.push(format!("its clock is off by {} ms", report.clock_skew_ms));
     }
     found.problems.extend(report.problems);
+    found.problems.extend(report.copied);
     found.engine = Some(report.engine);
     found.format = Some(report.format);
     found.deployment = Some(report.deployment);

@@ -5,7 +5,7 @@ use rehome_api as api;
 use rehome_domain::ids::{StoreId, TenantId};
 use rehome_domain::ledger::Role;
 use rehome_domain::migration::window_is_over;
-use rehome_domain::removal::Removal;
+use rehome_domain::route::Route;
 use tokio_util::sync::CancellationToken;
 
 use crate::deployment::Deployment;
@@ -39,11 +39,7 @@ pub async fn show(deployment: &Deployment, tenant: TenantId) -> Result<api::Tena
         stores: Vec::new(),
         problems: Vec::new(),
     };
-    if let Some(Removal::Running { events, .. }) = route.removal {
-        found.problems.push(format!(
-            "it is being removed; `rehome tenant remove {tenant} --events {events}` continues"
-        ));
-    }
+    found.problems.extend(unfinished_removal(&route));
     if deployment.store(&route.store).is_err() {
         found.problems.push(format!("store \"{}\" is not configured", route.store));
     }
@@ -146,11 +142,18 @@ pub async fn remove(
     let found = operations.removable(tenant).await;
     let found = found.map_err(|error| about(error.into()))?;
     // Of a removal that is under way: what it was requested for.
-    let events = match found.route.removal {
-        Some(Removal::Running { events, .. }) => events,
-        _ => found.ledger.head.seq,
-    };
+    let events = found.route.removing().unwrap_or(found.ledger.head.seq);
     let store = found.route.store;
     let (tenant_id, store) = (tenant.uuid(), store.to_string());
     Ok(api::TenantRemoval { tenant_id, store, events, removed: false })
+}
+
+/// A removal that is not complete, as a sentence, with the command that completes it.
+pub fn unfinished_removal(route: &Route) -> Option<String> {
+    let events = route.removing()?;
+    let (tenant, store) = (route.tenant, &route.store);
+    Some(format!(
+        "tenant {tenant}: its removal from store \"{store}\" is not complete, and it has neither readers nor writers; \
+         if no process works on it, `rehome tenant remove {tenant} --events {events}` completes it"
+    ))
 }

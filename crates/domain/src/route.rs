@@ -76,6 +76,14 @@ impl Route {
         self.removal == Some(Removal::Done)
     }
 
+    /// The number of events whose removal was requested, while that is not complete.
+    pub fn removing(&self) -> Option<u64> {
+        match self.removal {
+            Some(Removal::Running { events, .. }) => Some(events),
+            _ => None,
+        }
+    }
+
     /// The arguments to activate the routed store; `None` in a cutover's pause, when activation is not allowed, and
     /// of a tenant that is removed, or being removed.
     pub fn activation(&self) -> Option<Activation> {

@@ -162,6 +162,45 @@ fn a_scrape_after_ten_thousand_moves_is_as_small_as_after_twenty() {
     assert!(one.series <= few.series + 80, "one is at work: {one:?} after {few:?}");
 }
 
+/// An operator may start any number of migrations that wait for a cutover.
+#[test]
+fn a_scrape_is_bounded_however_many_migrations_are_at_work() {
+    let scene = Scene::new();
+    let without = |scene: &Scene| {
+        let scrape = scene.scrape();
+        let line =
+            scrape.lines().find(|line| line.starts_with("migrations_without_series")).unwrap();
+        line.rsplit_once(' ').unwrap().1.to_owned()
+    };
+    for number in 1..=200 {
+        scene.drives(number);
+        scene.pass(1);
+    }
+    let few = scene.size();
+    assert_eq!(without(&scene), "0.0");
+    for number in 201..=3_000 {
+        scene.drives(number);
+    }
+    scene.drives(9_000);
+    let failed = Fact::Failed { error: "the disk is full".into() };
+    scene.ends(9_000, State::Failed { acknowledged: false }, &failed);
+    let many = scene.size();
+    assert!(many.series <= few.series + 50, "{many:?} after {few:?}");
+    assert_eq!(without(&scene), "2801.0");
+    let scrape = scene.scrape();
+    assert_eq!(state_of(&scrape, 9_000), Some("5.0"), "an operator has to see it");
+    assert_eq!((state_of(&scrape, 199), state_of(&scrape, 200)), (Some("2.0"), None));
+    // Once others have ended there is room.
+    for number in 1..=2_900 {
+        scene.ends(number, State::RolledBack(Cleanup::Done), &Fact::Purged { events: 0 });
+    }
+    scene.pass(61);
+    assert_eq!(without(&scene), "0.0");
+    let scrape = scene.scrape();
+    assert_eq!(state_of(&scrape, 2_950), Some("2.0"));
+    assert!(scene.size().series < few.series, "{:?} after {few:?}", scene.size());
+}
+
 /// The alert on lost migrations remembers for an hour what was not over when it was last scraped.
 #[test]
 fn each_end_is_there_for_a_minute_so_that_a_scrape_sees_it() {

@@ -19,6 +19,7 @@ mod export;
 mod health;
 mod history;
 mod observed;
+mod removals;
 mod scrape;
 mod stats;
 mod store_checks;

@@ -4,7 +4,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rehome_api::audit::{AuditLine, AuditReport};
+use rehome_api::audit::{AuditRecord, AuditReport};
 use rehome_api::{Baseline, Checklist, ChecklistPhase, HealthReport, OptionsPatch};
 use rehome_app::idempotency::IdempotencyKey;
 use rehome_app::key::Key;
@@ -23,6 +23,7 @@ use crate::checklist;
 use crate::drains::{self, DrainWatch};
 use crate::health::{self, Health};
 use crate::history::{History, Looks};
+use crate::removals::Removals;
 use crate::scrape::{Reachable, Sources};
 use crate::stats::Stats;
 use crate::store_checks::StoreChecks;
@@ -42,6 +43,7 @@ struct Watch {
     metrics: Metrics,
     reachable: Reachable,
     checks: Arc<StoreChecks>,
+    removals: Arc<Removals>,
     drains: Arc<DrainWatch>,
     history: History,
     stats: Stats,
@@ -95,6 +97,7 @@ impl Observed {
             metrics,
             reachable: Reachable::default(),
             checks: Arc::default(),
+            removals: Arc::default(),
             drains,
             history,
             stats,
@@ -203,6 +206,7 @@ impl Observed {
             stats: self.watch.stats.clone(),
             findings: Arc::clone(&self.watch.findings),
             checks: Arc::clone(&self.watch.checks),
+            removals: Arc::clone(&self.watch.removals),
         };
         self.watch.health.check(&sources).await
     }
@@ -234,7 +238,7 @@ impl Observed {
         &self,
         what: AuditExport,
         stop: &CancellationToken,
-        write: impl FnMut(&AuditLine) -> Result<(), AppError>,
+        write: impl FnMut(&AuditRecord) -> Result<(), AppError>,
     ) -> Result<Exported, AppError> {
         let key = self.config().audit_key.as_deref();
         let key = key.map(|file| Key::read("audit.key_file", file)).transpose()?;
@@ -264,8 +268,8 @@ impl Observed {
     }
 
     fn sources(&self) -> Sources<'_> {
-        let Watch { metrics, checks, drains, .. } = &*self.watch;
-        Sources { deployment: &self.deployment, metrics, checks, drains }
+        let Watch { metrics, checks, removals, drains, .. } = &*self.watch;
+        Sources { deployment: &self.deployment, metrics, checks, removals, drains }
     }
 
     /// The metrics of this process, in the format asked for. `front`: what it does for those who
@@ -338,10 +342,14 @@ impl Observed {
         self.watch.checks.run(&self.deployment, stop).await;
     }
 
-    /// Checks every few seconds whether the stores and the control plane answer, until `stop` is
-    /// cancelled.
+    /// Checks every few seconds whether the stores and the control plane answer, and which removals stand still,
+    /// until `stop` is cancelled.
     pub async fn watch_reachable(&self, stop: &CancellationToken) {
-        self.watch.reachable.watch(&self.deployment, stop).await;
+        let Watch { reachable, removals, .. } = &*self.watch;
+        tokio::join!(
+            reachable.watch(&self.deployment, stop),
+            removals.watch(&self.deployment, stop)
+        );
     }
 
     /// Which stores answered the last check, and whether the control plane did.

@@ -13,6 +13,7 @@ use rehome_ports::Migrations;
 use tokio_util::sync::CancellationToken;
 
 use crate::drains::DrainWatch;
+use crate::removals::Removals;
 use crate::store_checks::StoreChecks;
 
 /// The interval of the checks.
@@ -30,6 +31,7 @@ pub(crate) struct Sources<'a> {
     pub(crate) deployment: &'a Deployment,
     pub(crate) metrics: &'a Metrics,
     pub(crate) checks: &'a StoreChecks,
+    pub(crate) removals: &'a Removals,
     pub(crate) drains: &'a DrainWatch,
 }
 
@@ -106,6 +108,7 @@ impl Reachable {
             started: process.started,
             stores: stores.collect(),
             checked: from.checks.counted(),
+            removals_still: from.removals.standing_still(),
             control_plane: answers.control_plane,
             drains: from.drains.reports(),
             front,

@@ -29,7 +29,8 @@ pub enum ControlError {
     UnknownTenant(TenantId),
     /// The tenant is being removed, and has neither readers nor writers.
     #[error(
-        "tenant {0} is being removed; `rehome tenant remove {0}` continues a removal that was interrupted"
+        "tenant {0} is being removed; if that was interrupted, `rehome tenant remove {0} --dry-run` shows the \
+         command that completes it"
     )]
     BeingRemoved(TenantId),
     /// No such migration.

@@ -101,6 +101,9 @@ pub struct StoreReport {
     pub clock_skew_ms: i64,
     /// Further problems for an operator, a sentence each, with the remedy.
     pub problems: Vec<String>,
+    /// What shows that it is a copy, restored or switched to by logical means, a sentence each, with the remedy: events
+    /// may be missing.
+    pub copied: Vec<String>,
 }
 
 /// A row of a table of checkpoints beside the events.

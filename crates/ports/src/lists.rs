@@ -22,6 +22,8 @@ pub struct RouteFilter {
     pub phase: Option<Phase>,
     /// Only those of pinned tenants.
     pub pinned: bool,
+    /// Only those of tenants whose removal was requested and is not complete.
+    pub removing: bool,
     /// Only those after this tenant's.
     pub after: Option<TenantId>,
     /// At most so many.
@@ -35,6 +37,7 @@ impl RouteFilter {
             && has(self.tenants, route.tenant)
             && self.store.as_ref().is_none_or(|store| *store == route.store)
             && self.phase.is_none_or(|phase| route.phase() == Some(phase))
+            && (!self.removing || route.removal.is_some())
             && self.after.is_none_or(|after| after < route.tenant)
     }
 }

@@ -16,6 +16,7 @@
 //! This crate has no protocol and no rule about histories: a handler reads a request, calls the
 //! router or a use case, and writes the result. It never names an adapter.
 
+mod accept;
 mod admin;
 mod auth;
 mod console;

@@ -13,6 +13,7 @@ use axum::response::{IntoResponse as _, Response};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::accept;
 use crate::auth::{Caller, Known};
 use crate::response::{Problem, as_made};
 use crate::rooms::{Counted, Held, Requester};
@@ -38,24 +39,16 @@ pub(crate) enum Piece {
     Plain(Vec<u8>),
 }
 
-/// Whether the client requests server-sent events.
-pub(crate) fn is_wanted(headers: &HeaderMap) -> bool {
-    headers.get_all(header::ACCEPT).iter().any(|accept| {
-        accept.to_str().is_ok_and(|accept| {
-            accept.split(',').any(|range| {
-                let mut parts = range.split(';').map(str::trim);
-                let kind = parts.next().unwrap_or_default();
-                kind.eq_ignore_ascii_case("text/event-stream") && !parts.any(is_no)
-            })
-        })
-    })
-}
+/// The media type of server-sent events.
+pub(crate) const KIND: &str = "text/event-stream";
 
-/// Whether a parameter of a media range refuses it: `q=0`, with any number of decimals.
-fn is_no(parameter: &str) -> bool {
-    let weight =
-        parameter.split_once('=').filter(|(name, _)| name.trim().eq_ignore_ascii_case("q"));
-    weight.is_some_and(|(_, weight)| weight.trim().parse::<f64>().is_ok_and(|weight| weight <= 0.0))
+/// Refuses a client of a path that has nothing but server-sent events, and whose `Accept` excludes them.
+pub(crate) fn check_accepted(headers: &HeaderMap) -> Result<(), Problem> {
+    if !accept::refuses(headers, KIND) {
+        return Ok(());
+    }
+    let detail = "this path answers with text/event-stream, which the request's Accept excludes";
+    Err(Problem::new(StatusCode::NOT_ACCEPTABLE, "not_acceptable", detail))
 }
 
 /// A place of a follower.

@@ -76,6 +76,10 @@ impl<'a> Cast<'a> {
                 command.args(["migration", "drive"]);
                 format!("{}-drive", who.name())
             }
+            Work::Run(args) => {
+                command.args(*args);
+                format!("{}-run", who.name())
+            }
         };
         let name = self.stage.next_name(&name);
         self.begin(who, command, &name)
@@ -201,6 +205,8 @@ pub enum Work<'a> {
     Resume,
     /// Drives any migration without a driver, until it is killed.
     Drive,
+    /// These arguments of the command.
+    Run(&'a [&'a str]),
 }
 
 /// The time of a repair.

@@ -3,6 +3,7 @@
 //! deployment, in sequence.
 
 use anyhow::{Context as _, Result, ensure};
+use rehome_cluster::Direction;
 use rehome_tests::chaos::{Cast, Server, Stage, Who, Work};
 use rehome_tests::checker::{Moment, hex};
 use rehome_tests::history::TENANT;
@@ -261,4 +262,75 @@ fn killed_on_the_way_to_a_store_and_in_the_purge_of_an_old_source() -> Result<()
         cast.wait_for_acks(&[APP], 10)?;
         finish(stage, cast, Server::Dedicated)
     })
+}
+
+/// The tenant is removed, and imported again, although the process that removes it dies at each step. Nobody lives
+/// in a removal: no import, no migration.
+#[test]
+fn killed_in_a_removal() -> Result<()> {
+    on_a_stage("", |stage| {
+        let imported = stage.path().join("history.ndjson");
+        let imported = imported.to_str().context("a path in UTF-8")?;
+        let events = std::fs::read_to_string(imported)?.lines().count().to_string();
+        let remove = ["tenant", "remove", TENANT, "--events", &events];
+        let import = ["import", "--store", "shared", imported];
+        let start = ["migration", "start", "--tenant", TENANT, "--to", "dedicated"];
+        for point in ["remove.begun", "remove.fenced", "purge.chunk", "remove.purged"] {
+            let died = !stage.run_with_failpoint(&format!("{point}=kill"), &remove)?;
+            ensure!(died, "it came to a good end in spite of {point}");
+            for refused in [&import[..], &start] {
+                let done = stage.run_with_failpoint("", refused)?;
+                ensure!(!done, "{} went into a removal that died at {point}", refused[0]);
+            }
+            stage.run(&remove)?;
+            stage.run(&remove)?;
+            let left = stage.sql(Server::Shared, "SELECT count(*) FROM rehome.events")?;
+            ensure!(left.trim() == "0", "{left} events are left after a death at {point}");
+            stage.run(&import)?;
+            stage.check(Moment::Between).with_context(|| format!("killed at {point}"))?;
+        }
+        let mut cast = writing(stage)?;
+        cast.start_driver(DRIVER, "", &Work::Start { to: "dedicated", more: &[] })?;
+        cast.of(DRIVER)?.succeeds()?;
+        cast.bury()?;
+        cast.wait_for_acks(&[APP], 10)?;
+        finish(stage, cast, Server::Dedicated)
+    })
+}
+
+/// Writers that do not hear of the removal write until the fence is up: it is given up, and the process dies before it
+/// opens the fence. The next writer does so, and nothing is lost.
+#[test]
+fn killed_after_a_removal_was_given_up() -> Result<()> {
+    on_a_stage("", |stage| {
+        let mut cast = writing(stage)?;
+        cast.wait_for_acks(&[APP], 10)?;
+        cast.of(APP)?.stop()?;
+        let news = stage.proxy(APP, Server::Control);
+        [Direction::Up, Direction::Down].map(|direction| news.stall(direction));
+        let events = wait_for("the appends that are under way", || at_rest(stage))?;
+        let remove = ["tenant", "remove", TENANT, "--events", &events];
+        let points = "remove.begun=stop,remove.cancelled=kill";
+        cast.start_driver(DRIVER, points, &Work::Run(&remove))?;
+        cast.of(DRIVER)?.sleeps()?;
+        cast.of(APP)?.wake()?;
+        cast.wait_for_acks(&[APP], 10)?;
+        cast.of(DRIVER)?.wake()?;
+        cast.of(DRIVER)?.dies()?;
+        cast.bury()?;
+        stage.check(Moment::Between)?;
+        news.flow();
+        cast.wait_for_acks(&[APP], 10)?;
+        finish(stage, cast, Server::Shared)
+    })
+}
+
+/// How many events the default store has, once no session works on an append.
+fn at_rest(stage: &Stage<'_>) -> Result<Option<String>> {
+    let busy = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+                AND pid <> pg_backend_pid() AND state = 'active'";
+    let events = || stage.sql(Server::Shared, "SELECT count(*) FROM rehome.events");
+    let (before, busy) = (events()?, stage.sql(Server::Shared, busy)?);
+    let after = events()?;
+    Ok((busy.trim() == "0" && before == after).then(|| after.trim().to_owned()))
 }

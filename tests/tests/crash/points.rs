@@ -51,7 +51,7 @@ pub(crate) const STEPS: [(&str, &[&str]); 20] = [
 /// Only with a publication of switches: a test of it is in `adopted`, with PostgreSQL.
 const PUBLISHED: &[&str] = &["cutover.published"];
 
-/// Those of removals: their tests are in `removals`.
+/// Those of removals: their tests are in `removals`, and in `chaos/killed`.
 const REMOVALS: &[&str] = &["remove.begun", "remove.fenced", "remove.purged", "remove.cancelled"];
 
 /// Those of drains: their tests are in `drains`, on SQLite.
@@ -77,7 +77,9 @@ fn the_list_of_failpoints_is_whole_and_each_has_its_test() -> Result<()> {
         }
     }
     for name in REMOVALS {
-        ensure!(kills_at(root, "crash/removals.rs", name)?, "nothing is killed at {name}");
+        for tests in ["crash/removals.rs", "chaos/killed.rs"] {
+            ensure!(kills_at(root, tests, name)?, "nothing is killed at {name} in {tests}");
+        }
     }
     for name in DRAINS {
         ensure!(kills_at(root, "crash/drains.rs", name)?, "nothing is killed at {name}");

@@ -169,6 +169,8 @@ pub(crate) const OF_PROCESS: &[Row<(&str, &str), Scene>] = &[
     // Nothing verifies automatically here; the value is the last one found.
     (("store_damaged_tenants", "store_id=\"source\""), |_| Absent),
     (("store_verified_timestamp_seconds", "store_id=\"source\""), |_| Absent),
+    (("migrations_without_series", ""), |_| exactly(0)),
+    (("tenant_removals_interrupted", ""), |_| exactly(0)),
     (("control_plane_up", ""), |scene| {
         exactly(u8::from(scene.component != Component::ControlPlane))
     }),

@@ -226,6 +226,14 @@ impl Site {
         std::thread::spawn(move || append(port, tenant))
     }
 
+    /// Removes a tenant by the command, with a failpoint; whether it came to a good end.
+    pub(crate) fn remove(&self, tenant: Uuid, events: u64, failpoint: &str) -> Result<bool> {
+        let mut remove = command(self.folder.path(), CONFIGS[0]);
+        let (tenant, events) = (tenant.to_string(), events.to_string());
+        remove.args(["tenant", "remove", &tenant, "--events", &events]);
+        Ok(remove.env("REHOME_FAILPOINT", failpoint).output()?.status.success())
+    }
+
     /// Starts a migration that the server finds and works on.
     pub(crate) fn start(
         &self,

@@ -6,7 +6,7 @@
 //!  to remote     dual_write ─ cutover in vain ─ kill -9 ─ cutover ─ migrated ─ forgotten
 //!  to dedicated  bulk_copy ─ an event forged in the target's file ─ failed ─ kill -9 ─ aborted ─ forgotten
 //!  to remote     dual_write ─ a slow target ─ a slow source ─ paused ─ kill -9 ─ resumed
-//!  to remote     two processes in turn ─ one that lacks the store ─ one that restarts
+//!  to remote     two processes in turn ─ one that lacks the store ─ a removal cut off ─ one that restarts
 //!  to remote     a drain: its window missed ─ stalled ─ its budget spent ─ finished ─ forgotten
 //!  at remote     the server of a dozen tenants and of the control plane gone
 //!  to all        at once ─ taken over and restarted ─ forged: what the panels show
@@ -79,6 +79,7 @@ const LEASES: Alerts = Alerts {
         "MigrationLeaseLost",
         "MigrationPendingLong",
         "MigrationUnattended",
+        "RehomeRemovalInterrupted",
         "RehomeRestarting",
     ],
     may: &[
@@ -193,7 +194,9 @@ fn leases_that_are_lost_and_work_that_nobody_can_do_are_reported_and_end() -> Re
         ("silent_for", "5s"),
         ("reported_for", "40s"),
     ])?;
-    let histories = [(TENANT, IMPORTED, SHARED), (OTHER, IMPORTED, SHARED)];
+    let removed = Uuid::from_u128(9);
+    let histories =
+        [(TENANT, IMPORTED, SHARED), (OTHER, IMPORTED, SHARED), (removed, IMPORTED, SHARED)];
     let site = Site::new(&Wanted { has_second: true, ..wanted(&histories, &rules) })?;
     play(site, |play| {
         play.site.serve_that(Which::Second)?;
@@ -201,6 +204,7 @@ fn leases_that_are_lost_and_work_that_nobody_can_do_are_reported_and_end() -> Re
         play.site.wait_for_state(&moving, "dual_write")?;
         play.leases_flap(&moving)?;
         play.nobody_can(OTHER)?;
+        play.removal_is_interrupted(removed, IMPORTED)?;
         play.restarts()?;
         play.alerts(LEASES.must, LEASES.may)
     })

@@ -124,6 +124,18 @@ impl Play<'_> {
         Ok(moving)
     }
 
+    /// A command that removes a tenant is killed; another completes the removal.
+    pub(crate) fn removal_is_interrupted(&self, tenant: Uuid, events: u64) -> Result<()> {
+        let still = "max(tenant_removals_interrupted)";
+        self.sees(still, 0)?;
+        let removed = self.site.remove(tenant, events, "remove.begun=kill")?;
+        ensure!(!removed, "it came to a good end");
+        self.sees(still, 1)?;
+        self.fires("RehomeRemovalInterrupted")?;
+        ensure!(self.site.remove(tenant, events, "")?, "it was not completed");
+        self.sees(still, 0)
+    }
+
     /// A process that is started again and again.
     pub(crate) fn restarts(&self) -> Result<()> {
         let started = format!("process_start_time_seconds{{{}}}", self.site.instance(Which::First));

@@ -1039,6 +1039,10 @@ class TenantRow(TypedDict):
     """What a table of another library calls it, as far as this process has seen."""
     pinned: NotRequired[str | None]
     """Why it is pinned; `null` if it is not."""
+    removing: NotRequired[int | None]
+    """The number of events whose removal was requested, while that is not complete: the tenant has neither readers
+    nor writers; `null` otherwise.
+    """
     rollback_window_open: bool
     """Whether it can return."""
     state: NotRequired[str | None]

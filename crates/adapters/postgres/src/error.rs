@@ -10,6 +10,8 @@ use rehome_domain::ledger::Refused;
 use rehome_ports::{ControlError, Fault, FaultKind, StoreError};
 use tokio_postgres::error::{DbError, Severity, SqlState};
 
+use crate::schema::names::quoted;
+
 /// What went wrong with a server, before its name is on it.
 #[derive(Debug)]
 pub(crate) struct ServerError {
@@ -163,7 +165,35 @@ fn is_lost(said: &DbError) -> bool {
         || *said.code() == SqlState::T_R_STATEMENT_COMPLETION_UNKNOWN
 }
 
+/// The constraints on numbers that a counter gives out, and their columns.
+const COUNTED: [(&str, &str); 4] = [
+    ("streams_pkey", "stream_no"),
+    ("ledger_tenant_no_key", "tenant_no"),
+    ("tenants_pkey", "no"),
+    ("tokens_pkey", "token_no"),
+];
+
+/// A counter gave out a number that is in use: a copy by logical means has the rows and not the counter. That is no
+/// damage, and an operator sets it right.
+fn behind(said: &DbError) -> Option<String> {
+    if *said.code() != SqlState::UNIQUE_VIOLATION {
+        return None;
+    }
+    let (_, column) = COUNTED.iter().find(|(name, _)| said.constraint() == Some(*name))?;
+    let table = format!("{}.{}", quoted(said.schema()?), quoted(said.table()?));
+    let literal = table.replace('\'', "''");
+    Some(format!(
+        "a counter is behind its rows ({}): it was restored or switched to by logical means, which copy rows and no \
+         counters, and events may be missing; compare it with the other stores and with `rehome recover`, then set the \
+         counter: SELECT setval(pg_get_serial_sequence('{literal}', '{column}'), max({column})) FROM {table}",
+        said.message()
+    ))
+}
+
 fn kind(said: &DbError) -> FaultKind {
+    if let Some(why) = behind(said) {
+        return FaultKind::NotSetUp(why);
+    }
     let code = said.code();
     match code.code() {
         "55P03" | "40001" | "40P01" => FaultKind::Locked,

@@ -315,9 +315,40 @@ async fn a_copy_on_another_server_is_reported() {
     let database = rehome_cluster::shared().database().expect("a database");
     let store = open(&database.url()).await.expect("a store");
     sql(&database, "UPDATE rehome.meta SET system_identifier = '42'");
-    let problems = store.check().await.expect("a report").problems;
-    assert!(
-        problems.iter().any(|problem| problem.contains("system identifier 42")),
-        "{problems:?}"
-    );
+    let copied = store.check().await.expect("a report").copied;
+    assert!(copied.iter().any(|why| why.contains("system identifier 42")), "{copied:?}");
+}
+
+/// Logical replication copies rows, and not what sequences have given out.
+#[tokio::test]
+async fn counters_that_are_behind_their_rows_are_reported_and_are_no_damage() {
+    let database = rehome_cluster::shared().database().expect("a database");
+    let store = open(&database.url()).await.expect("a store");
+    let newborn = Activation { epoch: Epoch(1), base: 0, created: false };
+    store.activate(tenant(1), newborn).await.expect("an active tenant");
+    let append = async |stream: &str, n: u64| {
+        let append = append_of(stream, ExpectedVersion::Any, n..=n);
+        store.append(tenant(1), Epoch(1), &[append]).await.map(|mut outcomes| outcomes.remove(0))
+    };
+    for (stream, n) in [("1", 1), ("2", 2)] {
+        append(stream, n).await.expect("an answer").expect("it is taken");
+    }
+    let copied = async || store.check().await.expect("a report").copied;
+    assert_eq!(copied().await, Vec::<String>::new());
+    for sequence in ["ledger_tenant_no_seq", "streams_stream_no_seq"] {
+        sql(&database, &format!("ALTER SEQUENCE rehome.{sequence} RESTART"));
+    }
+    let found = copied().await;
+    assert_eq!(found.len(), 2, "{found:?}");
+    let refused = append("3", 3).await.expect_err("its number is in use");
+    assert!(!refused.is_damage(), "{refused}");
+    let refused = refused.to_string();
+    let (_, statement) = refused.split_once("set the counter: ").expect("a statement");
+    sql(&database, statement);
+    append("3", 3).await.expect("an answer").expect("it is taken");
+    let found = copied().await;
+    assert_eq!(found.len(), 1, "{found:?}");
+    let (_, statement) = found[0].split_once("set it: ").expect("a statement");
+    sql(&database, statement);
+    assert_eq!(copied().await, Vec::<String>::new());
 }

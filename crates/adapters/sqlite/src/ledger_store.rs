@@ -352,6 +352,7 @@ impl LedgerStore for SqliteStore {
             durable,
             clock_skew_ms: 0,
             problems: self.0.file.wider(),
+            copied: Vec::new(),
         })
     }
 }

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::documents;
 use crate::deployment::Deployment;
-use crate::error::AppError;
+use crate::error::{AppError, Kind};
 use crate::options;
 
 /// Routes that are read at once.
@@ -27,6 +27,10 @@ pub async fn list(
     limit: usize,
 ) -> Result<Vec<api::Drain>, AppError> {
     let which = Drains { open, before, limit };
+    if let Some(before) = before {
+        // A list after a drain that is not there would be empty.
+        deployment.fleet().drain(before).await?;
+    }
     let now = deployment.engine().control().now().await?;
     let mut found = Vec::new();
     for drain in deployment.fleet().drains(which).await? {
@@ -79,6 +83,16 @@ pub async fn tenants(
     let settings = deployment.fleet().drain(id).await?.settings;
     let rows =
         deployment.fleet().drain_tenants(DrainTenants { drain: id, state, after, limit }).await?;
+    if rows.is_empty() && after > 0 {
+        let place = DrainTenants { drain: id, state: None, after: after - 1, limit: 1 };
+        if deployment.fleet().drain_tenants(place).await?.iter().all(|row| row.place != after) {
+            let message = format!(
+                "place {after} is beyond the end of the list: it is none of this drain, or the control plane \
+                     has lost entries (restored from a backup?); read on from 0"
+            );
+            return Err(AppError::new(Kind::Refused, "position_beyond_end", message));
+        }
+    }
     let next_after = rows.last().filter(|_| rows.len() == limit).map(|row| row.place);
     let tenants = rows.iter().map(|row| documents::tenant(row, &settings)).collect();
     Ok(api::DrainTenantPage { tenants, next_after })

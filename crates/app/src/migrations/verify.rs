@@ -4,6 +4,7 @@ use rehome_api as api;
 use rehome_domain::ids::MigrationId;
 use rehome_domain::verification::Level;
 use rehome_engine::verifier::Request;
+use rehome_ports::{BeyondEnd, ReadError};
 
 use crate::deployment::Deployment;
 use crate::documents;
@@ -31,6 +32,14 @@ pub async fn verify(
 ) -> Result<api::Verification, AppError> {
     let about = |error: AppError| error.migration(id);
     let VerifyRequest { level, sample, after_seq, rate_max } = request;
+    if after_seq > 0 {
+        // An empty comparison would find nothing wrong.
+        let engine = deployment.engine();
+        let tenant = engine.control().migration(id).await.map_err(|e| about(e.into()))?.tenant;
+        let end = engine.router().head(tenant).await.map_err(|error| about(error.into()))?;
+        let beyond = BeyondEnd::check(tenant, after_seq, end).map_err(ReadError::from);
+        beyond.map_err(|error| about(error.into()))?;
+    }
     let asked = Request { level, sample, after_seq, rate_max };
     let verified = deployment.operations().only_at(None).verify(id, &asked).await;
     let verified = verified.map_err(|error| about(error.into()))?;

@@ -1,7 +1,7 @@
 //! gzip as gunzip accepts it: any number of members, and zeros behind the last one, with which tapes and
 //! block devices pad. Anything else behind it is an error.
 
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead, Chain, Cursor, Read};
 
 use flate2::bufread::GzDecoder;
 
@@ -20,11 +20,17 @@ impl TrailingJunk {
     }
 }
 
+/// The two bytes that a member begins with.
+pub(super) const MAGIC: [u8; 2] = [0x1f, 0x8b];
+
 /// Unpacks a file, member by member.
 pub(super) struct Gunzip<R>(State<R>);
 
+/// The bytes of a member, of which the first were read ahead.
+type Packed<R> = Chain<Cursor<Vec<u8>>, R>;
+
 enum State<R> {
-    Member(GzDecoder<R>),
+    Member(GzDecoder<Packed<R>>),
     /// Behind a member.
     Between(R),
     /// At the end, or broken.
@@ -33,31 +39,34 @@ enum State<R> {
 
 impl<R: BufRead> Gunzip<R> {
     pub(super) fn new(packed: R) -> Self {
-        Self(State::Member(GzDecoder::new(packed)))
+        Self(State::member(Vec::new(), packed))
+    }
+}
+
+impl<R: BufRead> State<R> {
+    fn member(start: Vec<u8>, rest: R) -> Self {
+        Self::Member(GzDecoder::new(Cursor::new(start).chain(rest)))
     }
 }
 
 /// What comes behind a member: another one, the end, or what must not be there.
 fn after<R: BufRead>(mut packed: R) -> io::Result<State<R>> {
-    let mut filling = false;
-    loop {
-        let found = match packed.fill_buf() {
-            Ok(found) => found,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+    let mut zeros = false;
+    let mut start = Vec::new();
+    while start.len() < MAGIC.len() {
+        let mut byte = [0];
+        match packed.read(&mut byte) {
+            // Nothing but the first byte of a member is a member that was cut off.
+            Ok(0) if start.is_empty() => return Ok(State::Over),
+            Ok(0) => break,
+            Ok(_) if start.is_empty() && byte[0] == 0 => zeros = true,
+            Ok(_) if !zeros && byte[0] == MAGIC[start.len()] => start.push(byte[0]),
+            Ok(_) => return Err(io::Error::new(io::ErrorKind::InvalidData, TrailingJunk)),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
-        };
-        let zeros = found.iter().take_while(|byte| **byte == 0).count();
-        match found.get(zeros) {
-            None if found.is_empty() => return Ok(State::Over),
-            None => {}
-            Some(0x1f) if zeros == 0 && !filling => {
-                return Ok(State::Member(GzDecoder::new(packed)));
-            }
-            Some(_) => return Err(io::Error::new(io::ErrorKind::InvalidData, TrailingJunk)),
         }
-        filling = true;
-        packed.consume(zeros);
     }
+    Ok(State::member(start, packed))
 }
 
 impl<R: BufRead> Read for Gunzip<R> {
@@ -69,7 +78,9 @@ impl<R: BufRead> Read for Gunzip<R> {
                 State::Member(mut member) => {
                     let read = member.read(buffer);
                     match read {
-                        Ok(0) if !buffer.is_empty() => self.0 = State::Between(member.into_inner()),
+                        Ok(0) if !buffer.is_empty() => {
+                            self.0 = State::Between(member.into_inner().into_inner().1);
+                        }
                         read => {
                             self.0 = State::Member(member);
                             return read;
@@ -120,9 +131,15 @@ mod tests {
             let error = unpacked(&whole[..end]).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof, "{end}: {error}");
         }
-        for junk in [&b"junk"[..], b"\0\0junk", b"\0\x1f\x8b"] {
-            let error = unpacked(&[whole.clone(), junk.to_vec()].concat()).unwrap_err();
-            assert!(TrailingJunk::is_why(&error), "{error}");
+        let with = |end: &[u8]| unpacked(&[&whole, end].concat()).unwrap_err();
+        for junk in [&b"junk"[..], b"\0\0junk", b"\0\x1f\x8b", b"\x1fjunk", b"\x1f\x9d\x8b"] {
+            let error = with(junk);
+            assert!(TrailingJunk::is_why(&error), "{junk:?}: {error}");
         }
+        for start in [&b"\x1f"[..], b"\x1f\x8b", b"\x1f\x8b\x08"] {
+            assert_eq!(with(start).kind(), io::ErrorKind::UnexpectedEof, "{start:?}");
+        }
+        let error = with(b"\x1f\x8b\x07 no method of gzip");
+        assert!(error.kind() != io::ErrorKind::UnexpectedEof && !TrailingJunk::is_why(&error));
     }
 }

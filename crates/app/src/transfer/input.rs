@@ -1,10 +1,10 @@
 //! A file or the standard input, unpacked if it is packed, and its lines, each within a bound.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::path::{Path, PathBuf};
 
-use super::gunzip::{Gunzip, TrailingJunk};
+use super::gunzip::{Gunzip, MAGIC, TrailingJunk};
 use super::records::Records;
 use crate::error::AppError;
 
@@ -77,21 +77,49 @@ impl Input {
             }
         };
         let mut raw = BufReader::with_capacity(1 << 16, raw);
-        let start = raw.fill_buf().map_err(|error| unreadable(&error))?;
-        let packed = start.starts_with(&[0x1f, 0x8b]);
+        let start = ahead(&mut raw, |start| start.len() >= MAGIC.len());
+        let start = start.map_err(|error| unreadable(&error))?;
+        let packed = start == MAGIC;
+        let raw = Cursor::new(start).chain(raw);
         let reader: Box<dyn BufRead + Send> = if packed {
             Box::new(BufReader::with_capacity(1 << 16, Gunzip::new(raw)))
         } else {
             Box::new(raw)
         };
         let mut lines = Lines { reader, packed, name: self.name(), number: 0, line: Vec::new() };
+        let first = lines.first()?;
         let format = match self.format.or_else(|| self.format_by_name()) {
             Some(format) => format,
-            None if lines.first()? == Some(b'[') => Format::Json,
+            None if first == Some(b'[') => Format::Json,
             None => Format::Ndjson,
         };
         Records::new(lines, format)
     }
+}
+
+/// The first bytes, until they are enough or the end is reached: a pipe may deliver them one by one.
+fn ahead(reader: &mut dyn BufRead, enough: impl Fn(&[u8]) -> bool) -> io::Result<Vec<u8>> {
+    let mut start = Vec::new();
+    while !enough(&start) {
+        let mut byte = [0];
+        match reader.read(&mut byte) {
+            Ok(0) => break,
+            Ok(_) => start.push(byte[0]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(start)
+}
+
+/// A byte order mark in UTF-8, which means nothing.
+pub(super) const MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// The first byte of a text that is neither a space nor a byte order mark at the beginning.
+fn first(start: &[u8]) -> Option<u8> {
+    let start = start.trim_ascii_start();
+    let start = start.strip_prefix(MARK).map_or(start, <[u8]>::trim_ascii_start);
+    start.first().copied().filter(|_| !MARK.starts_with(start))
 }
 
 /// The lines, one at a time.
@@ -109,13 +137,15 @@ impl Lines {
         &self.name
     }
 
-    /// The first byte that is not a space, as far as it is in the first part that is read.
+    /// The first byte that is neither a space nor a byte order mark.
     fn first(&mut self) -> Result<Option<u8>, AppError> {
-        let start = match self.reader.fill_buf() {
-            Ok(start) => start.trim_ascii_start().strip_prefix(b"\xef\xbb\xbf").unwrap_or(start),
-            Err(error) => return Err(self.unreadable(&error)),
-        };
-        Ok(start.trim_ascii_start().first().copied())
+        let most = 1 << 16;
+        let enough = |start: &[u8]| start.len() >= most || first(start).is_some();
+        let start = ahead(&mut *self.reader, enough).map_err(|error| self.unreadable(&error))?;
+        let found = first(&start);
+        let rest = std::mem::replace(&mut self.reader, Box::new(io::empty()));
+        self.reader = Box::new(Cursor::new(start).chain(rest));
+        Ok(found)
     }
 
     /// The next line that is not empty, with its number.
@@ -130,15 +160,13 @@ impl Lines {
                 let message = format!("{}, line {}: not UTF-8", self.name, self.number);
                 AppError::failed("bad_line", message).line(self.number)
             })?;
-            if !is_blank(text) {
+            if !is_blank(unmarked(text)) {
                 break;
             }
         }
         // Checked above; checking again is simpler than satisfying the borrow checker.
         let text = std::str::from_utf8(&self.line).unwrap_or_default();
-        // A byte order mark is allowed at the beginning, and means nothing.
-        let text = if self.number == 1 { text.trim_start_matches('\u{feff}') } else { text };
-        Ok(Some((self.number, text)))
+        Ok(Some((self.number, unmarked(text))))
     }
 
     /// Reads to the end of the line; false at the end of the input.
@@ -188,6 +216,11 @@ impl Lines {
         };
         AppError::failed(code, format!("{name}, in or after line {number}: {what}")).line(*number)
     }
+}
+
+/// Without byte order marks: files that were put together have one at the beginning of each.
+fn unmarked(line: &str) -> &str {
+    line.trim_start_matches('\u{feff}')
 }
 
 fn is_blank(line: &str) -> bool {

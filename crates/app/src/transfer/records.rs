@@ -8,7 +8,7 @@ use std::io::{self, BufRead};
 use rehome_api::ndjson::{FIELDS, REQUIRED, nearest};
 use serde_json::value::RawValue;
 
-use super::input::{Format, LINE_BYTES_MAX, Lines};
+use super::input::{Format, LINE_BYTES_MAX, Lines, MARK};
 use crate::error::AppError;
 
 /// The records, one at a time.
@@ -193,9 +193,8 @@ impl Array {
         loop {
             let blank = match self.lines.reader.fill_buf() {
                 Ok(found) => {
-                    let mark = usize::from(
-                        self.state == Place::Before && found.starts_with(b"\xef\xbb\xbf"),
-                    ) * 3;
+                    let mark =
+                        usize::from(self.state == Place::Before && found.starts_with(MARK)) * 3;
                     let space = |byte: &&u8| matches!(**byte, b' ' | b'\t' | b'\r' | b'\n');
                     mark + found[mark..].iter().take_while(space).count()
                 }

@@ -1,5 +1,5 @@
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -25,10 +25,16 @@ fn packed(text: &str) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-async fn rounds(content: &[u8]) -> Result<Vec<(u64, Vec<(TenantId, usize)>)>, String> {
+type Found = Vec<(u64, Vec<(TenantId, usize)>)>;
+
+async fn rounds(content: &[u8]) -> Result<Found, String> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("events");
     std::fs::write(&path, content).unwrap();
+    rounds_of(path).await
+}
+
+async fn rounds_of(path: PathBuf) -> Result<Found, String> {
     let mut rounds =
         Rounds::open(&Input::new(path, None)).await.map_err(|error| error.to_string())?;
     let mut all = Vec::new();
@@ -68,6 +74,32 @@ async fn a_packed_file_may_have_members_and_is_known_by_its_first_bytes() {
     let tenant = Uuid::from_u128(1);
     let members = [packed(&event(tenant, 1)), packed(&event(tenant, 2))].concat();
     assert_eq!(rounds(&members).await.unwrap(), [(2, vec![(TenantId::new(tenant), 2)])]);
+}
+
+/// Files that were put together, and a pipe that delivers byte by byte: of a packed file, of an array, of a byte
+/// order mark.
+#[tokio::test]
+async fn marks_and_first_bytes_are_known_however_they_come() {
+    let tenant = Uuid::from_u128(1);
+    let found = [(2, vec![(TenantId::new(tenant), 2)])];
+    let [one, two] = [1, 2].map(|n| event(tenant, n));
+    let marked = format!("\u{feff}{one}\u{feff}{two}").into_bytes();
+    assert_eq!(rounds(&marked).await.unwrap(), found);
+    assert!(rounds("\u{feff}\r\n".as_bytes()).await.unwrap().is_empty());
+    let array = format!("\n \u{feff} [{},{}]", one.trim_end(), two.trim_end()).into_bytes();
+    let members = [packed(&one), packed(&two)].concat();
+    for whole in [marked, array, members] {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let to = pipe.clone();
+        let writer = std::thread::spawn(move || {
+            let mut to = std::fs::OpenOptions::new().write(true).open(to).unwrap();
+            whole.chunks(1).for_each(|byte| to.write_all(byte).unwrap());
+        });
+        assert_eq!(rounds_of(pipe).await.unwrap(), found);
+        writer.join().unwrap();
+    }
 }
 
 #[tokio::test]

@@ -96,6 +96,9 @@ pub(crate) enum TenantCommand {
         /// Change nothing; show what would be removed.
         #[arg(long)]
         dry_run: bool,
+        /// The answer.
+        #[command(flatten)]
+        yes: Yes,
         /// The reason.
         #[command(flatten)]
         why: Reason,

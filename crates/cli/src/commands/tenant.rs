@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 
 use rehome_api::{MovedCheckpoints, Tenant};
-use rehome_app::{AppError, Kind, TenantsWanted};
+use rehome_app::{AppError, CancellationToken, Kind, TenantsWanted};
 use rehome_domain::ids::TenantId;
 
 use crate::args::TenantCommand;
-use crate::operate::Reach;
+use crate::operate::{Reach, Signals, Task, stop_on_signal};
 use crate::output::{Out, cell, count, return_until, table};
 
 pub(super) async fn run(out: Out, reach: &Reach, command: TenantCommand) -> Result<(), AppError> {
@@ -44,16 +44,34 @@ pub(super) async fn run(out: Out, reach: &Reach, command: TenantCommand) -> Resu
                 format!("This removes the copy of tenant {tenant} from store \"{store}\"{closes}.");
             out.confirm(yes, &what)?;
             let deployment = reach.open(out).await?;
-            let purged = deployment.purge(tenant, &store, close_window, why.why()).await?;
+            let rest = format!(
+                "a part of the copy may be removed; `rehome tenant purge {tenant} --store {store}` removes the rest"
+            );
+            let purge = deployment.purge(tenant, &store, close_window, why.why());
+            let purged = to_the_end(out, purge, &rest).await?;
             deployment.close().await;
             out.show(&purged, |purged| {
                 let events = count(purged.events_purged);
                 format!("{events} events removed from store \"{}\"", purged.store)
             })
         }
-        TenantCommand::Remove { tenant, events, dry_run: _, why } => {
+        TenantCommand::Remove { tenant, events, dry_run: _, yes, why } => {
+            if let Some(events) = events {
+                let events = count(events);
+                let what = format!(
+                    "This removes tenant {tenant} with all its {events} events and its checkpoints."
+                );
+                out.confirm(yes, &what)?;
+            }
             let deployment = reach.open(out).await?;
-            let found = deployment.remove(tenant, events, why.why()).await?;
+            let rest = events.map_or("nothing was changed".to_owned(), |events| {
+                format!(
+                    "if the removal had begun, the tenant has neither readers nor writers until `rehome tenant \
+                     remove {tenant} --events {events}` completes it"
+                )
+            });
+            let found =
+                to_the_end(out, deployment.remove(tenant, events, why.why()), &rest).await?;
             deployment.close().await;
             out.show(&found, |found| {
                 let (tenant, events) = (found.tenant_id, count(found.events));
@@ -103,6 +121,21 @@ pub(super) async fn run(out: Out, reach: &Reach, command: TenantCommand) -> Resu
     }
 }
 
+/// An action of several steps. Where a person stops it, the error says what is left to do.
+async fn to_the_end<T>(
+    out: Out,
+    action: impl Future<Output = Result<T, AppError>>,
+    rest: &str,
+) -> Result<T, AppError> {
+    let stop = CancellationToken::new();
+    let _signals = Task(tokio::spawn(stop_on_signal(out, stop.clone(), Signals::listen())));
+    tokio::select! {
+        biased;
+        done = action => done,
+        () = stop.cancelled() => Err(AppError::failed("stopped", format!("stopped; {rest}"))),
+    }
+}
+
 /// Tenants in pages until there are as many as were asked for.
 async fn list(out: Out, reach: &Reach, mut wanted: TenantsWanted) -> Result<(), AppError> {
     let deployment = reach.open(out).await?;
@@ -120,11 +153,13 @@ async fn list(out: Out, reach: &Reach, mut wanted: TenantsWanted) -> Result<(), 
     deployment.close().await;
     out.show(&tenants, |tenants| {
         let rows = tenants.iter().map(|row| {
-            let pinned =
-                row.pinned.as_ref().map_or_else(String::new, |why| format!("pinned {why}"));
+            let pinned = row.pinned.as_ref().map(|why| format!("pinned {why}"));
+            let removing =
+                row.removing.map(|events| format!("removal of {events} events not complete"));
+            let notes: Vec<_> = pinned.into_iter().chain(removing).collect();
             let state = row.state.clone().unwrap_or_default();
             let name = row.name.clone().unwrap_or_default();
-            [row.tenant_id.to_string(), name, row.store.clone(), state, pinned]
+            [row.tenant_id.to_string(), name, row.store.clone(), state, notes.join("; ")]
         });
         table(["TENANT", "NAME", "STORE", "MIGRATION", ""], &[], rows)
     })

@@ -231,7 +231,16 @@ fn a_drains_log_that_was_changed_or_cut_off_is_found() {
         let id = over["id"].as_str().unwrap();
         let checked = place.json(["audit", "verify"]);
         assert_eq!(checked["drains_checked"], 1);
+        let exported = place.rehome(["audit", "export"]).succeeds();
+        let lines = || exported.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let of_drain: Vec<_> = lines().filter(|line| line["drain_id"] == id).collect();
+        let mut before = Value::from("00".repeat(32));
+        for (line, index) in of_drain.iter().zip(1..) {
+            assert_eq!((&line["index"], &line["previous_hash"]), (&index.into(), &before));
+            before = line["hash"].clone();
+        }
         let entries = place.count("control.db", "SELECT count(*) FROM drain_log");
+        assert_eq!(of_drain.len() as u64, entries);
         assert!(entries > 2, "{entries}");
         let entry = if entry == 0 { entries } else { entry };
         assert_eq!(place.sqlite("control.db").execute(change, []).unwrap(), 1);
@@ -244,5 +253,11 @@ fn a_drains_log_that_was_changed_or_cut_off_is_found() {
         assert_eq!(health.code, 1);
         assert!(health.document()["details"].to_string().contains(id), "{}", health.stdout);
         assert!(place.rehome(["audit", "verify"]).fails(5).contains(id));
+        let exported = place.rehome(["audit", "export"]);
+        let anchor = exported.stdout.lines().rfind(|line| line.contains(id)).unwrap();
+        let anchor: Value = serde_json::from_str(anchor).unwrap();
+        assert_eq!((&anchor["event"], &anchor["index"]), (&"anchor".into(), &entry.into()));
+        assert!(anchor["chain_broken"].as_str().unwrap().contains(what), "{anchor}");
+        assert!(exported.fails(5).contains(id));
     }
 }

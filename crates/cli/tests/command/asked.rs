@@ -40,6 +40,17 @@ fn what_cannot_be_undone_is_asked_on_a_terminal_and_nowhere_else() {
     let (code, said) = on_a_terminal(&place, 80, &line, "y");
     assert_eq!((code, state()), (0, "rolled_back".into()), "{said}");
 
+    let line = format!("tenant remove {to} --events 20");
+    let (code, said) = on_a_terminal(&place, 80, &line, "n");
+    assert!(said.contains("with all its 20 events"), "{said}");
+    assert_eq!(
+        (code, place.json(["tenant", "show", &to])["seq"].clone()),
+        (2, 20.into()),
+        "{said}"
+    );
+    let (code, said) = on_a_terminal(&place, 80, &format!("{line} --yes"), "n");
+    assert!(code == 0 && !said.contains("[y/N]"), "{said}");
+
     // The answer is given, and not asked for: it is revoked, or there is none to revoke.
     place.rehome(["token", "create", "--role", "viewer", "--name", "looks"]).succeeds();
     let (code, said) = on_a_terminal(&place, 80, "token revoke looks --yes", "n");

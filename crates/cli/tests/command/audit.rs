@@ -193,6 +193,14 @@ fn an_export_of_a_broken_log_says_where_and_goes_on() {
     assert!(lines.len() > 4);
 }
 
+/// What is recorded until then would be skipped.
+#[test]
+fn an_export_after_a_time_in_the_future_is_refused() {
+    let (place, _) = migrated();
+    let refused = place.rehome(["audit", "export", "--after", "2999-01-01T00:00:00Z"]).fails(2);
+    assert!(refused.contains("in the future"), "{refused}");
+}
+
 #[test]
 fn an_export_that_follows_has_what_is_recorded_meanwhile() {
     let (place, _) = migrated();

@@ -172,3 +172,28 @@ fn a_failure_is_told_until_somebody_acknowledges_it() {
     place.rehome(["migration", "abort", &id]).succeeds();
     place.rehome(["migration", "acknowledge", &id]).fails(3);
 }
+
+#[test]
+fn an_abort_whose_clean_up_was_interrupted_is_reported_until_it_is_done() {
+    let (place, tenant) = Place::with_tenant(2_000);
+    let (running, id) = copying(&place, tenant);
+    running.kill();
+    let (target, away) = (place.path("dedicated.db"), place.path("away.db"));
+    for end in ["", "-wal", "-shm"] {
+        let file = |path: &std::path::Path| format!("{}{end}", path.display());
+        let _ = std::fs::rename(file(&target), file(&away));
+    }
+    let said = place.rehome(["migration", "abort", &id, "--purge-target"]).fails(1);
+    assert!(said.contains("the target is not cleaned up yet"), "{said}");
+    for end in ["", "-wal", "-shm"] {
+        let file = |path: &std::path::Path| format!("{}{end}", path.display());
+        let _ = std::fs::rename(file(&away), file(&target));
+    }
+    age(&place, 1);
+    let (report, code) = health(&place);
+    assert_eq!((report["status"].as_str(), code), (Some("degraded"), 0), "{report}");
+    assert!(details(&report).contains(&format!("rehome migration resume {id}")), "{report}");
+    place.rehome(["migration", "resume", &id]).succeeds();
+    let (report, _) = health(&place);
+    assert_eq!(report["status"].as_str(), Some("healthy"), "{report}");
+}

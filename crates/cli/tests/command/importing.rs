@@ -87,6 +87,13 @@ fn an_import_that_is_killed_goes_on_where_it_was_and_follows_to_the_end() {
     assert_eq!(report["verified"]["events"], 2_150);
     let state: Value = serde_json::from_slice(&place.read("shop.state")).unwrap();
     assert_eq!(state["position"], 2_150);
+    // A table that was restored from a backup ends before what was read of it.
+    place.json(import(&url, QUERY, &["--state", "shop.state"]));
+    sql(&database, "DELETE FROM public.entries WHERE id > 2149");
+    for more in [&["--state", "shop.state"][..], &follow] {
+        let error = place.rehome(import(&url, QUERY, &[more, &["--json"]].concat())).error(3);
+        assert_eq!(error["type"], "position_beyond_end", "{error}");
+    }
     // Another query is another import.
     let other = QUERY.replace("shop AS", "'x' AS");
     let refused = place.rehome(import(&url, &other, &follow)).fails(1);

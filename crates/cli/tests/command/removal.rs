@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use crate::kit::{Place, line, lines};
+use crate::kit::{Place, line, lines, wait_for};
 use crate::serving::Serving;
 
 #[test]
@@ -77,4 +77,76 @@ fn a_server_removes_a_tenant_and_refuses_its_readers_and_writers() {
     let report = place.json(["import", "new.ndjson"]);
     assert_eq!(report["events_imported"], 1);
     assert_eq!(run(&["tenant", "show", &id])["seq"], 1);
+}
+
+/// The state that a process leaves behind that dies after it recorded the removal, and before the fence.
+#[test]
+fn a_removal_that_was_interrupted_is_named_with_the_command_that_completes_it() {
+    let (place, tenant) = Place::with_tenant(30);
+    let id = tenant.to_string();
+    let begun = "UPDATE routes SET rev = rev + 1, n = n + 1;
+                 INSERT INTO removals (tenant, epoch, events) SELECT tenant, n, 30 FROM routes";
+    place.sqlite("control.db").execute_batch(begun).unwrap();
+    let completes = format!("rehome tenant remove {id} --events 30");
+
+    let health = place.json(["health"]);
+    assert_eq!(health["status"], "degraded");
+    assert!(health["details"][0].as_str().unwrap().contains(&completes), "{health}");
+    let checked = place.rehome(["store", "check", "shared"]).fails(1);
+    assert!(checked.contains(&completes), "{checked}");
+    let shown = place.json(["tenant", "show", &id]);
+    assert!(shown["problems"][0].as_str().unwrap().contains(&completes), "{shown}");
+    let listed = place.json(["tenant", "list"]);
+    assert_eq!(listed[0]["removing"], 30, "{listed}");
+    let text = place.rehome(["tenant", "list"]).succeeds();
+    assert!(text.contains("removal of 30 events not complete"), "{text}");
+    // A server waits for some seconds: the removal may be under way.
+    let server = Serving::start(&place);
+    let seen = || {
+        let health = place.json(["health", "--server", &server.url]);
+        health["details"][0].as_str().map(str::to_owned)
+    };
+    let seen = wait_for("a server that names the removal", seen);
+    assert!(seen.contains(&completes), "{seen}");
+    assert_eq!(server.series("tenant_removals_interrupted", ""), Some(1.0));
+    // Who meets it learns how to find the command.
+    let error = place.rehome(["export", "--tenant", &id, "-", "--json"]).error(3);
+    let said = error["message"].as_str().unwrap();
+    assert!(said.contains(&format!("rehome tenant remove {id} --dry-run")), "{said}");
+    let dry = place.rehome(["tenant", "remove", &id, "--dry-run"]).succeeds();
+    assert!(dry.contains(&completes), "{dry}");
+
+    place.rehome(["tenant", "remove", &id, "--events", "30"]).succeeds();
+    assert_eq!(place.json(["health"])["status"], "healthy");
+    place.rehome(["store", "check"]).succeeds();
+    let over = || {
+        let health = place.json(["health", "--server", &server.url]);
+        (health["status"] == "healthy").then_some(())
+    };
+    wait_for("a server that sees its end", over);
+}
+
+/// Whoever holds the store's lock makes the removal wait, and a person stops it there.
+#[test]
+fn a_removal_that_is_stopped_says_how_it_is_completed() {
+    let (place, tenant) = Place::with_tenant(30);
+    let id = tenant.to_string();
+    let holder = place.sqlite("shared.db");
+    holder.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let removing = place.command(["tenant", "remove", &id, "--events", "30"]).spawn().unwrap();
+    let pid = removing.id().to_string();
+    let reaches_the_store = || {
+        let open = std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
+        let mut files = open.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
+        files.any(|file| file.ends_with("shared.db")).then_some(())
+    };
+    wait_for("the removal", reaches_the_store);
+    let sent = std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap();
+    assert!(sent.success());
+    let ended = removing.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr);
+    let completes = format!("rehome tenant remove {id} --events 30");
+    assert!(ended.status.code() == Some(1) && said.contains(&completes), "{said}");
+    holder.execute_batch("ROLLBACK").unwrap();
+    place.rehome(["tenant", "remove", &id, "--events", "30"]).succeeds();
 }

@@ -138,6 +138,16 @@ fn a_look_that_was_stopped_goes_on_where_it_came_to() {
     assert!((1..3_000).contains(&seq), "{seq}");
     let rest = verify(&place, &["--after", next.trim(), "--json"]).document();
     assert_eq!((&rest["events_checked"], &rest["complete"]), (&(6_000 - seq).into(), &true.into()));
+    // Where the history does not go on, there is nothing to be found in order.
+    let after = format!("{tenant}:3001");
+    let error = verify(&place, &["--after", &after, "--json"]).error(3);
+    assert_eq!(error["type"], "position_beyond_end", "{error}");
+    assert!(error["message"].as_str().unwrap().contains("which is 3000"), "{error}");
+    let after = format!("{}:1", uuid::Uuid::new_v4());
+    assert_eq!(
+        verify(&place, &["--after", &after, "--json"]).error(3)["type"],
+        "position_beyond_end"
+    );
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! themselves.
 
 use super::{Alert, Severity};
-use crate::query::MT;
+use crate::query::{MT, now};
 use crate::thresholds::Thresholds;
 
 pub(super) fn alerts(thresholds: &Thresholds) -> Vec<Alert> {
@@ -70,7 +70,7 @@ fn gone(thresholds: &Thresholds) -> [Alert; 3] {
     ]
 }
 
-fn unwell(thresholds: &Thresholds) -> [Alert; 4] {
+fn unwell(thresholds: &Thresholds) -> [Alert; 5] {
     let gap = thresholds.silent_for;
     let least = |series: &str, by: &str| {
         format!("(min by ({by}) ({series}) or min by ({by}) (last_over_time({series}[{gap}])))")
@@ -96,6 +96,19 @@ fn unwell(thresholds: &Thresholds) -> [Alert; 4] {
             severity: Severity::Critical,
             summary: "Store {{ $labels.store_id }} has damaged tenants",
             description: "The rows of {{ $value }} tenants contradict their ledgers".to_owned(),
+        },
+        Alert {
+            name: "RehomeRemovalInterrupted",
+            expr: format!(
+                "{} > 0",
+                now("tenant_removals_interrupted", "deployment", thresholds.silent_for)
+            ),
+            held: Some(thresholds.unattended_for),
+            severity: Severity::Warning,
+            summary: "A removal of a tenant is not complete",
+            description: "{{ $value }} removals of tenants stand still; their tenants have neither readers nor \
+                          writers"
+                .to_owned(),
         },
         Alert {
             name: "RehomeControlPlaneDown",

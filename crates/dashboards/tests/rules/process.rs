@@ -156,6 +156,23 @@ fn damage_of_a_store_is_reported_until_it_is_found_whole_and_over_a_restart() {
 }
 
 #[test]
+fn a_removal_that_stands_still_is_reported_until_it_is_complete() {
+    let alert = "RehomeRemovalInterrupted";
+    let series = |instance: &str| {
+        format!("tenant_removals_interrupted{{job=\"j\",instance=\"{instance}\"}}")
+    };
+    Scene::every("15s")
+        .series(&series("a"), "0+0x8 1+0x20 0+0x40")
+        .series(&series("b"), "0+0x68")
+        .silent("3m30s", alert)
+        .fires("5m", alert, "severity=\"warning\"")
+        .silent("9m", alert)
+        .check();
+    // One that an operator completes at once.
+    Scene::every("15s").series(&series("a"), "0+0x8 1+0x4 0+0x40").silent("5m", alert).check();
+}
+
+#[test]
 fn a_process_that_starts_again_and_again_is_told_of() {
     let alert = "RehomeRestarting";
     let labels = "severity=\"warning\",job=\"j\",instance=\"a\"";

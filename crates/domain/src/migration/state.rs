@@ -178,6 +178,18 @@ impl State {
             _ => false,
         }
     }
+
+    /// There is work that waits for a process, and for nothing else.
+    pub const fn has_work(self) -> bool {
+        match self {
+            Self::Pending | Self::Working(_) | Self::CutoverPaused => true,
+            Self::Paused(_) | Self::Failed { .. } => false,
+            Self::RolledBack(cleanup) => !matches!(cleanup, Cleanup::Done),
+            Self::Migrated { activated, old_source } => {
+                !activated || matches!(old_source, OldSource::Closing { .. })
+            }
+        }
+    }
 }
 
 impl Migration {

@@ -43,7 +43,7 @@ pub enum Refusal {
     #[error("its options have changed; re-read the migration and retry")]
     OptionsChanged,
     /// The tenant is being removed.
-    #[error("the tenant is being removed; `rehome tenant remove` continues")]
+    #[error("the tenant is being removed; `rehome tenant show` has the command that completes it")]
     BeingRemoved,
     /// No removal is under way.
     #[error("the tenant is not being removed")]

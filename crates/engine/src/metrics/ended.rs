@@ -7,10 +7,12 @@
 //!                   (one that failed, until it is acknowledged or the retention is over)
 //! ```
 //!
+//! Those at work are bounded too: an operator may start any number of them.
+//!
 //! The state is exported for a while in any case, so that a scrape sees that the migration came to an end:
 //! one that only vanishes is taken for lost.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use rehome_domain::event::Timestamp;
@@ -24,6 +26,23 @@ pub(super) const FULL_MAX: usize = 20;
 pub(super) const BRIEF_FOR: Duration = Duration::from_secs(60);
 /// Rollback windows with a series of their own: those that are furthest behind.
 pub(super) const WINDOWS_MAX: usize = 100;
+
+/// So many migrations with work to do, or that failed, have series: those that need attention first, then the oldest. Of
+/// the others there is only their number.
+pub(super) const AT_WORK_MAX: usize = 200;
+
+/// Those with work to do, or that failed, for which there is no room.
+pub(super) fn crowded_out<'a>(entries: impl Iterator<Item = &'a Entry>) -> BTreeSet<MigrationId> {
+    let mut at_work: Vec<_> = entries
+        .filter(|entry| !entry.is_over() || entry.is_open_failure())
+        .map(|entry| (!entry.needs_attention(), entry.migration.created_at, entry.migration.id))
+        .collect();
+    if at_work.len() <= AT_WORK_MAX {
+        return BTreeSet::new();
+    }
+    at_work.sort_unstable();
+    at_work.into_iter().skip(AT_WORK_MAX).map(|(_, _, id)| id).collect()
+}
 
 /// What becomes of the series of a migration that ended and is not among the newest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -198,6 +198,8 @@ impl Scene {
         out.write(f::LEASE_LOST, counted(|e| e.lost))?;
         let unattended = |entry: &Entry| f64::from(u8::from(entry.is_unattended()));
         out.write(f::UNATTENDED, self.reported().map(|(n, e)| (n.both(), unattended(e))))?;
+        let without = self.tracker.crowded_out() as f64;
+        out.write(f::CROWDED_OUT, [([], without)].into_iter())?;
         let unpublished = |entry: &Entry| f64::from(u8::from(entry.is_unpublished()));
         out.write(f::UNPUBLISHED, self.reported().map(|(n, e)| (n.both(), unpublished(e))))?;
         out.write(f::RETRIES, counted(|e| e.retries))?;
@@ -342,6 +344,8 @@ impl Scene {
         let judged = checked().filter(|one| one.damaged > 0 || one.whole_at > 0.0);
         out.write(f::STORE_DAMAGED, judged.map(|one| ([&*one.store], one.damaged as f64)))?;
         out.write(f::STORE_VERIFIED, checked().map(|one| ([&*one.store], one.whole_at)))?;
+        let still = around.removals_still.into_iter();
+        out.write(f::REMOVALS_STILL, still.map(|n| ([], n as f64)))?;
         out.write(f::CONTROL_UP, around.control_plane.into_iter().map(|is| ([], up(is))))?;
         self.front(out)?;
         let looked = self.tracker.looked.map(|looked| ([], looked.micros() as f64 / 1e6));

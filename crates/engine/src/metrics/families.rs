@@ -116,6 +116,7 @@ pub const FAMILIES: &[Family] = &[
     TAKEOVERS,
     LEASE_LOST,
     UNATTENDED,
+    CROWDED_OUT,
     UNPUBLISHED,
     RETRIES,
     WINDOW_LAG,
@@ -157,6 +158,7 @@ pub const FAMILIES: &[Family] = &[
     STORE_CHECKED,
     STORE_DAMAGED,
     STORE_VERIFIED,
+    REMOVALS_STILL,
     CONTROL_UP,
     ROOM_USED,
     ROOM_SIZE,
@@ -181,7 +183,7 @@ pub fn reference() -> String {
          Series of a migration start when a process takes it, and end 15 minutes after the migration ended \
          (`[telemetry] metrics_retention`): of the 20 that ended last all, of older ones the state and what went \
          wrong for a minute, of one that failed until it is acknowledged. So a scrape after ten thousand moves \
-         is as small as after twenty. Series of a drain start with it and end as long after it; what each server \
+         is as small as after twenty. Of those at work at the same time, 200 have series (`migrations_without_series`). Series of a drain start with it and end as long after it; what each server \
          exports of it is the same, so aggregate with `max by (drain_id)`. Counters are 0 when their phase starts. \
          Several processes share a deployment. What the lease holder reports is about the migration, and \
          continues after a restart or a takeover: aggregate with `max by (migration_id, tenant_id)`, \

@@ -90,6 +90,8 @@ pub struct Surroundings {
     pub stores: Vec<(String, bool)>,
     /// What scheduled verifications of stores have found, where there are any.
     pub checked: Vec<StoreChecked>,
+    /// Removals of tenants that stand still; `None`: not looked for.
+    pub removals_still: Option<u64>,
     /// Whether the control plane answered; `None`: not requested yet.
     pub control_plane: Option<bool>,
     /// The drains that are not over, and those that ended a short time ago.

@@ -2,7 +2,7 @@
 
 use rehome_domain::drain::Drain;
 use rehome_ports::log_chain::{Break, BrokenChain, Followed, drain_follows};
-use rehome_ports::{ControlError, Fault, FaultKind, Fleet};
+use rehome_ports::{ControlError, DrainEntry, Drains, Fault, FaultKind, Fleet};
 
 /// Entries read at once.
 const PAGE: usize = 500;
@@ -24,6 +24,17 @@ pub(super) async fn look_on(
     row: &Drain,
     before: &mut Followed,
 ) -> Result<Option<BrokenChain>, ControlError> {
+    follow(fleet, row, before, |_, _| true).await
+}
+
+/// The same; `each` gets every entry that is as it was recorded, with what was before it, and returns
+/// whether to continue.
+pub(super) async fn follow(
+    fleet: &dyn Fleet,
+    row: &Drain,
+    before: &mut Followed,
+    mut each: impl FnMut(Followed, &DrainEntry) -> bool,
+) -> Result<Option<BrokenChain>, ControlError> {
     loop {
         let page = match fleet.drain_log(row.id, before.index, PAGE).await {
             Ok(page) => page,
@@ -38,6 +49,9 @@ pub(super) async fn look_on(
             if let Err(broken) = drain_follows(*before, entry) {
                 return Ok(Some(broken));
             }
+            if !each(*before, entry) {
+                return Ok(None);
+            }
             *before = Followed { index: entry.index, hash: entry.hash };
         }
         if page.is_empty() {
@@ -49,4 +63,23 @@ pub(super) async fn look_on(
         BrokenChain { index: before.index + 1, how: Break::CutOff(why) }
     });
     Ok(cut_off)
+}
+
+/// All drains, or the newest ones, oldest first.
+pub(super) async fn oldest_first(
+    fleet: &dyn Fleet,
+    only_newest: bool,
+) -> Result<Vec<Drain>, ControlError> {
+    let mut which = Drains { limit: PAGE, ..Drains::default() };
+    let mut found = Vec::new();
+    loop {
+        let page = fleet.drains(which).await?;
+        let is_last = page.len() < PAGE;
+        which.before = page.last().map(|drain| drain.id);
+        found.extend(page);
+        if is_last || only_newest {
+            found.reverse();
+            return Ok(found);
+        }
+    }
 }

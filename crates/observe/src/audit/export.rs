@@ -4,20 +4,21 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use rehome_api::Time;
-use rehome_api::audit::AuditLine;
-use rehome_app::AppError;
+use rehome_api::audit::{AuditDrainLine, AuditLine, AuditRecord};
 use rehome_app::deployment::Deployment;
 use rehome_app::key::Key;
+use rehome_app::{AppError, Kind};
+use rehome_domain::drain::Drain;
 use rehome_domain::event::Timestamp;
-use rehome_domain::ids::{MigrationId, TenantId};
+use rehome_domain::ids::{DrainId, MigrationId, TenantId};
 use rehome_domain::migration::{Migration, Phase};
 use rehome_ports::log_chain::{BrokenChain, Followed, LogAnchor};
-use rehome_ports::{ControlError, ControlPlane, LogEntry, Migrations};
+use rehome_ports::{ControlError, ControlPlane, DrainEntry, LogEntry, Migrations};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::anchors::{Page, Walk, compare};
-use super::{Findings, follow};
+use super::{Findings, drains, follow};
 
 /// Migrations read at once; while following, this many of the newest ones are always read.
 const PAGE: usize = 200;
@@ -25,6 +26,8 @@ const PAGE: usize = 200;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The polling interval of all migrations: old ones are acknowledged, purged or verified now and then.
 const ALL_EVERY: Duration = Duration::from_secs(60);
+/// A time that is so much ahead of the control plane's clock is no recorded one.
+const AHEAD_MAX_US: i64 = 60_000_000;
 /// How long a store may take to list some of its anchors.
 const STORE_WITHIN: Duration = Duration::from_secs(2);
 
@@ -55,11 +58,24 @@ pub(crate) async fn export(
     key: Option<Key>,
     what: AuditExport,
     stop: &CancellationToken,
-    mut write: impl FnMut(&AuditLine) -> Result<(), AppError>,
+    mut write: impl FnMut(&AuditRecord) -> Result<(), AppError>,
 ) -> Result<Exported, AppError> {
     let control = &**deployment.engine().control();
-    let (at, missed, told) = (HashMap::new(), HashSet::new(), Exported::default());
-    let mut exporter = Exporter { what, key, at, missed, told };
+    if let Some(Time(after)) = what.after
+        && after.saturating_sub(control.now().await?.micros()) > AHEAD_MAX_US
+    {
+        let why = "that time is in the future by the control plane's clock; what is recorded until then would be \
+                   skipped";
+        return Err(AppError::new(Kind::Usage, "bad_usage", format!("--after: {why}")));
+    }
+    let mut exporter = Exporter {
+        what,
+        key,
+        at: HashMap::new(),
+        drains: HashMap::new(),
+        missed: HashSet::new(),
+        told: Exported::default(),
+    };
     let mut all_seen: Option<Instant> = None;
     loop {
         let only_some = all_seen.is_some_and(|seen| seen.elapsed() < ALL_EVERY);
@@ -75,6 +91,9 @@ pub(crate) async fn export(
             if broken.is_some() {
                 findings.looked_at(migration.id, migration.tenant, broken);
             }
+        }
+        for drain in drains::oldest_first(&**deployment.fleet(), only_some).await? {
+            exporter.drain(deployment, &drain, &mut write).await?;
         }
         if !only_some {
             exporter.anchors(deployment, findings, &mut write).await?;
@@ -94,6 +113,8 @@ struct Exporter {
     key: Option<Key>,
     /// How far each log was exported.
     at: HashMap<MigrationId, (TenantId, Followed)>,
+    /// The same of drains; `None`: the rest of the log is not as it was recorded, and has its line.
+    drains: HashMap<DrainId, Option<Followed>>,
     /// What was missed, and has a line.
     missed: HashSet<(MigrationId, String)>,
     told: Exported,
@@ -105,14 +126,15 @@ impl Exporter {
         &mut self,
         control: &dyn ControlPlane,
         migration: &Migration,
-        write: &mut impl FnMut(&AuditLine) -> Result<(), AppError>,
+        write: &mut impl FnMut(&AuditRecord) -> Result<(), AppError>,
     ) -> Result<Option<BrokenChain>, AppError> {
         let id = migration.id;
         let from = self.at.get(&id).map_or(Followed::START, |(_, at)| *at);
         let (mut at, mut written) = (from, Ok(()));
         let whole = follow(control, id, from, |before, entry, broken| {
             if self.what.after.is_none_or(|after| entry.at.micros() > after.0) {
-                written = write(&self.line(migration, before, entry, broken));
+                let line = self.line(migration, before, entry, broken);
+                written = write(&AuditRecord::Migration(line));
                 self.told.lines += u64::from(written.is_ok());
             }
             at = Followed::to(entry);
@@ -132,7 +154,7 @@ impl Exporter {
         &mut self,
         deployment: &Deployment,
         findings: &Findings,
-        write: &mut impl FnMut(&AuditLine) -> Result<(), AppError>,
+        write: &mut impl FnMut(&AuditRecord) -> Result<(), AppError>,
     ) -> Result<(), AppError> {
         let own = |(id, (tenant, seen)): (&MigrationId, &(TenantId, Followed))| {
             let anchor = LogAnchor { tenant: *tenant, migration: *id, seen: *seen };
@@ -163,7 +185,7 @@ impl Exporter {
         anchor: &LogAnchor,
         broken: &BrokenChain,
         now: Timestamp,
-        write: &mut impl FnMut(&AuditLine) -> Result<(), AppError>,
+        write: &mut impl FnMut(&AuditRecord) -> Result<(), AppError>,
     ) -> Result<(), AppError> {
         let id = anchor.migration;
         if !self.missed.insert((id, place.to_owned())) {
@@ -171,7 +193,7 @@ impl Exporter {
         }
         self.told.broken.get_or_insert_with(|| format!("migration {id}: {broken}"));
         let nobody = String::new;
-        write(&AuditLine {
+        write(&AuditRecord::Migration(AuditLine {
             migration_id: id.uuid(),
             tenant_id: anchor.tenant.uuid(),
             source_store: nobody(),
@@ -184,13 +206,65 @@ impl Exporter {
             previous_hash: Followed::START.hash.to_string(),
             hash: anchor.seen.hash.to_string(),
             chain_broken: Some(broken.to_string()),
-            signature: self.signature(id, anchor.seen),
-        })
+            signature: self.signature(id.as_bytes(), anchor.seen),
+        }))
     }
 
-    fn signature(&self, id: MigrationId, seen: Followed) -> Option<String> {
-        let sign =
-            |key: &Key| key.sign(&[id.as_bytes(), &seen.index.to_be_bytes(), seen.hash.as_bytes()]);
+    /// The new entries of a drain's log, to the first one that is not as it was recorded.
+    async fn drain(
+        &mut self,
+        deployment: &Deployment,
+        row: &Drain,
+        write: &mut impl FnMut(&AuditRecord) -> Result<(), AppError>,
+    ) -> Result<(), AppError> {
+        let from = *self.drains.entry(row.id).or_insert(Some(Followed::START));
+        let Some(mut at) = from else { return Ok(()) };
+        let mut written = Ok(());
+        let broken = drains::follow(&**deployment.fleet(), row, &mut at, |before, entry| {
+            if self.what.after.is_none_or(|after| entry.at.micros() > after.0) {
+                written = write(&AuditRecord::Drain(self.drain_line(row, before, entry)));
+                self.told.lines += u64::from(written.is_ok());
+            }
+            written.is_ok()
+        })
+        .await?;
+        written?;
+        self.drains.insert(row.id, broken.is_none().then_some(at));
+        let Some(broken) = broken else { return Ok(()) };
+        self.told.broken.get_or_insert_with(|| format!("drain {}: {broken}", row.id));
+        let seen = Followed { index: broken.index, ..Followed::START };
+        write(&AuditRecord::Drain(AuditDrainLine {
+            drain_id: row.id.uuid(),
+            index: seen.index,
+            at: Time(deployment.now().micros()),
+            event: "anchor".to_owned(),
+            actor: "the row of the drain".to_owned(),
+            fact: String::new(),
+            previous_hash: at.hash.to_string(),
+            hash: seen.hash.to_string(),
+            chain_broken: Some(broken.to_string()),
+            signature: self.signature(row.id.as_bytes(), seen),
+        }))
+    }
+
+    fn drain_line(&self, row: &Drain, before: Followed, entry: &DrainEntry) -> AuditDrainLine {
+        let seen = Followed { index: entry.index, hash: entry.hash };
+        AuditDrainLine {
+            drain_id: row.id.uuid(),
+            index: entry.index,
+            at: Time(entry.at.micros()),
+            event: entry.fact.name().to_owned(),
+            actor: entry.actor.clone(),
+            fact: entry.text.clone(),
+            previous_hash: before.hash.to_string(),
+            hash: entry.hash.to_string(),
+            chain_broken: None,
+            signature: self.signature(row.id.as_bytes(), seen),
+        }
+    }
+
+    fn signature(&self, id: &[u8], seen: Followed) -> Option<String> {
+        let sign = |key: &Key| key.sign(&[id, &seen.index.to_be_bytes(), seen.hash.as_bytes()]);
         self.key.as_ref().map(sign)
     }
 
@@ -214,7 +288,7 @@ impl Exporter {
             previous_hash: before.hash.to_string(),
             hash: entry.hash.to_string(),
             chain_broken: broken.map(ToString::to_string),
-            signature: self.signature(migration.id, Followed::to(entry)),
+            signature: self.signature(migration.id.as_bytes(), Followed::to(entry)),
         }
     }
 }

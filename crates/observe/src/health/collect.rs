@@ -37,11 +37,13 @@ pub(super) async fn observe(
     audit: &mut audit::Pass,
 ) -> Result<Observations, ControlError> {
     let deployment = &sources.deployment;
-    let (migrations, unanswered, losses, broken_logs) = tokio::join!(
+    let (migrations, unanswered, losses, broken_logs, removals, copies) = tokio::join!(
         worth_a_look(&**deployment.engine().control()),
         unanswered(deployment),
         losses(deployment, pass),
         broken_logs(sources, audit),
+        removals(sources),
+        copies(deployment),
     );
     let looks = stream::iter(migrations?);
     let looks = looks.map(|migration| look(sources, migration));
@@ -55,6 +57,7 @@ pub(super) async fn observe(
     seen.losses = losses;
     seen.losses.extend(damaged(sources));
     seen.broken_logs = broken_logs;
+    (seen.removals, seen.copies) = (removals?, copies);
     seen.migrations.sort_by_key(|one| one.id);
     Ok(seen)
 }
@@ -99,6 +102,22 @@ async fn broken_logs(sources: &Sources, pass: &mut audit::Pass) -> Vec<String> {
     sentences
 }
 
+/// The removals that stand still. A server has watched them; a command looks once, and reports all.
+async fn removals(sources: &Sources) -> Result<Vec<String>, ControlError> {
+    let (deployment, removals) = (&sources.deployment, &sources.removals);
+    let watched = is_server(deployment.holder());
+    if !watched {
+        removals.look(deployment).await?;
+    }
+    let mut sentences = removals.sentences(!watched);
+    let total = sentences.len();
+    if total > LOSSES_SHOWN {
+        sentences.truncate(LOSSES_SHOWN);
+        sentences.push(format!("{total} such removals; `rehome store check` lists them"));
+    }
+    Ok(sentences)
+}
+
 /// Why those stores did not answer that did not, in the order of their names.
 async fn unanswered(deployment: &Deployment) -> Vec<String> {
     let watch = deployment.store_watch();
@@ -111,8 +130,24 @@ async fn unanswered(deployment: &Deployment) -> Vec<String> {
     unanswered.into_iter().map(|(_, why)| why).collect()
 }
 
-/// Migrations that have not ended, that failed, that can still return, and those that have ended with open
-/// violations.
+/// What shows that stores are copies. A server queries them every few seconds anyway, and a check does not wait.
+async fn copies(deployment: &Deployment) -> Vec<String> {
+    let watch = deployment.store_watch();
+    let watched = is_server(deployment.holder());
+    let asked = deployment.config().stores.iter().map(async |store| {
+        let report = if watched {
+            watch.last_report(&store.id)?
+        } else {
+            watch.report(&store.id).await.ok()?.last?.0
+        };
+        let sentence = |why: String| format!("Store \"{}\": {why}", store.id);
+        Some(report.copied.into_iter().map(sentence).collect::<Vec<_>>())
+    });
+    join_all(asked).await.into_iter().flatten().flatten().collect()
+}
+
+/// Migrations that have not ended, that failed, that can still return, that are still to be cleaned up, and those
+/// that have ended with open violations.
 async fn worth_a_look(control: &dyn ControlPlane) -> Result<Vec<Migration>, ControlError> {
     let mut found = Vec::new();
     for phase in Phase::ALL.into_iter().filter(|phase| !phase.is_terminal()) {
@@ -124,11 +159,9 @@ async fn worth_a_look(control: &dyn ControlPlane) -> Result<Vec<Migration>, Cont
         let newest = Migrations { phase: Some(phase), limit: PAGE, ..Migrations::default() };
         let over = control.migrations(newest).await?;
         found.extend(over.into_iter().filter(|one| {
-            matches!(
-                one.state,
-                State::Migrated { old_source: OldSource::Window { .. }, .. }
-                    | State::Migrated { activated: false, .. }
-            ) || one.violations.open.is_some()
+            let in_window =
+                matches!(one.state, State::Migrated { old_source: OldSource::Window { .. }, .. });
+            in_window || one.state.has_work() || one.violations.open.is_some()
         }));
     }
     Ok(found)
@@ -190,13 +223,7 @@ async fn look(
         },
         State::Migrated { .. } | State::RolledBack(_) => Standing::InWindow,
     };
-    let works = matches!(
-        migration.state,
-        State::Pending
-            | State::Working(_)
-            | State::CutoverPaused
-            | State::Migrated { activated: false, .. }
-    );
+    let works = migration.state.has_work();
     let lease = control.lease_holder(id).await?;
     let unattended = works && lease.is_none();
     let waiting = if works && lease.is_some() { Waiting::of(control, id).await? } else { None };

@@ -25,6 +25,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
 use crate::audit::{self, Findings};
+use crate::removals::Removals;
 use crate::stats::Stats;
 use crate::store_checks::StoreChecks;
 use report::Observations;
@@ -50,6 +51,8 @@ pub(crate) struct Sources {
     pub(crate) findings: Arc<Findings>,
     /// What scheduled verifications of stores have found.
     pub(crate) checks: Arc<StoreChecks>,
+    /// The removals of tenants that are not complete.
+    pub(crate) removals: Arc<Removals>,
 }
 
 /// The last answer, and the check that is under way. Shared by the clones of a deployment.

@@ -36,6 +36,8 @@ impl Default for Thresholds {
     }
 }
 
+/// A progress that is dated so far in the future was recorded by a clock that is wrong.
+const PROGRESS_AHEAD: Duration = Duration::from_secs(60);
 /// A lease that claims so much more than its length was written by a clock that is wrong.
 const LEASE_AHEAD: Duration = Duration::from_secs(2);
 
@@ -52,6 +54,10 @@ pub(super) struct Observations {
     pub(super) broken_logs: Vec<String>,
     /// Stores that did not answer, each with why, as a sentence.
     pub(super) unanswered: Vec<String>,
+    /// Removals of tenants that stand still, a sentence each.
+    pub(super) removals: Vec<String>,
+    /// What shows that stores are copies, a sentence each.
+    pub(super) copies: Vec<String>,
 }
 
 /// One migration.
@@ -144,7 +150,7 @@ pub(super) fn report(seen: &Observations, thresholds: &Thresholds) -> HealthRepo
     for loss in seen.losses.iter().chain(&seen.broken_logs) {
         found.add(HealthStatus::Unhealthy, loss.clone());
     }
-    for reason in &seen.unanswered {
+    for reason in seen.unanswered.iter().chain(&seen.removals).chain(&seen.copies) {
         found.add(HealthStatus::Degraded, reason.clone());
     }
     let active = seen.migrations.iter().filter(|one| one.standing.is_active()).count();
@@ -195,6 +201,17 @@ impl Found {
             Standing::Waiting | Standing::InWindow => {}
             Standing::Copying { last_progress } => {
                 let still = between(*last_progress, now);
+                let ahead = between(now, *last_progress);
+                if ahead >= PROGRESS_AHEAD {
+                    self.add(
+                        HealthStatus::Degraded,
+                        format!(
+                            "Migration {id}: its last progress in bulk_copy is dated {} s in the future, by a clock that \
+                             was ahead; until then a copy that is stuck is not noticed here",
+                            ahead.as_secs()
+                        ),
+                    );
+                }
                 if still >= thresholds.stuck_after {
                     self.stuck += 1;
                     let minutes = still.as_secs() / 60;

@@ -436,6 +436,7 @@ impl LedgerStore for MemoryStore {
             durable: false,
             clock_skew_ms: 0,
             problems: Vec::new(),
+            copied: Vec::new(),
         })
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
+use axum::http::HeaderMap;
 use rehome_api::Migration;
 use rehome_app::AppError;
 use rehome_app::migrations::{self, Goal};
@@ -73,10 +74,12 @@ pub(crate) async fn watch(
     State(state): State<Arc<Shared>>,
     caller: Caller,
     requester: Requester,
+    headers: HeaderMap,
     InPath(id): InPath<Uuid>,
     InQuery(HowFar { until }): InQuery<HowFar>,
 ) -> Answer {
     may_view(&state, &caller, id).await?;
+    sse::check_accepted(&headers)?;
     let id = MigrationId::new(id);
     let room = sse::room(&state, requester)?;
     // An unknown migration gets an error status, not a stream that ends.

@@ -14,6 +14,7 @@ use rehome_ports::{AccessContents, AccessSession, SecretHash};
 
 use super::Tokens;
 use super::caller::{Caller, Credential};
+use super::roll::SESSION;
 
 /// How long an unused session lasts.
 pub(crate) const SESSION_IDLE: Duration = Duration::from_secs(3_600);
@@ -162,11 +163,15 @@ impl Known {
         Ok((kept.id, Caller { name: Arc::clone(&kept.name), grant, credential, session: None }))
     }
 
-    /// A valid session.
+    /// A valid session. A clock that was wrong does not prolong one: its last use is not far in the future, and what
+    /// is left of it is no longer than a whole one.
     pub(super) fn session(&self, hash: &SecretHash, now: Timestamp) -> Option<AccessSession> {
         let session = *self.sessions.get(hash)?;
-        let idle = i64::try_from(SESSION_IDLE.as_micros()).unwrap_or(i64::MAX);
-        let goes_on = now < session.expires_at && now.micros() - session.seen_at.micros() < idle;
+        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let idle = micros(SESSION_IDLE);
+        let left = u64::try_from(session.expires_at.micros().saturating_sub(now.micros())).ok()?;
+        let since_use = now.micros().abs_diff(session.seen_at.micros());
+        let goes_on = left > 0 && left <= micros(SESSION) + idle && since_use < idle;
         goes_on.then_some(session)
     }
 }

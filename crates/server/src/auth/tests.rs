@@ -245,6 +245,28 @@ async fn a_use_is_noted_once_a_minute() {
     tokio::join!(scene.roll.keep(&stop), work);
 }
 
+/// The server on which a person logged in had a clock that was two days ahead, until it was set right.
+#[tokio::test(start_paused = true)]
+async fn a_session_that_begins_in_the_future_lasts_no_longer_for_it() {
+    let scene = Scene::new(true).await;
+    let now = scene.clock.now().micros();
+    let day = 24 * 3_600 * 1_000_000;
+    let minute = 60 * 1_000_000;
+    for (ahead, is_valid) in [(0, true), (5 * minute, true), (2 * day, false)] {
+        let caller = scene.roll.known_bearer(CONFIGURED).await.unwrap().unwrap();
+        scene.clock.set(Timestamp::from_micros(now + ahead));
+        scene.roll.look().await.unwrap();
+        let secret = scene.roll.begin_session(&caller).await.unwrap().unwrap();
+        scene.clock.set(Timestamp::from_micros(now));
+        scene.roll.look().await.unwrap();
+        let mut headers = HeaderMap::new();
+        let cookie = HeaderValue::from_str(&format!("{}={secret}", super::COOKIE)).unwrap();
+        headers.insert(header::COOKIE, cookie);
+        let found = scene.find("/", &headers).await.session().unwrap().is_some();
+        assert_eq!(found, is_valid, "{ahead}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_session_ends_unused_and_in_any_case_and_live_pages_do_not_use_it() {
     let scene = Scene::new(true).await;

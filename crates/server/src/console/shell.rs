@@ -7,6 +7,7 @@ use axum::response::{Html, IntoResponse as _, Response};
 use rehome_api::problem::Problem as Document;
 
 use super::pages::frame;
+use crate::accept;
 
 /// The content security policy: only this server, and no script or style but its files.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
@@ -45,8 +46,7 @@ pub(super) fn asset(kind: &'static str, text: &'static str) -> Response {
 /// Whether a person reads the answer: a browser asks for pages, and not for a path of programs.
 pub(crate) fn is_read_by_a_person(request: &Request) -> bool {
     let path = request.uri().path();
-    let accepts = request.headers().get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
-    accepts.is_some_and(|accept| accept.contains("text/html"))
+    accept::names(request.headers(), "text/html")
         && !OF_PROGRAMS.iter().any(|start| path.starts_with(start))
 }
 

@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use super::pages::{Of, Page};
 use super::{events, page};
+use crate::accept;
 use crate::auth::Caller;
 use crate::extract::{self, InPath, InQuery};
 use crate::response::{Answer, Problem, Problems};
@@ -68,7 +69,6 @@ pub(crate) async fn feed(
     let tenant = TenantId::new(tenant);
     caller.may_read(tenant)?;
     let engine = state.deployment.engine();
-    let after = part.after_seq.unwrap_or(0);
     let limit = page(part.limit)?;
     let last = match extract::text(&headers, "last-event-id")? {
         None => None,
@@ -76,7 +76,8 @@ pub(crate) async fn feed(
             Problem::bad_request("bad_header", "Last-Event-ID must be a position, if present")
         })?),
     };
-    if !sse::is_wanted(&headers) {
+    let after = last.or(part.after_seq).unwrap_or(0);
+    if !accept::names(&headers, sse::KIND) {
         let limit = BatchLimit::events(limit);
         let page = Page::new(&state, requester.holder, tenant, Of::Feed, after, limit);
         return page.answer().await;
@@ -84,7 +85,6 @@ pub(crate) async fn feed(
     let holder = requester.holder.clone();
     let room = sse::room(&state, requester)?;
     // A tenant or a position that does not exist is refused by a status, and not by a stream that ends.
-    let after = last.unwrap_or(after);
     BeyondEnd::check(tenant, after, engine.router().head(tenant).await?)
         .map_err(ReadError::from)?;
     let follower = Follower::new(engine, tenant, after);

@@ -168,6 +168,8 @@ impl utoipa::IntoResponses for Problems {
             (403, "The token's role does not allow it, or the page's origin is not allowed."),
             (404, "Not found."),
             (405, "The path does not support this method."),
+            (406, "`Accept` excludes what the path answers with."),
+            (408, "The body did not arrive in time, or too slowly."),
             (409, "Not possible in this state; for an append: a conflict."),
             (412, "The state differs from `If-Match`."),
             (413, "Too large; `limit` is the maximum."),

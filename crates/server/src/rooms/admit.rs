@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method, Version, header};
+use axum::http::{HeaderMap, HeaderName, Method, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use http_body_util::BodyExt as _;
@@ -29,7 +29,9 @@ pub(crate) async fn admit(
     mut request: Request,
     next: Next,
 ) -> Response {
-    if let Err(problem) = check_host(request.version(), request.headers()) {
+    let head = check_host(request.version(), request.headers())
+        .and_then(|()| check_single(request.headers()));
+    if let Err(problem) = head {
         return problem.into_response();
     }
     let Some(connection) = request.extensions().get::<Arc<Connection>>().cloned() else {
@@ -72,6 +74,26 @@ fn check_host(version: Version, headers: &HeaderMap) -> Result<(), Problem> {
     }
     let detail = format!("a request must have one Host header; this one has {hosts}");
     Err(Problem::bad_request("bad_host", detail))
+}
+
+/// Headers of which a second one would leave it to chance which of them counts, here and in a proxy before.
+const SINGLE: [HeaderName; 6] = [
+    header::AUTHORIZATION,
+    header::CONTENT_TYPE,
+    header::ORIGIN,
+    HeaderName::from_static("idempotency-key"),
+    HeaderName::from_static("last-event-id"),
+    HeaderName::from_static("sec-fetch-site"),
+];
+
+fn check_single(headers: &HeaderMap) -> Result<(), Problem> {
+    match SINGLE.iter().find(|name| headers.get_all(*name).iter().nth(1).is_some()) {
+        None => Ok(()),
+        Some(name) => {
+            let detail = format!("a request may have one {name} header; this one has more");
+            Err(Problem::bad_request("bad_header", detail))
+        }
+    }
 }
 
 fn holder(caller: Option<&Caller>, is_of_events: bool, address: Who) -> Holder {

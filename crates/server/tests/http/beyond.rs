@@ -18,6 +18,10 @@ async fn a_follower_beyond_the_end_is_refused_by_a_status() {
     let problem = refused.problem(409, "position_beyond_end");
     assert_eq!((&problem["position"], &problem["end"]), (&json!(4), &json!(3)));
     assert_eq!(problem["tenant_id"], json!(tenant));
+    // A page is read by the same position.
+    let page = |seq: &str| feed(tenant).header("Last-Event-ID", seq);
+    site.ask(page("4")).await.problem(409, "position_beyond_end");
+    assert_eq!(site.ask(page("2")).await.is(200)["events"][0]["seq"], 3);
     let mut follower = Events::open(&site, feed(tenant).header("Last-Event-ID", "3")).await;
     site.fill(tenant, 4..=4).await;
     assert_eq!(follower.next().await.unwrap().id, "4");
@@ -35,6 +39,34 @@ async fn a_checkpoint_beyond_the_end_is_not_set() {
     assert_eq!((&problem["position"], &problem["end"]), (&json!(4), &json!(3)));
     assert_eq!(site.get(&path).await.is(200)["seq"], 3);
     site.ask(put(0)).await.is(200);
+    site.ends().await;
+}
+
+/// A verification of nothing would find nothing wrong, and a list after what is not there would be empty.
+#[tokio::test]
+async fn a_verification_and_a_list_beyond_the_end_are_refused() {
+    let (site, tenant) = (Site::new().await, Uuid::new_v4());
+    site.fill(tenant, 1..=3).await;
+    let start = json!({"tenant_id": tenant, "target_store": "dedicated"});
+    let migration = site.post("/v1/migrations", &start).await.is(201);
+    let migration = format!("/v1/migrations/{}", migration["id"].as_str().unwrap());
+    site.until(&migration, |shown| shown["state"] == "migrated").await;
+    let verify = format!("{migration}/verify");
+    site.post(&verify, &json!({"after_seq": 3})).await.is(200);
+    let refused = site.post(&verify, &json!({"after_seq": 4})).await;
+    let problem = refused.problem(409, "position_beyond_end");
+    assert!(problem["detail"].as_str().unwrap().contains("which is 3"), "{problem}");
+    site.get(&format!("{migration}/log?after=999")).await.problem(409, "position_beyond_end");
+
+    let nobody = Uuid::new_v4();
+    site.get(&format!("/v1/drains?cursor={nobody}")).await.problem(404, "unknown_drain");
+    site.get(&format!("/v1/migrations?cursor={nobody}")).await.problem(404, "unknown_migration");
+    let request = json!({"from": ["dedicated"], "to": [{"store": "shared"}]});
+    let drain = site.post("/v1/drains", &json!({"request": request})).await.is(201);
+    let tenants = format!("/v1/drains/{}/tenants", drain["id"].as_str().unwrap());
+    let last = site.get(&format!("{tenants}?after=1")).await.is(200);
+    assert_eq!(last["tenants"], json!([]));
+    site.get(&format!("{tenants}?after=2")).await.problem(409, "position_beyond_end");
     site.ends().await;
 }
 
@@ -90,5 +122,12 @@ async fn a_misspelt_query_parameter_is_refused_on_every_path() {
     assert!(problem["detail"].as_str().unwrap().contains("\"after_seq\""), "{problem}");
     let not_events = feed(tenant).header("Accept", "application/json, text/event-stream;q=0");
     assert_eq!(site.ask(not_events).await.is(200)["next_after_seq"], 3);
+    let watch = format!("/v1/migrations/{}/watch", Uuid::new_v4());
+    let watch = Request::new("GET", &watch).header("Accept", "text/event-stream; q=0.0");
+    site.ask(watch).await.problem(406, "not_acceptable");
+    let stray = |accept| Request::new("GET", "/nowhere").header("Accept", accept);
+    let page = site.ask(stray("text/html, */*;q=0.1")).await;
+    assert!(page.text().starts_with("<!DOCTYPE html>"), "{}", page.text());
+    site.ask(stray("application/json, text/html;q=0")).await.problem(404, "no_such_path");
     site.ends().await;
 }

@@ -389,5 +389,14 @@ async fn a_request_with_two_hosts_or_none_is_refused() {
     let mut stream = site.connect().await;
     stream.write_all(b"GET /health/live HTTP/1.1\r\n\r\n").await.unwrap();
     assert_eq!(head(&mut stream).await, "HTTP/1.1 400");
+    for (name, values) in [
+        ("Authorization", ["Bearer a", "Bearer b"]),
+        ("Content-Type", ["application/json", "text/plain"]),
+        ("Idempotency-Key", ["a", "a"]),
+        ("Last-Event-ID", ["1", "2"]),
+    ] {
+        let two = Request::new("GET", "/v1/stores").header(name, values[0]).header(name, values[1]);
+        site.ask(two).await.problem(400, "bad_header");
+    }
     site.ends().await;
 }

@@ -376,6 +376,7 @@ impl LedgerStore for SqliteAdopted {
             durable,
             clock_skew_ms: 0,
             problems: self.say(self.changes().await)?,
+            copied: Vec::new(),
         })
     }
 }

@@ -6,3 +6,4 @@ CREATE TABLE IF NOT EXISTS removals (
     epoch  INTEGER NOT NULL CHECK (epoch >= 1),
     events INTEGER CHECK (events >= 0)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS removals_running ON removals (tenant) WHERE events IS NOT NULL;

@@ -114,7 +114,7 @@ pub async fn import_table(
     {
         return Err(unknown_store(config, store));
     }
-    let source = open(request).await?;
+    let mut source = open(request).await?;
     let (name, parts) = (source.name().to_owned(), source.parts());
     let mut state = match &request.state {
         None => None,
@@ -126,6 +126,9 @@ pub async fn import_table(
         Some(path) => Some(State::open(path, &[&request.from.to_string(), &request.of.text()])?),
     };
     let after = state.as_ref().map_or(-1, State::position);
+    if after >= 0 {
+        check_reaches(source.as_mut(), after, end).await?;
+    }
     let deployment = Deployment::open(config, Access::Create).await?;
     let imported = async {
         let (rounds, reader) = table_rounds(source, request, after, end).await?;
@@ -181,6 +184,32 @@ pub async fn import_table(
     let ended = ended.await;
     deployment.close().await;
     ended
+}
+
+/// Refuses a source that ends before `after`, up to which an earlier run has read: rows that it lost are in the stores,
+/// and new rows that get their positions would be skipped.
+async fn check_reaches(
+    source: &mut dyn EventSource,
+    after: i64,
+    end: &TableEnd,
+) -> Result<(), AppError> {
+    while !end.stop.is_cancelled() {
+        let page = source.page(after - 1).await?;
+        if !page.rows.is_empty() || page.read_to >= after {
+            return Ok(());
+        }
+        if page.waits_for.is_none() {
+            let why = format!(
+                "{} ends before position {after}, up to which an earlier run has imported it: it has lost rows \
+                 (restored from a backup?), and new rows that get their positions would be skipped. Compare it with \
+                 the imported events; an import without --state reads it from the beginning, and imports nothing twice",
+                source.name()
+            );
+            return Err(AppError::new(Kind::Refused, "position_beyond_end", why));
+        }
+        rest(WAIT_LOOK_EVERY, end).await;
+    }
+    Ok(())
 }
 
 impl TableOf {

@@ -131,6 +131,13 @@ pub(in crate::metrics) const UNATTENDED: Family = Family::new(
     EachProcess,
     "1 while there is work to do and this process sees no process do it",
 );
+pub(in crate::metrics) const CROWDED_OUT: Family = Family::new(
+    "migrations_without_series",
+    Gauge,
+    &[],
+    EachProcess,
+    "Migrations at work beyond the 200 that have series: those that need attention come first, then the oldest",
+);
 pub(in crate::metrics) const UNPUBLISHED: Family = Family::new(
     "migration_unpublished",
     Gauge,

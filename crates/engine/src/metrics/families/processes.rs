@@ -66,6 +66,13 @@ pub(in crate::metrics) const STORE_VERIFIED: Family = Family::new(
     EachProcess,
     "When a scheduled verification last reached the end of the store: Unix time in seconds; 0 before the first",
 );
+pub(in crate::metrics) const REMOVALS_STILL: Family = Family::new(
+    "tenant_removals_interrupted",
+    Gauge,
+    &[],
+    EachProcess,
+    "Removals of tenants that are not complete and have made no progress for 10 seconds",
+);
 pub(in crate::metrics) const CONTROL_UP: Family = Family::new(
     "control_plane_up",
     Gauge,

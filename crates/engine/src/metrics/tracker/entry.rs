@@ -6,9 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rehome_domain::event::Timestamp;
-use rehome_domain::migration::{
-    Cleanup, CutoverOutcome, Migration, OldSource, Phase, State, Stay, Tally,
-};
+use rehome_domain::migration::{CutoverOutcome, Migration, OldSource, Phase, State, Stay, Tally};
 use rehome_domain::verification::{Level, ViolationType};
 
 use crate::brake::Slowed;
@@ -188,24 +186,26 @@ impl Entry {
 
     /// There is work to do and no process does it.
     pub(in crate::metrics) fn is_unattended(&self) -> bool {
-        self.reporter == Reporter::Anyone && self.has_work()
+        self.reporter == Reporter::Anyone && self.migration.state.has_work()
     }
 
-    fn has_work(&self) -> bool {
-        match self.migration.state {
-            State::Pending | State::Working(_) | State::CutoverPaused => true,
-            State::Paused(_) | State::Failed { .. } => false,
-            State::RolledBack(cleanup) => cleanup != Cleanup::Done,
-            State::Migrated { activated, old_source } => {
-                !activated || matches!(old_source, OldSource::Closing { .. })
-            }
-        }
+    /// An operator should see it before others: it stands still, or writers or applications wait for it.
+    pub(in crate::metrics) fn needs_attention(&self) -> bool {
+        self.is_unattended()
+            || self.is_unpublished()
+            || self.is_open_failure()
+            || self.open_violations > 0
+            || self.phase() == Phase::CutoverPaused
+    }
+
+    /// It has ended, and nothing is left to do for it.
+    pub(in crate::metrics) fn is_over(&self) -> bool {
+        self.phase().has_ended() && !self.migration.state.has_work()
     }
 
     /// When it ended, if it did and nothing is left to do for it.
     pub(in crate::metrics) fn ended(&self) -> Option<Timestamp> {
-        let over = self.phase().has_ended() && !self.has_work();
-        self.migration.completed_at.filter(|_| over && self.is_reported())
+        self.migration.completed_at.filter(|_| self.is_over() && self.is_reported())
     }
 
     /// It failed, and no operator has acknowledged it.

@@ -2,7 +2,7 @@
 
 mod entry;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use rehome_domain::event::Timestamp;
@@ -30,13 +30,25 @@ pub(super) struct DualWrite {
 pub(super) struct Tracker {
     entries: BTreeMap<MigrationId, Entry>,
     dual_writes: BTreeMap<TenantId, DualWrite>,
+    /// The migrations at work that have no series, because there are too many.
+    crowded_out: BTreeSet<MigrationId>,
     /// When this process last listed the migrations.
     pub(super) looked: Option<Timestamp>,
 }
 
 impl Tracker {
+    /// Those that have series.
     pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.known().filter(|entry| !self.crowded_out.contains(&entry.migration.id))
+    }
+
+    fn known(&self) -> impl Iterator<Item = &Entry> {
         self.entries.values().filter(|entry| !entry.is_past)
+    }
+
+    /// How many migrations at work have no series.
+    pub(super) fn crowded_out(&self) -> usize {
+        self.crowded_out.len()
     }
 
     /// The open rollback windows, however long ago their migrations ended: those that are furthest behind.
@@ -52,7 +64,9 @@ impl Tracker {
     }
 
     pub(super) fn dual_writes(&self) -> impl Iterator<Item = (TenantId, &DualWrite)> {
-        self.dual_writes.iter().map(|(tenant, dual_write)| (*tenant, dual_write))
+        let shown: BTreeSet<_> = self.entries().map(|entry| entry.migration.tenant).collect();
+        let all = self.dual_writes.iter();
+        all.filter(move |(tenant, _)| shown.contains(tenant)).map(|(tenant, one)| (*tenant, one))
     }
 
     /// Removes migrations that ended more than `retention` ago.
@@ -62,15 +76,16 @@ impl Tracker {
             entry.is_past = entry.is_expired(now, retention);
             !entry.is_past || entry.keeps_window()
         });
-        let fates = ended::fates(self.entries(), now);
+        let fates = ended::fates(self.known(), now);
         self.entries.retain(|id, entry| {
             let fate = fates.get(id);
             entry.is_brief = fate == Some(&Fate::Brief);
             entry.is_past |= fate == Some(&Fate::Gone);
             !entry.is_past || entry.keeps_window()
         });
+        self.crowded_out = ended::crowded_out(self.known());
         let reported: BTreeMap<_, _> =
-            self.entries().map(|entry| (entry.migration.tenant, entry.is_brief)).collect();
+            self.known().map(|entry| (entry.migration.tenant, entry.is_brief)).collect();
         self.dual_writes.retain(|tenant, work| {
             reported.get(tenant).is_some_and(|is_brief| !is_brief || work.failed > 0)
         });

@@ -68,6 +68,10 @@ fn what_is_paused_or_in_another_phase_is_never_stuck() {
 fn a_clock_that_is_behind_the_mark_makes_nothing_stuck() {
     let ahead = Timestamp::from_micros(NOW.micros() + 3_600_000_000);
     let report = said(vec![one(Standing::Copying { last_progress: ahead })]);
+    assert_eq!((report.status, report.stuck_migrations), (HealthStatus::Degraded, 0));
+    assert!(report.details[0].contains("dated 3600 s in the future"), "{:?}", report.details);
+    let ahead = Timestamp::from_micros(NOW.micros() + 59_000_000);
+    let report = said(vec![one(Standing::Copying { last_progress: ahead })]);
     assert_eq!(report.status, HealthStatus::Healthy);
 }
 
@@ -158,8 +162,7 @@ fn a_store_that_does_not_answer_degrades_and_a_worse_finding_stays() {
         now: NOW,
         migrations,
         unanswered: unanswered.clone(),
-        losses: Vec::new(),
-        broken_logs: Vec::new(),
+        ..Observations::default()
     };
     let report = super::report(&seen, &Thresholds::default());
     assert_eq!((report.status, &report.details), (HealthStatus::Degraded, &unanswered));
@@ -175,6 +178,14 @@ fn a_log_that_is_not_as_it_was_recorded_is_unhealthy() {
     let seen = Observations { broken_logs: broken_logs.clone(), ..Observations::default() };
     let report = super::report(&seen, &Thresholds::default());
     assert_eq!((report.status, report.details), (HealthStatus::Unhealthy, broken_logs));
+}
+
+#[test]
+fn a_removal_that_stands_still_degrades() {
+    let removals = vec!["its removal is not complete".to_owned()];
+    let seen = Observations { removals: removals.clone(), ..Observations::default() };
+    let report = super::report(&seen, &Thresholds::default());
+    assert_eq!((report.status, report.details), (HealthStatus::Degraded, removals));
 }
 
 #[test]

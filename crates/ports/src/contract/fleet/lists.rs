@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rehome_domain::ids::TenantId;
 use rehome_domain::migration::{Fact, Options, Phase};
+use rehome_domain::removal::Turn;
 
 use super::super::control_plane::subject::{Control, SOURCE, Subject, TARGET, to_dual_write};
 use super::super::kit::{migration_id, store_id, tenant};
@@ -69,6 +70,18 @@ pub async fn routes_are_found_by_store_phase_pin_and_range(plane: Plane, clock: 
         pages.extend(page);
     }
     assert_eq!(pages, every);
+    let removing = || RouteFilter { removing: true, ..all() };
+    assert_eq!(routes(&plane, removing()).await, in_order([]));
+    let remove = async |turn| {
+        let rev = plane.route(tenant(3)).await.unwrap().unwrap().rev;
+        plane.remove(tenant(3), rev, turn).await.unwrap();
+    };
+    remove(Turn::Begin { events: 7 }).await;
+    assert_eq!(routes(&plane, removing()).await, in_order([3]));
+    assert_eq!(routes(&plane, RouteFilter { removing: true, ..of("third") }).await, in_order([]));
+    assert_eq!(routes(&plane, all()).await, every);
+    remove(Turn::Finish).await;
+    assert_eq!(routes(&plane, removing()).await, in_order([]));
 }
 
 pub async fn migrations_are_found_by_store_phase_and_range(plane: Plane, clock: Arc<ManualClock>) {

@@ -106,7 +106,12 @@ pub(in crate::console) fn tenants(
                                     a class="mono id" href={ "/migrations?search=" (row.tenant_id) } { (row.tenant_id) }
                                     @if let Some(name) = &row.name { " " (name) }
                                 }
-                                td data-label="Store" { (row.store) }
+                                td data-label="Store" {
+                                    (row.store)
+                                    @if let Some(events) = row.removing {
+                                        " (removal of " (events) " events not complete)"
+                                    }
+                                }
                                 td data-label="Last migration" {
                                     @match (row.migration_id, &row.state) {
                                         (Some(id), Some(state)) => { a href={ "/migrations/" (id) } { (badge(state)) } }

@@ -68,6 +68,9 @@ pub(super) async fn routes(client: &mut Client, which: &RouteFilter) -> Answer<V
     if which.pinned {
         filter.conditions.push("r.tenant IN (SELECT p.tenant FROM {schema}.pins AS p)".to_owned());
     }
+    if which.removing {
+        filter.conditions.push("r.removal_events IS NOT NULL".to_owned());
+    }
     let sql = format!(
         "SELECT {} FROM {{schema}}.routes AS r WHERE {} ORDER BY r.tenant LIMIT $1",
         rows::ROUTE,

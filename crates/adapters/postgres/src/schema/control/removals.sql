@@ -4,3 +4,4 @@
 ALTER TABLE {schema}.routes ADD COLUMN IF NOT EXISTS removal_epoch bigint CHECK (removal_epoch BETWEEN 1 AND n);
 ALTER TABLE {schema}.routes ADD COLUMN IF NOT EXISTS removal_events bigint
     CHECK (removal_events IS NULL OR removal_events >= 0 AND removal_epoch IS NOT NULL);
+CREATE INDEX IF NOT EXISTS routes_removing ON {schema}.routes (tenant) WHERE removal_events IS NOT NULL;

@@ -161,13 +161,15 @@ impl Given {
         self.some(key).map(PathBuf::from)
     }
 
-    /// One of a few words; the first where none is given.
+    /// One of a few words; the first where none is given. One that is empty is none of them, as to libpq: where a
+    /// template lacks its value, the default may be weaker than what was meant.
     fn word<T: Copy>(&mut self, key: &str, words: &[(&str, T)]) -> Result<T, InvalidUrl> {
-        let Some(value) = self.some(key) else { return Ok(words[0].1) };
+        let Some(value) = self.take(key) else { return Ok(words[0].1) };
         if let Some((_, meaning)) = words.iter().find(|(word, _)| *word == value) {
             return Ok(*meaning);
         }
-        let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        let words = words.iter().map(|(word, _)| *word).filter(|word| !word.is_empty());
+        let words: Vec<&str> = words.collect();
         invalid(format!("has a {key} that is not one of {}", words.join(", ")))
     }
 
@@ -210,6 +212,9 @@ fn url(mut given: Given, variables: Variables<'_>) -> Result<PostgresUrl, Invali
         None => whoami::username().or_else(|_| invalid("names no user"))?,
     };
     let database = given.some("dbname").unwrap_or_else(|| user.clone());
+    if ["postgres://", "postgresql://"].iter().any(|scheme| database.starts_with(scheme)) {
+        return invalid("has a dbname that is a URL itself; write its parts as parameters");
+    }
     for name in [&user, &database] {
         if name.contains('\0') {
             return invalid("has a NUL in a name");
@@ -392,7 +397,7 @@ fn tls(given: &mut Given, variables: Variables<'_>) -> Result<Tls, InvalidUrl> {
         Some(file) => Root::File(file),
         None => there("root.crt").map_or(Root::None, Root::File),
     };
-    let mode = match (given.some("sslmode").as_deref(), &root) {
+    let mode = match (given.take("sslmode").as_deref(), &root) {
         (None, Root::System) => Mode::VerifyFull,
         (None | Some("prefer"), _) => Mode::Prefer,
         (Some("disable"), _) => Mode::Disable,
@@ -452,7 +457,7 @@ fn tls(given: &mut Given, variables: Variables<'_>) -> Result<Tls, InvalidUrl> {
         key,
         key_password: given.some("sslpassword"),
         cert_mode,
-        sni: given.word("sslsni", &[("1", true), ("0", false)])?,
+        sni: given.word("sslsni", &[("1", true), ("0", false), ("", true)])?,
         min: min.unwrap_or(Version::Tls1_2),
         max,
     })

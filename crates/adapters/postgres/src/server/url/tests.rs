@@ -158,6 +158,10 @@ fn what_is_no_url_is_refused_without_its_password() {
         "postgres://u:hunter2@h/d?direct=hunter2",
         "postgres://u:hunter2@h/d?port=hunter2",
         "postgres://u:hunter2@h/d?flag",
+        "postgres://u:hunter2@h/d?sslmode=",
+        "postgres://u:hunter2@h/d?channel_binding=",
+        "postgres://u:hunter2@h/d?target_session_attrs=",
+        "host=h user=u dbname=postgresql://u:hunter2@h/d",
         "postgres://u:hunter2@h/d?application_name=%zz",
         "postgres://u:x@hunter2@h/d",
     ] {

@@ -59,6 +59,10 @@ pub(super) fn routes(tx: &Transaction<'_>, which: &RouteFilter) -> Done<Vec<Rout
     if which.pinned {
         filter.conditions.push("tenant IN (SELECT tenant FROM pins)".to_owned());
     }
+    if which.removing {
+        let running = "tenant IN (SELECT tenant FROM removals WHERE events IS NOT NULL)";
+        filter.conditions.push(running.to_owned());
+    }
     let limit = Value::from(at_most(which.limit));
     let sql = format!(
         "SELECT {} FROM routes {} ORDER BY tenant LIMIT ?{}",
@@ -186,6 +190,13 @@ mod tests {
             let pin = "INSERT INTO pins (tenant, at, actor, why) VALUES (?1, 0, 'ada', '')";
             tx.execute(pin, [tenant(n).as_bytes().as_slice()]).unwrap();
         }
+        // Three removals are under way; many are complete, of tenants that are in no list.
+        for n in 0..2 * tenants {
+            let events = (n < 3).then_some(7);
+            let id = if n < 3 { tenant(n) } else { tenant(tenants + n) };
+            let removal = "INSERT INTO removals (tenant, epoch, events) VALUES (?1, 2, ?2)";
+            tx.execute(removal, (id.as_bytes().as_slice(), events)).unwrap();
+        }
         tx.commit().unwrap();
         conn
     }
@@ -235,6 +246,7 @@ mod tests {
             ("in a phase", 3, Box::new(of_routes(RouteFilter { phase: failed, ..all() }))),
             ("of one tenant", 1, Box::new(of_routes(RouteFilter { tenants: one, ..all() }))),
             ("pinned", 3, Box::new(of_routes(RouteFilter { pinned: true, ..all() }))),
+            ("removed", 3, Box::new(of_routes(RouteFilter { removing: true, ..all() }))),
             ("all migrations", LIMIT, Box::new(of_migrations(every()))),
             (
                 "from or to a store",
