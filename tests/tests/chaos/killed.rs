@@ -307,7 +307,9 @@ fn killed_after_a_removal_was_given_up() -> Result<()> {
         cast.wait_for_acks(&[APP], 10)?;
         cast.of(APP)?.stop()?;
         let news = stage.proxy(APP, Server::Control);
-        [Direction::Up, Direction::Down].map(|direction| news.stall(direction));
+        for direction in [Direction::Up, Direction::Down] {
+            news.stall(direction);
+        }
         let events = wait_for("the appends that are under way", || at_rest(stage))?;
         let remove = ["tenant", "remove", TENANT, "--events", &events];
         let points = "remove.begun=stop,remove.cancelled=kill";
