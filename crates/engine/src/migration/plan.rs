@@ -291,6 +291,19 @@ impl Engine {
             )
         };
         findings.push(Finding { check: "both tables have one layout", ok, detail });
+        if ok
+            && let (Some(ours), Some(theirs)) = (source.row_form().await?, target.row_form().await?)
+        {
+            let different = ours.differences(&theirs);
+            let found = if different.is_empty() {
+                source.not_kept(tenant, &theirs).await?
+            } else {
+                different
+            };
+            let ok = found.is_empty();
+            let detail = if ok { "every column arrives".to_owned() } else { found.join("; ") };
+            findings.push(Finding { check: "a row is the same row at the target", ok, detail });
+        }
         let mut obstacles = Vec::new();
         for store in [source, target] {
             let found = store.obstacles(tenant).await?;
