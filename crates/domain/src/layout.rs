@@ -115,6 +115,25 @@ impl Layout {
         self.beside.iter().find_map(|beside| Some((beside, beside.heads.as_ref()?)))
     }
 
+    /// Whether an event has a part for a column, or the column is the position.
+    pub fn has_part_for(&self, column: &str) -> bool {
+        let tenant = match &self.tenant {
+            TenantPart::Column(name) => Some(name),
+            TenantPart::Json { .. } | TenantPart::Prefix { .. } => None,
+        };
+        let optional = [
+            tenant,
+            self.stream_type.as_ref(),
+            self.position.as_ref(),
+            self.event_id.as_ref(),
+            self.occurred_at.as_ref(),
+            self.recorded_at.as_ref(),
+            self.metadata.as_ref(),
+        ];
+        let named = [&self.version, &self.event_type, &self.data];
+        optional.into_iter().flatten().chain(named).chain(&self.stream_id).any(|it| it == column)
+    }
+
     /// Where a row of that table has its tenant; `None`: none of its copied columns says so.
     pub fn tenant_of_heads(&self) -> Option<TenantPart> {
         let (beside, heads) = self.heads()?;

@@ -285,9 +285,10 @@ impl Engine {
             named(&layouts.0)
         } else {
             format!(
-                "the source has {}, the target {}; a tenant moves between tables of the same layout",
+                "the source has {}, the target {}; a tenant moves between tables of the same layout{}",
                 named(&layouts.0),
-                named(&layouts.1)
+                named(&layouts.1),
+                without_a_part(source, layouts.0.as_ref()).await?
             )
         };
         findings.push(Finding { check: "both tables have one layout", ok, detail });
@@ -319,6 +320,21 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// The columns of a table that no part of an event has, as the end of a sentence.
+async fn without_a_part(
+    store: &dyn LedgerStore,
+    layout: Option<&Layout>,
+) -> Result<String, StoreError> {
+    let (Some(layout), Some(form)) = (layout, store.row_form().await?) else {
+        return Ok(String::new());
+    };
+    let columns = form.columns.iter().map(|(name, _)| name);
+    let lost: Vec<&str> =
+        columns.map(String::as_str).filter(|name| !layout.has_part_for(name)).collect();
+    let names = lost.join(", ");
+    Ok(if names.is_empty() { names } else { format!(", and any other would lose {names}") })
 }
 
 fn clear_detail(clear: bool, held: u64) -> String {

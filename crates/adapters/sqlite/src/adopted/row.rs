@@ -108,9 +108,19 @@ impl RowReader {
         cells.collect()
     }
 
-    /// The row whose columns begin at `first`.
+    /// The row whose columns begin at `first`, by its values alone.
     pub(super) fn whole(&self, row: &Row<'_>, first: usize) -> Read<ForeignRow> {
         Ok(self.record(&self.cells(row, first)?))
+    }
+
+    /// The row with all that SQLite has of it.
+    fn complete(&self, cells: &[Cell]) -> ForeignRow {
+        let row = self.record(cells);
+        if self.kinds.is_none() {
+            return row;
+        }
+        let own = self.own_record(cells);
+        if own == row { row } else { row.with_own(&own) }
     }
 
     fn record(&self, cells: &[Cell]) -> ForeignRow {
@@ -127,9 +137,7 @@ impl RowReader {
             texts.push(text.ok().or_else(|| cell.text()));
         }
         texts.extend(is_odd.then_some(Some(letters)));
-        let row = ForeignRow::of(texts.iter().map(Option::as_deref));
-        let own = self.own_record(cells);
-        if own == row { row } else { row.with_own(&own) }
+        ForeignRow::of(texts.iter().map(Option::as_deref))
     }
 
     /// The record of SQLite's own texts.
@@ -284,7 +292,7 @@ impl RowReader {
                 .metadata
                 .map_or_else(|| Json::trusted("{}"), |place| self.payload(&cells, place)),
             digest,
-            row: Some(Arc::new(self.record(&cells))),
+            row: Some(Arc::new(self.complete(&cells))),
         })
     }
 }
