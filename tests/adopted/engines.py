@@ -15,6 +15,7 @@ from eventsource import (
     AggregateRepository,
     DomainEvent,
     FeedReadOptions,
+    OptimisticLockError,
     PostgreSQLEventStore,
     collect,
     register_event,
@@ -91,9 +92,15 @@ async def write(args: argparse.Namespace) -> None:
     with Path(args.journal).open("a", buffering=1) as journal:
         say({"ready": True})
         while not ended.is_set():
-            stream = dice.choice(streams)
+            at_stream = dice.randrange(len(streams))
+            if dice.randrange(20) == 0:
+                streams[at_stream] = uuid4()
+            stream = streams[at_stream]
             try:
                 ids = await act(stores[at], args.tenant[0], stream, dice, dice.randrange(1, 4))
+            except OptimisticLockError:
+                # It was loaded from a copy that is not complete yet.
+                continue
             except Exception as error:
                 code = refusal(error)
                 if code is None:

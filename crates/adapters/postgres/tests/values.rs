@@ -71,7 +71,8 @@ fn document() -> impl Strategy<Value = String> {
     let word = prop_oneof![Just("true"), Just("false"), Just("null")].prop_map(str::to_owned);
     let leaf = prop_oneof![2 => number(), 3 => string(), 1 => word];
     leaf.prop_recursive(5, 60, 6, |inner| {
-        let spaced = (blank(), inner, blank()).prop_map(|(a, value, b)| format!("{a}{value}{b}"));
+        let spaced =
+            (blank(), inner, blank()).prop_map(|(a, value, b)| format!("{a}{value}{b}")).boxed();
         let key = prop_oneof![2 => "\"[a-c]{1,3}\"", 3 => string()];
         let member = (blank(), key, blank(), spaced.clone())
             .prop_map(|(a, key, b, value)| format!("{a}{key}{b}:{value}"));

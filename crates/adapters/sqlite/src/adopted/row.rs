@@ -113,20 +113,17 @@ impl RowReader {
         Ok(self.record(&self.cells(row, first)?))
     }
 
-    /// The row with all that SQLite has of it.
-    fn complete(&self, cells: &[Cell]) -> ForeignRow {
-        let row = self.record(cells);
-        if self.kinds.is_none() {
-            return row;
+    fn record(&self, cells: &[Cell]) -> ForeignRow {
+        match &self.kinds {
+            Some(kinds) => record_of(self.texts(cells, kinds)),
+            None => self.own_record(cells),
         }
-        let own = self.own_record(cells);
-        if own == row { row } else { row.with_own(&own) }
     }
 
-    fn record(&self, cells: &[Cell]) -> ForeignRow {
-        let Some(kinds) = &self.kinds else { return self.own_record(cells) };
+    /// The texts of values, and if PostgreSQL has none for some, the letters.
+    fn texts(&self, cells: &[Cell], kinds: &[ColumnKind]) -> (Vec<Option<String>>, Option<String>) {
         let mut is_odd = false;
-        let (mut texts, mut letters) = (Vec::new(), String::new());
+        let (mut texts, mut letters) = (Vec::with_capacity(cells.len()), String::new());
         for ((cell, kind), (_, affinity)) in cells.iter().zip(kinds).zip(&self.columns) {
             let text = match cell {
                 Cell::Null => Err(NotKept::Class),
@@ -136,8 +133,7 @@ impl RowReader {
             is_odd |= text.is_err() && *cell != Cell::Null;
             texts.push(text.ok().or_else(|| cell.text()));
         }
-        texts.extend(is_odd.then_some(Some(letters)));
-        ForeignRow::of(texts.iter().map(Option::as_deref))
+        (texts, is_odd.then_some(letters))
     }
 
     /// The record of SQLite's own texts.
@@ -252,6 +248,14 @@ impl RowReader {
         first: usize,
     ) -> Read<Event> {
         let cells = self.cells(row, first)?;
+        let texts = self.kinds.as_ref().map(|kinds| self.texts(&cells, kinds));
+        // JSON that PostgreSQL has as such is shown as it is there.
+        let content = |place: usize| match (&cells[place], &self.kinds, &texts) {
+            (Cell::Text(_), Some(kinds), Some((texts, _))) if kinds[place] == ColumnKind::Json => {
+                json_of(texts[place].as_deref().unwrap_or_default())
+            }
+            (cell, ..) => payload(cell),
+        };
         let bad = |why: String| FileError::corrupt(format!("row {seq}: {why}"));
         let text = |place: usize| cells[place].text().unwrap_or_default();
         let stream_type = self.stream_type.map_or_else(|| "stream".to_owned(), text);
@@ -278,6 +282,13 @@ impl RowReader {
         let time = |first: Option<i64>, second: Option<i64>| {
             Timestamp::from_micros(first.or(second).unwrap_or_default())
         };
+        let data = content(self.data);
+        let metadata = self.metadata.map_or_else(|| Json::trusted("{}"), content);
+        let own = self.own_record(&cells);
+        let row = match texts {
+            Some(texts) => with_own(record_of(texts), &own),
+            None => own,
+        };
         Ok(Event {
             seq,
             id: given.unwrap_or_else(|| event_id_of(tenant, &stream, version)),
@@ -287,26 +298,22 @@ impl RowReader {
                 .map_err(|error| bad(error.to_string()))?,
             occurred_at: time(occurred, recorded),
             recorded_at: time(recorded, occurred),
-            data: self.payload(&cells, self.data),
-            metadata: self
-                .metadata
-                .map_or_else(|| Json::trusted("{}"), |place| self.payload(&cells, place)),
+            data,
+            metadata,
             digest,
-            row: Some(Arc::new(self.complete(&cells))),
+            row: Some(Arc::new(row)),
         })
     }
 }
 
-impl RowReader {
-    /// A content, as PostgreSQL would write it where it is of the kind that it reads as JSON.
-    fn payload(&self, cells: &[Cell], place: usize) -> Json {
-        let cell = &cells[place];
-        match self.kinds.as_ref().map(|kinds| &kinds[place]) {
-            Some(kind @ ColumnKind::Json) => text_of(cell, kind, self.columns[place].1)
-                .map_or_else(|_| payload(cell), |text| payload(&Cell::Text(text))),
-            Some(_) | None => payload(cell),
-        }
-    }
+fn record_of((mut texts, letters): (Vec<Option<String>>, Option<String>)) -> ForeignRow {
+    texts.extend(letters.map(Some));
+    ForeignRow::of(texts.iter().map(Option::as_deref))
+}
+
+/// The row with all that SQLite has of it.
+fn with_own(row: ForeignRow, own: &ForeignRow) -> ForeignRow {
+    if *own == row { row } else { row.with_own(own) }
 }
 
 /// The letter of a value that is as PostgreSQL writes it.
@@ -329,9 +336,13 @@ fn payload(cell: &Cell) -> Json {
         },
         cell => cell.text().unwrap_or_default(),
     };
+    json_of(&text)
+}
+
+fn json_of(text: &str) -> Json {
     let limits = JsonLimits { bytes_max: usize::MAX, depth_max: 512 };
     let line = text.replace(['\n', '\r'], "");
-    json::parse(&line, limits).unwrap_or_else(|_| json::string(&text))
+    json::parse(&line, limits).unwrap_or_else(|_| json::string(text))
 }
 
 #[cfg(test)]

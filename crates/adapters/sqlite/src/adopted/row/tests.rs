@@ -109,7 +109,7 @@ fn cells(time: &str, json: &str) -> Vec<Cell> {
 fn a_row_of_kinds_is_written_as_postgresql_writes_it_and_comes_back_as_it_was() {
     let reader = of_kinds();
     let cells = cells("2026-01-02T03:04:05.600000+00:00", r#"{"bb": 1,"a":[]}"#);
-    let row = reader.complete(&cells);
+    let row = with_own(reader.record(&cells), &reader.own_record(&cells));
     let written = format!(
         r#"({UUID},"a b",7,"2026-01-02 03:04:05.6+00","{{""a"": [], ""bb"": 1}}","\\x00ff",0.5)"#
     );
@@ -129,7 +129,7 @@ fn a_row_of_kinds_is_written_as_postgresql_writes_it_and_comes_back_as_it_was() 
 fn a_value_that_postgresql_would_not_keep_has_a_letter_and_stays_what_it_is() {
     let reader = of_kinds();
     let cells = cells("2026-01-02 03:04:05", r#"{"a":1,"a":2}"#);
-    let row = reader.complete(&cells);
+    let row = with_own(reader.record(&cells), &reader.own_record(&cells));
     let columns = row.columns().unwrap();
     assert_eq!(columns.last().unwrap().as_deref(), Some("vvvttvv"));
     assert_eq!(reader.values(&event(row.clone())).unwrap(), cells);
