@@ -4,6 +4,8 @@
 //! (PostgreSQL 15, chapter 8.14). A text of which it would keep less than its value is refused. `1e2` and `100` are one
 //! value; `-0` and `0` are two, since they are two floating point numbers.
 
+use std::borrow::Cow;
+
 use super::NotKept;
 
 /// Arrays and objects inside one another.
@@ -25,18 +27,21 @@ pub fn compact(text: &str) -> Result<String, NotKept> {
     Ok(written)
 }
 
-enum Value {
-    /// As it is written.
-    Scalar(String),
+enum Value<'a> {
+    /// A number or a word, as it is written.
+    Scalar(Cow<'a, str>),
+    /// A string without escapes.
+    Text(Cow<'a, str>),
     Array(Vec<Self>),
     /// The keys without escapes, in the order in which they are written.
-    Object(Vec<(String, Self)>),
+    Object(Vec<(Cow<'a, str>, Self)>),
 }
 
-impl Value {
+impl Value<'_> {
     fn write(&self, to: &mut String, between: (&str, &str)) {
         match self {
             Self::Scalar(text) => to.push_str(text),
+            Self::Text(text) => write_string(text, to),
             Self::Array(values) => {
                 to.push('[');
                 for (n, value) in values.iter().enumerate() {
@@ -62,23 +67,32 @@ impl Value {
 /// As PostgreSQL's `escape_json` does.
 fn write_string(text: &str, to: &mut String) {
     to.push('"');
-    for c in text.chars() {
-        match c {
-            '"' => to.push_str("\\\""),
-            '\\' => to.push_str("\\\\"),
-            '\u{8}' => to.push_str("\\b"),
-            '\u{c}' => to.push_str("\\f"),
-            '\n' => to.push_str("\\n"),
-            '\r' => to.push_str("\\r"),
-            '\t' => to.push_str("\\t"),
-            c if c < ' ' => to.push_str(&format!("\\u{:04x}", u32::from(c))),
-            c => to.push(c),
+    let mut rest = text;
+    while let Some(plain) = end_of_plain(rest) {
+        to.push_str(&rest[..plain]);
+        // What ends a plain text is one byte long.
+        match rest.as_bytes()[plain] {
+            b'"' => to.push_str("\\\""),
+            b'\\' => to.push_str("\\\\"),
+            8 => to.push_str("\\b"),
+            12 => to.push_str("\\f"),
+            b'\n' => to.push_str("\\n"),
+            b'\r' => to.push_str("\\r"),
+            b'\t' => to.push_str("\\t"),
+            byte => to.push_str(&format!("\\u{byte:04x}")),
         }
+        rest = &rest[plain + 1..];
     }
+    to.push_str(rest);
     to.push('"');
 }
 
-fn parsed(text: &str) -> Result<Value, NotKept> {
+/// Where a quote, a backslash or a control character is.
+fn end_of_plain(text: &str) -> Option<usize> {
+    text.bytes().position(|byte| byte == b'"' || byte == b'\\' || byte < b' ')
+}
+
+fn parsed(text: &str) -> Result<Value<'_>, NotKept> {
     let mut parser = Parser { text, at: 0 };
     let value = parser.value(0)?;
     parser.blanks();
@@ -95,8 +109,14 @@ impl<'a> Parser<'a> {
         &self.text[self.at..]
     }
 
+    fn next(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
     fn blanks(&mut self) {
-        self.at = self.text.len() - self.rest().trim_start_matches([' ', '\t', '\n', '\r']).len();
+        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.next() {
+            self.at += 1;
+        }
     }
 
     /// Whether `token` is next, which is then passed.
@@ -114,30 +134,30 @@ impl<'a> Parser<'a> {
         self.passes(token)
     }
 
-    fn value(&mut self, depth: usize) -> Result<Value, NotKept> {
+    fn value(&mut self, depth: usize) -> Result<Value<'a>, NotKept> {
         if depth > DEPTH_MAX {
             return Err(NotKept::TooLargeInJson);
         }
         self.blanks();
-        if self.passes("{") {
-            return self.object(depth);
-        }
-        if self.passes("[") {
-            return self.array(depth);
-        }
-        if self.passes("\"") {
-            let mut written = String::new();
-            write_string(&self.string()?, &mut written);
-            return Ok(Value::Scalar(written));
-        }
-        let word = ["true", "false", "null"].into_iter().find(|word| self.passes(word));
-        match word {
-            Some(word) => Ok(Value::Scalar(word.to_owned())),
-            None => self.number().map(Value::Scalar),
-        }
+        let first = self.next().ok_or(NotKept::Json)?;
+        let word = match first {
+            b't' => "true",
+            b'f' => "false",
+            b'n' => "null",
+            b'{' | b'[' | b'"' => {
+                self.at += 1;
+                return match first {
+                    b'{' => self.object(depth),
+                    b'[' => self.array(depth),
+                    _ => self.string().map(Value::Text),
+                };
+            }
+            _ => return self.number().map(Value::Scalar),
+        };
+        if self.passes(word) { Ok(Value::Scalar(word.into())) } else { Err(NotKept::Json) }
     }
 
-    fn array(&mut self, depth: usize) -> Result<Value, NotKept> {
+    fn array(&mut self, depth: usize) -> Result<Value<'a>, NotKept> {
         let mut values = Vec::new();
         if self.comes("]") {
             return Ok(Value::Array(values));
@@ -153,8 +173,8 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn object(&mut self, depth: usize) -> Result<Value, NotKept> {
-        let mut members: Vec<(String, Value)> = Vec::new();
+    fn object(&mut self, depth: usize) -> Result<Value<'a>, NotKept> {
+        let mut members: Vec<(Cow<'a, str>, Value<'a>)> = Vec::new();
         let mut more = !self.comes("}");
         while more {
             if !self.comes("\"") {
@@ -179,13 +199,16 @@ impl<'a> Parser<'a> {
     }
 
     /// What is behind the quote, up to the next one, without escapes.
-    fn string(&mut self) -> Result<String, NotKept> {
-        let mut text = String::new();
+    fn string(&mut self) -> Result<Cow<'a, str>, NotKept> {
+        let mut text = Cow::Borrowed("");
         loop {
             let rest = self.rest();
-            let plain =
-                rest.find(|c: char| c == '"' || c == '\\' || c < ' ').ok_or(NotKept::Json)?;
-            text.push_str(&rest[..plain]);
+            let plain = end_of_plain(rest).ok_or(NotKept::Json)?;
+            if text.is_empty() {
+                text = Cow::Borrowed(&rest[..plain]);
+            } else {
+                text.to_mut().push_str(&rest[..plain]);
+            }
             self.at += plain;
             if self.passes("\"") {
                 return Ok(text);
@@ -193,7 +216,7 @@ impl<'a> Parser<'a> {
             if !self.passes("\\") {
                 return Err(NotKept::Json);
             }
-            text.push(self.escaped()?);
+            text.to_mut().push(self.escaped()?);
         }
     }
 
@@ -237,7 +260,8 @@ impl<'a> Parser<'a> {
     }
 
     /// As `numeric` writes it: without an exponent, with the digits after the point that were there.
-    fn number(&mut self) -> Result<String, NotKept> {
+    fn number(&mut self) -> Result<Cow<'a, str>, NotKept> {
+        let number = self.rest();
         let minus = self.passes("-");
         let whole = self.digits();
         let has_point = self.passes(".");
@@ -264,6 +288,9 @@ impl<'a> Parser<'a> {
         if minus && is_zero {
             return Err(NotKept::NumberInJson);
         }
+        if !has_point && !has_exponent {
+            return Ok(number[..usize::from(minus) + whole.len()].into());
+        }
         let zeros = if down { 0 } else { places.saturating_sub(fraction.len()) };
         let digits = format!("{whole}{fraction}{}", "0".repeat(zeros));
         // At least one digit before the point.
@@ -272,7 +299,7 @@ impl<'a> Parser<'a> {
         let before = before.trim_start_matches('0');
         let before = if before.is_empty() { "0" } else { before };
         let (minus, point) = (if minus { "-" } else { "" }, if after > 0 { "." } else { "" });
-        Ok(format!("{minus}{before}{point}{behind}"))
+        Ok(format!("{minus}{before}{point}{behind}").into())
     }
 }
 
