@@ -295,7 +295,7 @@ fn moves_there_and_back(pair: &Pair, tenant: &str, returns: bool) -> Result<()> 
         ensure!(now.get(id) == Some(row), "{row} became {:?}", now.get(id));
     }
 
-    // Nobody writes: the library returns at the other engine what it returned here.
+    // Without a writer: the library returns at the other engine what it returned here.
     let returned = pair.reads(tenant, FILE)?;
     pair.move_to(tenant, SERVER, "0s")?;
     ensure!(pair.rows(tenant, SERVER)? == now, "the rows differ");
