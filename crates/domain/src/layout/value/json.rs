@@ -5,6 +5,7 @@
 //! value; `-0` and `0` are two, since they are two floating point numbers.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 use super::NotKept;
 
@@ -79,7 +80,7 @@ fn write_string(text: &str, to: &mut String) {
             b'\n' => to.push_str("\\n"),
             b'\r' => to.push_str("\\r"),
             b'\t' => to.push_str("\\t"),
-            byte => to.push_str(&format!("\\u{byte:04x}")),
+            byte => write!(to, "\\u{byte:04x}").expect("a string takes all"),
         }
         rest = &rest[plain + 1..];
     }
