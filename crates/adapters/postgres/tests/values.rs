@@ -58,7 +58,8 @@ fn string() -> impl Strategy<Value = String> {
     });
     let escaped = any::<char>().prop_map(|c| {
         let mut units = [0; 2];
-        c.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04X}")).collect()
+        let units = c.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04X}"));
+        units.collect::<Vec<_>>().concat()
     });
     let short = "\\\\[\"\\\\/bfnrt]";
     let half = (0xd700_u16..0xe000).prop_map(|unit| format!("\\u{unit:04x}"));
@@ -105,7 +106,7 @@ async fn a_json_text_is_written_as_jsonb_writes_it() {
     for text in refused.iter().take(REFUSED) {
         match json::jsonb(text).unwrap_err() {
             NotKept::CharacterInJson => {
-                assert!(client.query_one(sql, &[text]).await.is_err(), "{text:?}")
+                assert!(client.query_one(sql, &[text]).await.is_err(), "{text:?}");
             }
             NotKept::TwiceInJson | NotKept::NumberInJson => {}
             why => panic!("{text:?} is refused: {why}"),
