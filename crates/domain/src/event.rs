@@ -132,6 +132,6 @@ impl Event {
             + self.event_type.len()
             + self.data.as_str().len()
             + self.metadata.as_str().len()
-            + self.row.as_ref().map_or(0, |row| row.as_str().len())
+            + self.row.as_ref().map_or(0, |row| row.bytes())
     }
 }

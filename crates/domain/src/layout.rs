@@ -2,17 +2,22 @@
 //!
 //! An *adopted* store has its events in a table of another library. A [`Layout`] maps the columns of
 //! that table to the parts of an event; [`ForeignRow`] is such a row as it is copied: every column,
-//! in its database's text format.
+//! in its database's text format. A [`RowForm`] says which texts these are, so that two stores are compared only where
+//! equal rows have equal texts; [`value`] has the texts of PostgreSQL.
 
 mod built_in;
+mod row;
+mod row_form;
+pub mod value;
 
 use std::fmt;
 
-use crate::digest::{Digest, sha256};
 use crate::ids::{EventId, TenantId};
 use crate::stream::StreamName;
 
 pub use built_in::{BUILT_IN, Made};
+pub use row::{ForeignRow, InvalidRow};
+pub use row_form::{ColumnKind, RowForm, Texts};
 
 /// The parts of an event in another library's table.
 #[derive(Clone, PartialEq, Eq)]
@@ -108,6 +113,25 @@ impl Layout {
     /// The table of streams' heads whose rows go with the events.
     pub fn heads(&self) -> Option<(&Beside, &Heads)> {
         self.beside.iter().find_map(|beside| Some((beside, beside.heads.as_ref()?)))
+    }
+
+    /// Whether an event has a part for a column, or the column is the position.
+    pub fn has_part_for(&self, column: &str) -> bool {
+        let tenant = match &self.tenant {
+            TenantPart::Column(name) => Some(name),
+            TenantPart::Json { .. } | TenantPart::Prefix { .. } => None,
+        };
+        let optional = [
+            tenant,
+            self.stream_type.as_ref(),
+            self.position.as_ref(),
+            self.event_id.as_ref(),
+            self.occurred_at.as_ref(),
+            self.recorded_at.as_ref(),
+            self.metadata.as_ref(),
+        ];
+        let named = [&self.version, &self.event_type, &self.data];
+        optional.into_iter().flatten().chain(named).chain(&self.stream_id).any(|it| it == column)
     }
 
     /// Where a row of that table has its tenant; `None`: none of its copied columns says so.
@@ -268,95 +292,6 @@ pub fn event_id_of(tenant: TenantId, stream: &StreamName, version: u64) -> Event
 /// The namespace of tenants' ids that are derived from their names.
 const TENANTS: uuid::Uuid = uuid::uuid!("6f2a1f0a-31a5-4f0c-9a39-0d9a3b1f7c11");
 
-/// A complete row of another library's table, in its database's text format: all columns except the
-/// position and those that the target computes, in the order of the columns' names, as one record
-/// (PostgreSQL 15, chapter 8.16.6: nothing for NULL, quoted where necessary).
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct ForeignRow(Box<str>);
-
-/// The text is not a record.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a row that is not a record")]
-pub struct InvalidRow;
-
-impl ForeignRow {
-    /// Wraps the text of a record.
-    pub fn new(text: impl Into<Box<str>>) -> Self {
-        Self(text.into())
-    }
-
-    /// Writes the texts of columns as a record, as PostgreSQL does; `None` is NULL.
-    pub fn of<'a>(columns: impl IntoIterator<Item = Option<&'a str>>) -> Self {
-        let mut record = String::from("(");
-        for (n, column) in columns.into_iter().enumerate() {
-            if n > 0 {
-                record.push(',');
-            }
-            let Some(text) = column else { continue };
-            let special = |c: char| matches!(c, '"' | '\\' | '(' | ')' | ',' | ' ' | '\t'..='\r');
-            if !text.is_empty() && !text.contains(special) {
-                record.push_str(text);
-                continue;
-            }
-            record.push('"');
-            for c in text.chars() {
-                if matches!(c, '"' | '\\') {
-                    record.push(c);
-                }
-                record.push(c);
-            }
-            record.push('"');
-        }
-        record.push(')');
-        Self(record.into())
-    }
-
-    /// The text of the record.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// SHA-256 of the text. The guard in the database computes the same.
-    pub fn digest(&self) -> Digest {
-        sha256(&[self.0.as_bytes()])
-    }
-
-    /// The columns' texts; `None` is NULL.
-    pub fn columns(&self) -> Result<Vec<Option<String>>, InvalidRow> {
-        let inner = self.0.strip_prefix('(').and_then(|rest| rest.strip_suffix(')'));
-        let mut rest = inner.ok_or(InvalidRow)?.chars().peekable();
-        let mut columns = Vec::new();
-        loop {
-            let mut text = String::new();
-            let (mut given, mut quoted) = (false, false);
-            let more = loop {
-                match rest.next() {
-                    None if quoted => return Err(InvalidRow),
-                    None => break false,
-                    Some(',') if !quoted => break true,
-                    Some('"') if quoted && rest.peek() == Some(&'"') => {
-                        text.extend(rest.next());
-                    }
-                    Some('"') => (given, quoted) = (true, !quoted),
-                    Some('\\') => text.push(rest.next().ok_or(InvalidRow)?),
-                    Some(other) => text.push(other),
-                }
-            };
-            columns.push((given || !text.is_empty()).then_some(text));
-            if !more {
-                return Ok(columns);
-            }
-        }
-    }
-}
-
-impl fmt::Debug for ForeignRow {
-    /// Payloads are customers' data: only the size is shown.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "<a row of {} bytes>", self.0.len())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -384,25 +319,5 @@ mod tests {
         assert_ne!(tenant_of(&uuid.to_uppercase()), tenant_of(uuid));
         assert_eq!(tenant_of("acme"), tenant_of("acme"));
         assert_ne!(tenant_of("acme"), tenant_of("acme "));
-    }
-
-    #[test]
-    fn a_record_is_read_as_postgresql_writes_it() {
-        let columns = |text: &str| ForeignRow::new(text).columns();
-        let texts =
-            |texts: &[Option<&str>]| Ok(texts.iter().map(|t| t.map(str::to_owned)).collect());
-        assert_eq!(columns("(a,,\"\",b c)"), texts(&[Some("a"), None, Some(""), Some("b c")]));
-        // The result of `SELECT ROW('say "hi"', 'a\b', 'x,y', '(z)', E'l\n')::text`.
-        let written = "(\"say \"\"hi\"\"\",\"a\\\\b\",\"x,y\",\"(z)\",\"l\n\")";
-        let expected = [Some("say \"hi\""), Some("a\\b"), Some("x,y"), Some("(z)"), Some("l\n")];
-        assert_eq!(columns(written), texts(&expected));
-        assert_eq!(ForeignRow::of(expected).as_str(), written);
-        let plain = [Some("a"), None, Some(""), Some("é\0"), Some("b c"), Some("\t\u{b}\r")];
-        assert_eq!(ForeignRow::of(plain).as_str(), "(a,,\"\",é\0,\"b c\",\"\t\u{b}\r\")");
-        assert_eq!(ForeignRow::of(plain).columns(), texts(&plain));
-        assert_eq!(columns("()"), texts(&[None]));
-        for bad in ["", "a", "(\"a)", "(a\\)", "(a"] {
-            assert_eq!(columns(bad), Err(InvalidRow), "{bad}");
-        }
     }
 }

@@ -5,7 +5,7 @@ use rehome_domain::append::{Append, AppendConflict, Appended, ends_chain};
 use rehome_domain::digest::Digest;
 use rehome_domain::event::Event;
 use rehome_domain::ids::{Epoch, MigrationId, StoreId, TenantId};
-use rehome_domain::layout::{Beside, Layout};
+use rehome_domain::layout::{Beside, Layout, RowForm};
 use rehome_domain::ledger::{Activation, Head, Ledger};
 use rehome_domain::stream::StreamName;
 use uuid::Uuid;
@@ -280,6 +280,17 @@ pub trait LedgerStore: Send + Sync {
     /// The layout of an adopted table; `None`: the events are in rehome's own tables.
     async fn layout(&self) -> Result<Option<Layout>, StoreError> {
         Ok(None)
+    }
+
+    /// In which texts the rows of an adopted table are: digests of two stores are comparable only in one form.
+    async fn row_form(&self) -> Result<Option<RowForm>, StoreError> {
+        Ok(None)
+    }
+
+    /// Values of the tenant's rows that a store with rows of another form would not keep as they are, a sentence for each
+    /// column. A large table is looked at for a short time only: a copy refuses what was not looked at.
+    async fn not_kept(&self, _tenant: TenantId, _by: &RowForm) -> Result<Vec<String>, StoreError> {
+        Ok(Vec::new())
     }
 
     /// The number of a tenant's events in the store's table if there is no ledger for it, because the tenant's

@@ -265,7 +265,7 @@ lease_ttl_ms = 1000
     }
 }
 
-fn command(folder: &Path, failpoints: &str, args: &[&str]) -> Command {
+pub(crate) fn command(folder: &Path, failpoints: &str, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rehome-failpoints"));
     // Without a rollback window a command, and the work of a server, ends with the switch.
     command.env("REHOME_MIGRATION_ROLLBACK_WINDOW", "0s");
@@ -278,6 +278,15 @@ pub(crate) fn run(folder: &Path, args: &[&str]) -> Result<String> {
     said(&command(folder, "", args).output()?).with_context(|| args.join(" "))
 }
 
+/// The command in such a folder, which has to fail; what it prints.
+pub(crate) fn refused(folder: &Path, args: &[&str]) -> Result<String> {
+    let output = command(folder, "", args).output()?;
+    ensure!(!output.status.success(), "{} succeeded", args.join(" "));
+    Ok([output.stdout, output.stderr]
+        .map(|said| String::from_utf8_lossy(&said).into_owned())
+        .concat())
+}
+
 /// Ends writers, and waits until they have.
 pub(crate) fn end(writers: Vec<Process>) -> Result<()> {
     for mut process in writers {
@@ -287,7 +296,7 @@ pub(crate) fn end(writers: Vec<Process>) -> Result<()> {
     Ok(())
 }
 
-fn said(output: &Output) -> Result<String> {
+pub(crate) fn said(output: &Output) -> Result<String> {
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     if !output.status.success() {
         let complaint = String::from_utf8_lossy(&output.stderr);
@@ -296,7 +305,7 @@ fn said(output: &Output) -> Result<String> {
     Ok(said)
 }
 
-fn last_line(said: &str) -> Result<Value> {
+pub(crate) fn last_line(said: &str) -> Result<Value> {
     let line = said.lines().next_back().context("it said nothing")?;
     serde_json::from_str(line).with_context(|| format!("no document: {line}"))
 }

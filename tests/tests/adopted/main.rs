@@ -2,6 +2,7 @@
 //! databases while that library, unmodified, writes, routes and reads. The programs are in
 //! `tests/adopted`; the expected result is what was acknowledged to the writers and what their own SQL finds.
 
+mod engines;
 mod feeds;
 mod harness;
 mod house;

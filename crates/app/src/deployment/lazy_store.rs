@@ -8,7 +8,7 @@ use rehome_domain::append::Append;
 use rehome_domain::digest::Digest;
 use rehome_domain::event::Event;
 use rehome_domain::ids::{Epoch, MigrationId, StoreId, TenantId};
-use rehome_domain::layout::{Beside, Layout};
+use rehome_domain::layout::{Beside, Layout, RowForm};
 use rehome_domain::ledger::{Activation, Head, Ledger};
 use rehome_domain::stream::StreamName;
 use rehome_ports::clock::Clock;
@@ -254,6 +254,14 @@ impl LedgerStore for LazyStore {
 
     async fn layout(&self) -> Result<Option<Layout>, StoreError> {
         self.reach().await?.layout().await
+    }
+
+    async fn row_form(&self) -> Result<Option<RowForm>, StoreError> {
+        self.reach().await?.row_form().await
+    }
+
+    async fn not_kept(&self, tenant: TenantId, by: &RowForm) -> Result<Vec<String>, StoreError> {
+        self.reach().await?.not_kept(tenant, by).await
     }
 
     async fn unguarded(&self, tenant: TenantId) -> Result<u64, StoreError> {

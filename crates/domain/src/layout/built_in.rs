@@ -1,6 +1,6 @@
 //! The layouts that come with rehome: the tables of libraries, as their own schemas make them.
 
-use super::{Beside, BesideKind, Heads, Layout, TenantPart};
+use super::{Beside, BesideKind, ColumnKind, Heads, Layout, TenantPart};
 
 /// Their names.
 pub const BUILT_IN: [&str; 6] =
@@ -80,6 +80,21 @@ impl Layout {
             _ => return None,
         };
         Some(made)
+    }
+
+    /// What PostgreSQL's table of the library has in a column, for libraries that also have a table in SQLite.
+    pub fn kind_of(&self, column: &str) -> Option<ColumnKind> {
+        if self.name != "eventsource-py" {
+            return None;
+        }
+        match column {
+            "event_id" | "aggregate_id" | "tenant_id" => Some(ColumnKind::Uuid),
+            "aggregate_type" | "event_type" | "actor_id" => Some(ColumnKind::Text),
+            "version" => Some(ColumnKind::Integer),
+            "timestamp" | "created_at" => Some(ColumnKind::Time),
+            "payload" => Some(ColumnKind::Json),
+            _ => None,
+        }
     }
 
     /// The layout of that name that comes with rehome.

@@ -144,9 +144,11 @@ async fn look_at_targets(
     settings: &Settings,
 ) -> Result<BTreeMap<StoreId, Report>, DrainError> {
     let engine = &drains.engine;
-    let mut layouts = Vec::new();
+    let (mut layouts, mut forms) = (Vec::new(), Vec::new());
     for source in &settings.sources {
-        layouts.push(engine.stores.get(source)?.layout().await?);
+        let source = engine.stores.get(source)?;
+        layouts.push(source.layout().await?);
+        forms.extend(source.row_form().await?);
     }
     let reports = targets::ask(engine, &*drains.fleet, settings).await?;
     for target in &settings.targets {
@@ -160,6 +162,13 @@ async fn look_at_targets(
             let why = "its table has another layout than that of a source; a tenant moves between \
                        tables of the same layout";
             return Err(DrainError::Target { store, why: why.to_owned() });
+        }
+        if let Some(form) = handle.row_form().await? {
+            let different: Vec<_> =
+                forms.iter().flat_map(|other| other.differences(&form)).collect();
+            if !different.is_empty() {
+                return Err(DrainError::Target { store, why: different.join("; ") });
+            }
         }
     }
     Ok(reports)

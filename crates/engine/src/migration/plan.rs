@@ -285,12 +285,26 @@ impl Engine {
             named(&layouts.0)
         } else {
             format!(
-                "the source has {}, the target {}; a tenant moves between tables of the same layout",
+                "the source has {}, the target {}; a tenant moves between tables of the same layout{}",
                 named(&layouts.0),
-                named(&layouts.1)
+                named(&layouts.1),
+                without_a_part(source, layouts.0.as_ref()).await?
             )
         };
         findings.push(Finding { check: "both tables have one layout", ok, detail });
+        if ok
+            && let (Some(ours), Some(theirs)) = (source.row_form().await?, target.row_form().await?)
+        {
+            let different = ours.differences(&theirs);
+            let found = if different.is_empty() {
+                source.not_kept(tenant, &theirs).await?
+            } else {
+                different
+            };
+            let ok = found.is_empty();
+            let detail = if ok { "every column arrives".to_owned() } else { found.join("; ") };
+            findings.push(Finding { check: "a row is the same row at the target", ok, detail });
+        }
         let mut obstacles = Vec::new();
         for store in [source, target] {
             let found = store.obstacles(tenant).await?;
@@ -306,6 +320,21 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// The columns of a table that no part of an event has, as the end of a sentence.
+async fn without_a_part(
+    store: &dyn LedgerStore,
+    layout: Option<&Layout>,
+) -> Result<String, StoreError> {
+    let (Some(layout), Some(form)) = (layout, store.row_form().await?) else {
+        return Ok(String::new());
+    };
+    let columns = form.columns.iter().map(|(name, _)| name);
+    let lost: Vec<&str> =
+        columns.map(String::as_str).filter(|name| !layout.has_part_for(name)).collect();
+    let names = lost.join(", ");
+    Ok(if names.is_empty() { names } else { format!(", and any other would lose {names}") })
 }
 
 fn clear_detail(clear: bool, held: u64) -> String {

@@ -6,7 +6,7 @@ use rehome_domain::ids::{Epoch, TenantId};
 use rehome_domain::ledger::{Head, Ledger};
 use tokio_postgres::types::Type;
 
-use super::{Answer, PgAdopted, change, shape};
+use super::{Answer, PgAdopted, change, kept, shape};
 use crate::error::ServerError;
 use crate::ledger_store::extend::{chained, fitting};
 use crate::ledger_store::lock_holder::{LOOK_AFTER_MS, Wait};
@@ -195,7 +195,7 @@ impl Texts {
                 ));
             }
             let heads = store.headed.as_ref().map_or(0, |headed| headed.travels);
-            let columns = columns(event, installed.row_columns.len() + heads)?;
+            let columns = kept::columns(event, installed, heads)?;
             let (columns, _) = columns.split_at(installed.row_columns.len());
             if let Some(position) = position {
                 rows.number(*position);
@@ -221,23 +221,6 @@ impl Texts {
         }
         Ok(Self { rows: rows.all(), positions: places.all() })
     }
-}
-
-fn columns(event: &Event, expected: usize) -> Read<Vec<Option<String>>> {
-    let row = event.row.as_ref().ok_or_else(|| {
-        shape::not_set_up(format!(
-            "event {} comes from a store of another layout; both stores of a move must have the same layout",
-            event.seq
-        ))
-    })?;
-    let columns = row.columns().map_err(|error| ServerError::corrupt(error.to_string()))?;
-    if columns.len() != expected {
-        return Err(shape::not_set_up(format!(
-            "rows of the source have {} columns, its table expects {expected}; give both tables the same columns",
-            columns.len()
-        )));
-    }
-    Ok(columns)
 }
 
 /// Lines, in pieces of some size.

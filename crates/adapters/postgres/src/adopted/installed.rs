@@ -1,6 +1,6 @@
 //! What is installed, as the store needs to know it.
 
-use rehome_domain::layout::Layout;
+use rehome_domain::layout::{ColumnKind, Layout, RowForm, Texts};
 
 use super::shape::Shape;
 use crate::rows::Read;
@@ -40,5 +40,14 @@ impl Installed {
     pub(super) fn kind(&self, name: &str) -> Option<&str> {
         let place = self.row_columns.iter().position(|column| column == name)?;
         self.row_types.get(place).map(String::as_str)
+    }
+
+    /// In which texts the rows are.
+    pub(super) fn form(&self) -> RowForm {
+        let kinds = self.row_types.iter().map(|kind| ColumnKind::of_postgresql(kind));
+        RowForm {
+            texts: Texts::Postgresql,
+            columns: self.row_columns.iter().cloned().zip(kinds).collect(),
+        }
     }
 }

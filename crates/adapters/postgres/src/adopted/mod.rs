@@ -15,6 +15,7 @@
 //! | `extend` | copying complete rows |
 //! | `heads` | a table of streams' heads that moves with the events |
 //! | `read` | numbers to events |
+//! | `kept` | values of a copied row that the table would not keep |
 //! | `beside` | the tables beside the events that the layout lists |
 
 mod beside;
@@ -24,6 +25,7 @@ mod guarding;
 mod heads;
 mod install;
 mod installed;
+mod kept;
 mod leaving;
 mod read;
 mod render;
@@ -43,7 +45,7 @@ use rehome_domain::append::Append;
 use rehome_domain::digest::Digest;
 use rehome_domain::event::Event;
 use rehome_domain::ids::{Epoch, MigrationId, StoreId, TenantId};
-use rehome_domain::layout::{Beside, Layout, TenantPart};
+use rehome_domain::layout::{Beside, Layout, RowForm, TenantPart};
 use rehome_domain::ledger::{Activation, Head, Ledger, Refused};
 use rehome_domain::stream::StreamName;
 use rehome_ports::clock::Clock;
@@ -318,6 +320,10 @@ impl LedgerStore for PgAdopted {
 
     async fn layout(&self) -> Result<Option<Layout>, StoreError> {
         Ok(Some(self.layout.clone()))
+    }
+
+    async fn row_form(&self) -> Result<Option<RowForm>, StoreError> {
+        Ok(Some(self.installed.form()))
     }
 
     async fn unguarded(&self, tenant: TenantId) -> Result<u64, StoreError> {

@@ -7,9 +7,9 @@ use rehome_domain::ids::{Epoch, TenantId};
 use rehome_domain::ledger::{Head, Ledger, Refused, follow_chain};
 use rusqlite::{OptionalExtension as _, Transaction, params_from_iter};
 
+use super::cell::Cell;
 use super::guarded::{Guarded, add_position, forget_clashes};
 use super::install::Table;
-use super::row::Cell;
 use super::shape::not_set_up;
 use super::{Answer, SqliteAdopted, change};
 use crate::error::{Failure, FileError};

@@ -1,13 +1,14 @@
 //! Putting the guard beside a table, and taking it out again.
 
 use rehome_domain::event::Timestamp;
-use rehome_domain::layout::Layout;
+use rehome_domain::layout::{ColumnKind, Layout};
 use rehome_ports::FaultKind;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior};
 
+use super::cell::kind_of;
 use super::render::{PREFIX, Sql};
 use super::row::RowReader;
-use super::shape::{Shape, not_set_up};
+use super::shape::{Column, Shape, not_set_up};
 use crate::error::FileError;
 use crate::schema::{self, Kind};
 
@@ -51,12 +52,35 @@ impl Installed {
             .optional()?
             .ok_or_else(|| FileError::corrupt("nothing in the table rehome_guard_installed"))
     }
+
+    /// The kinds of the copied columns of `shape`, by what was installed; `None`: it has the texts of SQLite.
+    fn kinds(
+        &self,
+        conn: &Connection,
+        shape: &Shape,
+        layout: &Layout,
+    ) -> Done<Option<Vec<ColumnKind>>> {
+        let sql = "SELECT kinds FROM rehome_guard_installed";
+        let kinds: Option<String> = conn.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+        let Some(kinds) = kinds else { return Ok(None) };
+        let known: Vec<(&str, &str)> = self.columns.lines().zip(kinds.lines()).collect();
+        let kind = |column: &Column| {
+            let found = known.iter().find(|(name, _)| *name == column.name);
+            let (_, kind) = found.ok_or_else(|| {
+                FileError::corrupt(format!("no kind of column \"{}\" was recorded", column.name))
+            })?;
+            Ok(kind.parse().unwrap_or_else(|_| ColumnKind::Other((*kind).to_owned())))
+        };
+        shape.row_columns(layout).into_iter().map(kind).collect::<Done<_>>().map(Some)
+    }
 }
 
-/// The table as it is now.
+/// The table as it is now, as a new guard would have it.
 fn table(conn: &Connection, layout: &Layout) -> Done<(Shape, Table)> {
     let shape = shape(conn, layout)?;
-    let table = made(&shape, layout)?;
+    let columns = shape.row_columns(layout).into_iter();
+    let kinds = columns.map(|column| kind_of(column, layout)).collect();
+    let table = made(&shape, layout, Some(kinds))?;
     Ok((shape, table))
 }
 
@@ -78,8 +102,8 @@ fn shape(conn: &Connection, layout: &Layout) -> Done<Shape> {
     Ok(shape)
 }
 
-fn made(shape: &Shape, layout: &Layout) -> Done<Table> {
-    let rows = RowReader::new(shape, layout)?;
+fn made(shape: &Shape, layout: &Layout, kinds: Option<Vec<ColumnKind>>) -> Done<Table> {
+    let rows = RowReader::new(shape, layout, kinds)?;
     let sql = Sql::new(shape, layout, &rows)?;
     Ok(Table { sql, rows })
 }
@@ -104,7 +128,8 @@ pub(super) fn open(conn: &Connection, layout: &Layout) -> Done<Table> {
         .filter(|name| !then.contains(&name.as_str()))
         .collect();
     shape.columns.retain(|column| !later.contains(&column.name));
-    made(&shape, layout)
+    let kinds = installed.kinds(conn, &shape, layout)?;
+    made(&shape, layout, kinds)
 }
 
 /// What an installation does, a sentence each, in order.
@@ -119,12 +144,19 @@ pub(super) fn plan(conn: &Connection, layout: &Layout) -> Done<Vec<String>> {
         format!("triggers on \"{}\": {}", shape.table, table.sql.trigger_names.join(", ")),
         format!("a row is identified by {}", table.sql.position),
         format!("the copied columns are {}", travels.join(", ")),
+        format!("PostgreSQL's table of the layout has them as {}", kinds(&table)),
     ];
     let left = shape.columns.iter().filter(|column| !travels.contains(&column.name.as_str()));
     let left: Vec<&str> = left.map(|column| column.name.as_str()).collect();
     steps.push(format!("the target computes: {}", left.join(", ")));
     steps.extend(shape.warned(layout).into_iter().map(|warning| format!("note: {warning}")));
     Ok(steps)
+}
+
+/// The columns' kinds for an operator: a tenant moves to PostgreSQL where its table has the same.
+fn kinds(table: &Table) -> String {
+    let columns = table.rows.form().columns.into_iter();
+    columns.map(|(name, kind)| format!("{name} {kind}")).collect::<Vec<_>>().join(", ")
 }
 
 pub(super) fn is_there(conn: &Connection) -> Done<bool> {
@@ -161,9 +193,10 @@ pub(super) fn adopt(
         tx.execute_batch(trigger)?;
     }
     let Installed { layout, columns, triggers } = Installed::of(&table, layout);
-    let sql =
-        "INSERT INTO rehome_guard_installed (id, layout, columns, triggers) VALUES (1, ?1, ?2, ?3)";
-    tx.execute(sql, (layout, columns, triggers))?;
+    let kinds = table.rows.form().columns.into_iter().map(|(_, kind)| kind.to_string());
+    let kinds = kinds.collect::<Vec<_>>().join("\n");
+    let sql = "INSERT INTO rehome_guard_installed (id, layout, columns, triggers, kinds) VALUES (1, ?1, ?2, ?3, ?4)";
+    tx.execute(sql, (layout, columns, triggers, kinds))?;
     tx.commit().map_err(FileError::Commit)
 }
 

@@ -8,18 +8,21 @@
 //! |---|---|
 //! | `shape` | the form of the table, and what prevents guarding it |
 //! | `render` | the triggers, and the statements over the table |
-//! | `row`, `time` | rows as they are copied, and as events |
+//! | `row`, `cell`, `time` | rows as they are copied, and as events |
 //! | `install` | adopting and releasing a store |
 //! | `guarded` | a tenant's row; numbering |
 //! | `change` | role and epoch; the fence |
 //! | `leaving` | removing the guard of one tenant |
 //! | `extend` | copying rows whole, and removing them |
 //! | `read` | numbers to events |
+//! | `kept` | values that PostgreSQL would not keep |
 
+mod cell;
 mod change;
 mod extend;
 mod guarded;
 mod install;
+mod kept;
 mod leaving;
 mod read;
 mod render;
@@ -27,8 +30,8 @@ mod row;
 mod shape;
 mod time;
 
+pub(crate) use cell::hex;
 pub(crate) use render::literal as text_literal;
-pub(crate) use row::hex;
 pub(crate) use shape::{not_set_up, quoted};
 pub(crate) use time::micros as parse_time;
 
@@ -40,7 +43,7 @@ use rehome_domain::append::Append;
 use rehome_domain::digest::Digest;
 use rehome_domain::event::Event;
 use rehome_domain::ids::{Epoch, MigrationId, StoreId, TenantId};
-use rehome_domain::layout::Layout;
+use rehome_domain::layout::{Layout, RowForm, Texts};
 use rehome_domain::ledger::{Activation, Head, Ledger, Refused};
 use rehome_domain::stream::StreamName;
 use rehome_ports::clock::Clock;
@@ -295,10 +298,19 @@ impl LedgerStore for SqliteAdopted {
         self.say(read::tenants(self, after, limit).await)
     }
 
-    /// Rows of SQLite and of PostgreSQL are not written alike, so the layout in a file is another one.
     async fn layout(&self) -> Result<Option<Layout>, StoreError> {
-        let name = format!("{} in SQLite", self.layout.name);
-        Ok(Some(Layout { name, ..self.layout.clone() }))
+        Ok(Some(self.layout.clone()))
+    }
+
+    async fn row_form(&self) -> Result<Option<RowForm>, StoreError> {
+        Ok(Some(self.table.rows.form()))
+    }
+
+    async fn not_kept(&self, tenant: TenantId, by: &RowForm) -> Result<Vec<String>, StoreError> {
+        if by.texts != Texts::Postgresql {
+            return Ok(Vec::new());
+        }
+        self.say(kept::not_kept(self, tenant).await)
     }
 
     async fn unguarded(&self, tenant: TenantId) -> Result<u64, StoreError> {

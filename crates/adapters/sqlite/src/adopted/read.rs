@@ -8,9 +8,9 @@ use rehome_domain::stream::StreamName;
 use rehome_ports::{BatchLimit, Feed, StreamSlice, StreamVersion, TenantLedger};
 use rusqlite::{Row, Rows, Transaction, params_from_iter};
 
+use super::cell::Cell;
 use super::guarded::Guarded;
 use super::install::Table;
-use super::row::Cell;
 use super::{Answer, SqliteAdopted, change};
 use crate::error::FileError;
 use crate::rows;

@@ -1,20 +1,26 @@
 //! Rows of a table of another library: complete, for copies, and as events.
 //!
-//! A row is copied as a record of its columns' texts (see [`ForeignRow`]). A value of the storage class of its column's
-//! declaration is its text alone, so that the row reads as in PostgreSQL. If any value has another
-//! class, the record has one more text, a letter for each column, so that classes are never confused.
+//! A row is copied as a record of its columns' texts (see [`ForeignRow`]): those that PostgreSQL would write for the same
+//! values, so that the table can be in PostgreSQL at the other end. If PostgreSQL has no text for some value, the record has
+//! one more, a letter for each column: `v` for a value as PostgreSQL writes it, else the storage class with the value as
+//! SQLite has it. Such a row goes to a file only. Where SQLite has more of a row than the values, as the blanks in a JSON
+//! text, the row has that beside it, and a file gets it as it is.
+//!
+//! Files that an earlier rehome adopted have the texts of SQLite alone, and letters where a value is not of the class of its
+//! column's declaration. That record is also what a row has beside it.
 
 use std::sync::Arc;
 
 use rehome_domain::digest::Digest;
 use rehome_domain::event::{Event, EventType, Json, Timestamp};
 use rehome_domain::ids::{EventId, TenantId};
-use rehome_domain::layout::{ForeignRow, Layout, event_id_of};
+use rehome_domain::layout::value::NotKept;
+use rehome_domain::layout::{ColumnKind, ForeignRow, Layout, RowForm, Texts, event_id_of};
 use rehome_domain::stream::StreamName;
 use rehome_ports::json::{self, JsonLimits};
 use rusqlite::Row;
-use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
 
+use super::cell::{Cell, cell_of, hex, natural, text_of};
 use super::shape::{Affinity, Shape, not_set_up, quoted};
 use super::time;
 use crate::error::FileError;
@@ -25,6 +31,8 @@ type Read<T> = Result<T, FileError>;
 #[derive(Debug)]
 pub(super) struct RowReader {
     columns: Vec<(String, Affinity)>,
+    /// What their values are; `None`: the texts are those of SQLite.
+    kinds: Option<Vec<ColumnKind>>,
     stream_type: Option<usize>,
     stream_id: Vec<usize>,
     version: usize,
@@ -37,109 +45,13 @@ pub(super) struct RowReader {
     metadata: Option<usize>,
 }
 
-/// A value with its storage class. As a letter: `n`, `i`, `r`, `t`, `b`; `x` is a text that is not UTF-8.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Cell {
-    Null,
-    Integer(i64),
-    Real(f64),
-    Text(String),
-    /// A text whose bytes are not UTF-8.
-    Bytes(Vec<u8>),
-    Blob(Vec<u8>),
-}
-
-impl Cell {
-    fn of(value: ValueRef<'_>) -> Self {
-        match value {
-            ValueRef::Null => Self::Null,
-            ValueRef::Integer(number) => Self::Integer(number),
-            ValueRef::Real(number) => Self::Real(number),
-            ValueRef::Text(bytes) => match std::str::from_utf8(bytes) {
-                Ok(text) => Self::Text(text.to_owned()),
-                Err(_) => Self::Bytes(bytes.to_vec()),
-            },
-            ValueRef::Blob(bytes) => Self::Blob(bytes.to_vec()),
-        }
-    }
-
-    const fn class(&self) -> char {
-        match self {
-            Self::Null => 'n',
-            Self::Integer(_) => 'i',
-            Self::Real(_) => 'r',
-            Self::Text(_) => 't',
-            Self::Bytes(_) => 'x',
-            Self::Blob(_) => 'b',
-        }
-    }
-
-    fn text(&self) -> Option<String> {
-        Some(match self {
-            Self::Null => return None,
-            Self::Integer(number) => number.to_string(),
-            // The shortest digits that give the number back.
-            Self::Real(number) => format!("{number:?}"),
-            Self::Text(text) => text.clone(),
-            Self::Bytes(bytes) | Self::Blob(bytes) => hex(bytes),
-        })
-    }
-
-    fn read(class: char, text: Option<String>) -> Option<Self> {
-        let Some(text) = text else { return (class == 'n').then_some(Self::Null) };
-        Some(match class {
-            'i' => Self::Integer(text.parse().ok()?),
-            'r' => Self::Real(text.parse().ok()?),
-            't' => Self::Text(text),
-            'x' => Self::Bytes(unhex(&text)?),
-            'b' => Self::Blob(unhex(&text)?),
-            _ => return None,
-        })
-    }
-}
-
-impl ToSql for Cell {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        Ok(ToSqlOutput::Borrowed(match self {
-            Self::Null => ValueRef::Null,
-            Self::Integer(number) => ValueRef::Integer(*number),
-            Self::Real(number) => ValueRef::Real(*number),
-            Self::Text(text) => ValueRef::Text(text.as_bytes()),
-            Self::Bytes(bytes) => ValueRef::Text(bytes),
-            Self::Blob(bytes) => ValueRef::Blob(bytes),
-        }))
-    }
-}
-
-/// The class that needs no letter.
-const fn natural(affinity: Affinity) -> char {
-    match affinity {
-        Affinity::Integer | Affinity::Numeric => 'i',
-        Affinity::Text => 't',
-        Affinity::Real => 'r',
-        Affinity::Blob => 'b',
-    }
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    let digit = |n: u8| char::from_digit(u32::from(n), 16).unwrap_or_default();
-    let digits = bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]);
-    "\\x".chars().chain(digits).collect()
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digits = text.strip_prefix("\\x")?.as_bytes();
-    let value = |digit: u8| char::from(digit).to_digit(16).and_then(|n| u8::try_from(n).ok());
-    let pair = |pair: &[u8]| match pair {
-        [high, low] => Some(value(*high)? << 4 | value(*low)?),
-        _ => None,
-    };
-    digits.chunks(2).map(pair).collect()
-}
-
 impl RowReader {
-    /// Of a table that can be guarded.
-    pub(super) fn new(shape: &Shape, layout: &Layout) -> Read<Self> {
+    /// Of a table that can be guarded. `kinds`: of the copied columns, where texts are those of PostgreSQL.
+    pub(super) fn new(
+        shape: &Shape,
+        layout: &Layout,
+        kinds: Option<Vec<ColumnKind>>,
+    ) -> Read<Self> {
         let columns: Vec<(String, Affinity)> = shape
             .row_columns(layout)
             .into_iter()
@@ -162,7 +74,23 @@ impl RowReader {
             data: place(&layout.data)?,
             metadata: optional(&layout.metadata)?,
             columns,
+            kinds,
         })
+    }
+
+    /// In which texts the rows are.
+    pub(super) fn form(&self) -> RowForm {
+        let names = self.columns.iter().map(|(name, _)| name.clone());
+        match &self.kinds {
+            Some(kinds) => RowForm {
+                texts: Texts::AsPostgresql,
+                columns: names.zip(kinds.iter().cloned()).collect(),
+            },
+            None => RowForm {
+                texts: Texts::Sqlite,
+                columns: names.map(|name| (name, ColumnKind::Text)).collect(),
+            },
+        }
     }
 
     /// The columns' names in their order.
@@ -180,12 +108,36 @@ impl RowReader {
         cells.collect()
     }
 
-    /// The row whose columns begin at `first`.
+    /// The row whose columns begin at `first`, by its values alone.
     pub(super) fn whole(&self, row: &Row<'_>, first: usize) -> Read<ForeignRow> {
         Ok(self.record(&self.cells(row, first)?))
     }
 
     fn record(&self, cells: &[Cell]) -> ForeignRow {
+        match &self.kinds {
+            Some(kinds) => record_of(self.texts(cells, kinds)),
+            None => self.own_record(cells),
+        }
+    }
+
+    /// The texts of values, and if PostgreSQL has none for some, the letters.
+    fn texts(&self, cells: &[Cell], kinds: &[ColumnKind]) -> (Vec<Option<String>>, Option<String>) {
+        let mut is_odd = false;
+        let (mut texts, mut letters) = (Vec::with_capacity(cells.len()), String::new());
+        for ((cell, kind), (_, affinity)) in cells.iter().zip(kinds).zip(&self.columns) {
+            let text = match cell {
+                Cell::Null => Err(NotKept::Class),
+                cell => text_of(cell, kind, *affinity),
+            };
+            letters.push(if text.is_ok() { AS_POSTGRESQL } else { cell.class() });
+            is_odd |= text.is_err() && *cell != Cell::Null;
+            texts.push(text.ok().or_else(|| cell.text()));
+        }
+        (texts, is_odd.then_some(letters))
+    }
+
+    /// The record of SQLite's own texts.
+    fn own_record(&self, cells: &[Cell]) -> ForeignRow {
         let is_natural = |(cell, (_, affinity)): (&Cell, &(String, Affinity))| {
             matches!(cell, Cell::Null) || cell.class() == natural(*affinity)
         };
@@ -196,6 +148,17 @@ impl RowReader {
         ForeignRow::of(texts.iter().map(Option::as_deref))
     }
 
+    /// The first value of a row that PostgreSQL would not keep: its column, and why.
+    pub(super) fn not_kept(&self, row: &Row<'_>, first: usize) -> Read<Option<(&str, NotKept)>> {
+        let cells = self.cells(row, first)?;
+        let kinds = self.kinds.iter().flatten();
+        let mut columns = cells.iter().zip(kinds).zip(&self.columns);
+        Ok(columns.find_map(|((cell, kind), (name, affinity))| {
+            let why = text_of(cell, kind, *affinity).err().filter(|_| *cell != Cell::Null)?;
+            Some((name.as_str(), why))
+        }))
+    }
+
     /// The values of an event that comes from another table of this layout.
     pub(super) fn values(&self, event: &Event) -> Read<Vec<Cell>> {
         let row = event.row.as_ref().ok_or_else(|| {
@@ -204,6 +167,35 @@ impl RowReader {
                 event.seq
             ))
         })?;
+        let cells = match &self.kinds {
+            None => self.read_own(row, event.seq)?,
+            Some(kinds) => match row.own() {
+                Some(own) => self.read_own(&own, event.seq)?,
+                None => self
+                    .read(row, event.seq, |text, n, affinity| cell_of(text, &kinds[n], affinity))?,
+            },
+        };
+        // What is written is what is read back.
+        let is_known = self.kinds.is_some() || row.own().is_none();
+        if is_known && self.record(&cells) == **row {
+            return Ok(cells);
+        }
+        Err(self.unfit(row, &cells, event.seq))
+    }
+
+    /// The values of a record of SQLite's own texts.
+    fn read_own(&self, row: &ForeignRow, seq: u64) -> Read<Vec<Cell>> {
+        self.read(row, seq, |text, _, affinity| Cell::read(natural(affinity), Some(text)))
+    }
+
+    /// The values of a record; `plain` reads a text without a letter, or with that for a value as PostgreSQL writes it,
+    /// of a column by its place.
+    fn read(
+        &self,
+        row: &ForeignRow,
+        seq: u64,
+        plain: impl Fn(String, usize, Affinity) -> Option<Cell>,
+    ) -> Read<Vec<Cell>> {
         let mut texts = row.columns().map_err(|error| FileError::corrupt(error.to_string()))?;
         let classes = match texts.len().checked_sub(self.columns.len()) {
             Some(0) => None,
@@ -218,19 +210,32 @@ impl RowReader {
         };
         let letters: Vec<char> = match classes {
             Some(classes) => classes.chars().collect(),
-            None => texts
-                .iter()
-                .zip(&self.columns)
-                .map(|(text, (_, affinity))| if text.is_some() { natural(*affinity) } else { 'n' })
-                .collect(),
+            None => vec![AS_POSTGRESQL; texts.len()],
         };
-        let unfit =
-            || not_set_up(format!("row {} of the source does not fit its columns", event.seq));
         if letters.len() != texts.len() {
-            return Err(unfit());
+            return Err(not_set_up(format!("row {seq} of the source does not fit its columns")));
         }
-        let cells = letters.into_iter().zip(texts).map(|(class, text)| Cell::read(class, text));
-        cells.collect::<Option<_>>().ok_or_else(unfit)
+        let mut cells = Vec::with_capacity(texts.len());
+        for ((n, (letter, text)), (name, affinity)) in
+            letters.into_iter().zip(texts).enumerate().zip(&self.columns)
+        {
+            let cell = match text {
+                None => Some(Cell::Null),
+                Some(text) if letter == AS_POSTGRESQL => plain(text, n, *affinity),
+                text => Cell::read(letter, text),
+            };
+            cells.push(cell.ok_or_else(|| cannot_keep(seq, name))?);
+        }
+        Ok(cells)
+    }
+
+    /// Names the column whose value would not be read back as it is in `row`.
+    fn unfit(&self, row: &ForeignRow, cells: &[Cell], seq: u64) -> FileError {
+        let (theirs, ours) = (row.columns().unwrap_or_default(), self.record(cells));
+        let ours = ours.columns().unwrap_or_default();
+        let differs = theirs.iter().zip(&ours).position(|(a, b)| a != b);
+        let name = differs.and_then(|n| self.columns.get(n)).map_or("", |(name, _)| name);
+        cannot_keep(seq, name)
     }
 
     /// The event in the row whose columns begin at `first`.
@@ -243,6 +248,14 @@ impl RowReader {
         first: usize,
     ) -> Read<Event> {
         let cells = self.cells(row, first)?;
+        let texts = self.kinds.as_ref().map(|kinds| self.texts(&cells, kinds));
+        // JSON that PostgreSQL has as such is shown as it is there.
+        let content = |place: usize| match (&cells[place], &self.kinds, &texts) {
+            (Cell::Text(_), Some(kinds), Some((texts, _))) if kinds[place] == ColumnKind::Json => {
+                json_of(texts[place].as_deref().unwrap_or_default())
+            }
+            (cell, ..) => payload(cell),
+        };
         let bad = |why: String| FileError::corrupt(format!("row {seq}: {why}"));
         let text = |place: usize| cells[place].text().unwrap_or_default();
         let stream_type = self.stream_type.map_or_else(|| "stream".to_owned(), text);
@@ -269,6 +282,13 @@ impl RowReader {
         let time = |first: Option<i64>, second: Option<i64>| {
             Timestamp::from_micros(first.or(second).unwrap_or_default())
         };
+        let data = content(self.data);
+        let metadata = self.metadata.map_or_else(|| Json::trusted("{}"), content);
+        let own = self.own_record(&cells);
+        let row = match texts {
+            Some(texts) => with_own(record_of(texts), &own),
+            None => own,
+        };
         Ok(Event {
             seq,
             id: given.unwrap_or_else(|| event_id_of(tenant, &stream, version)),
@@ -278,14 +298,32 @@ impl RowReader {
                 .map_err(|error| bad(error.to_string()))?,
             occurred_at: time(occurred, recorded),
             recorded_at: time(recorded, occurred),
-            data: payload(&cells[self.data]),
-            metadata: self
-                .metadata
-                .map_or_else(|| Json::trusted("{}"), |place| payload(&cells[place])),
+            data,
+            metadata,
             digest,
-            row: Some(Arc::new(self.record(&cells))),
+            row: Some(Arc::new(row)),
         })
     }
+}
+
+fn record_of((mut texts, letters): (Vec<Option<String>>, Option<String>)) -> ForeignRow {
+    texts.extend(letters.map(Some));
+    ForeignRow::of(texts.iter().map(Option::as_deref))
+}
+
+/// The row with all that SQLite has of it.
+fn with_own(row: ForeignRow, own: &ForeignRow) -> ForeignRow {
+    if *own == row { row } else { row.with_own(own) }
+}
+
+/// The letter of a value that is as PostgreSQL writes it.
+const AS_POSTGRESQL: char = 'v';
+
+fn cannot_keep(seq: u64, column: &str) -> FileError {
+    not_set_up(format!(
+        "event {seq} of the source has a value in column \"{column}\" that its table cannot keep as it is; change it at the \
+         source while no migration of the tenant is running"
+    ))
 }
 
 /// JSON as it is, on one line; any other text as a string of JSON.
@@ -298,86 +336,14 @@ fn payload(cell: &Cell) -> Json {
         },
         cell => cell.text().unwrap_or_default(),
     };
+    json_of(&text)
+}
+
+fn json_of(text: &str) -> Json {
     let limits = JsonLimits { bytes_max: usize::MAX, depth_max: 512 };
     let line = text.replace(['\n', '\r'], "");
-    json::parse(&line, limits).unwrap_or_else(|_| json::string(&text))
+    json::parse(&line, limits).unwrap_or_else(|_| json::string(text))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn reader(affinities: &[Affinity]) -> RowReader {
-        let name = |(n, affinity): (usize, &Affinity)| (format!("c{n}"), *affinity);
-        RowReader {
-            columns: affinities.iter().enumerate().map(name).collect(),
-            stream_type: None,
-            stream_id: vec![0],
-            version: 0,
-            first_version: 1,
-            event_id: None,
-            event_type: 0,
-            occurred_at: None,
-            recorded_at: None,
-            data: 0,
-            metadata: None,
-        }
-    }
-
-    fn event(row: ForeignRow) -> Event {
-        Event {
-            seq: 1,
-            stream: StreamName::new("a", "b").unwrap(),
-            version: 1,
-            id: EventId::new(uuid::Uuid::nil()),
-            event_type: EventType::new("c").unwrap(),
-            occurred_at: Timestamp::default(),
-            recorded_at: Timestamp::default(),
-            data: Json::trusted("{}"),
-            metadata: Json::trusted("{}"),
-            digest: Digest::EMPTY,
-            row: Some(Arc::new(row)),
-        }
-    }
-
-    #[test]
-    fn every_value_of_every_class_comes_back() {
-        let some = [
-            Cell::Null,
-            Cell::Integer(i64::MIN),
-            Cell::Integer(5),
-            Cell::Real(5.0),
-            Cell::Real(-0.1),
-            Cell::Real(1e300),
-            Cell::Real(f64::INFINITY),
-            Cell::Text("5".to_owned()),
-            Cell::Text(String::new()),
-            Cell::Text("\\x00".to_owned()),
-            Cell::Text("a\0b\n(,)\"".to_owned()),
-            Cell::Bytes(vec![0x80, 0xff]),
-            Cell::Blob(vec![0]),
-            Cell::Blob(Vec::new()),
-        ];
-        let all =
-            [Affinity::Integer, Affinity::Text, Affinity::Blob, Affinity::Real, Affinity::Numeric];
-        for affinity in all {
-            let reader = reader(&[affinity, Affinity::Text]);
-            let mut written = std::collections::HashSet::new();
-            for cell in &some {
-                let cells = vec![cell.clone(), Cell::Text("z".to_owned())];
-                let row = reader.record(&cells);
-                assert_eq!(reader.values(&event(row.clone())).unwrap(), cells, "{affinity:?}");
-                assert!(written.insert(row), "{cell:?} is written as another is: {affinity:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_row_as_its_columns_are_declared_is_written_as_in_postgresql() {
-        let reader = reader(&[Affinity::Text, Affinity::Integer, Affinity::Text]);
-        let cells = [Cell::Text("a b".to_owned()), Cell::Integer(7), Cell::Null];
-        assert_eq!(reader.record(&cells).as_str(), "(\"a b\",7,)");
-        let cells = [Cell::Text("a".to_owned()), Cell::Text("7".to_owned()), Cell::Null];
-        assert_eq!(reader.record(&cells).as_str(), "(a,7,,ttn)");
-    }
-}
+mod tests;

@@ -41,7 +41,7 @@ impl Affinity {
 pub(super) struct Column {
     pub(super) name: String,
     pub(super) affinity: Affinity,
-    declared: String,
+    pub(super) declared: String,
     not_null: bool,
     /// Computed from the others.
     generated: bool,

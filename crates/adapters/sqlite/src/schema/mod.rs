@@ -64,6 +64,7 @@ impl Kind {
                 include_str!("guard.sql"),
                 include_str!("guard_2.sql"),
                 include_str!("guard_3.sql"),
+                include_str!("guard_4.sql"),
             ],
             Self::ControlPlane => &[
                 include_str!("control.sql"),
@@ -89,7 +90,7 @@ impl Kind {
     /// The format that this code writes, and the newest that it reads.
     const fn format(self) -> u32 {
         match self {
-            Self::Guard => 3,
+            Self::Guard => 4,
             Self::Store => 3,
             Self::ControlPlane => 8,
         }
@@ -99,7 +100,8 @@ impl Kind {
     const fn oldest(self) -> u32 {
         match self {
             Self::Store => 1,
-            // Older ones do not call off that a tenant's guard goes. Those of format 2 keep no anchors of logs.
+            // Older ones do not call off that a tenant's guard goes. Those of format 2 keep no anchors of logs. Those of
+            // format 3 do not know other texts of rows than SQLite's, which an older guard keeps.
             Self::Guard => 2,
             // Older ones do not know tokens in a control plane, nor its gate. Those of format 4 do not know
             // drains, which is harmless: they handle the migrations of a drain correctly. Those of format 5,
@@ -109,11 +111,13 @@ impl Kind {
         }
     }
 
-    /// The oldest format whose code may write a file that this code makes.
-    const fn oldest_writer_of_new(self) -> u32 {
+    /// The oldest formats whose code may read, and write, a file that this code makes.
+    const fn oldest_of_new(self) -> (u32, u32) {
         match self {
-            Self::Store => 3,
-            Self::ControlPlane | Self::Guard => self.oldest(),
+            Self::Store => (self.oldest(), 3),
+            // Older ones would take every row for a damaged one.
+            Self::Guard => (4, 4),
+            Self::ControlPlane => (self.oldest(), self.oldest()),
         }
     }
 
@@ -251,6 +255,7 @@ pub(crate) fn install(
     if let Some(mark) = kind.application_id() {
         tx.pragma_update(None, "application_id", mark)?;
     }
+    let (oldest_reader, oldest_writer) = kind.oldest_of_new();
     let sql = format!(
         "INSERT INTO {} (id, kind, format, oldest_reader, oldest_writer, deployment, identity, \
          created_at) VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7)",
@@ -261,8 +266,8 @@ pub(crate) fn install(
         (
             kind.name(),
             kind.format(),
-            kind.oldest(),
-            kind.oldest_writer_of_new(),
+            oldest_reader,
+            oldest_writer,
             deployment,
             uuid::Uuid::new_v4().to_string(),
             now.micros(),

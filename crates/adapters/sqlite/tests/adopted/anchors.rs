@@ -5,7 +5,7 @@ use rehome_ports::contract::ledger_store::anchors;
 use rehome_ports::log_chain::{Followed, LogAnchor};
 use rehome_sqlite::SqliteAdopted;
 
-use crate::kit::{FIRST, Place, TENANT, insert};
+use crate::kit::{FIRST, FORMAT_3, Place, TENANT, insert};
 
 #[tokio::test]
 async fn anchors_are_kept_listed_and_forgotten_as_by_a_store_of_ours() {
@@ -17,11 +17,11 @@ async fn anchors_are_kept_listed_and_forgotten_as_by_a_store_of_ours() {
 
 #[tokio::test]
 async fn a_guard_of_format_2_is_upgraded_and_can_keep_anchors() {
-    let place = Place::new("shared").await;
+    let place = Place::of_an_earlier_rehome("shared").await;
     place.app.execute_batch(&insert(1, 1)).unwrap();
     place.store.activate(TENANT, FIRST).await.unwrap();
     let before = "DROP TABLE rehome_guard_log_anchors; UPDATE rehome_guard_meta SET format = 2";
-    place.app.execute_batch(before).unwrap();
+    place.app.execute_batch(&format!("{FORMAT_3} {before}")).unwrap();
     let (new, other) = tokio::join!(
         SqliteAdopted::open(place.adoption.clone()),
         SqliteAdopted::open(place.adoption.clone())
@@ -38,5 +38,5 @@ async fn a_guard_of_format_2_is_upgraded_and_can_keep_anchors() {
     // The process that had it open before goes on.
     assert_eq!(place.head().await, head);
     let report = other.check().await.unwrap();
-    assert_eq!((report.format, report.problems.len()), (3, 0), "{:?}", report.problems);
+    assert_eq!((report.format, report.problems.len()), (4, 0), "{:?}", report.problems);
 }

@@ -60,6 +60,23 @@ impl Place {
     }
 
     pub(crate) async fn with(id: &str, schema: &str, layout: Layout, names: &TenantNames) -> Self {
+        Self::adopted(id, schema, layout, names, "").await
+    }
+
+    /// As an earlier rehome adopted it: rows have the texts of SQLite.
+    pub(crate) async fn of_an_earlier_rehome(id: &str) -> Self {
+        let earlier = "UPDATE rehome_guard_installed SET kinds = NULL";
+        Self::adopted(id, EVENTS, layout(), &TenantNames::default(), earlier).await
+    }
+
+    /// `then` is run before the store is opened.
+    async fn adopted(
+        id: &str,
+        schema: &str,
+        layout: Layout,
+        names: &TenantNames,
+        then: &str,
+    ) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("app.db");
         let app = session(&path);
@@ -67,6 +84,7 @@ impl Place {
         app.execute_batch(schema).expect("the table");
         let adoption = adoption(&path, id, layout, names);
         adoption.adopt().await.expect("it is adopted");
+        app.execute_batch(then).expect("a guard");
         let store =
             Arc::new(SqliteAdopted::open(adoption.clone()).await.expect("an adopted store"));
         Self { _folder: folder, path, adoption, store, app }
@@ -134,6 +152,11 @@ pub(crate) async fn copy(source: &SqliteAdopted, target: &SqliteAdopted, m: Epoc
         head = target.extend(TENANT, m, head, &feed.events).await.expect("it is extended");
     }
 }
+
+/// Makes the guard of a file that an earlier rehome adopted what it was in format 3.
+pub(crate) const FORMAT_3: &str = "\
+    ALTER TABLE rehome_guard_installed DROP COLUMN kinds; \
+    UPDATE rehome_guard_meta SET format = 3, oldest_reader = 2, oldest_writer = 2;";
 
 /// What a statement is refused with.
 pub(crate) fn refusal(session: &Connection, sql: &str) -> String {

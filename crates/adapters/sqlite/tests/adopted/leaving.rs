@@ -6,7 +6,7 @@ use rehome_ports::LedgerStore as _;
 use rehome_sqlite::SqliteAdopted;
 use uuid::Uuid;
 
-use crate::kit::{ALL, FIRST, Place, TENANT, copy, insert, refusal};
+use crate::kit::{ALL, FIRST, FORMAT_3, Place, TENANT, copy, insert, refusal};
 
 /// Whose decision it is.
 const US: Uuid = Uuid::from_u128(1);
@@ -102,19 +102,18 @@ async fn numbers_that_were_left_behind_are_deleted_before_the_next_guarding() {
 
 #[tokio::test]
 async fn a_guard_of_format_1_is_upgraded_with_what_it_holds() {
-    let place = Place::new("shared").await;
+    let place = Place::of_an_earlier_rehome("shared").await;
     place.app.execute_batch(&insert(1, 1)).unwrap();
     place.store.activate(TENANT, FIRST).await.unwrap();
     place
         .app
-        .execute_batch(
-            "DROP TABLE rehome_guard_leaving; \
-             DROP TABLE rehome_guard_log_anchors; \
+        .execute_batch(&format!(
+            "{FORMAT_3} DROP TABLE rehome_guard_leaving; DROP TABLE rehome_guard_log_anchors; \
              UPDATE rehome_guard_meta SET format = 1, oldest_reader = 1, oldest_writer = 1",
-        )
+        ))
         .unwrap();
     let store = SqliteAdopted::open(place.adoption.clone()).await.unwrap();
-    assert_eq!(place.count("SELECT format FROM rehome_guard_meta"), 3);
+    assert_eq!(place.count("SELECT format FROM rehome_guard_meta"), 4);
     assert_eq!(store.ledger(TENANT).await.unwrap().head.seq, 1);
     store.leave(TENANT, Epoch(1), US).await.unwrap();
     store.unguard(TENANT, Epoch(1), US).await.unwrap();

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // A test that fails is a panic.
 
 mod anchors;
+mod forms;
 mod kit;
 mod leaving;
 mod moves;
