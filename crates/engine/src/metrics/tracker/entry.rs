@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rehome_domain::event::Timestamp;
-use rehome_domain::migration::{CutoverOutcome, Migration, OldSource, Phase, State, Stay, Tally};
+use rehome_domain::migration::{CutoverOutcome, Migration, Phase, State, Stay, Tally};
 use rehome_domain::verification::{Level, ViolationType};
 
 use crate::brake::Slowed;
