@@ -63,22 +63,22 @@ impl Server {
 mod tests {
     use super::*;
 
-    fn seconds(count: u64) -> Option<Duration> {
-        Some(Duration::from_secs(count))
+    const fn seconds(count: u64) -> Duration {
+        Duration::from_secs(count)
     }
 
     #[test]
     fn the_lag_is_the_time_since_the_server_wrote_what_the_replica_lacks() {
         let (positions, start) = (Positions::default(), Instant::now());
         let at = |second: u64| start + Duration::from_secs(second);
-        assert_eq!(positions.lag(at(0), 100, Some(100)), seconds(0));
+        assert_eq!(positions.lag(at(0), 100, Some(100)), Some(seconds(0)));
         // It may have been written just now.
-        assert_eq!(positions.lag(at(2), 200, Some(150)), seconds(0));
-        assert_eq!(positions.lag(at(4), 300, Some(150)), seconds(2));
-        assert_eq!(positions.lag(at(6), 400, Some(250)), seconds(2));
+        assert_eq!(positions.lag(at(2), 200, Some(150)), Some(seconds(0)));
+        assert_eq!(positions.lag(at(4), 300, Some(150)), Some(seconds(2)));
+        assert_eq!(positions.lag(at(6), 400, Some(250)), Some(seconds(2)));
         // The server writes nothing more, and the replica hangs.
-        assert_eq!(positions.lag(at(60), 400, Some(250)), seconds(56));
-        assert_eq!(positions.lag(at(61), 400, Some(400)), seconds(0));
+        assert_eq!(positions.lag(at(60), 400, Some(250)), Some(seconds(56)));
+        assert_eq!(positions.lag(at(61), 400, Some(400)), Some(seconds(0)));
         assert_eq!(positions.lag(at(62), 400, None), None);
     }
 
@@ -86,10 +86,10 @@ mod tests {
     fn a_server_that_was_idle_does_not_count_the_idle_time() {
         let (positions, start) = (Positions::default(), Instant::now());
         let at = |second: u64| start + Duration::from_secs(second);
-        assert_eq!(positions.lag(at(0), 100, Some(100)), seconds(0));
-        assert_eq!(positions.lag(at(500), 100, Some(100)), seconds(0));
-        assert_eq!(positions.lag(at(502), 200, Some(100)), seconds(0));
-        assert_eq!(positions.lag(at(504), 200, Some(100)), seconds(2));
+        assert_eq!(positions.lag(at(0), 100, Some(100)), Some(seconds(0)));
+        assert_eq!(positions.lag(at(500), 100, Some(100)), Some(seconds(0)));
+        assert_eq!(positions.lag(at(502), 200, Some(100)), Some(seconds(0)));
+        assert_eq!(positions.lag(at(504), 200, Some(100)), Some(seconds(2)));
     }
 
     #[test]
@@ -99,6 +99,6 @@ mod tests {
             positions.lag(start + Duration::from_secs(second.into()), second.into(), Some(0));
         }
         let lag = positions.lag(start + Duration::from_secs(1_000), 1_000, Some(0));
-        assert_eq!(lag, seconds(255));
+        assert_eq!(lag, Some(seconds(255)));
     }
 }

@@ -99,7 +99,7 @@ impl Server {
             None => schema::make(&mut client, url.schema(), kind, deployment.as_deref()).await?,
         };
         meta.check_deployment(deployment.as_deref())?;
-        Ok(Self { what, url, options, pool, meta, positions: Default::default() })
+        Ok(Self { what, url, options, pool, meta, positions: condition::Positions::default() })
     }
 
     /// A connection to a server of which nothing is known yet.
