@@ -66,13 +66,14 @@ fn is_checked(name: &Path) -> bool {
     let among = |wanted: &[&str]| parts.iter().any(|part| wanted.contains(&part.as_ref()));
     let kits = ["tests", "test", "tests.rs", "contract", "fault", "memory", "fake.rs", "examples"];
     let (first, last) = (parts[0].as_ref(), parts[parts.len() - 1].as_ref());
-    let is_doc = last.ends_with(".md");
+    let ends_with = |wanted: &str| name.extension().is_some_and(|extension| extension == wanted);
+    let is_doc = ends_with("md");
     if parts.len() == 1 {
-        return is_doc || last == "x" || last.ends_with(".toml");
+        return is_doc || last == "x" || ends_with("toml");
     }
     match first {
         "docs" => true,
-        "crates" if is_doc || last.ends_with(".toml") => true,
+        "crates" if is_doc || ends_with("toml") => true,
         "crates" => among(&["src"]) && !among(&kits),
         // Licences are quoted as they are.
         "clients" | "packaging" | "monitoring" => {

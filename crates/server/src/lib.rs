@@ -166,9 +166,9 @@ impl Handle {
         }
         let deployment = &self.state.deployment;
         let closed = if config.lets_somebody_in() {
-            token_registry::set_gate(&deployment, true).await?.closed
+            token_registry::set_gate(deployment, true).await?.closed
         } else {
-            token_registry::close_gate_if_configured(&deployment).await?
+            token_registry::close_gate_if_configured(deployment).await?
         };
         admit(&config.server, closed)?;
         self.tls.send_replace(acceptor);

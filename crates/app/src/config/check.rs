@@ -4,7 +4,6 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use rehome_domain::ids::StoreId;
-use rehome_postgres::PostgresUrl;
 
 use super::draft::{Draft, Row};
 use super::keys::{self, audit, telemetry};
@@ -231,7 +230,7 @@ enum Key {
     #[cfg(unix)]
     Inode(u64, u64),
     Path(PathBuf),
-    Schema(Box<PostgresUrl>),
+    Schema(String),
 }
 
 fn file(path: &Path) -> Key {
@@ -254,7 +253,7 @@ impl Url {
     fn key(&self) -> Key {
         match self {
             Self::Sqlite(path) => file(path),
-            Self::Postgres(url) => Key::Schema(url.clone()),
+            Self::Postgres(url) => Key::Schema(url.to_string()),
         }
     }
 

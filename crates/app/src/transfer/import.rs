@@ -88,7 +88,7 @@ pub(super) async fn import_rounds(
     mut done: impl FnMut(&ImportReport, Option<&str>) -> Result<(), AppError>,
 ) -> Result<ImportReport, AppError> {
     let mut import = Import {
-        deployment: deployment,
+        deployment,
         store,
         input: rounds.name().to_owned(),
         unit: rounds.unit(),

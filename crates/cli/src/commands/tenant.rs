@@ -56,37 +56,7 @@ pub(super) async fn run(out: Out, reach: &Reach, command: TenantCommand) -> Resu
             })
         }
         TenantCommand::Remove { tenant, events, dry_run: _, yes, why } => {
-            if let Some(events) = events {
-                let events = count(events);
-                let what = format!(
-                    "This removes tenant {tenant} with all its {events} events and its checkpoints."
-                );
-                out.confirm(yes, &what)?;
-            }
-            let deployment = reach.open(out).await?;
-            let rest = events.map_or("nothing was changed".to_owned(), |events| {
-                format!(
-                    "if the removal had begun, the tenant has neither readers nor writers until `rehome tenant \
-                     remove {tenant} --events {events}` completes it"
-                )
-            });
-            let found =
-                to_the_end(out, deployment.remove(tenant, events, why.why()), &rest).await?;
-            deployment.close().await;
-            out.show(&found, |found| {
-                let (tenant, events) = (found.tenant_id, count(found.events));
-                if found.removed {
-                    return format!(
-                        "tenant {tenant} is removed: {events} events in store \"{}\"",
-                        found.store
-                    );
-                }
-                format!(
-                    "tenant {tenant} has {events} events in store \"{}\"; nothing was removed. To remove it: \
-                     rehome tenant remove {tenant} --events {}",
-                    found.store, found.events
-                )
-            })
+            remove(out, reach, (tenant, events), yes, why.why()).await
         }
         TenantCommand::Unguard { id, tenant, yes, why } => {
             let tenant = one(id, tenant)?;
@@ -119,6 +89,46 @@ pub(super) async fn run(out: Out, reach: &Reach, command: TenantCommand) -> Resu
             out.show(&found, |found| found.translated.to_string())
         }
     }
+}
+
+/// Removes the tenant if it has this number of events; without a number only counts them.
+async fn remove(
+    out: Out,
+    reach: &Reach,
+    (tenant, events): (TenantId, Option<u64>),
+    yes: bool,
+    why: Option<&str>,
+) -> Result<(), AppError> {
+    if let Some(events) = events {
+        let events = count(events);
+        let what = format!(
+            "This removes tenant {tenant} with all its {events} events and its checkpoints."
+        );
+        out.confirm(yes, &what)?;
+    }
+    let deployment = reach.open(out).await?;
+    let rest = events.map_or("nothing was changed".to_owned(), |events| {
+        format!(
+            "if the removal had begun, the tenant has neither readers nor writers until `rehome tenant \
+             remove {tenant} --events {events}` completes it"
+        )
+    });
+    let found = to_the_end(out, deployment.remove(tenant, events, why), &rest).await?;
+    deployment.close().await;
+    out.show(&found, |found| {
+        let (tenant, events) = (found.tenant_id, count(found.events));
+        if found.removed {
+            return format!(
+                "tenant {tenant} is removed: {events} events in store \"{}\"",
+                found.store
+            );
+        }
+        format!(
+            "tenant {tenant} has {events} events in store \"{}\"; nothing was removed. To remove it: \
+             rehome tenant remove {tenant} --events {}",
+            found.store, found.events
+        )
+    })
 }
 
 /// An action of several steps. Where a person stops it, the error says what is left to do.

@@ -1,5 +1,6 @@
 //! Completions and man pages: every command has its own, and shells and man read them.
 
+use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -40,15 +41,13 @@ fn the_reference_page_is_the_help_of_every_command() {
     for name in pages {
         let words: Vec<_> = name.split('-').skip(1).collect();
         let help = place.rehome(words.iter().copied().chain(["--help"])).succeeds();
-        let own = match words.is_empty() {
-            true => help.as_str(),
-            false => help.split("\nOptions of every command:").next().unwrap(),
+        let own = if words.is_empty() {
+            help.as_str()
+        } else {
+            help.split("\nOptions of every command:").next().unwrap()
         };
-        page.push_str(&format!(
-            "\n## {}\n\n```text\n{}\n```\n",
-            name.replace('-', " "),
-            own.trim_end()
-        ));
+        let name = name.replace('-', " ");
+        let _ = write!(page, "\n## {name}\n\n```text\n{}\n```\n", own.trim_end());
     }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/commands.md");
     if std::env::var_os("REHOME_WRITE_DOCS").is_some() {

@@ -193,7 +193,7 @@ async fn look(
     let migration = &migration;
     let control = &**deployment.engine().control();
     let id = migration.id;
-    let log = migrations::read_log(&deployment, id).await?;
+    let log = migrations::read_log(deployment, id).await?;
     let mut reason = None;
     let standing = match migration.state {
         State::Pending | State::Paused(_) => Standing::Waiting,
@@ -249,7 +249,7 @@ fn entered(log: &[LogEntry]) -> Option<Timestamp> {
 /// drives the migration; `None` if one of them was never read.
 async fn lag(deployment: &Deployment, migration: &Migration) -> Result<Option<Lag>, String> {
     let marks = Marks::default();
-    let lengths = migrations::lengths(&deployment, migration, &marks)
+    let lengths = migrations::lengths(deployment, migration, &marks)
         .await
         .map_err(|error| error.to_string())?;
     let known = deployment.engine().heads(migration.id).await.map_err(|error| error.to_string())?;

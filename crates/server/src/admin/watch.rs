@@ -142,10 +142,10 @@ impl Watched {
     async fn look_anew(&self) -> Result<Look, AppError> {
         let deployment = &self.state.deployment;
         let outcome = match self.until {
-            Some(until) => migrations::outcome(&deployment, self.id, until.goal()).await?,
+            Some(until) => migrations::outcome(deployment, self.id, until.goal()).await?,
             None => None,
         };
-        let now = migrations::show(&deployment, self.id).await?;
+        let now = migrations::show(deployment, self.id).await?;
         let outcome = match self.until {
             None => is_over(&now).then_some(Ok(())),
             // The request did not fail: this outcome is its result.

@@ -44,7 +44,7 @@ fn form_again(state: &State, session: &Session, wish: &Wish, why: Option<&str>) 
 
 /// The options of a migration that is started with this patch.
 fn configured(deployment: &Observed, patch: &OptionsPatch) -> Result<Options, AppError> {
-    Ok(rehome_app::options::document(&migrations::options(&deployment, patch)?))
+    Ok(rehome_app::options::document(&migrations::options(deployment, patch)?))
 }
 
 pub(super) async fn plan(
@@ -192,26 +192,26 @@ async fn done(
     said: &Said,
 ) -> Result<MigrationId, AppError> {
     match action {
-        Action::Pause => drop(migrations::pause(&deployment, id).await?),
+        Action::Pause => drop(migrations::pause(deployment, id).await?),
         // A server continues it.
-        Action::Resume => drop(migrations::resume(&deployment, id, false).await?),
-        Action::CutOver => drop(migrations::request_cutover(&deployment, id).await?),
-        Action::Withdraw => drop(migrations::withdraw_cutover(&deployment, id).await?),
-        Action::Abort => drop(migrations::abort(&deployment, id, said.purge == "yes").await?),
-        Action::Repair => drop(migrations::repair(&deployment, id).await?),
-        Action::Acknowledge => drop(migrations::acknowledge(&deployment, id).await?),
+        Action::Resume => drop(migrations::resume(deployment, id, false).await?),
+        Action::CutOver => drop(migrations::request_cutover(deployment, id).await?),
+        Action::Withdraw => drop(migrations::withdraw_cutover(deployment, id).await?),
+        Action::Abort => drop(migrations::abort(deployment, id, said.purge == "yes").await?),
+        Action::Repair => drop(migrations::repair(deployment, id).await?),
+        Action::Acknowledge => drop(migrations::acknowledge(deployment, id).await?),
         Action::Return => {
             return Ok(deployment.start_return(id, &OptionsPatch::default(), None).await?.id);
         }
         Action::Verify => {
             let level = Level::parse(&said.level).unwrap_or(Level::Hash);
             let request = VerifyRequest { level, sample: 1.0, after_seq: 0, rate_max: 0 };
-            migrations::verify(&deployment, id, request).await?;
+            migrations::verify(deployment, id, request).await?;
         }
         Action::Tune => {
-            let now = migrations::options_of(&deployment, id).await?;
+            let now = migrations::options_of(deployment, id).await?;
             let patch = said.chosen.patch(Some(&now))?;
-            migrations::tune(&deployment, id, &patch).await?;
+            migrations::tune(deployment, id, &patch).await?;
         }
     }
     Ok(id)

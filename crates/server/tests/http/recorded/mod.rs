@@ -2,6 +2,7 @@
 
 mod rules;
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -65,7 +66,7 @@ fn requests(document: &Value) -> String {
             let words = [text("summary").trim_end_matches('.'), text("description")];
             let words: Vec<_> = words.into_iter().filter(|words| !words.is_empty()).collect();
             let words = words.join(". ").replace('\n', " ").replace('|', "\\|");
-            page.push_str(&format!("| `{} {path}` | {words} |\n", method.to_uppercase()));
+            let _ = writeln!(page, "| `{} {path}` | {words} |", method.to_uppercase());
         }
     }
     page
