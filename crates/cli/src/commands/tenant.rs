@@ -6,7 +6,7 @@ use rehome_api::{MovedCheckpoints, Tenant};
 use rehome_app::{AppError, CancellationToken, Kind, TenantsWanted};
 use rehome_domain::ids::TenantId;
 
-use crate::args::TenantCommand;
+use crate::args::{TenantCommand, Yes};
 use crate::operate::{Reach, Signals, Task, stop_on_signal};
 use crate::output::{Out, cell, count, return_until, table};
 
@@ -96,7 +96,7 @@ async fn remove(
     out: Out,
     reach: &Reach,
     (tenant, events): (TenantId, Option<u64>),
-    yes: bool,
+    yes: Yes,
     why: Option<&str>,
 ) -> Result<(), AppError> {
     if let Some(events) = events {
