@@ -1,4 +1,4 @@
-//! The files committed under `monitoring/` are the output of this crate.
+//! The files committed under `monitoring/`, and the rules in the chart, are the output of this crate.
 
 #![allow(clippy::unwrap_used, reason = "a test may end anywhere")]
 
@@ -39,6 +39,22 @@ fn the_committed_files_are_the_ones_that_are_made() {
     let mut found = BTreeSet::new();
     list(&root, &mut found);
     assert_eq!(found, expected, "files that nobody makes");
+}
+
+/// A chart cannot read files beside it, and a link would not survive every copy of the repository.
+#[test]
+fn the_chart_has_the_rules() {
+    let chart = committed().join("../packaging/helm/rehome/files/rules.yml");
+    let made = files(&Settings::default());
+    let rules = made.iter().find(|file| file.path == "rules/rehome.yml").unwrap();
+    if std::env::var_os(WRITE).is_some() {
+        fs::write(&chart, &rules.text).unwrap();
+    }
+    let text = fs::read_to_string(&chart).unwrap();
+    assert!(
+        text == rules.text,
+        "the chart's rules are others; write them: {WRITE}=1 cargo test -p rehome-dashboards --test committed"
+    );
 }
 
 fn list(folder: &Path, found: &mut BTreeSet<PathBuf>) {

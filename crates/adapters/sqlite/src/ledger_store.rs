@@ -336,7 +336,8 @@ impl LedgerStore for SqliteStore {
     }
 
     async fn condition(&self) -> Result<Condition, StoreError> {
-        Ok(self.0.file.condition())
+        let condition = self.0.file.condition::<Refused>().await;
+        condition.map_err(|failure| failure.store_error(self.0.file.what()))
     }
 
     async fn check(&self) -> Result<StoreReport, StoreError> {

@@ -354,7 +354,7 @@ impl LedgerStore for SqliteAdopted {
     }
 
     async fn condition(&self) -> Result<Condition, StoreError> {
-        Ok(self.file.condition())
+        self.say(self.file.condition().await)
     }
 
     async fn keep_anchor(&self, anchor: &LogAnchor) -> Result<(), StoreError> {

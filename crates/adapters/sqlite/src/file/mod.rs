@@ -73,6 +73,18 @@ pub(crate) struct Request {
     pub(crate) options: FileOptions,
 }
 
+fn condition(path: &Path) -> Condition {
+    let sizes = files(path).map(|file| std::fs::metadata(file).map_or(0, |one| one.len()));
+    let condition = Condition { used_bytes: Some(sizes.iter().sum()), ..Condition::default() };
+    #[cfg(unix)]
+    if let Ok(disk) = rustix::fs::statvfs(path) {
+        let bytes = |blocks: u64| Some(blocks.saturating_mul(disk.f_frsize));
+        let (free_bytes, size_bytes) = (bytes(disk.f_bavail), bytes(disk.f_blocks));
+        return Condition { free_bytes, size_bytes, ..condition };
+    }
+    condition
+}
+
 /// An open file. Dropping it waits for the jobs in its queue and closes it.
 pub(crate) struct File {
     // In the order in which they have to go.
@@ -86,18 +98,11 @@ pub(crate) struct File {
 }
 
 impl File {
-    /// What its file system reports about the disk, and the size of its files.
-    pub(crate) fn condition(&self) -> Condition {
-        let sizes =
-            files(&self.path).map(|file| std::fs::metadata(file).map_or(0, |one| one.len()));
-        let condition = Condition { used_bytes: Some(sizes.iter().sum()), ..Condition::default() };
-        #[cfg(unix)]
-        if let Ok(disk) = rustix::fs::statvfs(&self.path) {
-            let bytes = |blocks: u64| Some(blocks.saturating_mul(disk.f_frsize));
-            let (free_bytes, size_bytes) = (bytes(disk.f_bavail), bytes(disk.f_blocks));
-            return Condition { free_bytes, size_bytes, ..condition };
-        }
-        condition
+    /// What its file system reports about the disk, and the size of its files. A file system may hang: a reader's thread
+    /// waits for it.
+    pub(crate) async fn condition<R: Send + 'static>(&self) -> Result<Condition, Failure<R>> {
+        let path = self.path.clone();
+        self.read(move |_| Ok(condition(&path))).await
     }
 
     /// A sentence for each of its files that others than their owner may read or write.
