@@ -97,6 +97,9 @@ Examples:
         yes: Yes,
     },
     /// Change limits, window, order, targets or options while a drain runs.
+    ///
+    /// What is not given stays as it is.
+    #[command(mut_args(without_default))]
     Tune(Box<Tune>),
     /// Retry tenants that were set aside.
     Retry {
@@ -110,6 +113,15 @@ Examples:
         #[command(flatten)]
         why: Reason,
     },
+}
+
+/// The argument of a change: its help names no default, because what is not given stays as it is.
+fn without_default(arg: clap::Arg) -> clap::Arg {
+    let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+    match help.split_once(" [default: ") {
+        Some((help, _)) => arg.help(help.to_owned()),
+        None => arg,
+    }
 }
 
 /// The changes of a drain.

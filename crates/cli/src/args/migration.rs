@@ -16,7 +16,8 @@ pub(crate) enum MigrationCommand {
     ///
     /// The migration runs in this process until the tenant is in the target, or until it needs an
     /// operator. Ctrl-C stops the work, never the tenant; `migration resume` continues it. With a server,
-    /// the migration runs there and the command returns once it is started, unless --wait is given.
+    /// the migration runs there and the command returns once it is started, unless --wait is given. Options that are not
+    /// given have the values of [migration] in the configuration.
     #[command(after_help = "\
 Examples:
   rehome migration start --tenant 824a8fcf-0c14-513f-bd3a-4c35d1078706 --to dedicated
@@ -120,6 +121,8 @@ Examples:
     /// Exit code 5 if violations are found.
     Verify(Verify),
     /// Change options while a migration runs.
+    ///
+    /// What is not given stays as it is.
     #[command(after_help = "\
 Example:
   rehome migration tune 0197f0a5-6f3c-7cc3-98c8-0c5a4d7d5a55 --copy-rate-max 500")]
@@ -199,7 +202,7 @@ pub(crate) struct Changing {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Reason {
     /// The reason, in one line; recorded with the actor.
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", alias = "why")]
     pub(crate) reason: Option<String>,
 }
 

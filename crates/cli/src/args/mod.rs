@@ -223,7 +223,7 @@ Examples:
     /// Empty stores: move all their tenants, many at a time.
     #[command(subcommand)]
     Drain(DrainCommand),
-    /// List, show and pin tenants, or purge a copy that one left behind.
+    /// List, show, pin and remove tenants, or purge a copy that one left behind.
     #[command(subcommand)]
     Tenant(TenantCommand),
     /// Recover after a backup was restored, or a failover lost commits: find tenants whose stores are newer than the

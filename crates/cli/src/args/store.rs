@@ -76,7 +76,7 @@ Examples:
         #[arg(value_name = "ID")]
         id: StoreId,
         /// The reason, in one line.
-        #[arg(long, value_name = "TEXT")]
+        #[arg(long, value_name = "TEXT", visible_alias = "reason")]
         why: Option<String>,
     },
     /// Remove the cordon of a store.

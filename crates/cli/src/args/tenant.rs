@@ -45,7 +45,7 @@ pub(crate) enum TenantCommand {
         #[arg(value_name = "TENANT", value_parser = tenant)]
         tenant: TenantId,
         /// The reason, in one line.
-        #[arg(long, value_name = "TEXT")]
+        #[arg(long, value_name = "TEXT", visible_alias = "reason")]
         why: Option<String>,
     },
     /// Unpin a tenant.
