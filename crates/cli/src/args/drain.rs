@@ -190,19 +190,19 @@ pub(crate) struct SettingFlags {
     /// Maximum number of migrations at the same time [default: 4].
     #[arg(long, value_name = "N")]
     concurrency: Option<u32>,
-    /// Maximum number of those from one source [default: no limit].
+    /// Maximum number of those from one source; 0: no limit [default: 0].
     #[arg(long, value_name = "N")]
     per_source: Option<u32>,
-    /// Maximum number of those to one target [default: no limit].
+    /// Maximum number of those to one target; 0: no limit [default: 0].
     #[arg(long, value_name = "N")]
     per_target: Option<u32>,
-    /// Maximum number of cutovers that start in one minute [default: no limit].
+    /// Maximum number of cutovers that start in one minute; 0: no limit [default: 0].
     #[arg(long, value_name = "N")]
     cutovers_per_minute: Option<u32>,
-    /// Maximum copy rate of all moves together, in events per second [default: no limit].
+    /// Maximum copy rate of all moves together, in events per second; 0: no limit [default: 0].
     #[arg(long, value_name = "N")]
     total_rate_max: Option<u32>,
-    /// Maximum copy rate of all moves together, in bytes per second [default: no limit].
+    /// Maximum copy rate of all moves together, in bytes per second; 0: no limit [default: 0].
     #[arg(long, value_name = "N")]
     total_bytes_rate_max: Option<u32>,
     /// When cutovers may start, such as "Mon-Fri 01:00-05:00 Europe/Berlin"; any: at any time.
