@@ -93,6 +93,51 @@ fn the_list_of_failpoints_is_whole_and_each_has_its_test() -> Result<()> {
     Ok(())
 }
 
+/// The steps of the cutover: words of the protocol, of the model, and of the engine's call.
+const CUTOVER: [[&str; 3]; 7] = [
+    ["`activate` the store", "activates the source", ".activate("],
+    ["Record `cutover_started`", "records the intent", "record(route.rev, intent)"],
+    ["`fence` the source", "fences", ".fence("],
+    ["`extend` the target", "extends it", ".catch_up("],
+    ["Compare the two heads", "compares", ".ledger("],
+    ["Record `switched`", "records the switch", "CutoverPart::Switch"],
+    ["`activate` the target", "activates the target", "activated"],
+];
+
+/// A change of the order is made in the protocol, in the model and in the code, each of which numbers the steps.
+#[test]
+fn the_cutover_has_one_order_in_the_protocol_the_model_and_the_code() -> Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let read = |file: &str| fs::read_to_string(root.join(file));
+    let protocol = read("docs/protocol.md")?;
+    let model = read("sim/model/src/driver/cutover.rs")?;
+    let code = read("crates/engine/src/migration/steps/cutover.rs")?;
+    let section = protocol.split("## The cutover\n").nth(1).unwrap_or_default();
+    for (number, [in_protocol, in_model, in_code]) in (1..).zip(CUTOVER) {
+        let step = section.split(&format!("\n{number}. ")).nth(1).unwrap_or_default();
+        let step = step.split(&format!("\n{}. ", number + 1)).next().unwrap_or_default();
+        ensure!(step.contains(in_protocol), "docs/protocol.md, step {number}: no {in_protocol:?}");
+        let is_step = |line: &&str| line.contains(&format!("/// Step {number}: "));
+        let modelled = model.lines().filter(is_step).any(|line| line.contains(in_model));
+        ensure!(modelled, "the model, step {number}: no {in_model:?}");
+        let called = code.lines().find(|line| line.ends_with(&format!("// {number}")));
+        ensure!(
+            called.is_some_and(|line| line.contains(in_code)),
+            "the code, step {number}: no {in_code:?}"
+        );
+    }
+    let at = |what: &str| code.find(what).unwrap_or(usize::MAX);
+    let steps = |from: u8, to: u8| at(&format!("// {from}\n")) < at(&format!("// {to}\n"));
+    let proof = at("self.prove(");
+    ensure!(
+        steps(1, 2) && steps(3, 6) && steps(4, 5) && (at("// 3\n")..at("// 6\n")).contains(&proof),
+        "the code's steps are in another order than their numbers"
+    );
+    let numbers = model.lines().filter_map(|line| line.trim().strip_prefix("/// Step ")?.get(..1));
+    ensure!(numbers.is_sorted(), "the model's steps are in another order than their numbers");
+    Ok(())
+}
+
 /// Whether a file of tests has a process killed at the failpoint.
 fn kills_at(root: &Path, file: &str, name: &str) -> Result<bool> {
     let tests = fs::read_to_string(root.join("tests").join(file))?;
