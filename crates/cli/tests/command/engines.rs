@@ -96,3 +96,31 @@ fn an_address_without_a_control_plane_or_without_its_database_says_what_makes_it
     );
     assert!(error.contains(&word), "{error}");
 }
+
+/// A file and a database: what they take is known of both, and the disk of the file only.
+#[test]
+fn a_store_at_its_limit_gets_no_tenant() {
+    let (place, database) = (Place::new(), rehome_cluster::shared().database().unwrap());
+    let tenant = "824a8fcf-0c14-513f-bd3a-4c35d1078706";
+    let event = format!(
+        r#"{{"tenant_id":"{tenant}","stream_type":"o","stream_id":"1","event_type":"P","data":{{}}}}"#
+    );
+    place.write("one.ndjson", event);
+    for target in ["sqlite:dedicated.db".to_owned(), database.url()] {
+        for (limit, is_full) in [(100_000_u64, true), (1 << 40, false)] {
+            let config = CONFIG.replace("sqlite:dedicated.db", &target);
+            place.write("rehome.toml", format!("{config}size_max_bytes = {limit}\n"));
+            place.rehome(["import", "one.ndjson"]).succeeds();
+            place.rehome(["store", "check"]).succeeds();
+            let plan = place.rehome(["plan", "--tenant", tenant, "--to", "dedicated"]);
+            assert_eq!(
+                plan.code == 0,
+                !is_full,
+                "{target} {limit}: {}{}",
+                plan.stdout,
+                plan.stderr
+            );
+            assert_eq!(plan.stderr.contains("it is full"), is_full, "{}", plan.stderr);
+        }
+    }
+}
