@@ -88,6 +88,25 @@ async fn a_fence_that_does_not_hold_is_no_switch() {
     world.check(tenant, &Acked::default()).await;
 }
 
+/// What the source holds for a fence is released if the intent cannot be recorded: there is no fence then.
+#[tokio::test(start_paused = true)]
+async fn without_an_intent_nothing_is_held_for_the_fence() {
+    let world = World::new();
+    let tenant = world.tenant_with(1, 50).await;
+    let driver = world.process("p1");
+    let id = driver.start(tenant, "b", manual()).await;
+    let driving = driver.drive(id);
+    world.reached(tenant, Phase::DualWrite).await;
+    driver.control.refuse(Op::record("cutover_started"), 1);
+    driver.operations.request_cutover(id).await.unwrap();
+    let ended = driving.await.unwrap().unwrap().migration;
+    assert_eq!((ended.state.phase(), ended.cutover_attempts), (Phase::Migrated, 1));
+    assert_eq!(driver.a.calls(StoreOp::BeforeFence), 2);
+    // Once after the intent that was refused, once after the switch.
+    assert_eq!(driver.a.calls(StoreOp::FenceIsOver), 2);
+    world.check(tenant, &Acked::default()).await;
+}
+
 /// Room is made at both stores before the pause, in the order of their names, whichever is the source: so two cutovers in
 /// opposite directions do not wait for each other. If it is not there, the tenant's writers do not wait.
 #[tokio::test(start_paused = true)]

@@ -325,6 +325,11 @@ pub trait LedgerStore: Send + Sync {
         Fault::new(format!("store \"{}\"", self.id()), FaultKind::NotWritten(why)).into()
     }
 
+    /// Just before the intent of a cutover: checks and locks what [`LedgerStore::fence`] would otherwise check and lock while
+    /// writers wait. It holds until the fence, or until [`LedgerStore::fence_is_over`]. What it finds wrong is the answer of the fence,
+    /// which does the same if this was not called.
+    async fn before_fence(&self, _tenant: TenantId) {}
+
     /// Whether a fence still stops writers that bypass the ledger; checked last before the switch. In
     /// rehome's own tables there are none.
     async fn fence_holds(&self, _tenant: TenantId) -> Result<(), StoreError> {

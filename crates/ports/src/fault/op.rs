@@ -37,6 +37,8 @@ pub enum StoreOp {
     Tenants,
     /// `check`
     Check,
+    /// `before_fence`
+    BeforeFence,
     /// `fence_holds`
     FenceHolds,
     /// `fence_is_over`

@@ -87,6 +87,15 @@ impl LedgerStore for FaultyStore {
         self.run(StoreOp::Fence, self.inner.fence(tenant, from, to)).await
     }
 
+    async fn before_fence(&self, tenant: TenantId) {
+        let call = async {
+            self.inner.before_fence(tenant).await;
+            Ok(())
+        };
+        // It answers nothing, and so cannot fail.
+        let _ = self.run(StoreOp::BeforeFence, call).await;
+    }
+
     async fn fence_holds(&self, tenant: TenantId) -> Result<(), StoreError> {
         self.run(StoreOp::FenceHolds, self.inner.fence_holds(tenant)).await
     }

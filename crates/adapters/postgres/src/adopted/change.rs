@@ -8,6 +8,7 @@ use rehome_domain::ledger::{Activation, Head, Ledger, Refused, Role};
 use rehome_ports::{End, FaultKind, Room};
 use tokio_postgres::types::Type;
 
+use super::guarding::Found;
 use super::{Answer, PgAdopted, install, shape};
 use crate::error::ServerError;
 use crate::ledger_store::lock_holder::{LOOK_AFTER_MS, Wait};
@@ -36,7 +37,13 @@ const HOLDERS: &str = "SELECT h.pid, h.done FROM {schema}.holders($1) AS h";
 
 /// The ledger, with the rows that came in numbered.
 pub(super) async fn ledger(store: &PgAdopted, tenant: TenantId) -> Answer<Ledger> {
-    let Some(found) = store.number(tenant, NUMBERED_AT_ONCE).await? else {
+    let found = store.number(tenant, NUMBERED_AT_ONCE).await?;
+    noted(store, tenant, found).await
+}
+
+/// The ledger of a tenant whose history is noted, which it is now at the latest.
+async fn noted(store: &PgAdopted, tenant: TenantId, found: Option<Found>) -> Answer<Ledger> {
+    let Some(found) = found else {
         return Ok(Ledger::ABSENT);
     };
     if found.is_noted || found.ledger.role == Role::Absent {
@@ -53,11 +60,20 @@ pub(super) async fn change(
     tenant: TenantId,
     rule: impl Fn(Ledger) -> Result<Ledger, Refused>,
 ) -> Answer<Ledger> {
+    let found = store.number(tenant, NUMBERED_AT_ONCE).await?;
+    change_from(store, tenant, found.map_or(Ledger::ABSENT, |found| found.ledger), rule).await
+}
+
+/// The same, from a ledger that was just read.
+async fn change_from(
+    store: &PgAdopted,
+    tenant: TenantId,
+    mut ledger: Ledger,
+    rule: impl Fn(Ledger) -> Result<Ledger, Refused>,
+) -> Answer<Ledger> {
     store.held.lock().await.remove(&tenant);
     let mut wait = Wait::held_by(tenant, HOLDERS);
     for _ in 0..TRIES_MAX {
-        let found = store.number(tenant, NUMBERED_AT_ONCE).await?;
-        let ledger = found.map_or(Ledger::ABSENT, |found| found.ledger);
         let changed = rule(ledger)?;
         if ledger == changed {
             return Ok(changed);
@@ -68,6 +84,8 @@ pub(super) async fn change(
             Err(error) if error.is_locked() => wait.or(&store.server, error).await?,
             Err(error) => return Err(error.into()),
         }
+        let found = store.number(tenant, NUMBERED_AT_ONCE).await?;
+        ledger = found.map_or(Ledger::ABSENT, |found| found.ledger);
     }
     Err(ServerError::locked().into())
 }
@@ -111,17 +129,18 @@ pub(super) async fn activate(
     tenant: TenantId,
     route: Activation,
 ) -> Answer<Ledger> {
-    if store.number(tenant, 0).await?.is_none() {
+    let mut found = store.stay(tenant, NUMBERED_AT_ONCE).await?;
+    if found.is_none() {
         let active = Ledger::of_table(route, store.count_rows(tenant).await?)?;
         store.announce(tenant, active.role, active.epoch).await?;
+        found = store.stay(tenant, NUMBERED_AT_ONCE).await?;
     }
-    store.stay(tenant).await?;
-    let ledger = ledger(store, tenant).await?;
+    let ledger = noted(store, tenant, found).await?;
     if ledger.activate(route)? == ledger {
         store.held.lock().await.remove(&tenant);
         return Ok(ledger);
     }
-    change(store, tenant, |ledger| ledger.activate(route)).await
+    change_from(store, tenant, ledger, |ledger| ledger.activate(route)).await
 }
 
 /// A tenant that the guard does not know becomes a copy; its table has no row of it.
@@ -196,6 +215,16 @@ pub(super) async fn fence(
                 return Err(error.into());
             }
         }
+    }
+}
+
+/// What [`hold`] takes several statements for, before the pause begins. Not where writers lock the whole table: they would wait for
+/// the lock. An error is found again by the fence, and answered there.
+pub(super) async fn before_fence(store: &PgAdopted, tenant: TenantId) {
+    if !store.layout.locks_table
+        && let Err(error) = hold(store, tenant).await
+    {
+        tracing::debug!(%tenant, %error, "the table cannot be held before the fence");
     }
 }
 

@@ -32,13 +32,17 @@ pub(super) struct Found {
 impl PgAdopted {
     /// Numbers up to `max` rows, and answers the ledger. `None`: the tenant is not guarded.
     pub(super) async fn number(&self, tenant: TenantId, max: i32) -> Read<Option<Found>> {
+        self.found(
+            "SELECT o_role, o_epoch, o_seq, o_digest, o_phase, o_numbered FROM {schema}.number($1, $2)",
+            tenant,
+            max,
+        )
+        .await
+    }
+
+    async fn found(&self, sql: &str, tenant: TenantId, max: i32) -> Read<Option<Found>> {
         let mut client = self.server.client().await?;
-        let found = client
-            .write(
-                "SELECT o_role, o_epoch, o_seq, o_digest, o_phase, o_numbered FROM {schema}.number($1, $2)",
-                &[(&tenant.uuid(), Type::UUID), (&max, Type::INT4)],
-            )
-            .await?;
+        let found = client.write(sql, &[(&tenant.uuid(), Type::UUID), (&max, Type::INT4)]).await?;
         let Some(row) = found.first() else { return Ok(None) };
         let numbered: i32 = get(row, 5)?;
         Ok(Some(Found {
@@ -140,11 +144,15 @@ impl PgAdopted {
         Ok(())
     }
 
-    /// The guard stays, if it was about to go.
-    pub(super) async fn stay(&self, tenant: TenantId) -> Read<()> {
-        let mut client = self.server.client().await?;
-        client.write("SELECT {schema}.stay($1)", &[(&tenant.uuid(), Type::UUID)]).await?;
-        Ok(())
+    /// The guard stays, if it was about to go; and then [`Self::number`].
+    pub(super) async fn stay(&self, tenant: TenantId, max: i32) -> Read<Option<Found>> {
+        self.found(
+            "SELECT o_role, o_epoch, o_seq, o_digest, o_phase, o_numbered \
+             FROM {schema}.stay($1) CROSS JOIN LATERAL {schema}.number($1, $2)",
+            tenant,
+            max,
+        )
+        .await
     }
 
     /// Waits until the transactions that held the table at the guarding have ended (rule R1).

@@ -330,6 +330,10 @@ impl LedgerStore for PgAdopted {
         self.say(read::unguarded(self, tenant).await)
     }
 
+    async fn before_fence(&self, tenant: TenantId) {
+        change::before_fence(self, tenant).await;
+    }
+
     async fn fence_holds(&self, tenant: TenantId) -> Result<(), StoreError> {
         self.say(change::hold(self, tenant).await.map_err(Into::into))
     }

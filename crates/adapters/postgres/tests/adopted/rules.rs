@@ -412,6 +412,38 @@ async fn r15_a_lock_that_was_lost_is_taken_again_before_the_switch() {
     assert_eq!(refusal(&place.app, alter).await.0, "55P03");
 }
 
+/// What a fence checks of the table is checked before writers wait, and the lock that keeps it so is held from then on.
+#[tokio::test]
+async fn r15_the_table_is_held_before_the_fence_until_it_is_over() {
+    let place = Place::new("shared").await;
+    place.store.activate(TENANT, FIRST).await.unwrap();
+    let alter = "SET lock_timeout = '100ms'; ALTER TABLE events DISABLE TRIGGER zzzz_rehome_insert";
+    let held = "SELECT min(pid)::bigint FROM pg_locks \
+        WHERE relation = 'events'::regclass AND mode = 'RowExclusiveLock' AND granted";
+    place.store.before_fence(TENANT).await;
+    assert_eq!(refusal(&place.app, alter).await.0, "55P03");
+    let holder = place.count(held).await;
+    // Writers come in, and the fence uses the same lock.
+    place.app.batch_execute(&insert(1, 1)).await.unwrap();
+    place.store.fence(TENANT, Epoch(1), Epoch(2)).await.unwrap();
+    assert_eq!(place.count(held).await, holder);
+    place.store.fence_is_over(TENANT).await;
+    until(&place.app, "SELECT count(*) = 0 FROM pg_locks WHERE relation = 'events'::regclass")
+        .await;
+
+    // What is wrong with the table is the answer of the fence.
+    place
+        .store
+        .activate(TENANT, Activation { epoch: Epoch(3), base: 1, created: false })
+        .await
+        .unwrap();
+    place.app.batch_execute(alter).await.unwrap();
+    place.store.before_fence(TENANT).await;
+    let refused =
+        place.store.fence(TENANT, Epoch(3), Epoch(4)).await.expect_err("a trigger is disabled");
+    assert!(refused.to_string().contains("trigger"), "{refused}");
+}
+
 #[tokio::test]
 async fn r15_logical_apply_is_guarded_too() {
     let place = Place::new("shared").await;

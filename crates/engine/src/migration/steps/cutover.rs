@@ -74,10 +74,17 @@ impl Context {
             self.can_publish().await?;
             rooms = self.make_room().await?;
             self.catch_up_early(&mut read_back).await?;
+            self.source.before_fence(self.tenant()).await;
             failpoint::hit("cutover.ready");
             let deadline_ms = u64::from(self.migration.options.cutover_timeout_ms);
             let intent = Fact::CutoverStarted { deadline_ms };
-            route = self.record(route.rev, intent).await?.route; // 2
+            route = match self.record(route.rev, intent).await {
+                Ok(recorded) => recorded.route, // 2
+                Err(error) => {
+                    self.source.fence_is_over(self.tenant()).await;
+                    return Err(error.into());
+                }
+            };
             failpoint::hit("cutover.intent");
         }
         // A driver that took over counts from when its process first saw the pause.
