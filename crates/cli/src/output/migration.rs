@@ -2,9 +2,10 @@
 
 use std::fmt::Write as _;
 
+use rehome_api::duration::pause;
 use rehome_api::{Cutover, Migration, Options, Time};
 
-use super::text::{cell, count, millis, return_until, table};
+use super::text::{cell, count, return_until, table};
 
 /// One migration.
 pub(crate) fn details(
@@ -89,7 +90,7 @@ pub(crate) fn details(
 
 /// How long the last cutover kept writers waiting.
 fn write_pause(cutover: &Cutover) -> String {
-    let pause = millis(cutover.pause_ms);
+    let pause = pause(cutover.pause_ms);
     match cutover.outcome.as_str() {
         "succeeded" => pause,
         "under_way" => format!("{pause} so far"),

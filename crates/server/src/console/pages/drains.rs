@@ -194,7 +194,7 @@ fn tenant(row: &DrainTenant) -> Markup {
             td data-label="Tenant" {
                 @match row.migration_id {
                     Some(migration) => { a class="mono id" href={ "/migrations/" (migration) } { (id) } }
-                    None => { span class="mono id" { (id) } }
+                    None => { a class="mono id" href={ "/tenants/" (id) } { (id) } }
                 }
             }
             td data-label="To" { (row.target_store.as_deref().unwrap_or("–")) }

@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 use rehome_api::Migration;
+use rehome_api::duration::pause;
 
 use super::View;
 use crate::console::format;
@@ -82,7 +83,7 @@ pub(super) fn progress(view: &View) -> Markup {
                 small { "of " (format::known(migration.events_total)) " events" }
             } }
             @if let Some(last) = migration.last_cutover.as_ref() {
-                div { dt { "Write pause" } dd { strong { (format::millis(last.pause_ms)) } small { (last.outcome.replace('_', " ")) } } }
+                div { dt { "Write pause" } dd { strong { (pause(last.pause_ms)) } small { (last.outcome.replace('_', " ")) } } }
             }
             div { dt { (if migration.completed_at.is_some() { "Took" } else { "Running for" }) } dd {
                 strong { (format::seconds(took(view))) }

@@ -1,6 +1,7 @@
 //! The evidence: cutovers, verifications, options and the log.
 
 use maud::{Markup, html};
+use rehome_api::duration::pause;
 use rehome_api::{Cutover, LogEntry};
 
 use super::View;
@@ -36,7 +37,7 @@ pub(super) fn cutovers(view: &View) -> Markup {
                     thead { tr { th { "Started" } th class="number" { "Write pause" } th { "Ended" } } }
                     tbody { @for cutover in cutovers.iter().rev() { tr {
                         td class="time" data-label="Started" { (when(cutover.started_at)) }
-                        td class="number" data-label="Write pause" { (format::millis(cutover.pause_ms)) }
+                        td class="number" data-label="Write pause" { (pause(cutover.pause_ms)) }
                         td data-label="Ended" { (ended(cutover, &view.log)) }
                     } } }
                 }

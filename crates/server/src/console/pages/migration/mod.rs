@@ -52,7 +52,7 @@ pub(in crate::console) fn page(view: &View, viewer: &Viewer) -> Markup {
     let body = html! {
         h1 { (migration.source_store) " → " (migration.target_store) }
         dl class="ids" {
-            div { dt { "Tenant" } dd { a class="mono" href={ "/tenants?search=" (migration.tenant_id) } { (migration.tenant_id) } } }
+            div { dt { "Tenant" } dd { a class="mono" href={ "/tenants/" (migration.tenant_id) } { (migration.tenant_id) } } }
             div { dt { "Migration" } dd class="mono" { (id) } }
         }
         section class="answer" aria-label="State" {
