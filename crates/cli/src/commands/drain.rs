@@ -172,7 +172,8 @@ async fn follow(
         "finished" => Err(AppError::failed(
             "set_aside",
             format!(
-                "{set_aside} tenants were set aside; see `rehome drain show {id} --state set_aside`"
+                "{set_aside} {} set aside; see `rehome drain show {id} --state set_aside`",
+                if set_aside == 1 { "tenant was" } else { "tenants were" }
             ),
         )),
         "cancelled" => Ok(()),

@@ -124,8 +124,16 @@ pub(crate) fn parsing(said: &clap::Error) {
         let words = said.render().to_string();
         remark(words.trim_end());
     } else {
-        // Errors of a closed output are ignored.
-        let _ = said.print();
+        // Errors of a closed output are ignored. What clap does not break is the line of the usage.
+        let _ = match width() {
+            None => said.print(),
+            Some(width) => {
+                let text = said.render();
+                let colored = console::colors_enabled();
+                let text = if colored { text.ansi().to_string() } else { text.to_string() };
+                io::stdout().lock().write_all(wrap(&text, width).as_bytes())
+            }
+        };
     }
 }
 

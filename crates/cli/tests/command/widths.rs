@@ -63,12 +63,14 @@ impl Scene {
         let (running, paused) = spawn(3, &["--copy-rate-max", "20"]);
         in_state(&paused, "bulk_copy");
         place.rehome(["migration", "pause", &paused, "--reason", "the night is over"]).succeeds();
+        running.signal("INT");
         running.ends();
         let (running, failed) = spawn(4, &[]);
         running.ends().fails(1);
         let (running, aborted) = spawn(6, &["--cutover", "manual"]);
         in_state(&aborted, "dual_write");
         place.rehome(["migration", "abort", &aborted, "--reason", "not tonight"]).succeeds();
+        running.signal("INT");
         running.ends();
         place.write("some.txt", format!("{}\n{}\n", tenant(5), tenant(7)));
         let start = ["drain", "start", "--from", "shared", "--to", "dedicated", "--tenants"];
@@ -255,7 +257,22 @@ fn stays_whole(line: &str) -> bool {
     let is_word = !line.contains(' ');
     let is_command =
         line.starts_with('`') && line.rfind('`').is_some_and(|end| !line[end..].contains(' '));
-    is_word || is_command
+    // A line for the configuration.
+    is_word || is_command || line.starts_with("sha256 = ")
+}
+
+/// Bars are rows without line ends, each filled up with spaces: none ends within a word.
+fn is_of_bars(text: &str, columns: usize) -> bool {
+    let signs: Vec<char> = text.chars().collect();
+    let ends = (columns..signs.len()).step_by(columns);
+    let begins_a_bar = |rest: &[char]| {
+        let word = rest.iter().take_while(|sign| !sign.is_whitespace()).count();
+        // The space after the last one is cut off above.
+        rest.len() == word || rest[word..].starts_with(&[' ', ' '])
+    };
+    let is_clean =
+        |end: usize| signs[end - 1] == ' ' || signs[end] == ' ' || begins_a_bar(&signs[end..]);
+    (text.contains(" %") || text.contains("  writers")) && ends.into_iter().all(is_clean)
 }
 
 #[test]
@@ -286,7 +303,8 @@ fn every_command_fits_a_terminal_of_80_and_of_60_columns() {
                 std::io::Write::write_all(&mut file, screen.as_bytes()).unwrap();
             }
             let long = shown.iter().filter(|line| line.chars().count() > usize::from(columns));
-            for long in long.filter(|long| !stays_whole(long)) {
+            let is_good = |line: &str| stays_whole(line) || is_of_bars(line, usize::from(columns));
+            for long in long.filter(|long| !is_good(long)) {
                 let _ = writeln!(wrong, "{columns}: {line}: {long}");
             }
             assert!(shown.iter().any(|line| !line.is_empty()), "{line} prints nothing");

@@ -236,7 +236,9 @@ fn row(migration: &Migration, named: Named) -> Markup {
             td data-label="From → to" { (migration.source_store) " → " (migration.target_store) }
             td data-label="State" {
                 (badge(&migration.state))
-                @if let Some(need) = migration.needs.first() { " " strong { (brief(need)) } }
+                // The state alone says what an operator has to know of a pause and of a failure.
+                @let need = migration.needs.first().map(|need| brief(need));
+                @if let Some(need) = need.filter(|need| *need != migration.state) { " " strong { (need) } }
             }
             td class="number" data-label="Copied" {
                 @match migration.progress_percent {

@@ -45,7 +45,7 @@ pub(in crate::console) fn page(view: &TenantView, viewer: &Viewer) -> Markup {
     let answer: Vec<_> = pieces.by_ref().take(ANSWER).collect();
     let body = html! {
         h1 { "Tenant" @if let Some(name) = &view.row.name { " " (name) } }
-        dl class="ids" { div { dt { "Tenant" } dd class="mono" { (id) } } }
+        dl class="ids" { div { dt { "Id" } dd class="mono" { (id) } } }
         section class="answer" aria-label="State" {
             @for (id, piece) in answer { div id=(id) { (piece) } }
         }
@@ -110,7 +110,6 @@ fn numbers(view: &TenantView) -> Markup {
     let more = migrations.len() > LISTED;
     html! {
         dl class="numbers" {
-            div { dt { "Lives in" } dd { strong { (tenant.store) } small { "epoch " (tenant.epoch) } } }
             div { dt { "Events" } dd { strong { (format::known(tenant.seq)) } small { "in " (tenant.store) } } }
             div { dt { "Migrations" } dd {
                 strong { (migrations.len().min(LISTED)) @if more { "+" } }
@@ -156,7 +155,7 @@ fn actions(view: &TenantView, viewer: &Viewer) -> Markup {
             div role="group" aria-label="Actions" class="actions" {
                 @match view.open() {
                     Some(open) => { a class="button first" href={ "/migrations/" (open.id) } { "See its migration" } }
-                    None => { a class="button first" href={ "/console/start?tenant=" (id) } { "Move it" } }
+                    None => { a class="button" href={ "/console/start?tenant=" (id) } { "Move it" } }
                 }
                 @if let Some(last) = returns {
                     a class="button" href={ "/console/migrations/" (last.id) "/" (back.as_str()) } { (label(back)) }

@@ -134,7 +134,7 @@ pub(super) fn now(view: &View) -> Markup {
     let (source, target) = (&migration.source_store, &migration.target_store);
     html! {
         @for need in &migration.needs { p class="need" { strong { "Needs you: " } (with_code(need)) } }
-        @if let Some(error) = &migration.error { p { (with_code(error)) } }
+        @if let Some(error) = &migration.error { p { strong { "Why: " } (with_code(error)) } }
         // A violation without a repair is part of what it needs.
         @if let Some(open) = migration.open_violation.as_ref().filter(|open| !migration.needs.contains(open)) { p { strong { "No switch: " } (with_code(open)) } }
         @if let Some(until) = migration.return_until {

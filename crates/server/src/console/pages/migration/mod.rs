@@ -36,6 +36,11 @@ impl View {
         ["bulk_copy", "dual_write", "cutover_paused"].contains(&self.migration.state.as_str())
     }
 
+    /// Whether no cutover of it can come any more.
+    fn is_over(&self) -> bool {
+        ["migrated", "failed", "rolled_back"].contains(&self.migration.state.as_str())
+    }
+
     /// Whether there is work left for a process.
     fn works(&self) -> bool {
         self.moves() || self.migration.state == "pending"
