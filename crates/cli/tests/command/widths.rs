@@ -272,7 +272,7 @@ fn is_of_bars(text: &str, columns: usize) -> bool {
     };
     let is_clean =
         |end: usize| signs[end - 1] == ' ' || signs[end] == ' ' || begins_a_bar(&signs[end..]);
-    (text.contains(" %") || text.contains("  writers")) && ends.into_iter().all(is_clean)
+    (text.contains(" %") || text.contains("writers")) && ends.into_iter().all(is_clean)
 }
 
 #[test]

@@ -115,8 +115,9 @@ async fn the_page_of_a_tenant_says_where_it_lives_and_what_it_needs() {
         "Return to the old store",
         "a contract",
         &format!("rehome tenant unpin {tenant}"),
+        "Pinned by anyone, ",
         "projector",
-        "replica",
+        "authority",
     ] {
         assert!(moved.text().contains(part), "{part}: {}", moved.text());
     }

@@ -113,7 +113,7 @@ fn numbers(view: &TenantView) -> Markup {
             div { dt { "Events" } dd { strong { (format::known(tenant.seq)) } small { "in " (tenant.store) } } }
             div { dt { "Migrations" } dd {
                 strong { (migrations.len().min(LISTED)) @if more { "+" } }
-                small { @match &row.state { Some(state) => { "the last: " (format::state(state)) } None => { "never moved" } } }
+                small { @match &row.state { Some(state) => { (format::state(state)) } None => { "never moved" } } }
             } }
             div { dt { "Pinned" } dd {
                 @if view.pin.there { strong { "yes" } small { "no drain moves it" } }
@@ -137,12 +137,17 @@ fn now(view: &TenantView) -> Markup {
         }
         @if pin.there {
             p {
-                "Pinned" @if let Some(by) = &pin.by { " by " (by) } @if let Some(since) = pin.since { ", " (when(since)) }
+                "Pinned" @if let Some(by) = &pin.by { " by " (who(by)) } @if let Some(since) = pin.since { ", " (when(since)) }
                 @if let Some(why) = pin.why.as_ref().filter(|why| !why.is_empty()) { ": " (why) }
                 ". " code { "rehome tenant unpin " (tenant.tenant_id) } " removes the pin."
             }
         }
     }
+}
+
+/// The actor without the reason, which is written behind it.
+fn who(by: &str) -> &str {
+    by.split_once(": ").map_or(by, |(who, _)| who)
 }
 
 fn actions(view: &TenantView, viewer: &Viewer) -> Markup {
