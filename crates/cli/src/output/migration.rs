@@ -141,7 +141,8 @@ pub(crate) fn list(migrations: &[Migration]) -> String {
     let needs: Vec<_> = migrations.iter().flat_map(|migration| &migration.needs).collect();
     if !needs.is_empty() {
         // Writing to a String cannot fail.
-        let _ = write!(text, "\n{} need you:\n", needs.len());
+        let need = if needs.len() == 1 { "needs" } else { "need" };
+        let _ = write!(text, "\n{} {need} you:\n", needs.len());
         for need in needs.iter().take(NEEDS_SHOWN) {
             let _ = writeln!(text, "  {}", cell(need));
         }

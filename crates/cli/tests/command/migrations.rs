@@ -264,7 +264,7 @@ fn what_waits_for_a_person_says_so_with_the_command() {
         (shown["needs"] == json!([cutover])).then_some(())
     });
     let listed = place.rehome(["migration", "list"]).succeeds();
-    assert!(listed.contains(&format!("1 need you:\n  {cutover}")), "{listed}");
+    assert!(listed.contains(&format!("1 needs you:\n  {cutover}")), "{listed}");
     let shown = place.rehome(["migration", "show", &id]).succeeds();
     assert!(shown.contains(&format!("needs you   {cutover}")), "{shown}");
     place.rehome(["migration", "pause", &id]).succeeds();
