@@ -13,7 +13,6 @@ use std::fmt::Write as _;
 use maud::{Markup, PreEscaped, html};
 use rehome_api::time::Time;
 
-
 /// Width and height of the box of the lines.
 const FULL: f64 = 10_000.0;
 /// Pixels above the lines: the phases.
