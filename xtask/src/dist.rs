@@ -19,7 +19,10 @@ const WITH: [&str; 6] =
     ["LICENSE", "README.md", "CHANGELOG.md", "SECURITY.md", "docs", "packaging"];
 
 pub(crate) fn run() -> Result<()> {
-    let target = target()?;
+    let Target { name: target, without_musl } = target()?;
+    if let Some(why) = &without_musl {
+        println!("{why}");
+    }
     let mut build = cargo("build --release --locked --package rehome-cli --target");
     // The user need not have the OpenSSL that the binary was built with.
     build.arg(&target).env("OPENSSL_STATIC", "1");
@@ -56,6 +59,9 @@ pub(crate) fn run() -> Result<()> {
 
     println!("{}", answer(Command::new(&binary).arg("--version"))?.trim());
     println!("{} bytes, {}", fs::metadata(&binary)?.len(), linked(&binary)?);
+    if let Some(why) = without_musl {
+        println!("{why}");
+    }
     print!("{sum}");
     println!("{}", dist.join(archive).display());
     if let Some(package) = debian_package(&binary, &dist)? {
@@ -74,8 +80,15 @@ fn debian_package(binary: &Path, dist: &Path) -> Result<Option<String>> {
     answer(build.arg(dist)).map(|said| Some(said.trim().to_owned()))
 }
 
+/// What is built.
+struct Target {
+    name: String,
+    /// Why it is not the target for musl; `None`: it is.
+    without_musl: Option<String>,
+}
+
 /// The target for musl if all that it needs is there, else this machine's.
-fn target() -> Result<String> {
+fn target() -> Result<Target> {
     let version = answer(Command::new("rustc").args(["--version", "--verbose"]))?;
     let host = version.lines().find_map(|line| line.strip_prefix("host: "));
     let host = host.context("rustc does not say what it builds for")?;
@@ -85,7 +98,26 @@ fn target() -> Result<String> {
     let has_library = library.is_ok_and(|folder| Path::new(folder.trim()).is_dir());
     // The bundled SQLite is C.
     let has_compiler = Command::new("musl-gcc").arg("--version").output().is_ok();
-    Ok(if has_library && has_compiler { musl } else { host.to_owned() })
+    Ok(match missing(&musl, has_library, has_compiler) {
+        None => Target { name: musl, without_musl: None },
+        why => Target { name: host.to_owned(), without_musl: why },
+    })
+}
+
+/// What a static binary needs and this machine lacks, with the commands that install it; `None`: nothing.
+fn missing(musl: &str, has_library: bool, has_compiler: bool) -> Option<String> {
+    let needed = [
+        (has_library, format!("the Rust target {musl} (rustup target add {musl})")),
+        (has_compiler, "musl-gcc (apt-get install musl-tools)".to_owned()),
+    ];
+    let missing = needed.into_iter().filter(|(there, _)| !there).map(|(_, what)| what);
+    let missing: Vec<_> = missing.collect();
+    (!missing.is_empty()).then(|| {
+        format!(
+            "Not a static binary: it needs the C library of the build machine or a newer one. Missing: {}",
+            missing.join(", ")
+        )
+    })
 }
 
 /// Where cargo builds.
@@ -113,4 +145,20 @@ fn answer(command: &mut Command) -> Result<String> {
     let complained = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{name}: {}", complained.trim());
     String::from_utf8(output.stdout).with_context(|| format!("{name} says no text"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::missing;
+
+    #[test]
+    fn what_a_static_binary_needs_is_named_with_its_command() {
+        let musl = "x86_64-unknown-linux-musl";
+        assert_eq!(missing(musl, true, true), None);
+        let said = missing(musl, false, false).unwrap_or_default();
+        for part in ["Not a static binary", "rustup target add x86_64", "install musl-tools"] {
+            assert!(said.contains(part), "{said}");
+        }
+        assert!(!missing(musl, true, false).unwrap_or_default().contains("rustup"));
+    }
 }

@@ -15,6 +15,15 @@ pub struct Millis(pub u64);
 #[error("not a duration; write it like 500ms, 90s, 30m, 1h, 1h30m or 7d, or 0 for none")]
 pub struct InvalidDuration;
 
+/// A write pause in milliseconds, as every command, page and checklist writes it.
+pub fn pause(ms: f64) -> String {
+    match ms {
+        ms if ms < 100.0 => format!("{ms:.1} ms"),
+        ms if ms < 1e3 => format!("{ms:.0} ms"),
+        ms => format!("{:.1} s", ms / 1e3),
+    }
+}
+
 /// Units, the largest first.
 const UNITS: [(&str, u64); 5] =
     [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
@@ -82,6 +91,12 @@ impl<'de> Deserialize<'de> for Millis {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pause_has_tenths_where_they_matter() {
+        let written = [0.04, 3.24, 12.4, 140.6, 1_250.0].map(pause);
+        assert_eq!(written, ["0.0 ms", "3.2 ms", "12.4 ms", "141 ms", "1.2 s"]);
+    }
 
     #[test]
     fn durations_are_read_and_written() {

@@ -76,7 +76,7 @@ async fn release_guard(
         )));
     }
     let steps = adoption.release(no_writers_left).await?;
-    tracing::warn!(
+    tracing::info!(
         target: "eventsource.migration",
         store = id.as_str(),
         operation = "store_released",
@@ -109,7 +109,7 @@ pub async fn unguard(
         Ok(ledger)
     };
     let ledger = found.await.map_err(about)?;
-    tracing::warn!(
+    tracing::info!(
         target: "eventsource.migration",
         store = route.store.as_str(),
         %tenant,
@@ -194,7 +194,7 @@ pub async fn move_checkpoints(
     let tables = source.beside(tenant).await?;
     let left = tables.iter().filter(|(table, _)| !table.moves());
     let left = left.map(|(table, rows)| table.on_a_move(*rows)).collect();
-    tracing::warn!(
+    tracing::info!(
         target: "eventsource.migration",
         store = to.as_str(),
         %tenant,

@@ -123,7 +123,7 @@ pub async fn remove(
     if let Some(events) = events {
         let removed = operations.remove(tenant, events).await;
         let removed = removed.map_err(|error| about(error.into()))?;
-        tracing::warn!(
+        tracing::info!(
             target: "eventsource.migration",
             store = removed.store.as_str(),
             %tenant,

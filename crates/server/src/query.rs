@@ -16,7 +16,7 @@ use crate::response::Problem;
 
 /// The pages of the console with a query, besides the form for a move; the API's are in the OpenAPI document.
 const CONSOLE: &[(&str, &[&str])] = &[
-    ("/console/live", &["migration", "drain"]),
+    ("/console/live", &["migration", "drain", "tenant"]),
     ("/migrations", &["search", "store", "state", "cursor"]),
     ("/tenants", &["search", "store", "state", "cursor"]),
 ];

@@ -5,13 +5,14 @@ use fantoccini::{Client, Locator};
 
 use crate::harness::{OPERATOR, Page, Site};
 
-/// Pages of a deployment with one migration; `{migration}` is its path.
-const PAGES: [&str; 13] = [
+/// Pages of a deployment with one tenant and one migration; `{migration}` is its path.
+const PAGES: [&str; 14] = [
     "/",
     "/migrations",
     "/migrations?search=00000000",
     "/drains",
     "/tenants",
+    "/tenants/{tenant}",
     "/console/start",
     "/console/runbook",
     "/console/login",
@@ -64,6 +65,7 @@ async fn axe_finds_nothing_on_any_page_wide_or_narrow_by_day_or_night() {
             page.resize(width, height).await;
             for path in PAGES {
                 let path = path.replace("{migration}", &migration).replace("{id}", &id);
+                let path = path.replace("{tenant}", &site.tenant);
                 page.goto(&path).await;
                 page.shot(&format!("{scheme}-{width}{}", path.replace(['/', '?', '='], "_"))).await;
                 let found = page.found_by_axe().await;

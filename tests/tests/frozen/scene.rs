@@ -28,7 +28,9 @@ pub(crate) use case::Case;
 
 use crate::harness::{Component, IMPORTED, Site};
 use crate::screens::{Look, Metrics, Page};
-use crate::table::{DRAIN, HEALTH, OF_DRAINS, OF_PROCESS, PAGES, PAGES_OF_DRAINS};
+use crate::table::{
+    DRAIN, HEALTH, OF_DRAINS, OF_PROCESS, PAGES, PAGES_OF_DRAINS, PAGES_OF_TENANTS,
+};
 use crate::truth::{Heads, Load, Range, Writers};
 
 /// What a screen shows was true at most so long ago.
@@ -143,6 +145,10 @@ fn played(site: &Site, component: Component, tenants: [Uuid; 4], drained: Uuid) 
     let of_drain = |page: &&str| page.replace("{id}", &drain.to_string());
     let of_drains: Vec<_> = PAGES_OF_DRAINS.iter().map(of_drain).collect();
     let document = format!("/v1/drains/{drain}");
+    let of_tenants = PAGES_OF_TENANTS.iter().flat_map(|page| {
+        scene.stage.tenants.map(|tenant| page.replace("{id}", &tenant.to_string()))
+    });
+    pages.extend(of_tenants);
     pages.extend(of_drains.iter().cloned().chain([document.clone()]));
     let asked = Instant::now();
     let look = Look::take(site.port(), &scene.stage.ids, &pages)?;

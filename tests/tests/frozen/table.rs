@@ -332,6 +332,9 @@ pub(crate) const PAGES: &[&str] = &["/", "/migrations/{id}"];
 /// Pages of drains; `{id}` stands for the drain. They are there at once also without the control plane.
 pub(crate) const PAGES_OF_DRAINS: &[&str] = &["/drains", "/drains/{id}"];
 
+/// Pages of tenants; `{id}` stands for a tenant. Each responds in time, whatever hangs.
+pub(crate) const PAGES_OF_TENANTS: &[&str] = &["/tenants/{id}"];
+
 /// Pages that show no number of a migration: forms and what they ask, and what the page above updates by.
 pub(crate) const PAGES_WITHOUT_NUMBERS: &[&str] = &[
     // Of the control plane's own rows, and an error at once without it. What a list of migrations shows is in the

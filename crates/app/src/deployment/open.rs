@@ -131,7 +131,7 @@ impl Deployment {
             names,
             stores: Arc::new(stores),
             store_watch,
-            actor: format!("operator at {holder}").into(),
+            actor: format!("{} at {}", person(), host()).into(),
             holder: holder.into(),
             only_at: None,
             clock,
@@ -203,7 +203,35 @@ pub(super) fn file_options(engine: &EngineConfig) -> FileOptions {
 
 /// A unique name for a lease holder that shows where it runs.
 fn holder() -> String {
-    let host = gethostname::gethostname().to_string_lossy().into_owned();
     let unique = Uuid::new_v4().simple().to_string();
-    format!("{host}:{}:{}", std::process::id(), &unique[..8])
+    format!("{}:{}:{}", host(), std::process::id(), &unique[..8])
+}
+
+fn host() -> String {
+    gethostname::gethostname().to_string_lossy().into_owned()
+}
+
+/// The person of the operating system who runs this process; behind `sudo` the one who called it.
+fn person() -> String {
+    let named = ["SUDO_USER", "LOGNAME", "USER"].into_iter().filter_map(std::env::var_os);
+    let named = named.map(|name| name.to_string_lossy().into_owned());
+    // The end of a name is where a log's actor ends and its reason begins.
+    let name = named.into_iter().find(|name| !name.is_empty() && !name.contains([':', ' ']));
+    name.or_else(owner).unwrap_or_else(|| "operator".to_owned())
+}
+
+/// The owner of this process, by the system's list of users, or else by number.
+#[cfg(unix)]
+fn owner() -> Option<String> {
+    use std::os::unix::fs::MetadataExt as _;
+    let number = std::fs::metadata("/proc/self").ok()?.uid().to_string();
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let mut users = users.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    let found = users.find(|fields| fields.get(2) == Some(&number.as_str()));
+    Some(found.map_or_else(|| format!("user {number}"), |fields| fields[0].to_owned()))
+}
+
+#[cfg(not(unix))]
+fn owner() -> Option<String> {
+    None
 }

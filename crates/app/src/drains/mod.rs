@@ -4,7 +4,9 @@ mod documents;
 mod requests;
 mod show;
 
-pub use requests::{cancel, cordon, cordon_of, pause, pin, plan, resume, retry, start, tune};
+pub use requests::{
+    cancel, cordon, cordon_of, pause, pin, pin_of, plan, resume, retry, start, tune,
+};
 pub use show::{list, show, tenants, watch};
 
 use std::sync::Arc;

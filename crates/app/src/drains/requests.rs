@@ -140,6 +140,11 @@ pub async fn pin(
 ) -> Result<api::Notice, AppError> {
     check_reason(why)?;
     super::operations(deployment).pin(tenant, why).await?;
+    pin_of(deployment, tenant).await
+}
+
+/// The pin of a tenant.
+pub async fn pin_of(deployment: &Deployment, tenant: TenantId) -> Result<api::Notice, AppError> {
     let found = deployment.fleet().pins_of(&[tenant]).await?.remove(&tenant);
     Ok(notice(tenant.to_string(), found))
 }

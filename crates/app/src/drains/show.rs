@@ -135,9 +135,13 @@ async fn statement(
         why_not.push(format!("{tenants_left} {are} still in {named}"));
     }
     if windows_open > 0 {
-        why_not.push(format!(
-            "{windows_open} tenants can still return to {named}; their rollback windows are open"
-        ));
+        let (tenants, windows) = if windows_open == 1 {
+            ("tenant", "its rollback window is")
+        } else {
+            ("tenants", "their rollback windows are")
+        };
+        why_not
+            .push(format!("{windows_open} {tenants} can still return to {named}; {windows} open"));
     }
     let default = deployment.engine().stores().default_id();
     if sources.contains(default) {
@@ -255,9 +259,11 @@ fn needs(
         ));
     }
     if counts.set_aside > 0 {
+        let (tenants, them) =
+            if counts.set_aside == 1 { ("tenant has", "it") } else { ("tenants have", "them") };
         needs.push(format!(
-            "{} tenants have no attempts left; `rehome drain show {id} --state set_aside` \
-             shows why, `rehome drain retry {id}` tries them again",
+            "{} {tenants} no attempts left; `rehome drain show {id} --state set_aside` \
+             shows why, `rehome drain retry {id}` tries {them} again",
             counts.set_aside
         ));
     }

@@ -17,7 +17,8 @@ pub(crate) enum DrainCommand {
     /// Plan a drain: show what would move where, tenant by tenant. Changes nothing.
     #[command(after_help = "\
 Example:
-  rehome drain plan --from shared --to a --to b=3 --output plan.json")]
+  rehome drain plan --from shared --to a --to b=3 \\
+      --output plan.json")]
     Plan {
         /// The drain to plan.
         #[command(flatten)]
@@ -35,7 +36,8 @@ Example:
     /// of the deployment can continue it. With a server, the servers work on it.
     #[command(after_help = "\
 Examples:
-  rehome drain start --from shared --to a --to b --concurrency 8 \\
+  rehome drain start --from shared --to a --to b \\
+      --concurrency 8 \\
       --window \"Mon-Fri 01:00-05:00 Europe/Berlin\"
   rehome drain start --plan plan.json")]
     Start {

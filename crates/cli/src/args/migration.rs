@@ -20,9 +20,12 @@ pub(crate) enum MigrationCommand {
     /// given have the values of [migration] in the configuration.
     #[command(after_help = "\
 Examples:
-  rehome migration start --tenant 824a8fcf-0c14-513f-bd3a-4c35d1078706 --to dedicated
-  rehome migration start --tenant 824a8fcf-0c14-513f-bd3a-4c35d1078706 --to dedicated \\
-      --copy-rate-max 2000 --cutover at 2024-06-15T02:00:00Z --rollback-window 24h")]
+  rehome migration start --to dedicated \\
+      --tenant 824a8fcf-0c14-513f-bd3a-4c35d1078706
+  rehome migration start --to dedicated \\
+      --copy-rate-max 2000 --rollback-window 7d \\
+      --cutover at 2024-06-15T02:00:00Z \\
+      --tenant 824a8fcf-0c14-513f-bd3a-4c35d1078706")]
     Start(Box<Start>),
     /// List migrations, newest first.
     #[command(visible_alias = "ls")]
@@ -125,7 +128,8 @@ Examples:
     /// What is not given stays as it is.
     #[command(after_help = "\
 Example:
-  rehome migration tune 0197f0a5-6f3c-7cc3-98c8-0c5a4d7d5a55 --copy-rate-max 500")]
+  rehome migration tune --copy-rate-max 500 \\
+      0197f0a5-6f3c-7cc3-98c8-0c5a4d7d5a55")]
     Tune {
         /// The migration.
         #[command(flatten)]

@@ -37,14 +37,18 @@ const GLOBAL: &str = "Options of every command";
 #[derive(Debug, Parser)]
 #[command(name = "rehome", version = env!("REHOME_BUILD"), about, max_term_width = 100)]
 #[command(after_help = "\
-Exit codes: 0 done, 1 failed, 2 bad usage, 3 refused in this state, 4 not found, 5 violations found.
+Exit codes: 0 done, 1 failed, 2 bad usage,
+  3 refused in this state, 4 not found, 5 violations found.
 
 Examples:
   rehome import --store shared events.ndjson.gz
-  rehome plan --tenant 824a8fcf-0c14-513f-bd3a-4c35d1078706 --to dedicated
-  rehome migration start --tenant 824a8fcf-0c14-513f-bd3a-4c35d1078706 --to dedicated
+  rehome plan --to dedicated \\
+      --tenant 824a8fcf-0c14-513f-bd3a-4c35d1078706
+  rehome migration start --to dedicated \\
+      --tenant 824a8fcf-0c14-513f-bd3a-4c35d1078706
   rehome migration list
-  REHOME_TOKEN=... rehome --server https://rehome.example:7411 migration list")]
+  REHOME_TOKEN=... rehome migration list \\
+      --server https://rehome.example:7411")]
 pub(crate) struct Args {
     /// The configuration file [default: ./rehome.toml, then REHOME_* of the environment].
     #[arg(long, global = true, help_heading = GLOBAL, value_name = "FILE")]
@@ -128,8 +132,10 @@ pub(crate) enum Command {
     #[command(after_help = "\
 Examples:
   rehome init
-  rehome --config /etc/rehome.toml init --control-plane postgres://rehome@db/rehome \\
-    --store shared=postgres://rehome@db/shared --store dedicated=postgres://rehome@db2/dedicated")]
+  rehome --config /etc/rehome.toml init \\
+      --control-plane postgres://rehome@db/rehome \\
+      --store shared=postgres://rehome@db/shared \\
+      --store dedicated=postgres://rehome@db2/dedicated")]
     Init(Init),
     /// Show the configuration in effect, or check it.
     #[command(subcommand)]
@@ -150,8 +156,10 @@ Examples:
     /// The file is written completely or not at all. A name that ends in .gz is gzipped.
     #[command(after_help = "\
 Examples:
-  rehome export --tenant 824a8fcf-0c14-513f-bd3a-4c35d1078706 history.ndjson.gz
-  rehome export --store dedicated --tenant 824a8fcf-0c14-513f-bd3a-4c35d1078706 - | head")]
+  rehome export history.ndjson.gz \\
+      --tenant 824a8fcf-0c14-513f-bd3a-4c35d1078706
+  rehome export - --store dedicated \\
+      --tenant 824a8fcf-0c14-513f-bd3a-4c35d1078706 | head")]
     Export {
         /// Read this store, even if it is not the tenant's authority [default: the store that has the
         /// authority, also if it changes during the export].
@@ -186,7 +194,8 @@ Examples:
     /// Check whether a migration is possible and estimate its duration; changes nothing.
     #[command(after_help = "\
 Example:
-  rehome plan --tenant 824a8fcf-0c14-513f-bd3a-4c35d1078706 --to dedicated
+  rehome plan --to dedicated \\
+      --tenant 824a8fcf-0c14-513f-bd3a-4c35d1078706
 
 Exits with 3 when something stands in the way.")]
     Plan {
@@ -208,7 +217,8 @@ Exits with 3 when something stands in the way.")]
     #[command(after_help = "\
 Examples:
   rehome checklist before
-  rehome checklist after 0197f0a5-6f3c-7cc3-98c8-0c5a4d7d5a55 --json")]
+  rehome checklist after --json \\
+      0197f0a5-6f3c-7cc3-98c8-0c5a4d7d5a55")]
     Checklist {
         /// The phase: before, during, cutover or after.
         #[arg(value_name = "PHASE", value_parser = checklist)]
@@ -282,7 +292,8 @@ Example:
     #[command(after_help = "\
 Examples:
   rehome estimate --events 1500000 --rate 10000
-  rehome estimate --tenant 824a8fcf-0c14-513f-bd3a-4c35d1078706 --to dedicated --probe")]
+  rehome estimate --probe --to dedicated \\
+      --tenant 824a8fcf-0c14-513f-bd3a-4c35d1078706")]
     Estimate(Estimate),
 }
 
@@ -378,12 +389,12 @@ pub(crate) enum MonitoringCommand {
 /// The thresholds, their defaults and their meaning.
 fn after_export() -> String {
     let thresholds = Settings::default().thresholds.list();
-    let lines = thresholds.iter().map(|known| {
-        let set = format!("{}={}", known.name, known.value);
-        format!("  {set:<28}{}", known.help)
-    });
+    let lines = thresholds
+        .iter()
+        .map(|known| format!("  {}={}\n      {}", known.name, known.value, known.help));
     format!(
-        "Thresholds and their defaults:\n{}\n\nExample:\n  rehome monitoring export /etc/rehome/monitoring --threshold sync_lag_events=500",
+        "Thresholds and their defaults:\n{}\n\nExample:\n  rehome monitoring export /etc/rehome/monitoring \\\n      \
+         --threshold sync_lag_events=500",
         lines.collect::<Vec<_>>().join("\n")
     )
 }
@@ -404,7 +415,8 @@ pub(crate) enum AuditCommand {
     #[command(after_help = "\
 Examples:
   rehome audit export > audit.ndjson
-  rehome audit export --follow --after 2026-01-01T00:00:00Z | vector")]
+  rehome audit export --follow \\
+      --after 2026-01-01T00:00:00Z | vector")]
     Export {
         /// Follow: continue with new entries until stopped.
         #[arg(long)]

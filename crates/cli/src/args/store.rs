@@ -60,7 +60,8 @@ pub(crate) enum StoreCommand {
     #[command(after_help = "\
 Examples:
   rehome store verify shared --rate 5000
-  rehome store verify shared --tenant 824a8fcf-0c14-513f-bd3a-4c35d1078706 --level full --json")]
+  rehome store verify shared --level full --json \\
+      --tenant 824a8fcf-0c14-513f-bd3a-4c35d1078706")]
     Verify(VerifyStore),
     /// Create a store that is new in the configuration.
     ///
@@ -101,7 +102,8 @@ pub(crate) enum LayoutCommand {
     #[command(after_help = "\
 Examples:
   rehome store layout check orders.layout.toml
-  rehome store layout check orders.layout.toml --url postgres://rehome@db/shop")]
+  rehome store layout check orders.layout.toml \\
+      --url postgres://rehome@db/shop")]
     Check {
         /// The file, or the name of a built-in layout.
         #[arg(value_name = "FILE")]
@@ -125,8 +127,10 @@ Examples:
     /// mark and is listed. Writes nothing.
     #[command(after_help = "\
 Examples:
-  rehome store layout guess postgres://rehome@db/shop events > events.layout.toml
-  rehome store layout guess postgres://rehome@db/shop 'app.Order Events'")]
+  rehome store layout guess postgres://rehome@db/shop events \\
+      > events.layout.toml
+  rehome store layout guess postgres://rehome@db/shop \\
+      'app.Order Events'")]
     Guess {
         /// The database.
         #[arg(value_name = "URL")]

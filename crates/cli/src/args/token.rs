@@ -17,9 +17,12 @@ pub(crate) enum TokenCommand {
     #[command(after_help = "\
 Examples:
   rehome token create --role operator --name alice --expires 90d
-  rehome token create --role tenant --name shop --tenant 824a8fcf-0c14-513f-bd3a-4c35d1078706
-  rehome token create --role operator --name eu --store eu-1 --store eu-2
-  rehome token create --role metrics --name prometheus --for-configuration")]
+  rehome token create --role tenant --name shop \\
+      --tenant 824a8fcf-0c14-513f-bd3a-4c35d1078706
+  rehome token create --role operator --name eu \\
+      --store eu-1 --store eu-2
+  rehome token create --role metrics --name prometheus \\
+      --for-configuration")]
     Create(CreateToken),
     /// List tokens with role, bounds, expiry and last use.
     #[command(visible_alias = "ls")]

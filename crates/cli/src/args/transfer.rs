@@ -75,23 +75,31 @@ pub(crate) struct ImportArgs {
 
 /// Examples and the format, below the options.
 pub(crate) const IMPORT_HELP: &str = "\
-Fields of a line or an object, columns of CSV:
-  tenant_id     UUID                     required
-  stream_type   text                     required
-  stream_id     text                     required
-  event_type    text, 1 to 256 bytes     required
-  data          any JSON                 required
-  event_id      UUID                     derived from stream and version, or from the line, if left out
-  occurred_at   time as in RFC 3339      the time of the import, if left out
-  metadata      JSON object              {} if left out
-  recorded_at   time as in RFC 3339      the time of the import, if left out
-  version       whole number from 1      checked against the stream, if given
-  seq           whole number from 1      not used; export writes it
+Fields of a line or an object, columns of CSV.
+Required:
+  tenant_id    UUID
+  stream_type  text
+  stream_id    text
+  event_type   text, 1 to 256 bytes
+  data         any JSON
+Optional, and what stands for one that is left out:
+  event_id     UUID; derived from stream and version,
+               or from the line
+  occurred_at  time as in RFC 3339; the time of the import
+  metadata     JSON object; {}
+  recorded_at  time as in RFC 3339; the time of the import
+  version      whole number from 1, checked against the
+               stream; any
+  seq          not used; export writes it
 
 Examples:
   rehome import --store shared events.ndjson.gz
   zcat events.ndjson.gz | rehome import --store shared -
   rehome import --dry-run events.csv
-  rehome import --from postgres://app@db1/shop --layout eventsource-py --follow --state shop.state
-  rehome import --from postgres://app@db1/shop --tenant acme --query 'SELECT id AS position, order_id AS stream_id,
-      rev AS version, kind AS event_type, body AS data, at AS occurred_at FROM public.order_events'";
+  rehome import --from postgres://app@db1/shop --follow \\
+      --layout eventsource-py --state shop.state
+  rehome import --from postgres://app@db1/shop \\
+      --tenant acme --query 'SELECT id AS position,
+      order_id AS stream_id, rev AS version,
+      kind AS event_type, body AS data, at AS occurred_at
+      FROM public.order_events'";

@@ -25,10 +25,10 @@ pub(super) fn run(out: Out, file: Option<&Path>, command: ConfigCommand) -> Resu
             let rows = report.settings.iter().map(|setting| {
                 let unit = if setting.unit.is_empty() { "" } else { " " };
                 let value = format!("{}{unit}{}", setting.value, setting.unit);
-                [setting.key.clone(), value, setting.origin.to_string()]
+                [setting.key.clone(), format!("{value} ({})", setting.origin)]
             });
             let file = report.file.as_ref().map(|file| format!("{}\n\n", file.display()));
-            file.unwrap_or_default() + &table(["KEY", "VALUE", "FROM"], &[], rows)
+            file.unwrap_or_default() + &table(["KEY", "VALUE, AND WHERE IT COMES FROM"], &[], rows)
         }),
         ConfigCommand::Check => {
             let found = problems(file, unicode_variables());

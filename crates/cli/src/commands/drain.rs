@@ -1,5 +1,6 @@
 //! `rehome drain ...`
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::Read as _;
 use std::path::Path;
@@ -10,13 +11,15 @@ use rehome_api::drain::{
 use rehome_app::{AppError, Kind};
 use rehome_domain::ids::{DrainId, TenantId};
 use rehome_domain::layout::tenant_of;
+use serde::Serialize;
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::args::{Asked, DrainCommand, Tune};
 use crate::operate::fleet::Act;
 use crate::operate::{Operate, Reach};
 use crate::output::terminal::Bar;
-use crate::output::{Out, Style, cell, count, duration, line, table};
+use crate::output::{Out, Style, cell, changes, count, duration, line, table};
 
 /// Tenants that a plan shows to people; all are in the document.
 const SHOWN: usize = 40;
@@ -101,9 +104,10 @@ pub(super) async fn run(out: Out, reach: &Reach, command: DrainCommand) -> Resul
                 reason: None,
             };
             let deployment = reach.open(out).await?;
+            let before = deployment.drain(id).await?;
             let drain = deployment.tune_drain(id, &tuning, why.why()).await?;
             deployment.close().await;
-            out.show(&drain, words)
+            out.show(&drain, |drain| tuned(&before, drain))
         }
         DrainCommand::Retry { id, tenant, why } => {
             let tenants = tenant.into_iter().map(TenantId::uuid).collect();
@@ -168,7 +172,8 @@ async fn follow(
         "finished" => Err(AppError::failed(
             "set_aside",
             format!(
-                "{set_aside} tenants were set aside; see `rehome drain show {id} --state set_aside`"
+                "{set_aside} {} set aside; see `rehome drain show {id} --state set_aside`",
+                if set_aside == 1 { "tenant was" } else { "tenants were" }
             ),
         )),
         "cancelled" => Ok(()),
@@ -225,14 +230,13 @@ fn words(drain: &Drain) -> String {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{name:<12}{}", cell(&value));
     };
-    let to: Vec<_> = drain.to.iter().map(|to| format!("{} ({})", to.store, to.weight)).collect();
     row("drain", drain.id.to_string());
     row("state", progress(drain));
     if let Some(at) = drain.last_seen_at {
         row("as of", format!("{at}; the control plane does not answer"));
     }
     row("from", drain.from.join(", "));
-    row("to", to.join(", "));
+    row("to", targets(drain));
     row("events", format!("{} of {} moved", count(drain.events_moved), count(drain.events)));
     if let Some(rate) = drain.tenants_per_second {
         row("rate", format!("{rate:.2} tenants/s"));
@@ -278,6 +282,33 @@ fn words(drain: &Drain) -> String {
         );
     }
     text
+}
+
+/// What a change of a drain changed: its targets, its settings, the options of its migrations.
+fn tuned(before: &Drain, after: &Drain) -> String {
+    let all = |drain: &Drain| {
+        let settings = fields("", &drain.settings);
+        // Some have the names of settings.
+        let options = fields("options.", &drain.options);
+        let targets = ("to".to_owned(), Value::from(targets(drain)));
+        [settings, options].concat().into_iter().chain([targets]).collect::<BTreeMap<_, _>>()
+    };
+    changes(&all(before), &all(after))
+}
+
+/// The fields of a document, each with what comes before its name.
+fn fields(before: &str, document: &impl Serialize) -> Vec<(String, Value)> {
+    match serde_json::to_value(document) {
+        Ok(Value::Object(fields)) => {
+            fields.into_iter().map(|(name, value)| (format!("{before}{name}"), value)).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn targets(drain: &Drain) -> String {
+    let to: Vec<_> = drain.to.iter().map(|to| format!("{} ({})", to.store, to.weight)).collect();
+    to.join(", ")
 }
 
 fn plan_words(plan: &DrainPlan) -> String {

@@ -65,7 +65,8 @@ fn short(text: &str, seconds: f64) -> String {
 }
 
 fn probe_words(probe: &Probe) -> String {
-    let rate = |rate: f64| format!("{rate:.0} events/s");
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "not below zero")]
+    let rate = |rate: f64| format!("{} events/s", count(rate.clamp(0.0, 1e15).round() as u64));
     let mut text = format!(
         "to copy      {} events\nwritten      {}\ncopied       {} to {}, likely {} ({})\n",
         count(probe.events_to_copy),

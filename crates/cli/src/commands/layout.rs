@@ -34,12 +34,12 @@ pub(super) async fn run(out: Out, command: LayoutCommand) -> Result<(), AppError
             table(["LAYOUT", "TABLE"], &[], rows)
         }),
         LayoutCommand::Show { name } => {
-            out.show(&layouts::show(&name)?, |layout| layout.toml.clone())
+            out.show_file(&layouts::show(&name)?, "", |layout| &layout.toml)
         }
         LayoutCommand::Guess { url, table } => {
             let guess = layouts::guess(&url, &table).await?;
             guess.open.iter().for_each(|open| out.remark(format!("not guessed: {open}")));
-            out.show(&guess, |guess| guess.toml.clone())
+            out.show_file(&guess, "", |guess| &guess.toml)
         }
     }
 }

@@ -14,7 +14,7 @@ pub(super) fn completions(out: Out, shell: Shell) -> Result<(), AppError> {
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut Args::command(), "rehome", &mut text);
     let text = String::from_utf8_lossy(&text).trim_end().to_owned();
-    out.show(&text, String::clone)
+    out.show_file(&text, "", String::as_str)
 }
 
 /// A page for the command, and one for each command below it, `rehome-migration-start.1`.

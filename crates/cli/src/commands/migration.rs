@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use rehome_api::{Baseline, LogEntry, Migration, OptionsPatch, Verification};
+use rehome_api::duration::Millis;
+use rehome_api::{Baseline, LogEntry, Migration, Options, OptionsPatch, Verification};
 use rehome_app::migrations::{Goal, Resumed, StartRequest, VerifyRequest};
 use rehome_app::{AppError, Kind, MigrationsWanted};
 use rehome_domain::ids::MigrationId;
 
 use crate::args::{self, Changing, Look, MigrationCommand, OneMigration};
 use crate::operate::{Operate, Reach, drive_all, open};
-use crate::output::{Out, View, cell, count, details, line, list, table};
+use crate::output::{Out, View, cell, changes, count, details, line, list, table};
 
 /// The polling interval of a followed log.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -42,7 +43,7 @@ async fn dispatch(
             let args::Start { tenant, to, goal, why, options } = *start;
             let request = StartRequest { tenant, target: to, options: options.patch()? };
             let started = deployment.start(&request, why.why()).await?;
-            out.remark(format!("migration {} started", started.id));
+            announce(out, deployment, &started).await;
             begun(out, deployment, &started, goal).await
         }
         MigrationCommand::List { state, tenant, search, store, needs_you, limit } => {
@@ -103,10 +104,33 @@ async fn dispatch(
         }
         MigrationCommand::Return { migration: Changing { id, why }, goal, options } => {
             let back = deployment.start_return(id, &options.patch()?, why.why()).await?;
-            out.remark(format!("migration {} back to \"{}\" started", back.id, back.target_store));
+            announce(out, deployment, &back).await;
             begun(out, deployment, &back, goal).await
         }
     }
+}
+
+/// That it has started, and what will happen. It has started even if its options cannot be read now.
+async fn announce(out: Out, deployment: &dyn Operate, started: &Migration) {
+    out.remark(match deployment.options(MigrationId::new(started.id)).await {
+        Ok(options) => will_happen(started, &options),
+        Err(_) => format!("migration {} started", started.id),
+    });
+}
+
+/// What a migration that has started will do by itself, and what not.
+fn will_happen(started: &Migration, options: &Options) -> String {
+    let Migration { id, source_store: source, target_store: target, .. } = started;
+    let switch = match options.cutover.as_str() {
+        "auto" => "it switches once it is verified".to_owned(),
+        "manual" => format!("it waits for `rehome migration cutover {id}` once it is verified"),
+        time => format!("it switches once it is verified, not before {time}"),
+    };
+    let back = match options.rollback_window {
+        Millis(0) => "the tenant cannot return afterwards".to_owned(),
+        window => format!("the tenant can return for {window} afterwards"),
+    };
+    format!("migration {id} started, \"{source}\" to \"{target}\": {switch}; {back}")
 }
 
 /// Waits for the started migration, unless a server works on it and `--wait` is not given.
@@ -271,15 +295,9 @@ async fn tune(
         let message = "no option to change was given; see `rehome migration tune --help`";
         return Err(AppError::new(Kind::Usage, "bad_usage", message));
     }
+    let before = deployment.options(migration.id).await?;
     let options = deployment.tune(migration.id, patch, migration.why.why()).await?;
-    out.show(&options, |options| {
-        let document = serde_json::to_value(options).unwrap_or_default();
-        let rows = document.as_object().into_iter().flatten().map(|(name, value)| {
-            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            [name.clone(), value]
-        });
-        table(["OPTION", "VALUE"], &[], rows)
-    })
+    out.show(&options, |options| changes(&before, options))
 }
 
 fn baseline_words(baseline: &Baseline) -> String {

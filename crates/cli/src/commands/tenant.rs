@@ -125,7 +125,7 @@ async fn remove(
         }
         format!(
             "tenant {tenant} has {events} events in store \"{}\"; nothing was removed. To remove it: \
-             rehome tenant remove {tenant} --events {}",
+             `rehome tenant remove {tenant} --events {}`",
             found.store, found.events
         )
     })

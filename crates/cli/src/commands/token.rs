@@ -116,13 +116,12 @@ pub(super) fn for_configuration(out: Out, wanted: &CreateToken) -> Result<(), Ap
         configuration: token.lines(),
         name: token.name,
     };
-    out.show(&made, |made| {
-        format!(
-            "token  {}\n\nIt is not shown again. Add this to the configuration of the server, and restart \
-             it or send it SIGHUP:\n\n{}",
-            made.token, made.configuration
-        )
-    })
+    let about = format!(
+        "token  {}\n\nIt is not shown again. Add this to the configuration of the server, and restart it or send \
+         it SIGHUP:\n\n",
+        made.token
+    );
+    out.show_file(&made, &about, |made| &made.configuration)
 }
 
 async fn create(out: Out, reach: &Reach, wanted: &CreateToken) -> Result<(), AppError> {

@@ -2,9 +2,10 @@
 
 use std::fmt::Write as _;
 
+use rehome_api::duration::pause;
 use rehome_api::{Cutover, Migration, Options, Time};
 
-use super::text::{cell, count, millis, return_until, table};
+use super::text::{cell, count, return_until, table};
 
 /// One migration.
 pub(crate) fn details(
@@ -89,7 +90,7 @@ pub(crate) fn details(
 
 /// How long the last cutover kept writers waiting.
 fn write_pause(cutover: &Cutover) -> String {
-    let pause = millis(cutover.pause_ms);
+    let pause = pause(cutover.pause_ms);
     match cutover.outcome.as_str() {
         "succeeded" => pause,
         "under_way" => format!("{pause} so far"),
@@ -140,7 +141,8 @@ pub(crate) fn list(migrations: &[Migration]) -> String {
     let needs: Vec<_> = migrations.iter().flat_map(|migration| &migration.needs).collect();
     if !needs.is_empty() {
         // Writing to a String cannot fail.
-        let _ = write!(text, "\n{} need you:\n", needs.len());
+        let need = if needs.len() == 1 { "needs" } else { "need" };
+        let _ = write!(text, "\n{} {need} you:\n", needs.len());
         for need in needs.iter().take(NEEDS_SHOWN) {
             let _ = writeln!(text, "  {}", cell(need));
         }

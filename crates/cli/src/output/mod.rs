@@ -4,6 +4,7 @@ mod migration;
 mod progress;
 pub(crate) mod terminal;
 mod text;
+mod wrap;
 
 use std::path::Path;
 
@@ -15,7 +16,7 @@ use crate::args::Yes;
 
 pub(crate) use migration::{details, list};
 pub(crate) use progress::{Counter, View};
-pub(crate) use text::{cell, count, duration, return_until, table};
+pub(crate) use text::{cell, changes, count, duration, return_until, table};
 
 /// How to show things.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +54,20 @@ impl Out {
             text.push('\n');
         }
         terminal::words(&text)
+    }
+
+    /// Shows a document that has a file for other programs: as JSON, or words about it and the file as it is.
+    pub(crate) fn show_file<T: Serialize>(
+        self,
+        document: &T,
+        about: &str,
+        file: impl FnOnce(&T) -> &str,
+    ) -> Result<(), AppError> {
+        if self.json {
+            return line(document);
+        }
+        terminal::words(about)?;
+        terminal::file(file(document))
     }
 
     /// A remark for people.

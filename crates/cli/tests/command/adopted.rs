@@ -180,6 +180,11 @@ fn a_tenant_of_another_program_moves_there_and_back_under_its_writers() {
     let stale = insert(&place.sqlite("shared.db"), TENANT, "c", 1).unwrap_err().to_string();
     assert!(stale.starts_with("RH001"), "{stale}");
 
+    // What an operator asks for is no warning, here as through a server.
+    let to = ["tenant", "checkpoints", TENANT, "--from", "shared", "--to", "dedicated"];
+    let moved = place.rehome(to);
+    assert_eq!((moved.code, moved.stderr.as_str()), (0, ""), "{}", moved.stdout);
+
     // The old file stays closed until an operator confirms that no writer is left.
     let kept = place.rehome(["store", "release", "shared"]);
     assert!(kept.code != 0 && kept.stderr.contains(TENANT), "{}", kept.stderr);

@@ -39,4 +39,5 @@ mod tokens;
 mod transfer;
 mod usage;
 mod violations;
+mod widths;
 mod writers;

@@ -214,6 +214,8 @@ fn a_tenant_can_return_for_a_day_and_every_screen_says_so() {
     let start = ["migration", "start", "--tenant", &tenant, "--to", "dedicated"];
     let ended = with_defaults(&place, start);
     assert_eq!(ended.code, 0, "{}", ended.stderr);
+    let announced = "it switches once it is verified; the tenant can return for 1d afterwards";
+    assert!(ended.stderr.contains(announced), "{}", ended.stderr);
     let id = place.migration_of(tenant.parse().unwrap());
     let shown = place.json(["migration", "show", &id]);
     let time = |value: &Value| -> rehome_api::Time { value.as_str().unwrap().parse().unwrap() };
@@ -230,9 +232,11 @@ fn a_tenant_can_return_for_a_day_and_every_screen_says_so() {
     let pauses: Vec<_> =
         entries.filter_map(|entry| entry["details"]["pause_ms"].as_f64()).collect();
     assert_eq!(pauses, [pause]);
-    let checked = place.rehome(["checklist", "cutover", &id]);
-    let whole = format!("{} ms", pause.trunc());
-    assert!(checked.stdout.contains(&whole), "{pause}: {}", checked.stdout);
+    let written = rehome_api::duration::pause(pause);
+    for args in [["checklist", "cutover", &id], ["migration", "show", &id]] {
+        let shown = place.rehome(args);
+        assert!(shown.stdout.contains(&written), "{written}: {}", shown.stdout);
+    }
 
     let can_return = format!("rehome migration return {id}");
     for args in [["migration", "show", &id], ["tenant", "show", &tenant]] {
@@ -260,7 +264,7 @@ fn what_waits_for_a_person_says_so_with_the_command() {
         (shown["needs"] == json!([cutover])).then_some(())
     });
     let listed = place.rehome(["migration", "list"]).succeeds();
-    assert!(listed.contains(&format!("1 need you:\n  {cutover}")), "{listed}");
+    assert!(listed.contains(&format!("1 needs you:\n  {cutover}")), "{listed}");
     let shown = place.rehome(["migration", "show", &id]).succeeds();
     assert!(shown.contains(&format!("needs you   {cutover}")), "{shown}");
     place.rehome(["migration", "pause", &id]).succeeds();

@@ -98,7 +98,11 @@ fn a_running_migration_is_tuned_and_watched() {
     assert!(refused["message"].as_str().unwrap().contains("works on it"), "{refused}");
     place.rehome(["migration", "tune", &migration]).fails(2);
     place.rehome(["migration", "tune", &migration, "--batch-events", "0"]).fails(2);
-    place.json(["migration", "tune", &migration, "--copy-rate-max", "0"]);
+    let tuned = place.rehome(["migration", "tune", &migration, "--copy-rate-max", "0"]).succeeds();
+    let lines: Vec<Vec<&str>> =
+        tuned.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines[0], ["OPTION", "BEFORE", "AFTER"]);
+    assert!(lines.len() == 2 && lines[1][0] == "copy_rate_max" && lines[1][2] == "0", "{tuned}");
     assert_eq!(running.ends().document()["state"], "migrated");
     let watched = watching.ends().succeeds();
     let states: Vec<Value> =

@@ -15,7 +15,7 @@ use crate::verification::{Coverage, Side};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// The fact cannot follow in this state.
-    #[error("{fact} is not possible while the migration is {phase}{hint}", hint = hint(*.phase, fact))]
+    #[error("{} is not possible while the migration is {phase}{hint}", action(fact), hint = hint(*.phase, fact))]
     NotInThisState {
         /// The fact's name.
         fact: &'static str,
@@ -34,7 +34,10 @@ pub enum Refusal {
         phase: Phase,
     },
     /// A window is open; it has to be closed before another start.
-    #[error("the rollback window of the tenant's last migration is open")]
+    #[error(
+        "the rollback window of the tenant's last migration is open; wait for its end, or end it with \
+         `rehome tenant purge --close-window`"
+    )]
     WindowOpen,
     /// The route already points to the target.
     #[error("the tenant's history is already in that store")]
@@ -76,6 +79,21 @@ pub enum Refusal {
         /// The open violation.
         open: Box<OpenViolation>,
     },
+}
+
+/// What an operator wanted, in words, of the fact that would have recorded it.
+fn action(fact: &str) -> String {
+    match fact {
+        "cutover_requested" | "cutover_started" => "a cutover".to_owned(),
+        "cutover_withdrawn" => "withdrawing a cutover".to_owned(),
+        "paused" => "a pause".to_owned(),
+        "resumed" => "resuming".to_owned(),
+        "aborted" => "an abort".to_owned(),
+        "repair_requested" => "a repair".to_owned(),
+        "tuned" => "a change of options".to_owned(),
+        "acknowledged" => "an acknowledgement".to_owned(),
+        other => other.replace('_', " "),
+    }
 }
 
 fn hint(phase: Phase, fact: &str) -> &'static str {

@@ -101,16 +101,17 @@ impl Engine {
         let source = self.stores.get(&route.store)?;
         let mut add = |check, ok, detail| findings.push(Finding { check, ok, detail });
 
-        let active = route.phase().filter(|phase| !phase.is_terminal());
+        let active = route.migration.filter(|(_, phase)| !phase.is_terminal());
         match active {
             None => add("no other migration", true, "none is active".to_owned()),
-            Some(Phase::Failed) => add(
+            Some((id, Phase::Failed)) => add(
                 "no other migration",
                 false,
-                "the last one failed and was not acknowledged; abort it".to_owned(),
+                format!("migration {id} failed; `rehome migration abort {id}` ends it"),
             ),
-            Some(phase) => {
-                add("no other migration", false, format!("one is {phase}; finish or abort it"));
+            Some((id, phase)) => {
+                let found = format!("migration {id} is {phase}; finish or abort it");
+                add("no other migration", false, found);
             }
         }
         let elsewhere = route.store != request.target;

@@ -279,15 +279,15 @@ pub(super) fn cutover(seen: &CuttingOver) -> Vec<ChecklistItem> {
 
 fn pause(cutovers: &[Cutover]) -> Verdict {
     let Some(last) = cutovers.last() else { return unknown("there has been no cutover yet") };
-    let ms = last.pause.as_millis();
+    let pause = written(last.pause);
     let said = match last.end {
-        None => format!("writers have waited for {ms} ms so far"),
-        _ => format!("{ms} ms, the last of {}", cutovers.len()),
+        None => format!("writers have waited for {pause} so far"),
+        _ => format!("{pause}, the last of {}", cutovers.len()),
     };
     if last.pause <= last.deadline {
         pass(said)
     } else {
-        fail(format!("{said}; {} ms were allowed", last.deadline.as_millis()))
+        fail(format!("{said}; {} were allowed", written(last.deadline)))
     }
 }
 
@@ -314,16 +314,20 @@ fn blocked(seen: &CuttingOver) -> Verdict {
 
 fn in_time(last: Option<&Cutover>) -> Verdict {
     let Some(last) = last else { return unknown("there has been no cutover yet") };
-    let (ms, max) = (last.pause.as_millis(), last.deadline.as_millis());
+    let (pause, max) = (written(last.pause), written(last.deadline));
     match last.end {
-        Some(CutoverOutcome::Succeeded) => pass(format!("switched after {ms} of at most {max} ms")),
-        Some(CutoverOutcome::TimedOut) => fail(format!("rolled back: its {max} ms had passed")),
-        Some(CutoverOutcome::RolledBack) => fail(format!("rolled back after {ms} ms")),
+        Some(CutoverOutcome::Succeeded) => pass(format!("switched after {pause} of at most {max}")),
+        Some(CutoverOutcome::TimedOut) => fail(format!("rolled back: its {max} had passed")),
+        Some(CutoverOutcome::RolledBack) => fail(format!("rolled back after {pause}")),
         None if last.pause > last.deadline => {
-            fail(format!("running for {ms} ms; {max} ms were allowed"))
+            fail(format!("running for {pause}; {max} were allowed"))
         }
-        None => unknown(format!("running for {ms} of at most {max} ms")),
+        None => unknown(format!("running for {pause} of at most {max}")),
     }
+}
+
+fn written(pause: std::time::Duration) -> String {
+    rehome_api::duration::pause(pause.as_secs_f64() * 1e3)
 }
 
 fn errors(seen: &CuttingOver) -> Verdict {

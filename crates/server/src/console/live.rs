@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use maud::Markup;
 use rehome_app::tokens::Grant;
-use rehome_domain::ids::{DrainId, MigrationId};
+use rehome_domain::ids::{DrainId, MigrationId, TenantId};
 use tokio::time::Instant;
 
 use super::pages::drains::DrainView;
 use super::pages::frame::Viewer;
 use super::pages::migration::View;
 use super::pages::overview::Overview;
-use super::pages::{drains, migration, overview};
+use super::pages::tenant::TenantView;
+use super::pages::{drains, migration, overview, tenant};
 use super::view_model;
 use crate::auth::Caller;
 use crate::looks::Looks;
@@ -34,6 +35,8 @@ pub(crate) struct Shown {
     overview: Looks<Option<Arc<Grant>>, Arc<Overview>>,
     migrations: Looks<MigrationId, Arc<View>>,
     drains: Looks<DrainId, Arc<DrainView>>,
+    /// By what the viewers are bound to, and whether they may read its events.
+    tenants: Looks<(Option<Arc<Grant>>, bool, TenantId), Arc<TenantView>>,
 }
 
 /// What a page is about.
@@ -45,6 +48,8 @@ pub(super) enum About {
     Migration(MigrationId),
     /// One drain.
     Drain(DrainId),
+    /// One tenant.
+    Tenant(TenantId),
 }
 
 /// One page with viewers.
@@ -76,6 +81,15 @@ impl Page {
                     Box::pin(async { view_model::drain(deployment, id).await.map(Arc::new) });
                 let seen = shown.drains.at(id, EVERY / 2, look).await.ok()?;
                 Some(drains::pieces(&seen))
+            }
+            About::Tenant(id) => {
+                let caller = &self.caller;
+                let look = Box::pin(async {
+                    view_model::tenant(deployment, caller, id).await.map(Arc::new)
+                });
+                let key = (caller.bounds(), caller.may_read(id).is_ok(), id);
+                let seen = shown.tenants.at(key, EVERY / 2, look).await.ok()?;
+                Some(tenant::pieces(&seen, &self.viewer))
             }
             About::Migration(id) => {
                 let look =

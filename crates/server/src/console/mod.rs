@@ -59,6 +59,7 @@ pub(crate) fn routes() -> Router<Arc<State>> {
         .route("/drains", get(drains))
         .route("/drains/{id}", get(drain))
         .route("/tenants", get(tenants))
+        .route("/tenants/{id}", get(tenant))
         .route("/console/live", get(live))
         .route("/console/start", get(actions::start_form).post(actions::start))
         .route("/console/plan", get(actions::plan))
@@ -257,6 +258,21 @@ async fn tenants(
     }
 }
 
+async fn tenant(
+    Shared(state): Shared<Arc<State>>,
+    session: Session,
+    InPath(id): InPath<Uuid>,
+) -> Response {
+    let id = TenantId::new(id);
+    if let Err(problem) = admin::may_view_tenant(&state, &session.caller, id).await {
+        return refused(&session, &problem);
+    }
+    match view_model::tenant(&state.deployment, &session.caller, id).await {
+        Ok(view) => html(&pages::tenant::page(&view, &session.viewer)).into_response(),
+        Err(error) => failed(&session, &error, "/tenants"),
+    }
+}
+
 async fn checklists(
     Shared(state): Shared<Arc<State>>,
     session: Session,
@@ -282,6 +298,7 @@ async fn runbook(session: Session) -> Response {
 struct Looked {
     migration: Option<Uuid>,
     drain: Option<Uuid>,
+    tenant: Option<Uuid>,
 }
 
 async fn live(
@@ -300,6 +317,12 @@ async fn live(
     {
         return problem.into_response();
     }
+    if let Some(id) = looked.tenant
+        && let Err(problem) =
+            admin::may_view_tenant(&state, &session.caller, TenantId::new(id)).await
+    {
+        return problem.into_response();
+    }
     let room = match sse::room(&state, requester) {
         Ok(room) => room,
         Err(problem) => return problem.into_response(),
@@ -308,10 +331,11 @@ async fn live(
         state: Arc::clone(&state),
         viewer: session.viewer,
         caller: session.caller.clone(),
-        about: match (looked.drain, looked.migration) {
-            (Some(id), _) => About::Drain(DrainId::new(id)),
-            (None, Some(id)) => About::Migration(MigrationId::new(id)),
-            (None, None) => About::Overview,
+        about: match (looked.drain, looked.migration, looked.tenant) {
+            (Some(id), ..) => About::Drain(DrainId::new(id)),
+            (None, Some(id), _) => About::Migration(MigrationId::new(id)),
+            (None, None, Some(id)) => About::Tenant(TenantId::new(id)),
+            (None, None, None) => About::Overview,
         },
         told: std::collections::HashMap::new(),
         first: true,

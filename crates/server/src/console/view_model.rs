@@ -4,16 +4,18 @@ use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use rehome_api::{Checklist, ChecklistPhase};
-use rehome_app::{AppError, MigrationsWanted, migrations, stores};
-use rehome_domain::ids::{DrainId, MigrationId};
+use rehome_app::{AppError, MigrationsWanted, TenantsWanted, drains, migrations, stores, tenants};
+use rehome_domain::ids::{DrainId, MigrationId, TenantId};
 use rehome_domain::migration::Phase;
 use rehome_observe::Observed;
+use rehome_ports::ControlError;
 use rehome_ports::clock::{Clock as _, SystemClock};
 use tokio::time::timeout;
 
 use super::pages::drains::DrainView;
 use super::pages::migration::View;
 use super::pages::overview::{Overview, Store};
+use super::pages::tenant::{self, TenantView};
 use crate::admin::is_seen;
 use crate::auth::Caller;
 
@@ -113,6 +115,34 @@ pub(super) async fn migration(deployment: &Observed, id: MigrationId) -> Result<
         now: rehome_api::time::Time(SystemClock.now().micros()),
         migration,
     })
+}
+
+/// One tenant, for a caller who may see it.
+pub(super) async fn tenant(
+    deployment: &Observed,
+    caller: &Caller,
+    id: TenantId,
+) -> Result<TenantView, AppError> {
+    let found = tenants::show(deployment, id).await?;
+    let limit = tenant::LISTED + 1;
+    let alone =
+        TenantsWanted { search: Some(id.to_string()), limit: 1, ..TenantsWanted::default() };
+    let moves = MigrationsWanted { tenant: Some(id), limit, ..MigrationsWanted::default() };
+    // Who may not read its events does not see who reads them either.
+    let reads = caller.may_read(id).is_ok();
+    let checkpoints = async {
+        let control = deployment.engine().control();
+        Ok(if reads { Some(control.checkpoints(id, limit).await?) } else { None })
+    };
+    let (row, pin, mut migrations, checkpoints) = tokio::try_join!(
+        deployment.tenants(&alone),
+        drains::pin_of(deployment, id),
+        migrations::list(deployment, &moves),
+        checkpoints,
+    )?;
+    migrations.retain(|migration| is_seen(caller, migration));
+    let row = row.tenants.into_iter().next().ok_or(ControlError::UnknownTenant(id))?;
+    Ok(TenantView { tenant: found, row, pin, migrations, checkpoints })
 }
 
 /// Tenants of a drain that its page lists of each kind.

@@ -83,6 +83,58 @@ async fn a_whole_migration_is_run_from_pages_that_need_no_script() {
 }
 
 #[tokio::test]
+async fn the_page_of_a_tenant_says_where_it_lives_and_what_it_needs() {
+    let (site, tenant) = (Site::new().await, Uuid::new_v4());
+    site.fill(tenant, 1..=20).await;
+    let page = format!("/tenants/{tenant}");
+    let before = site.get(&page).await;
+    for part in ["Lives in shared. Writes go there.", "It has never been moved.", "No subscription"]
+    {
+        assert!(before.text().contains(part), "{part}: {}", before.text());
+    }
+    assert!(site.get("/tenants").await.text().contains(&format!("href=\"{page}\"")));
+    let migration = start(&site, tenant).await;
+    let needs = until_shown(&site, &page, "ready to switch").await;
+    assert!(needs.text().contains("Lives in shared, and moves to dedicated."), "{}", needs.text());
+    assert!(needs.text().contains(&format!("href=\"{migration}\"")), "{}", needs.text());
+    assert!(site.get(&migration).await.text().contains(&format!("href=\"{page}\"")));
+
+    let confirm = format!("/console{migration}/cutover");
+    let asks = site.get(&confirm).await;
+    site.ask(form(&confirm, &[("csrf", &word(&asks))])).await;
+    let put = |method, path: String, body| Request::new(method, path).json(&body);
+    let checkpoint = format!("/v1/tenants/{tenant}/subscriptions/projector");
+    site.ask(put("PUT", checkpoint, serde_json::json!({"seq": 15}))).await;
+    let pin = serde_json::json!({"reason": "a contract"});
+    site.ask(put("POST", format!("/v1/tenants/{tenant}/pin"), pin)).await;
+    let moved = until_shown(&site, &page, "Lives in dedicated. Writes go there.").await;
+    let id = migration.rsplit('/').next().unwrap();
+    for part in [
+        "It can return to shared until",
+        &format!("rehome migration return {id}"),
+        "Return to the old store",
+        "a contract",
+        &format!("rehome tenant unpin {tenant}"),
+        "Pinned by anyone, ",
+        "projector",
+        "authority",
+    ] {
+        assert!(moved.text().contains(part), "{part}: {}", moved.text());
+    }
+    assert_eq!(site.get(&format!("/tenants/{}", Uuid::new_v4())).await.status, 404);
+
+    let mut events =
+        Events::open(&site, Request::new("GET", format!("/console/live?tenant={tenant}"))).await;
+    loop {
+        let sent = events.next().await.expect("it goes on");
+        if sent.data.contains("Lives in dedicated") {
+            break;
+        }
+    }
+    site.ends().await;
+}
+
+#[tokio::test]
 async fn a_page_is_told_again_when_it_has_changed() {
     let (site, tenant) = (Site::new().await, Uuid::new_v4());
     site.fill(tenant, 1..=5).await;
@@ -303,6 +355,8 @@ async fn a_bound_token_sees_and_runs_its_own_in_the_console() {
         format!("/console/checklists/{id}"),
         format!("/console/migrations/{id}/pause"),
         format!("/console/live?migration={id}"),
+        format!("/console/live?tenant={other}"),
+        format!("/tenants/{other}"),
         format!("/console/plan?tenant={other}&to=dedicated&cutover=manual"),
     ] {
         assert_eq!(site.ask(get(&path, &cookie)).await.status, 403, "{path}");

@@ -100,9 +100,9 @@ fn go_on(verdict: &Verdict, text: &mut String) {
     let _ = write!(
         text,
         "\nYou can inspect the stores; {} keeps its copy, and the tenant can return:\n\
-         \n  {rehome} migration log {}\
-         \n  {rehome} migration return {} --wait\
-         \n\nTo remove them: rm -r {}\n",
+         \n  `{rehome} migration log {}`\
+         \n  `{rehome} migration return {} --wait`\
+         \n\nTo remove them: `rm -r {}`\n",
         last.source_store,
         last.id,
         last.id,

@@ -13,8 +13,6 @@ use std::fmt::Write as _;
 use maud::{Markup, PreEscaped, html};
 use rehome_api::time::Time;
 
-use super::format;
-
 /// Width and height of the box of the lines.
 const FULL: f64 = 10_000.0;
 /// Pixels above the lines: the phases.
@@ -222,7 +220,7 @@ fn fits(label: &str, percent: f64) -> bool {
 pub(super) fn cut(at: Time, pause_ms: f64, outcome: &str) -> Cut {
     let label = match outcome {
         "under_way" => "cutover".to_owned(),
-        "succeeded" => format!("cutover, {}", format::millis(pause_ms)),
+        "succeeded" => format!("cutover, {}", rehome_api::duration::pause(pause_ms)),
         _ => "cutover rolled back".to_owned(),
     };
     Cut { at, label }

@@ -49,7 +49,7 @@ fn row(drain: &Drain) -> Markup {
             td data-label="From → to" { a href={ "/drains/" (drain.id) } { (way(drain)) } }
             td data-label="State" { (badge(&drain.state)) }
             td class="number" data-label="Moved" { (format::count(drain.moved)) " of " (format::count(drain.tenants)) }
-            td data-label="Needs attention" { @if drain.needs.is_empty() { "nothing" } @else { (drain.needs.join("; ")) } }
+            td data-label="Needs attention" { @if drain.needs.is_empty() { "nothing" } @else { (with_code(&drain.needs.join("; "))) } }
             td class="time" data-label="Started" { (when(drain.created_at)) }
         }
     }
@@ -69,8 +69,9 @@ pub(in crate::console) fn page(view: &DrainView, viewer: &Viewer) -> Markup {
 /// The parts that change.
 pub(in crate::console) fn pieces(view: &DrainView) -> Vec<(&'static str, Markup)> {
     vec![
-        ("drain-needs", needs(&view.drain)),
+        ("drain-seen", last_seen(&view.drain)),
         ("drain-picture", picture(&view.drain)),
+        ("drain-end", end(&view.drain)),
         ("drain-aside", tenants("Set aside", &view.aside)),
         ("drain-moving", tenants("Moving", &view.moving)),
     ]
@@ -88,16 +89,9 @@ fn last_seen(drain: &Drain) -> Markup {
     }
 }
 
-/// What needs an operator comes first.
-fn needs(drain: &Drain) -> Markup {
+/// Whether the stores can be switched off, once it has ended.
+fn end(drain: &Drain) -> Markup {
     html! {
-        (last_seen(drain))
-        @if !drain.needs.is_empty() {
-            section class="notice warn" aria-labelledby="needs-title" {
-                h2 id="needs-title" { "This needs attention" }
-                ul class="plain" { @for need in &drain.needs { li { (with_code(need)) } } }
-            }
-        }
         @if let Some(statement) = &drain.statement {
             section class=(if statement.can_be_switched_off { "notice good" } else { "notice" }) aria-labelledby="end-title" {
                 h2 id="end-title" {
@@ -147,6 +141,7 @@ fn picture(drain: &Drain) -> Markup {
                 (badge(&drain.state))
                 strong { (format::count(drain.moved)) " of " (format::count(drain.tenants)) " tenants moved" }
             }
+            @for need in &drain.needs { p class="need" { strong { "Needs you: " } (with_code(need)) } }
             svg class="drain" viewBox="0 0 1000 40" preserveAspectRatio="none" role="img" aria-label=(label.join(", ")) {
                 @for bar in bars { (bar) }
             }
@@ -194,7 +189,7 @@ fn tenant(row: &DrainTenant) -> Markup {
             td data-label="Tenant" {
                 @match row.migration_id {
                     Some(migration) => { a class="mono id" href={ "/migrations/" (migration) } { (id) } }
-                    None => { span class="mono id" { (id) } }
+                    None => { a class="mono id" href={ "/tenants/" (id) } { (id) } }
                 }
             }
             td data-label="To" { (row.target_store.as_deref().unwrap_or("–")) }

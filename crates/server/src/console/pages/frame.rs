@@ -27,18 +27,21 @@ pub(in crate::console) enum Place {
 
 /// The links of the head.
 fn links(here: Place, operates: bool) -> Markup {
+    // A phone has no room for the rest of a name.
     let all = [
-        (Place::Overview, "/", "Overview"),
-        (Place::Migrations, "/migrations", "Migrations"),
-        (Place::Drains, "/drains", "Drains"),
-        (Place::Tenants, "/tenants", "Tenants"),
-        (Place::Start, "/console/start", "Move a tenant"),
+        (Place::Overview, "/", "Overview", ""),
+        (Place::Migrations, "/migrations", "Migrations", ""),
+        (Place::Drains, "/drains", "Drains", ""),
+        (Place::Tenants, "/tenants", "Tenants", ""),
+        (Place::Start, "/console/start", "Move", " a tenant"),
     ];
     html! {
         nav aria-label="Main" {
-            @for (place, path, name) in all {
+            @for (place, path, name, rest) in all {
                 @if operates || place != Place::Start {
-                    a href=(path) aria-current=[(place == here).then_some("page")] { (name) }
+                    a href=(path) aria-current=[(place == here).then_some("page")] {
+                        (name) @if !rest.is_empty() { span class="rest" { (rest) } }
+                    }
                 }
             }
         }

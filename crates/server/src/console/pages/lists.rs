@@ -5,8 +5,9 @@ use rehome_api::Migration;
 use rehome_api::drain::TenantPage;
 use rehome_domain::migration::Phase;
 
+use super::badge;
 use super::frame::{self, Place, Viewer};
-use super::{badge, overview};
+use super::overview::{self, Named};
 use crate::console::{format, view_model};
 
 /// What the fields of a search say.
@@ -73,12 +74,12 @@ pub(in crate::console) fn migrations(
         @if !needing.is_empty() {
             section aria-labelledby="needing-title" {
                 h2 id="needing-title" { "These need you" }
-                (overview::table(&needing.iter().collect::<Vec<_>>()))
+                (overview::table(&needing.iter().collect::<Vec<_>>(), Named::Tenant))
             }
         }
         section aria-labelledby="found-title" {
             h2 id="found-title" { "Newest first" }
-            @if found.is_empty() { (none(fields, "migrations")) } @else { (overview::table(&found.iter().collect::<Vec<_>>())) }
+            @if found.is_empty() { (none(fields, "migrations")) } @else { (overview::table(&found.iter().collect::<Vec<_>>(), Named::Tenant)) }
             @if let Some(next) = next { a class="button" href=(fields.next("/migrations", &next)) { "Next" } }
         }
     };
@@ -103,7 +104,7 @@ pub(in crate::console) fn tenants(
                         @for row in &found.tenants {
                             tr {
                                 td data-label="Tenant" {
-                                    a class="mono id" href={ "/migrations?search=" (row.tenant_id) } { (row.tenant_id) }
+                                    a class="mono id" href={ "/tenants/" (row.tenant_id) } { (row.tenant_id) }
                                     @if let Some(name) = &row.name { " " (name) }
                                 }
                                 td data-label="Store" {

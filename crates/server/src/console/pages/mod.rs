@@ -10,6 +10,7 @@ pub(super) mod options;
 pub(super) mod overview;
 pub(super) mod runbook;
 pub(super) mod start;
+pub(super) mod tenant;
 
 use maud::{Markup, html};
 use rehome_api::time::Time;

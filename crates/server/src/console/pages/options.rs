@@ -226,7 +226,7 @@ pub(in crate::console) fn shown(options: &Options) -> Markup {
         ("Lag bound", count(options.lag_events_max, "events")),
         ("Cutover timeout", format::millis(f64::from(options.cutover_timeout_ms))),
         ("Answers wait for", options.mirror_ack.clone()),
-        ("At most", format::millis(f64::from(options.mirror_ack_timeout_ms))),
+        ("Answers wait at most", format::millis(f64::from(options.mirror_ack_timeout_ms))),
         ("Verification", options.verification.clone()),
     ];
     html! { dl class="numbers" { @for (name, value) in pairs { div { dt { (name) } dd { (value) } } } } }

@@ -157,7 +157,7 @@ fn alert_line(alert: &FiringAlert, at: &str) -> Markup {
         @if let Some(id) = migration {
             " about migration " a class="mono" href={ "/migrations/" (id) } { (id) }
         } @else if let Some(tenant) = &alert.tenant_id {
-            " about tenant " a class="mono" href={ "/migrations?search=" (tenant) } { (tenant) }
+            " about tenant " a class="mono" href={ "/tenants/" (tenant) } { (tenant) }
         }
         ", " (runbook::link(at, &alert.name, "what to do"))
     }
@@ -182,7 +182,7 @@ fn migrations(overview: &Overview, viewer: &Viewer) -> Markup {
             @if !part.is_empty() {
                 section aria-labelledby=(id) {
                     h2 id=(id) { (title) }
-                    (table(&part))
+                    (table(&part, Named::Tenant))
                 }
             }
         }
@@ -190,28 +190,55 @@ fn migrations(overview: &Overview, viewer: &Viewer) -> Markup {
     }
 }
 
-/// Migrations, a line each.
-pub(in crate::console) fn table(migrations: &[&Migration]) -> Markup {
-    html! {
-        table class="stack migrations" {
-            thead { tr {
-                th { "Tenant" } th { "From → to" } th { "State" } th class="number" { "Copied" }
-                th class="number" { "Behind" } th class="number" { "Left" } th { "Requested" }
-            } }
-            tbody { @for migration in migrations { (row(migration)) } }
+/// What the first column of a table of migrations names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::console) enum Named {
+    /// Their tenants.
+    Tenant,
+    /// Themselves: they are all of one tenant.
+    Migration,
+}
+
+impl Named {
+    const fn head(self) -> &'static str {
+        match self {
+            Self::Tenant => "Tenant",
+            Self::Migration => "Migration",
+        }
+    }
+
+    const fn of(self, migration: &Migration) -> Uuid {
+        match self {
+            Self::Tenant => migration.tenant_id,
+            Self::Migration => migration.id,
         }
     }
 }
 
-fn row(migration: &Migration) -> Markup {
+/// Migrations, a line each.
+pub(in crate::console) fn table(migrations: &[&Migration], named: Named) -> Markup {
+    html! {
+        table class="stack migrations" {
+            thead { tr {
+                th { (named.head()) } th { "From → to" } th { "State" } th class="number" { "Copied" }
+                th class="number" { "Behind" } th class="number" { "Left" } th { "Requested" }
+            } }
+            tbody { @for migration in migrations { (row(migration, named)) } }
+        }
+    }
+}
+
+fn row(migration: &Migration, named: Named) -> Markup {
     let moving = ["bulk_copy", "dual_write", "cutover_paused"].contains(&migration.state.as_str());
     html! {
         tr {
-            td data-label="Tenant" { a class="mono id" href={ "/migrations/" (migration.id) } { (migration.tenant_id) } }
+            td data-label=(named.head()) { a class="mono id" href={ "/migrations/" (migration.id) } { (named.of(migration)) } }
             td data-label="From → to" { (migration.source_store) " → " (migration.target_store) }
             td data-label="State" {
                 (badge(&migration.state))
-                @if let Some(need) = migration.needs.first() { " " strong { (brief(need)) } }
+                // The state alone says what an operator has to know of a pause and of a failure.
+                @let need = migration.needs.first().map(|need| brief(need));
+                @if let Some(need) = need.filter(|need| *need != migration.state) { " " strong { (need) } }
             }
             td class="number" data-label="Copied" {
                 @match migration.progress_percent {

@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 use rehome_api::Migration;
+use rehome_api::duration::pause;
 
 use super::View;
 use crate::console::format;
@@ -36,8 +37,14 @@ fn sentence(migration: &Migration) -> String {
     match migration.state.as_str() {
         "pending" => format!("Preparing {target}. Writes go to {source}."),
         "bulk_copy" => format!("The history is being copied. Writes go to {source}."),
+        _ if migration.open_violation.is_some() => format!(
+            "The copy in {target} differs from {source}: no switch until it is repaired. Writes go to {source}."
+        ),
         "dual_write" if migration.cutover_requested => format!(
             "A switch is requested: it begins as soon as {target} is up to date and verified, and can be withdrawn until then. Writes go to {source}."
+        ),
+        "dual_write" if !migration.needs.is_empty() => format!(
+            "New writes are mirrored to {target}, which is ready: it waits for you to switch. Writes go to {source}."
         ),
         "dual_write" => format!(
             "New writes are mirrored to {target}, which is read back and verified. Writes go to {source}."
@@ -82,7 +89,7 @@ pub(super) fn progress(view: &View) -> Markup {
                 small { "of " (format::known(migration.events_total)) " events" }
             } }
             @if let Some(last) = migration.last_cutover.as_ref() {
-                div { dt { "Write pause" } dd { strong { (format::millis(last.pause_ms)) } small { (last.outcome.replace('_', " ")) } } }
+                div { dt { "Write pause" } dd { strong { (pause(last.pause_ms)) } small { (last.outcome.replace('_', " ")) } } }
             }
             div { dt { (if migration.completed_at.is_some() { "Took" } else { "Running for" }) } dd {
                 strong { (format::seconds(took(view))) }
@@ -133,7 +140,7 @@ pub(super) fn now(view: &View) -> Markup {
     let (source, target) = (&migration.source_store, &migration.target_store);
     html! {
         @for need in &migration.needs { p class="need" { strong { "Needs you: " } (with_code(need)) } }
-        @if let Some(error) = &migration.error { p { (with_code(error)) } }
+        @if let Some(error) = &migration.error { p { strong { "Why: " } (with_code(error)) } }
         // A violation without a repair is part of what it needs.
         @if let Some(open) = migration.open_violation.as_ref().filter(|open| !migration.needs.contains(open)) { p { strong { "No switch: " } (with_code(open)) } }
         @if let Some(until) = migration.return_until {
@@ -191,19 +198,25 @@ fn is_proposed(action: Action, migration: &Migration) -> bool {
 
 pub(super) fn actions(view: &View, viewer: &Viewer) -> Markup {
     let id = view.migration.id.to_string();
-    let fitting: Vec<Action> = Action::ALL
+    let mut fitting: Vec<Action> = Action::ALL
         .into_iter()
         .filter(|action| {
             let allowed = &view.migration.allowed_actions;
             viewer.operates && allowed.iter().any(|word| word == action.as_str())
         })
         .collect();
+    // The next step comes first.
+    let next = match &view.migration.open_violation {
+        Some(_) => fitting.iter().copied().find(|action| *action == Action::Repair),
+        None => fitting.first().copied(),
+    };
+    let next = next.filter(|action| is_proposed(*action, &view.migration));
+    fitting.sort_by_key(|action| Some(*action) != next);
     html! {
         @if !fitting.is_empty() {
             div role="group" aria-label="Actions" class="actions" {
-                @for (index, action) in fitting.iter().enumerate() {
-                    @let proposed = index == 0 && is_proposed(*action, &view.migration);
-                    @let class = if *action == Action::Abort { "button risky" } else if proposed { "button first" } else { "button" };
+                @for action in &fitting {
+                    @let class = if *action == Action::Abort { "button risky" } else if Some(*action) == next { "button first" } else { "button" };
                     a class=(class) href={ "/console/migrations/" (id) "/" (action.as_str()) } { (label(*action)) }
                 }
             }

@@ -1,6 +1,7 @@
 //! The evidence: cutovers, verifications, options and the log.
 
 use maud::{Markup, html};
+use rehome_api::duration::pause;
 use rehome_api::{Cutover, LogEntry};
 
 use super::View;
@@ -29,14 +30,16 @@ pub(super) fn cutovers(view: &View) -> Markup {
     html! {
         section aria-labelledby="cutovers-title" {
             h2 id="cutovers-title" { "Cutover" }
-            @if cutovers.is_empty() {
+            @if cutovers.is_empty() && view.is_over() {
+                p class="soft" { "There was no attempt." }
+            } @else if cutovers.is_empty() {
                 p class="soft" { "No attempt yet. Writers will wait for a few milliseconds, at most " (format::millis(f64::from(view.options.cutover_timeout_ms))) ", or the cutover is rolled back." }
             } @else {
                 table class="stack" {
                     thead { tr { th { "Started" } th class="number" { "Write pause" } th { "Ended" } } }
                     tbody { @for cutover in cutovers.iter().rev() { tr {
                         td class="time" data-label="Started" { (when(cutover.started_at)) }
-                        td class="number" data-label="Write pause" { (format::millis(cutover.pause_ms)) }
+                        td class="number" data-label="Write pause" { (pause(cutover.pause_ms)) }
                         td data-label="Ended" { (ended(cutover, &view.log)) }
                     } } }
                 }
@@ -53,7 +56,9 @@ pub(super) fn verification(view: &View) -> Markup {
     html! {
         section aria-labelledby="verification-title" {
             h2 id="verification-title" { "Verification" }
-            @if done.is_empty() {
+            @if done.is_empty() && view.is_over() {
+                p class="soft" { "The history was not verified." }
+            } @else if done.is_empty() {
                 p class="soft" { "Before the switch the whole history is verified at the level " strong { (view.options.verification) } "." }
             } @else {
                 ul class="plain" { @for entry in done {

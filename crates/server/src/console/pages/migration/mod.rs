@@ -36,6 +36,11 @@ impl View {
         ["bulk_copy", "dual_write", "cutover_paused"].contains(&self.migration.state.as_str())
     }
 
+    /// Whether no cutover of it can come any more.
+    fn is_over(&self) -> bool {
+        ["migrated", "failed", "rolled_back"].contains(&self.migration.state.as_str())
+    }
+
     /// Whether there is work left for a process.
     fn works(&self) -> bool {
         self.moves() || self.migration.state == "pending"
@@ -52,7 +57,7 @@ pub(in crate::console) fn page(view: &View, viewer: &Viewer) -> Markup {
     let body = html! {
         h1 { (migration.source_store) " → " (migration.target_store) }
         dl class="ids" {
-            div { dt { "Tenant" } dd { a class="mono" href={ "/tenants?search=" (migration.tenant_id) } { (migration.tenant_id) } } }
+            div { dt { "Tenant" } dd { a class="mono" href={ "/tenants/" (migration.tenant_id) } { (migration.tenant_id) } } }
             div { dt { "Migration" } dd class="mono" { (id) } }
         }
         section class="answer" aria-label="State" {

@@ -60,6 +60,7 @@ pub(super) fn phases(view: &View) -> Markup {
                     @let is_here = index == here;
                     @let class = match () {
                         () if is_here && left && state == "paused" => "held",
+                        () if is_here && left && state == "rolled_back" => "ended",
                         () if is_here && left => "bad",
                         () if is_here && *phase != "migrated" => "now",
                         () if index <= here => "done",
