@@ -2,125 +2,24 @@
 //! while writers in plain SQL that do not use rehome insert into whichever table takes it. The tables are compared by the
 //! test's own SQL, part by part.
 
+mod tables;
+mod writers;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::thread;
-use std::time::Duration;
+use std::path::PathBuf;
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Result, ensure};
 use rehome_cluster::Database;
-use rehome_tests::process::wait_for;
 use rusqlite::Connection;
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio_postgres::NoTls;
+
+use tables::{Table, entries, entries_in_a_file, entries_in_texts, shop, shop_in_a_file};
+use writers::{Writers, filled};
 
 use crate::harness;
-
-/// A table, its layout, and how its writers insert.
-#[derive(Clone)]
-struct Table {
-    tables: String,
-    layout: String,
-    /// A row of the tenant: `$1` is the number of its stream, `$2` of the event in it from 1.
-    insert: String,
-    /// All rows of the tenant, part by part, as texts that are the same in both tables.
-    rows: String,
-}
-
-fn table(tables: &str, layout: &str, insert: &str, rows: &str) -> Table {
-    let [tables, layout, insert, rows] = [tables, layout, insert, rows].map(str::to_owned);
-    Table { tables, layout, insert, rows }
-}
-
-/// What writers insert, in the order tenant, stream, type of stream, version, type, content, metadata, note.
-const VALUES: &str = "('acme', 'o-$1', 'Order', $2, 'Placed' || ($2 % 3), '{\"n\": $2, \"price\": 12.50}', \
-    '{\"trace\": \"t-$1\"}', CASE WHEN $2 % 4 = 0 THEN NULL ELSE 'a note, (\"' || $2 || '\\\")' END";
-
-/// A table of the house on a server.
-fn shop() -> Table {
-    let insert = "INSERT INTO shop_events (customer, order_no, kind, revision, what, body, headers, note) VALUES ";
-    table(
-        "CREATE TABLE shop_events (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, \
-            uid uuid NOT NULL DEFAULT gen_random_uuid() UNIQUE, customer text NOT NULL, order_no text NOT NULL, \
-            kind text NOT NULL, revision integer NOT NULL, what text NOT NULL, body jsonb NOT NULL, headers jsonb, \
-            at timestamptz NOT NULL DEFAULT clock_timestamp(), note text, UNIQUE (customer, kind, order_no, revision))",
-        "name = \"shop\"\ntable = \"shop_events\"\n[columns]\ntenant = \"customer\"\nstream_type = \"kind\"\n\
-         stream_id = \"order_no\"\nversion = \"revision\"\nposition = \"id\"\nevent_id = \"uid\"\nevent_type = \"what\"\n\
-         occurred_at = \"at\"\ndata = \"body\"\nmetadata = \"headers\"\n",
-        &format!("{insert}{VALUES})"),
-        "SELECT concat_ws('|', order_no, kind, revision, what, body::text, headers::text, \
-            to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US'), coalesce(note, 'NULL'), uid) \
-         FROM shop_events WHERE customer = 'acme'",
-    )
-}
-
-/// The same in another schema. In the order of their names, most of its columns are elsewhere than those of the shop.
-fn entries() -> Table {
-    let insert = "INSERT INTO \"Log\".entries (\"owner of\", a_stream, topic, \"N\", \"b type\", content, z_meta, note) VALUES ";
-    table(
-        "CREATE SCHEMA \"Log\"; CREATE TABLE \"Log\".entries (content jsonb NOT NULL, \
-            loaded timestamptz NOT NULL DEFAULT now(), note text, \"b type\" varchar(90) NOT NULL, z_meta jsonb, \
-            \"N\" bigint NOT NULL, \"no\" bigserial PRIMARY KEY, \"When\" timestamptz NOT NULL DEFAULT clock_timestamp(), \
-            topic text NOT NULL, a_stream text NOT NULL, \"owner of\" text NOT NULL, \
-            entry uuid NOT NULL DEFAULT gen_random_uuid() UNIQUE, UNIQUE (a_stream, topic, \"owner of\", \"N\"))",
-        "name = \"log\"\nschema = \"Log\"\ntable = \"entries\"\n[columns]\ntenant = \"owner of\"\nstream_type = \"topic\"\n\
-         stream_id = \"a_stream\"\nversion = \"N\"\nposition = \"no\"\nevent_id = \"entry\"\nevent_type = \"b type\"\n\
-         occurred_at = \"When\"\ndata = \"content\"\nmetadata = \"z_meta\"\nanew = [\"loaded\"]\n",
-        &format!("{insert}{VALUES})"),
-        "SELECT concat_ws('|', a_stream, topic, \"N\", \"b type\", content::text, z_meta::text, \
-            to_char(\"When\" AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US'), coalesce(note, 'NULL'), entry) \
-         FROM \"Log\".entries WHERE \"owner of\" = 'acme'",
-    )
-}
-
-/// The same on a server with contents that are texts, as a file has them.
-fn entries_in_texts() -> Table {
-    let Table { tables, layout, insert, rows } = entries();
-    Table { tables: tables.replace("jsonb", "text"), layout, insert, rows }
-}
-
-/// A random UUID, and the present time as the libraries write it.
-const IN_A_FILE: &str = ", lower(hex(randomblob(4)) || '-' || hex(randomblob(2)) || '-4' || substr(hex(randomblob(2)), 2) \
-    || '-8' || substr(hex(randomblob(2)), 2) || '-' || hex(randomblob(6))), \
-    strftime('%Y-%m-%dT%H:%M:%f000+00:00', 'now'))";
-
-/// The shop in a file.
-fn shop_in_a_file() -> Table {
-    let insert = "INSERT INTO shop_events (customer, order_no, kind, revision, what, body, headers, note, uid, at) VALUES ";
-    table(
-        "CREATE TABLE shop_events (id INTEGER PRIMARY KEY AUTOINCREMENT, uid TEXT NOT NULL UNIQUE, customer TEXT NOT NULL, \
-            order_no TEXT NOT NULL, kind TEXT NOT NULL, revision INTEGER NOT NULL, what TEXT NOT NULL, body TEXT NOT NULL, \
-            headers TEXT, at TEXT NOT NULL, note TEXT, UNIQUE (customer, kind, order_no, revision)); \
-         CREATE INDEX of_customer ON shop_events (customer)",
-        &shop().layout,
-        &format!("{insert}{VALUES}{IN_A_FILE}"),
-        "SELECT order_no || '|' || kind || '|' || revision || '|' || what || '|' || body || '|' || headers || '|' \
-            || substr(at, 1, 26) || '|' || coalesce(note, 'NULL') || '|' || uid FROM shop_events WHERE customer = 'acme'",
-    )
-}
-
-/// The log in a file.
-fn entries_in_a_file() -> Table {
-    let insert = "INSERT INTO entries (\"owner of\", a_stream, topic, \"N\", \"b type\", content, z_meta, note, entry, \"When\") \
-        VALUES ";
-    table(
-        "CREATE TABLE entries (content TEXT NOT NULL, note TEXT, \"b type\" TEXT NOT NULL, z_meta TEXT, \
-            \"N\" INTEGER NOT NULL, \"no\" INTEGER PRIMARY KEY AUTOINCREMENT, \"When\" TEXT NOT NULL, topic TEXT NOT NULL, \
-            a_stream TEXT NOT NULL, \"owner of\" TEXT NOT NULL, entry TEXT NOT NULL UNIQUE, \
-            loaded TEXT DEFAULT CURRENT_TIMESTAMP, UNIQUE (a_stream, topic, \"owner of\", \"N\")); \
-         CREATE INDEX of_owner ON entries (\"owner of\")",
-        &entries().layout,
-        &format!("{insert}{VALUES}{IN_A_FILE}"),
-        "SELECT a_stream || '|' || topic || '|' || \"N\" || '|' || \"b type\" || '|' || content || '|' || z_meta || '|' \
-            || substr(\"When\", 1, 26) || '|' || coalesce(note, 'NULL') || '|' || entry FROM entries \
-         WHERE \"owner of\" = 'acme'",
-    )
-}
 
 #[test]
 fn a_tenant_moves_between_tables_of_two_layouts_on_servers_and_returns() -> Result<()> {
@@ -327,145 +226,6 @@ impl Pair {
         ensure!(self.rows(1)? == now, "the rows differ");
         Ok(())
     }
-}
-
-fn filled(statement: &str, stream: u32, event: u32) -> String {
-    statement.replace("$1", &stream.to_string()).replace("$2", &event.to_string())
-}
-
-/// A writer's rest between two events.
-const REST: Duration = Duration::from_millis(5);
-
-/// Writers that append to their own streams, at the store that accepts them, and record the acknowledged events.
-struct Writers {
-    stop: Arc<AtomicBool>,
-    written: Arc<AtomicU32>,
-    threads: Vec<thread::JoinHandle<Result<u32>>>,
-}
-
-const STREAMS: std::ops::Range<u32> = 10..13;
-
-impl Writers {
-    fn start(pair: &Pair) -> Result<Self> {
-        let (stop, written) = (Arc::<AtomicBool>::default(), Arc::<AtomicU32>::default());
-        let threads = STREAMS.map(|stream| {
-            let (stop, written) = (Arc::clone(&stop), Arc::clone(&written));
-            let stores = [Address::of(pair, 0), Address::of(pair, 1)];
-            thread::spawn(move || writes(stream, &stores, &stop, &written))
-        });
-        let writers = Self { threads: threads.collect(), stop, written };
-        writers.write(20)?;
-        Ok(writers)
-    }
-
-    /// Waits until they have written so much more.
-    fn write(&self, more: u32) -> Result<()> {
-        let goal = self.written.load(Ordering::Relaxed) + more;
-        wait_for("the writers", || {
-            let ended = self.threads.iter().any(thread::JoinHandle::is_finished);
-            ensure!(!ended, "a writer ended");
-            Ok((self.written.load(Ordering::Relaxed) >= goal).then_some(()))
-        })
-    }
-
-    /// The acknowledged events: stream, its type, version.
-    fn end(self) -> Result<BTreeSet<String>> {
-        self.stop.store(true, Ordering::Relaxed);
-        let mut all = BTreeSet::new();
-        for (stream, thread) in STREAMS.zip(self.threads) {
-            let written = thread.join().map_err(|_| anyhow!("a writer panicked"))??;
-            all.extend((1..=written).map(|event| format!("o-{stream}|Order|{event}")));
-        }
-        Ok(all)
-    }
-}
-
-/// How a writer reaches a store, and what it sends.
-struct Address {
-    url: Result<String, PathBuf>,
-    insert: String,
-}
-
-impl Address {
-    fn of(pair: &Pair, store: usize) -> Self {
-        let url = match &pair.on[store] {
-            On::Server(_, database) => Ok(database.url()),
-            On::File(_) => Err(pair.path(&format!("{}.db", NAMES[store]))),
-        };
-        Self { url, insert: pair.on[store].table().insert.clone() }
-    }
-}
-
-/// A session of a writer.
-enum Session {
-    Server(tokio_postgres::Client),
-    File(Connection),
-}
-
-impl Session {
-    async fn open(address: &Address) -> Result<Self> {
-        match &address.url {
-            Ok(url) => {
-                let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
-                tokio::spawn(connection);
-                Ok(Self::Server(client))
-            }
-            Err(path) => Self::of_file(path),
-        }
-    }
-
-    fn of_file(path: &Path) -> Result<Self> {
-        let file = Connection::open(path)?;
-        file.busy_timeout(Duration::from_secs(10))?;
-        Ok(Self::File(file))
-    }
-
-    /// Whether the row is in; if not, whether the tenant is elsewhere.
-    async fn send(&self, statement: &str) -> Result<Result<(), bool>> {
-        let refused = match self {
-            Self::Server(client) => match client.batch_execute(statement).await {
-                Ok(()) => return Ok(Ok(())),
-                Err(error) => {
-                    let code = error.code().map_or("", |code| code.code()).to_owned();
-                    ensure!(["RH001", "40001"].contains(&&*code), "{code} {error:?}");
-                    code == "RH001"
-                }
-            },
-            Self::File(file) => match file.execute_batch(statement) {
-                Ok(()) => return Ok(Ok(())),
-                Err(error) => {
-                    ensure!(error.to_string().contains("rehome"), "{error:?}");
-                    true
-                }
-            },
-        };
-        Ok(Err(refused))
-    }
-}
-
-/// One writer, with one stream: it sends each event until a store accepts it. Answers how many.
-#[tokio::main(flavor = "current_thread")]
-async fn writes(
-    stream: u32,
-    stores: &[Address; 2],
-    stop: &AtomicBool,
-    written: &AtomicU32,
-) -> Result<u32> {
-    let sessions = [Session::open(&stores[0]).await?, Session::open(&stores[1]).await?];
-    let (mut at, mut event) = (0, 1);
-    while !stop.load(Ordering::Relaxed) {
-        // No faster than a move can follow on a busy machine.
-        tokio::time::sleep(REST).await;
-        match sessions[at].send(&filled(&stores[at].insert, stream, event)).await? {
-            Ok(()) => {
-                written.fetch_add(1, Ordering::Relaxed);
-                event += 1;
-            }
-            // The tenant is elsewhere: this writer's routing is to try the other store.
-            Err(elsewhere) => at = if elsewhere { 1 - at } else { at },
-        }
-    }
-    Ok(event - 1)
 }
 
 /// What would be lost, and what could not be filled, is named by its column: by `plan`, by the start of a migration, and by

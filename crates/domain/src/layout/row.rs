@@ -51,7 +51,8 @@ impl ForeignRow {
 
     /// The row as its own database would write it, where that has more than the values.
     pub fn own(&self) -> Option<Self> {
-        self.own.clone().map(Self::new)
+        let own = self.own.clone()?;
+        Some(Self { values: own, own: None, form: self.form.clone() })
     }
 
     /// Approximate size in memory, in bytes.

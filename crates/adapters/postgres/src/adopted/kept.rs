@@ -55,7 +55,7 @@ pub(super) fn values(
     let mut columns = row.columns().map_err(|error| ServerError::corrupt(error.to_string()))?;
     let expected = installed.row_columns.len() + heads;
     if let Some(place) = in_sqlite_only(&columns, installed.row_columns.len()) {
-        return Err(cannot_keep(event, name_at(place, order, installed), "PostgreSQL"));
+        return Err(cannot_keep(event, place, "PostgreSQL"));
     }
     if columns.len() != expected {
         return Err(not_set_up(format!(
@@ -63,27 +63,25 @@ pub(super) fn values(
             columns.len()
         )));
     }
+    let kinds: Vec<&str> = installed.row_types.iter().map(String::as_str).collect();
+    let kinds = order.map_or_else(|| kinds.clone(), |order| order.digested(&kinds));
+    for (place, (text, kind)) in columns.iter().zip(kinds).enumerate() {
+        if text.as_ref().is_some_and(|text| !fits(text, kind)) {
+            return Err(cannot_keep(event, place, kind));
+        }
+    }
     if let Some(order) = order {
         let travels = columns.split_off(installed.row_columns.len());
         columns = order.own(columns);
         columns.extend(travels);
     }
-    for ((text, name), kind) in columns.iter().zip(&installed.row_columns).zip(&installed.row_types)
-    {
-        if text.as_ref().is_some_and(|text| !fits(text, kind)) {
-            return Err(cannot_keep(event, name, kind));
-        }
-    }
     Ok(columns)
 }
 
-/// The column in which a value of a digested row is.
-fn name_at<'a>(place: usize, order: Option<&RowOrder>, installed: &'a Installed) -> &'a str {
-    let names: Vec<&str> = installed.row_columns.iter().map(String::as_str).collect();
-    order.map_or_else(|| names.clone(), |order| order.digested(&names))[place]
-}
-
-fn cannot_keep(event: &Event, column: &str, kind: &str) -> ServerError {
+/// Names the column of the source whose value is at this place.
+fn cannot_keep(event: &Event, place: usize, kind: &str) -> ServerError {
+    let columns = form(event).map(|form| &form.columns[..]).unwrap_or_default();
+    let column = columns.get(place).map_or("", |column| column.name.as_str());
     not_set_up(format!(
         "event {} of the source has a value in column \"{column}\" that {kind} cannot keep as it is; change it at the \
          source while no migration of the tenant is running",

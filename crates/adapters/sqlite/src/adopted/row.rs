@@ -235,28 +235,40 @@ impl RowReader {
                 )));
             }
         };
-        let mut letters: Vec<char> = match classes {
+        let letters: Vec<char> = match classes {
             Some(classes) => classes.chars().collect(),
             None => vec![AS_POSTGRESQL; texts.len()],
         };
         if letters.len() != texts.len() {
             return Err(not_set_up(format!("row {seq} of the source does not fit its columns")));
         }
-        if let Some(order) = order {
-            (texts, letters) = (order.own(texts), order.own(letters));
-        }
+        let places = self.places(order);
         let mut cells = Vec::with_capacity(texts.len());
-        for ((n, (letter, text)), (name, affinity)) in
-            letters.into_iter().zip(texts).enumerate().zip(&self.columns)
-        {
+        for (at, (letter, text)) in letters.into_iter().zip(texts).enumerate() {
+            let place = places[at];
             let cell = match text {
                 None => Some(Cell::Null),
-                Some(text) if letter == AS_POSTGRESQL => plain(text, n, *affinity),
+                Some(text) if letter == AS_POSTGRESQL => plain(text, place, self.columns[place].1),
                 text => Cell::read(letter, text),
             };
-            cells.push(cell.ok_or_else(|| cannot_keep(seq, name))?);
+            cells.push(cell.ok_or_else(|| cannot_keep(seq, self.name(row, at, place)))?);
         }
-        Ok(cells)
+        Ok(match order {
+            Some(order) => order.own(cells),
+            None => cells,
+        })
+    }
+
+    /// For each place of a digested row, the place of its column here.
+    fn places(&self, order: Option<&RowOrder>) -> Vec<usize> {
+        let own: Vec<usize> = (0..self.columns.len()).collect();
+        order.map_or_else(|| own.clone(), |order| order.digested(&own))
+    }
+
+    /// What the source calls a column of a row.
+    fn name<'a>(&'a self, row: &'a ForeignRow, at: usize, place: usize) -> &'a str {
+        let theirs = row.form().and_then(|form| form.columns.get(at));
+        theirs.map_or(&self.columns[place].0, |column| &column.name)
     }
 
     /// Names the column whose value would not be read back as it is in `row`.
@@ -270,9 +282,8 @@ impl RowReader {
         let (theirs, ours) = (row.columns().unwrap_or_default(), self.record(cells, order));
         let ours = ours.columns().unwrap_or_default();
         let differs = theirs.iter().zip(&ours).position(|(a, b)| a != b);
-        let names: Vec<&str> = self.names().collect();
-        let names = order.map_or_else(|| names.clone(), |order| order.digested(&names));
-        cannot_keep(seq, differs.and_then(|n| names.get(n)).copied().unwrap_or_default())
+        let differs = differs.filter(|at| *at < self.columns.len());
+        cannot_keep(seq, differs.map_or("", |at| self.name(row, at, self.places(order)[at])))
     }
 
     /// The event in the row whose columns begin at `first`.
