@@ -224,6 +224,7 @@ impl Pair {
         // Without writers: the same rows, in every part.
         self.move_to(1, "0s")?;
         ensure!(self.rows(1)? == now, "the rows differ");
+        self.run(&["store", "verify", NAMES[1]])?;
         Ok(())
     }
 }

@@ -69,7 +69,7 @@ impl RowForm {
         for column in &self.columns {
             match target.columns.iter().position(|theirs| column.is_counterpart(theirs)) {
                 Some(place) => places.push(place),
-                None => found.push(self.lost(column, target)),
+                None => found.push(lost(column, target)),
             }
         }
         for theirs in &target.columns {
@@ -116,33 +116,6 @@ impl RowForm {
         ))
     }
 
-    /// What is said of a column that `target` has no counterpart for.
-    fn lost(&self, column: &FormColumn, target: &Self) -> String {
-        let name = &column.name;
-        if let [Part::Version(ours)] = column.parts[..]
-            && let Some((theirs, first)) = target.version()
-        {
-            return format!(
-                "column \"{name}\" would change: the versions of a stream begin at {ours} at the source, and in \"{theirs}\" of \
-                 the target at {first}; both layouts need the same `first_version`"
-            );
-        }
-        let there = target.columns.iter().find(|theirs| theirs.name == *name);
-        match there {
-            None if column.parts.is_empty() => format!(
-                "column \"{name}\" would be lost: the target has no such column; add it to the table there, and adopt that store again"
-            ),
-            _ if column.parts.is_empty() => format!(
-                "column \"{name}\" would be lost: no part of an event is in it, and \"{name}\" of the target is {}",
-                parts(there.map_or(&[], |theirs| &theirs.parts))
-            ),
-            _ => format!(
-                "column \"{name}\" would be lost: it is {}, and no column of the target's layout is",
-                parts(&column.parts)
-            ),
-        }
-    }
-
     /// What is said of a column of the target that `self` has no counterpart for.
     fn without_value(&self, theirs: &FormColumn) -> Option<String> {
         let name = &theirs.name;
@@ -169,6 +142,33 @@ impl RowForm {
             [Part::Version(first)] => Some((column.name.as_str(), first)),
             _ => None,
         })
+    }
+}
+
+/// What is said of a column that `target` has no counterpart for.
+fn lost(column: &FormColumn, target: &RowForm) -> String {
+    let name = &column.name;
+    if let [Part::Version(ours)] = column.parts[..]
+        && let Some((theirs, first)) = target.version()
+    {
+        return format!(
+            "column \"{name}\" would change: the versions of a stream begin at {ours} at the source, and in \"{theirs}\" of \
+             the target at {first}; both layouts need the same `first_version`"
+        );
+    }
+    let there = target.columns.iter().find(|theirs| theirs.name == *name);
+    match there {
+        None if column.parts.is_empty() => format!(
+            "column \"{name}\" would be lost: the target has no such column; add it to the table there, and adopt that store again"
+        ),
+        _ if column.parts.is_empty() => format!(
+            "column \"{name}\" would be lost: no part of an event is in it, and \"{name}\" of the target is {}",
+            parts(there.map_or(&[], |theirs| &theirs.parts))
+        ),
+        _ => format!(
+            "column \"{name}\" would be lost: it is {}, and no column of the target's layout is",
+            parts(&column.parts)
+        ),
     }
 }
 
