@@ -103,8 +103,8 @@ impl RowForm {
                 let is_one = |(ours, theirs): (&FormColumn, &FormColumn)| {
                     ours.name == theirs.name && ours.parts == theirs.parts
                 };
-                let pairs = self.columns.iter().zip(&target.columns);
-                if self.columns.len() == target.columns.len() && pairs.into_iter().all(is_one) {
+                let mut pairs = self.columns.iter().zip(&target.columns);
+                if self.columns.len() == target.columns.len() && pairs.all(is_one) {
                     return None;
                 }
                 "both stores were"

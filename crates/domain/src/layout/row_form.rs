@@ -135,9 +135,9 @@ impl RowForm {
 
     /// Whether rows of both forms are compared column by column, as they are.
     pub fn matches(&self, other: &Self) -> bool {
-        let pairs = self.columns.iter().zip(&other.columns);
+        let mut pairs = self.columns.iter().zip(&other.columns);
         self.columns.len() == other.columns.len()
-            && pairs.into_iter().all(|(ours, theirs)| ours.is_counterpart(theirs))
+            && pairs.all(|(ours, theirs)| ours.is_counterpart(theirs))
     }
 }
 
