@@ -6,6 +6,9 @@
 //! equal rows have equal texts; [`value`] has the texts of PostgreSQL.
 
 mod built_in;
+mod counterpart;
+mod order;
+mod part;
 mod row;
 mod row_form;
 pub mod value;
@@ -16,8 +19,11 @@ use crate::ids::{EventId, TenantId};
 use crate::stream::StreamName;
 
 pub use built_in::{BUILT_IN, Made};
+pub use counterpart::losses;
+pub use order::{InvalidOrder, RowOrder};
+pub use part::Part;
 pub use row::{ForeignRow, InvalidRow};
-pub use row_form::{ColumnKind, RowForm, Texts};
+pub use row_form::{ColumnKind, FormColumn, RowForm, Texts};
 
 /// The parts of an event in another library's table.
 #[derive(Clone, PartialEq, Eq)]
@@ -113,25 +119,6 @@ impl Layout {
     /// The table of streams' heads whose rows go with the events.
     pub fn heads(&self) -> Option<(&Beside, &Heads)> {
         self.beside.iter().find_map(|beside| Some((beside, beside.heads.as_ref()?)))
-    }
-
-    /// Whether an event has a part for a column, or the column is the position.
-    pub fn has_part_for(&self, column: &str) -> bool {
-        let tenant = match &self.tenant {
-            TenantPart::Column(name) => Some(name),
-            TenantPart::Json { .. } | TenantPart::Prefix { .. } => None,
-        };
-        let optional = [
-            tenant,
-            self.stream_type.as_ref(),
-            self.position.as_ref(),
-            self.event_id.as_ref(),
-            self.occurred_at.as_ref(),
-            self.recorded_at.as_ref(),
-            self.metadata.as_ref(),
-        ];
-        let named = [&self.version, &self.event_type, &self.data];
-        optional.into_iter().flatten().chain(named).chain(&self.stream_id).any(|it| it == column)
     }
 
     /// Where a row of that table has its tenant; `None`: none of its copied columns says so.

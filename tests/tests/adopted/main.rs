@@ -7,6 +7,7 @@ mod feeds;
 mod harness;
 mod house;
 mod kills;
+mod layouts;
 mod leaving;
 mod libraries;
 mod moves;

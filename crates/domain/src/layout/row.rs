@@ -2,19 +2,23 @@
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 
+use super::RowForm;
 use crate::digest::{Digest, sha256};
 
 /// A complete row of another library's table, in its database's text format: all columns except the
 /// position and those that the target computes, in the order of the columns' names, as one record
 /// (PostgreSQL 15, chapter 8.16.6: nothing for NULL, quoted where necessary).
 ///
-/// Two rows are equal if their values are. A database may have more of a row than its values, such as the blanks in a JSON
+/// Two rows are equal if their values are, and if each value is of the same column or of its counterpart: the form says of
+/// which. A database may have more of a row than its values, such as the blanks in a JSON
 /// text: that goes with the row to a database of the same kind, and is neither compared nor in the digest.
 #[derive(Clone)]
 pub struct ForeignRow {
     values: Box<str>,
     own: Option<Box<str>>,
+    form: Option<Arc<RowForm>>,
 }
 
 /// The text is not a record.
@@ -25,18 +29,30 @@ pub struct InvalidRow;
 impl ForeignRow {
     /// Wraps the text of a record.
     pub fn new(text: impl Into<Box<str>>) -> Self {
-        Self { values: text.into(), own: None }
+        Self { values: text.into(), own: None, form: None }
     }
 
     /// The same row, with the record that its own database would write: that has more than the values.
     #[must_use]
     pub fn with_own(self, own: &Self) -> Self {
-        Self { values: self.values, own: Some(own.values.clone()) }
+        Self { own: Some(own.values.clone()), ..self }
+    }
+
+    /// The same row, with the form of the rows that it was read among.
+    #[must_use]
+    pub fn with_form(self, form: &Arc<RowForm>) -> Self {
+        Self { form: Some(Arc::clone(form)), ..self }
+    }
+
+    /// Of which columns the values are, in their order; `None`: a row that no store has read.
+    pub fn form(&self) -> Option<&Arc<RowForm>> {
+        self.form.as_ref()
     }
 
     /// The row as its own database would write it, where that has more than the values.
     pub fn own(&self) -> Option<Self> {
-        self.own.clone().map(Self::new)
+        let own = self.own.clone()?;
+        Some(Self { values: own, own: None, form: self.form.clone() })
     }
 
     /// Approximate size in memory, in bytes.
@@ -111,7 +127,11 @@ impl ForeignRow {
 
 impl PartialEq for ForeignRow {
     fn eq(&self, other: &Self) -> bool {
-        self.values == other.values
+        let of_the_same = match (&self.form, &other.form) {
+            (Some(ours), Some(theirs)) => Arc::ptr_eq(ours, theirs) || ours.matches(theirs),
+            (ours, theirs) => ours.is_none() && theirs.is_none(),
+        };
+        of_the_same && self.values == other.values
     }
 }
 
@@ -133,6 +153,20 @@ impl fmt::Debug for ForeignRow {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layout::{ColumnKind, Layout, Texts};
+
+    #[test]
+    fn equal_texts_of_other_columns_are_another_row() {
+        let form = |names: [&str; 2]| {
+            let layout = Layout::built_in("eventsource-py").unwrap();
+            let columns = names.map(|name| (name.to_owned(), ColumnKind::Text));
+            Arc::new(RowForm::of(Texts::Postgresql, &layout, columns))
+        };
+        let row = |names| ForeignRow::of([Some("a"), Some("a")]).with_form(&form(names));
+        assert_eq!(row(["actor_id", "event_type"]), row(["actor_id", "event_type"]));
+        assert_ne!(row(["actor_id", "event_type"]), row(["event_type", "actor_id"]));
+        assert_ne!(row(["actor_id", "event_type"]), ForeignRow::of([Some("a"), Some("a")]));
+    }
 
     #[test]
     fn a_record_is_read_as_postgresql_writes_it() {

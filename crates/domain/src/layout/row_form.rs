@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::{Layout, Part, RowOrder};
+
 /// What the values of a column are. Of the kinds with a name, each value has one text in PostgreSQL, which [`value`]
 /// computes also where the database is another one.
 ///
@@ -84,68 +86,64 @@ pub enum Texts {
     Sqlite,
 }
 
+/// A copied column.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FormColumn {
+    /// Its name.
+    pub name: String,
+    /// What its values are.
+    pub kind: ColumnKind,
+    /// The parts of an event that it has; none: it is known by its name.
+    pub parts: Vec<Part>,
+}
+
+impl FormColumn {
+    /// Whether a column of another table is for the same: by its parts of an event, or by its name where neither has any.
+    pub(super) fn is_counterpart(&self, other: &Self) -> bool {
+        self.parts == other.parts && (!self.parts.is_empty() || self.name == other.name)
+    }
+}
+
 /// In which texts a store has the rows of another library's table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RowForm {
     /// Whose texts they are.
     pub texts: Texts,
     /// The copied columns, in the order of a row.
-    pub columns: Vec<(String, ColumnKind)>,
+    pub columns: Vec<FormColumn>,
 }
 
 impl RowForm {
-    /// Why a row of `self` would not be the same row at `target`, a sentence each; none: it would be. Types are left
-    /// to the servers between two tables in PostgreSQL: a value that changes on the way is found when it is read back.
-    pub fn differences(&self, target: &Self) -> Vec<String> {
-        if (self.texts == Texts::Sqlite) != (target.texts == Texts::Sqlite) {
-            let which = if self.texts == Texts::Sqlite { "source" } else { "target" };
-            return vec![format!(
-                "the {which} was adopted by an earlier rehome, which compared the texts of SQLite only; while no migration \
-                 of it is under way, run `rehome store release` and `rehome store adopt` for it"
-            )];
-        }
-        let mut found = Vec::new();
-        let lacks = |one: &Self, other: &Self| {
-            let has = |name: &String| other.columns.iter().any(|(column, _)| column == name);
-            let missing = one.columns.iter().map(|(name, _)| name).filter(|name| !has(name));
-            missing.cloned().collect::<Vec<_>>()
+    /// Of a table of a layout, with its copied columns.
+    pub fn of(
+        texts: Texts,
+        layout: &Layout,
+        columns: impl IntoIterator<Item = (String, ColumnKind)>,
+    ) -> Self {
+        let column = |(name, kind): (String, ColumnKind)| {
+            let parts = layout.parts_of(&name);
+            FormColumn { name, kind, parts }
         };
-        for name in lacks(self, target) {
-            found.push(format!("column \"{name}\" would be lost: the target has no such column"));
-        }
-        for name in lacks(target, self) {
-            found.push(format!(
-                "the target has a column \"{name}\", and rows of the source have no value for it"
-            ));
-        }
-        let by_the_servers = (self.texts, target.texts) == (Texts::Postgresql, Texts::Postgresql);
-        if !found.is_empty() || by_the_servers {
-            return found;
-        }
-        for ((name, ours), (_, theirs)) in self.columns.iter().zip(&target.columns) {
-            if ours != theirs {
-                found.push(format!(
-                    "column \"{name}\" is {ours} at the source and {theirs} at the target, whose values have other texts"
-                ));
-            } else if matches!(ours, ColumnKind::Other(_)) && self.texts != target.texts {
-                found.push(format!(
-                    "column \"{name}\" is {ours}, whose values rehome does not compare between SQLite and PostgreSQL"
-                ));
-            }
-        }
-        found
+        Self { texts, columns: columns.into_iter().map(column).collect() }
+    }
+
+    /// The same columns as a tenant's rows are digested.
+    #[must_use]
+    pub fn in_order(&self, order: &RowOrder) -> Self {
+        Self { texts: self.texts, columns: order.digested(&self.columns) }
+    }
+
+    /// Whether rows of both forms are compared column by column, as they are.
+    pub fn matches(&self, other: &Self) -> bool {
+        let mut pairs = self.columns.iter().zip(&other.columns);
+        self.columns.len() == other.columns.len()
+            && pairs.all(|(ours, theirs)| ours.is_counterpart(theirs))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn form(texts: Texts, columns: &[(&str, &str)]) -> RowForm {
-        let column =
-            |(name, kind): &(&str, &str)| ((*name).to_owned(), ColumnKind::of_postgresql(kind));
-        RowForm { texts, columns: columns.iter().map(column).collect() }
-    }
 
     #[test]
     fn a_kind_is_read_as_it_is_written() {
@@ -164,39 +162,5 @@ mod tests {
         for sql in ["json", "timestamp(3) with time zone", "character(3)", "numeric", "varchar"] {
             assert_eq!(ColumnKind::of_postgresql(sql), ColumnKind::Other(sql.to_owned()));
         }
-    }
-
-    #[test]
-    fn rows_are_compared_where_equal_rows_have_equal_texts() {
-        let ours = form(Texts::AsPostgresql, &[("a", "uuid"), ("b", "character varying(9)")]);
-        let theirs = form(Texts::Postgresql, &[("a", "uuid"), ("b", "text")]);
-        assert_eq!(ours.differences(&theirs), Vec::<String>::new());
-        assert_eq!(theirs.differences(&ours), Vec::<String>::new());
-        let old = form(Texts::Sqlite, &[("a", "uuid"), ("b", "text")]);
-        assert_eq!(old.differences(&old), Vec::<String>::new());
-        for (one, other, side) in [(&old, &theirs, "source"), (&ours, &old, "target")] {
-            let found = one.differences(other).join("\n");
-            assert!(found.contains(side) && found.contains("rehome store release"), "{found}");
-        }
-    }
-
-    #[test]
-    fn a_column_that_would_be_lost_is_named() {
-        let texts = Texts::Postgresql;
-        let source = form(texts, &[("a", "uuid"), ("headers", "text")]);
-        let lost = source.differences(&form(texts, &[("a", "uuid")])).join("\n");
-        assert!(lost.contains("column \"headers\" would be lost"), "{lost}");
-        // As many, and not the same.
-        let other = source.differences(&form(texts, &[("a", "uuid"), ("actor", "text")]));
-        assert_eq!(other.len(), 2, "{other:?}");
-        let kinds = form(texts, &[("a", "uuid"), ("headers", "jsonb")]);
-        assert_eq!(source.differences(&kinds), Vec::<String>::new(), "PostgreSQL casts it");
-        let file = form(Texts::AsPostgresql, &[("a", "uuid"), ("headers", "jsonb")]);
-        let found = file.differences(&source).join("\n");
-        assert!(found.contains("\"headers\" is jsonb at the source and text"), "{found}");
-        let real = form(Texts::AsPostgresql, &[("a", "real")]);
-        assert_eq!(real.differences(&real), Vec::<String>::new());
-        let found = real.differences(&form(texts, &[("a", "real")])).join("\n");
-        assert!(found.contains("\"a\" is real"), "{found}");
     }
 }

@@ -12,6 +12,7 @@ use rehome_ports::{BatchLimit, ControlError, DrainTenants, LedgerStore};
 use super::operations::{DrainError, Drains};
 use super::{Calendar, targets};
 use crate::Engine;
+use crate::migration::tables::{self, Adopted};
 
 /// Rows that are read at once.
 const PAGE: usize = 1_000;
@@ -144,11 +145,9 @@ async fn look_at_targets(
     settings: &Settings,
 ) -> Result<BTreeMap<StoreId, Report>, DrainError> {
     let engine = &drains.engine;
-    let (mut layouts, mut forms) = (Vec::new(), Vec::new());
+    let mut sources = Vec::new();
     for source in &settings.sources {
-        let source = engine.stores.get(source)?;
-        layouts.push(source.layout().await?);
-        forms.extend(source.row_form().await?);
+        sources.push(Adopted::of(&**engine.stores.get(source)?).await?);
     }
     let reports = targets::ask(engine, &*drains.fleet, settings).await?;
     for target in &settings.targets {
@@ -157,17 +156,15 @@ async fn look_at_targets(
         if let Some(why) = reports.get(&store).and_then(|report| report.closed.clone()) {
             return Err(DrainError::Target { store, why });
         }
-        let layout = handle.layout().await?;
-        if layouts.iter().any(|other| *other != layout) {
-            let why = "its table has another layout than that of a source; a tenant moves between \
-                       tables of the same layout";
-            return Err(DrainError::Target { store, why: why.to_owned() });
-        }
-        if let Some(form) = handle.row_form().await? {
-            let different: Vec<_> =
-                forms.iter().flat_map(|other| other.differences(&form)).collect();
-            if !different.is_empty() {
-                return Err(DrainError::Target { store, why: different.join("; ") });
+        let target = Adopted::of(&**handle).await?;
+        for source in &sources {
+            if let Some(Err(why)) = tables::named(source.as_ref(), target.as_ref()) {
+                return Err(DrainError::Target { store, why });
+            }
+            let (Some(source), Some(target)) = (source, &target) else { continue };
+            let lost = source.losses(target);
+            if !lost.is_empty() {
+                return Err(DrainError::Target { store, why: lost.join("; ") });
             }
         }
     }

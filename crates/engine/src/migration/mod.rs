@@ -9,6 +9,7 @@ mod removal;
 mod renewals;
 mod steps;
 mod supervisor;
+pub(crate) mod tables;
 mod verification;
 mod waiting;
 mod worker;

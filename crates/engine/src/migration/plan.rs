@@ -2,7 +2,6 @@
 
 use rehome_domain::estimate::{self, Estimate};
 use rehome_domain::ids::{StoreId, TenantId};
-use rehome_domain::layout::Layout;
 use rehome_domain::ledger::Role;
 use rehome_domain::migration::Phase;
 use rehome_domain::route::Route;
@@ -10,6 +9,7 @@ use rehome_ports::{BatchLimit, ControlError, LedgerStore, StoreError};
 use tokio::time::Instant;
 
 use super::steps::is_prefix;
+use super::tables;
 use crate::drain::room;
 use crate::{Engine, UnknownStore};
 
@@ -173,7 +173,7 @@ impl Engine {
                 }
             }
         }
-        self.tables(tenant, &**source, &**target, &mut findings).await?;
+        tables::find(tenant, &**source, &**target, &mut findings).await?;
         self.publication(tenant, &mut findings).await;
         let read_rate = sample(&**source, tenant).await?;
         let estimate = read_rate.and_then(|rate| {
@@ -249,7 +249,7 @@ impl Engine {
         let elsewhere = id != request.target;
         let detail = format!("from {id} to {}", request.target);
         findings.push(Finding { check: "target is another store", ok: elsewhere, detail });
-        self.tables(tenant, &**source, &**target, &mut findings).await?;
+        tables::find(tenant, &**source, &**target, &mut findings).await?;
         self.publication(tenant, &mut findings).await;
         let target = request.target.clone();
         Ok(Plan { source: id, target, events, findings, read_rate: None, estimate: None })
@@ -264,78 +264,6 @@ impl Engine {
         };
         findings.push(Finding { check: "the switch can be published", ok, detail });
     }
-
-    /// The obstacles if the events are in tables of other libraries.
-    async fn tables(
-        &self,
-        tenant: TenantId,
-        source: &dyn LedgerStore,
-        target: &dyn LedgerStore,
-        findings: &mut Vec<Finding>,
-    ) -> Result<(), PlanError> {
-        let layouts = (source.layout().await?, target.layout().await?);
-        if layouts == (None, None) {
-            return Ok(());
-        }
-        let named = |layout: &Option<Layout>| match layout {
-            Some(layout) => format!("layout {}", layout.name),
-            None => "tables of rehome's own".to_owned(),
-        };
-        let ok = layouts.0 == layouts.1;
-        let detail = if ok {
-            named(&layouts.0)
-        } else {
-            format!(
-                "the source has {}, the target {}; a tenant moves between tables of the same layout{}",
-                named(&layouts.0),
-                named(&layouts.1),
-                without_a_part(source, layouts.0.as_ref()).await?
-            )
-        };
-        findings.push(Finding { check: "both tables have one layout", ok, detail });
-        if ok
-            && let (Some(ours), Some(theirs)) = (source.row_form().await?, target.row_form().await?)
-        {
-            let different = ours.differences(&theirs);
-            let found = if different.is_empty() {
-                source.not_kept(tenant, &theirs).await?
-            } else {
-                different
-            };
-            let ok = found.is_empty();
-            let detail = if ok { "every column arrives".to_owned() } else { found.join("; ") };
-            findings.push(Finding { check: "a row is the same row at the target", ok, detail });
-        }
-        let mut obstacles = Vec::new();
-        for store in [source, target] {
-            let found = store.obstacles(tenant).await?;
-            obstacles.extend(found.into_iter().map(|why| format!("store {}: {why}", store.id())));
-        }
-        let ok = obstacles.is_empty();
-        let detail = if ok { "no obstacles".to_owned() } else { obstacles.join("; ") };
-        findings.push(Finding { check: "the tables are as they were adopted", ok, detail });
-        for (beside, rows) in source.beside(tenant).await? {
-            let detail = beside.on_a_move(rows);
-            let ok = rows == Some(0) || !beside.stands_in_the_way();
-            findings.push(Finding { check: "a table beside the events", ok, detail });
-        }
-        Ok(())
-    }
-}
-
-/// The columns of a table that no part of an event has, as the end of a sentence.
-async fn without_a_part(
-    store: &dyn LedgerStore,
-    layout: Option<&Layout>,
-) -> Result<String, StoreError> {
-    let (Some(layout), Some(form)) = (layout, store.row_form().await?) else {
-        return Ok(String::new());
-    };
-    let columns = form.columns.iter().map(|(name, _)| name);
-    let lost: Vec<&str> =
-        columns.map(String::as_str).filter(|name| !layout.has_part_for(name)).collect();
-    let names = lost.join(", ");
-    Ok(if names.is_empty() { names } else { format!(", and any other would lose {names}") })
 }
 
 fn clear_detail(clear: bool, held: u64) -> String {

@@ -3,9 +3,11 @@
 use bytes::{BufMut as _, Bytes, BytesMut};
 use rehome_domain::event::Event;
 use rehome_domain::ids::{Epoch, TenantId};
+use rehome_domain::layout::RowOrder;
 use rehome_domain::ledger::{Head, Ledger};
 use tokio_postgres::types::Type;
 
+use super::kept::Values;
 use super::{Answer, PgAdopted, change, kept, shape};
 use crate::error::ServerError;
 use crate::ledger_store::extend::{chained, fitting};
@@ -67,26 +69,28 @@ pub(super) async fn extend(
         let ledger = change::ledger(store, tenant).await?;
         return Ok(ledger.extend(m, previous, events)?.head);
     }
-    let events = &events[..good];
+    // In an order of their own are the next, if any.
+    let (events, order) = kept::of_one_form(&events[..good], &store.installed)?;
+    let order = order.as_ref();
     let mut wait = Wait::held_by(tenant, HOLDERS);
     let ledger = loop {
-        match copy(store, tenant, m, previous, events).await {
+        match copy(store, (tenant, m), previous, events, order).await {
             Ok(ledger) => break ledger,
             Err(error) if error.is_locked() => wait.or(&store.server, error).await?,
             Err(error) => return Err(error.into()),
         }
     };
     ledger.extend(m, previous, &[])?;
-    Ok(Head::of(&events[good - 1]))
+    Ok(events.last().map_or(previous, Head::of))
 }
 
 /// Answers the ledger as it was found, under its lock; the rows are in if it is the copy's.
 async fn copy(
     store: &PgAdopted,
-    tenant: TenantId,
-    m: Epoch,
+    (tenant, m): (TenantId, Epoch),
     previous: Head,
     events: &[Event],
+    order: Option<&RowOrder>,
 ) -> Read<Ledger> {
     let count = i32::try_from(events.len()).unwrap_or(i32::MAX);
     let mut client = store.server.client().await?;
@@ -94,8 +98,8 @@ async fn copy(
     store.hush(&mut tx).await?;
     let begun = tx
         .query(
-            "SELECT o_role, o_epoch, o_seq, o_digest, o_no, o_positions, pg_current_xact_id()::text \
-             FROM {schema}.begin_extend($1, $2, $3, $4, $5, $6)",
+            "SELECT o_role, o_epoch, o_seq, o_digest, o_no, o_positions, pg_current_xact_id()::text, o_fits \
+             FROM {schema}.begin_extend($1, $2, $3, $4, $5, $6, $7)",
             &[
                 (&tenant.uuid(), Type::UUID),
                 (&LOOK_AFTER_MS, Type::INT4),
@@ -103,6 +107,7 @@ async fn copy(
                 (&rows::int(previous.seq)?, Type::INT8),
                 (&previous.digest.as_bytes().as_slice(), Type::BYTEA),
                 (&count, Type::INT4),
+                (&order.map(RowOrder::to_string), Type::TEXT),
             ],
         )
         .await;
@@ -121,15 +126,20 @@ async fn copy(
     };
     let ledger = rows::ledger(row, 0)?;
     let Some(positions) = get::<Option<Vec<i64>>>(row, 5)? else {
+        let fits: bool = get(row, 7)?;
         tx.roll_back().await?;
-        return Ok(ledger);
+        let is_copy = ledger.extend(m, previous, &[]).is_ok();
+        return if fits || !is_copy { Ok(ledger) } else { Err(in_another_order(tenant)) };
     };
     let no: i32 = get(row, 4)?;
     let own: &str = get(row, 6)?;
-    let texts = Texts::of(store, no, &positions, own, events)?;
+    let heads = store.headed.as_ref().map_or(0, |headed| headed.travels);
+    let values = events.iter().map(|event| kept::values(event, order, &store.installed, heads));
+    let values = values.collect::<Read<Vec<_>>>()?;
+    let texts = Texts::of(store, no, &positions, own, events, &values)?;
     // Before the events: they may point to it.
     if let Some(headed) = &store.headed {
-        headed.put(&mut tx, events).await?;
+        headed.put(&mut tx, &values).await?;
     }
     tx.copy_text(&table_copy(store), texts.rows).await?;
     tx.copy_text(&positions_copy(store), texts.positions).await?;
@@ -145,6 +155,14 @@ async fn copy(
     .await?;
     tx.commit().await?;
     Ok(ledger)
+}
+
+/// The copy was begun from a store whose rows are digested in another order.
+fn in_another_order(tenant: TenantId) -> ServerError {
+    shape::not_set_up(format!(
+        "its copy of tenant {tenant} was begun from a store of another layout, in whose order rows are digested; abort the \
+         migration with `--purge-target`, and start it again"
+    ))
 }
 
 fn table_copy(store: &PgAdopted) -> String {
@@ -172,6 +190,7 @@ impl Texts {
         positions: &[i64],
         own: &str,
         events: &[Event],
+        values: &[Values],
     ) -> Read<Self> {
         let installed = &store.installed;
         let keys = installed.key_columns.iter().map(|name| {
@@ -186,7 +205,7 @@ impl Texts {
         });
         let keys = keys.collect::<Read<Vec<_>>>()?;
         let (mut rows, mut places) = (Pieces::default(), Pieces::default());
-        for (n, event) in events.iter().enumerate() {
+        for (n, (event, columns)) in events.iter().zip(values).enumerate() {
             let position = positions.get(n);
             if position.is_none() && installed.position.is_some() {
                 return Err(shape::not_set_up(
@@ -194,8 +213,6 @@ impl Texts {
                         .to_owned(),
                 ));
             }
-            let heads = store.headed.as_ref().map_or(0, |headed| headed.travels);
-            let columns = kept::columns(event, installed, heads)?;
             let (columns, _) = columns.split_at(installed.row_columns.len());
             if let Some(position) = position {
                 rows.number(*position);

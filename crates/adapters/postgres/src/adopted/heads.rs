@@ -3,13 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use rehome_domain::event::Event;
 use rehome_domain::layout::{Beside, Heads, Layout, TenantPart};
 use tokio_postgres::types::{ToSql, Type};
 
+use super::kept::Values;
 use super::render;
 use super::shape::{Shape, not_set_up, qualified};
-use crate::error::ServerError;
 use crate::rows::Read;
 use crate::schema::names::quoted;
 use crate::server::{Client, Transaction};
@@ -148,12 +147,10 @@ impl Headed {
         Ok(Some(Self { put, key: places, version, travels: heads.travels.len() }))
     }
 
-    /// Writes the heads of the events' streams, as they are after the last of them.
-    pub(super) async fn put(&self, tx: &mut Transaction<'_>, events: &[Event]) -> Read<()> {
+    /// Writes the heads of the streams of rows, as they are after the last of them.
+    pub(super) async fn put(&self, tx: &mut Transaction<'_>, rows: &[Values]) -> Read<()> {
         let mut heads: BTreeMap<Vec<Option<String>>, Vec<Option<String>>> = BTreeMap::new();
-        for event in events {
-            let Some(row) = &event.row else { continue };
-            let columns = row.columns().map_err(|error| ServerError::corrupt(error.to_string()))?;
+        for columns in rows {
             let key = self.key.iter().map(|&place| columns[place].clone()).collect();
             let travels = columns[columns.len() - self.travels..].iter().cloned();
             let values = std::iter::once(columns[self.version].clone()).chain(travels);

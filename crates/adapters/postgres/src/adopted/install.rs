@@ -5,7 +5,7 @@ use rehome_ports::FaultKind;
 use tokio_postgres::types::Type;
 
 use super::heads::Headed;
-use super::installed::Installed;
+use super::installed::{self, Installed};
 use super::render::{Names, TRIGGER};
 use super::shape::{Shape, not_set_up, qualified};
 use crate::catalog::{self, Severity};
@@ -20,6 +20,8 @@ const TABLES: &str = include_str!("../schema/guard/tables.sql");
 const FORMAT_2: &str = include_str!("../schema/guard/format_2.sql");
 /// What format 3 has beside that: anchors of logs, as a store of rehome's own has them.
 const FORMAT_3: &str = include_str!("../schema/store/anchors.sql");
+/// What format 4 has beside that.
+const FORMAT_4: &str = include_str!("../schema/guard/format_4.sql");
 const FUNCTIONS: [&str; 4] = [
     include_str!("../schema/guard/triggers.sql"),
     include_str!("../schema/guard/numbering.sql"),
@@ -241,19 +243,23 @@ fn in_the_way(error: ServerError, shape: &Shape, undone: &str) -> ServerError {
 /// Upgrades a guard of an older format; one of format 1 while no transaction holds the table. If already upgraded: does nothing. Differences from
 /// the installation stay.
 pub(super) async fn upgrade(client: &mut Client, layout: &Layout, schema: &str) -> Read<()> {
-    let shape = Shape::of(client, layout).await?;
+    let mut shape = Shape::of(client, layout).await?;
     let mut tx = client.begin().await?;
     schema::lock(&mut tx, schema).await?;
     owners::check(&mut tx, schema).await?;
     let meta = schema::installed(&mut tx, schema, Kind::Guard).await?;
     let Some(meta) = meta.filter(Meta::is_old) else { return tx.roll_back().await };
-    tx.batch(FORMAT_3).await?;
+    as_installed(&mut shape, &read(&mut tx, layout).await?, layout);
+    let names = Names::new(&shape, layout, schema, class(schema))?;
+    if meta.format < 3 {
+        tx.batch(FORMAT_3).await?;
+    }
+    tx.batch(FORMAT_4).await?;
     if meta.format > 1 {
+        make_functions(&mut tx, &shape, &names).await?;
         schema::upgraded(&mut tx, Kind::Guard).await?;
         return tx.commit().await;
     }
-    read(&mut tx, layout).await?;
-    let names = Names::new(&shape, layout, schema, class(schema))?;
     tx.batch(&format!("SET LOCAL lock_timeout = {TABLE_LOCK_MS}")).await?;
     let lock = format!(
         "LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE; \
@@ -274,6 +280,14 @@ pub(super) async fn upgrade(client: &mut Client, layout: &Layout, schema: &str) 
     }
     schema::upgraded(&mut tx, Kind::Guard).await?;
     tx.commit().await
+}
+
+/// The table as the guard's functions know it: a column that came later is in no digest, and a later key names no row.
+fn as_installed(shape: &mut Shape, installed: &Installed, layout: &Layout) {
+    let copied = shape.row_columns(layout).into_iter().map(|column| column.name.clone());
+    let later: Vec<String> = copied.filter(|name| !installed.row_columns.contains(name)).collect();
+    shape.columns.retain(|column| !later.contains(&column.name));
+    shape.unique = vec![installed.key_columns.clone()];
 }
 
 const IS_AS_INSTALLED: &str =
@@ -299,10 +313,12 @@ pub(super) async fn read(client: &mut Client, layout: &Layout) -> Read<Installed
         .await?;
     let row =
         found.first().ok_or_else(|| ServerError::corrupt("nothing in the table installed"))?;
+    let (row_columns, row_types): (Vec<String>, Vec<String>) = (get(row, 1)?, get(row, 2)?);
     let installed = Installed {
         layout: get(row, 0)?,
-        row_columns: get(row, 1)?,
-        row_types: get(row, 2)?,
+        form: installed::form(layout, &row_columns, &row_types),
+        row_columns,
+        row_types,
         key_columns: get(row, 3)?,
         position: get(row, 4)?,
         fingerprint: get(row, 5)?,

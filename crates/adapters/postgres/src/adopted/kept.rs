@@ -1,7 +1,12 @@
-//! Values of a copied row, which may come from a table in SQLite: what the table would not keep as it is, is refused by
+//! The values of copied rows, each in the column that it is for.
+//!
+//! Rows may come from a table of another layout, and from one in SQLite. What the table would not keep as it is, is refused by
 //! its column before it is sent. PostgreSQL would refuse it too, but blanks at the end of a text that is too long it drops.
 
+use std::sync::Arc;
+
 use rehome_domain::event::Event;
+use rehome_domain::layout::{RowForm, RowOrder};
 
 use super::installed::Installed;
 use super::shape::not_set_up;
@@ -11,22 +16,46 @@ use crate::rows::Read;
 /// Letters for the storage classes of SQLite, in a row that PostgreSQL cannot have; `v` and `n` are for values that it can.
 const LETTERS: &str = "vnirtxb";
 
-/// The texts of an event's row: its own columns, and `heads` that travel with it.
-pub(super) fn columns(
-    event: &Event,
+/// The values of a row, as texts: those of its columns, then those that travel with it.
+pub(super) type Values = Vec<Option<String>>;
+
+/// Events from rows of one form, the first of `events`; and in which order their rows are digested here.
+pub(super) fn of_one_form<'a>(
+    events: &'a [Event],
     installed: &Installed,
-    heads: usize,
-) -> Read<Vec<Option<String>>> {
-    let row = event.row.as_ref().ok_or_else(|| {
+) -> Read<(&'a [Event], Option<RowOrder>)> {
+    let Some(first) = events.first() else { return Ok((events, None)) };
+    let of_first = form(first)?;
+    let same =
+        |event: &Event| form(event).is_ok_and(|it| Arc::ptr_eq(it, of_first) || it == of_first);
+    let count = events.iter().take_while(|event| same(event)).count();
+    let order = of_first.order_at(&installed.form).map_err(|why| {
+        not_set_up(format!("event {} of the source is not kept: {}", first.seq, why.join("; ")))
+    })?;
+    Ok((&events[..count], order))
+}
+
+fn form(event: &Event) -> Read<&Arc<RowForm>> {
+    event.row.as_ref().and_then(|row| row.form()).ok_or_else(|| {
         not_set_up(format!(
-            "event {} comes from a store of another layout; both stores of a move must have the same layout",
+            "event {} does not come from a table of another library; both stores of a move must be adopted",
             event.seq
         ))
-    })?;
-    let columns = row.columns().map_err(|error| ServerError::corrupt(error.to_string()))?;
+    })
+}
+
+/// The values of an event's row: its own columns as they are here, and `heads` that travel with it.
+pub(super) fn values(
+    event: &Event,
+    order: Option<&RowOrder>,
+    installed: &Installed,
+    heads: usize,
+) -> Read<Values> {
+    let row = event.row.as_ref().ok_or_else(|| ServerError::corrupt("an event without its row"))?;
+    let mut columns = row.columns().map_err(|error| ServerError::corrupt(error.to_string()))?;
     let expected = installed.row_columns.len() + heads;
-    if let Some(name) = in_sqlite_only(&columns, &installed.row_columns) {
-        return Err(cannot_keep(event, name, "PostgreSQL"));
+    if let Some(place) = in_sqlite_only(&columns, installed.row_columns.len()) {
+        return Err(cannot_keep(event, place, "PostgreSQL"));
     }
     if columns.len() != expected {
         return Err(not_set_up(format!(
@@ -34,16 +63,25 @@ pub(super) fn columns(
             columns.len()
         )));
     }
-    for ((text, name), kind) in columns.iter().zip(&installed.row_columns).zip(&installed.row_types)
-    {
+    let kinds: Vec<&str> = installed.row_types.iter().map(String::as_str).collect();
+    let kinds = order.map_or_else(|| kinds.clone(), |order| order.digested(&kinds));
+    for (place, (text, kind)) in columns.iter().zip(kinds).enumerate() {
         if text.as_ref().is_some_and(|text| !fits(text, kind)) {
-            return Err(cannot_keep(event, name, kind));
+            return Err(cannot_keep(event, place, kind));
         }
+    }
+    if let Some(order) = order {
+        let travels = columns.split_off(installed.row_columns.len());
+        columns = order.own(columns);
+        columns.extend(travels);
     }
     Ok(columns)
 }
 
-fn cannot_keep(event: &Event, column: &str, kind: &str) -> ServerError {
+/// Names the column of the source whose value is at this place.
+fn cannot_keep(event: &Event, place: usize, kind: &str) -> ServerError {
+    let columns = form(event).map(|form| &form.columns[..]).unwrap_or_default();
+    let column = columns.get(place).map_or("", |column| column.name.as_str());
     not_set_up(format!(
         "event {} of the source has a value in column \"{column}\" that {kind} cannot keep as it is; change it at the \
          source while no migration of the tenant is running",
@@ -51,15 +89,14 @@ fn cannot_keep(event: &Event, column: &str, kind: &str) -> ServerError {
     ))
 }
 
-/// The first column of a row from SQLite whose value is as SQLite has it, if there is one.
-fn in_sqlite_only<'a>(texts: &[Option<String>], names: &'a [String]) -> Option<&'a str> {
+/// The place of the first value of a row from SQLite that is as SQLite has it, if there is one.
+fn in_sqlite_only(texts: &[Option<String>], columns: usize) -> Option<usize> {
     let (letters, texts) = texts.split_last()?;
     let letters = letters.as_ref().filter(|letters| letters.len() == texts.len())?;
-    if texts.len() != names.len() || !letters.chars().all(|letter| LETTERS.contains(letter)) {
+    if texts.len() != columns || !letters.chars().all(|letter| LETTERS.contains(letter)) {
         return None;
     }
-    let place = letters.chars().position(|letter| !matches!(letter, 'v' | 'n'))?;
-    names.get(place).map(String::as_str)
+    letters.chars().position(|letter| !matches!(letter, 'v' | 'n'))
 }
 
 /// Whether a text fits a type of limited size.
@@ -99,13 +136,12 @@ mod tests {
 
     #[test]
     fn a_row_that_only_sqlite_has_is_known_by_its_letters() {
-        let names: Vec<String> = ["a", "b"].map(str::to_owned).to_vec();
         let found = |texts: &[Option<&str>]| {
             let texts: Vec<_> = texts.iter().map(|text| text.map(str::to_owned)).collect();
-            in_sqlite_only(&texts, &names).map(str::to_owned)
+            in_sqlite_only(&texts, 2)
         };
-        assert_eq!(found(&[Some("x"), Some("y"), Some("vt")]).as_deref(), Some("b"));
-        assert_eq!(found(&[None, Some("y"), Some("nx")]).as_deref(), Some("b"));
+        assert_eq!(found(&[Some("x"), Some("y"), Some("vt")]), Some(1));
+        assert_eq!(found(&[None, Some("y"), Some("nx")]), Some(1));
         assert_eq!(found(&[Some("x"), Some("vt")]), None, "as many columns as expected");
         assert_eq!(found(&[Some("x"), Some("y"), Some("zz")]), None);
         assert_eq!(found(&[Some("x"), Some("y"), None]), None);

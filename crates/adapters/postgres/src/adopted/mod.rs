@@ -15,7 +15,7 @@
 //! | `extend` | copying complete rows |
 //! | `heads` | a table of streams' heads that moves with the events |
 //! | `read` | numbers to events |
-//! | `kept` | values of a copied row that the table would not keep |
+//! | `kept` | the values of a copied row, and those that the table would not keep |
 //! | `beside` | the tables beside the events that the layout lists |
 
 mod beside;
@@ -323,7 +323,7 @@ impl LedgerStore for PgAdopted {
     }
 
     async fn row_form(&self) -> Result<Option<RowForm>, StoreError> {
-        Ok(Some(self.installed.form()))
+        Ok(Some((*self.installed.form).clone()))
     }
 
     async fn unguarded(&self, tenant: TenantId) -> Result<u64, StoreError> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rehome_domain::digest::Digest;
 use rehome_domain::event::{Event, EventType, Json, Timestamp};
 use rehome_domain::ids::{EventId, TenantId};
-use rehome_domain::layout::{ForeignRow, event_id_of};
+use rehome_domain::layout::{ForeignRow, RowForm, event_id_of};
 use rehome_domain::ledger::Ledger;
 use rehome_domain::stream::StreamName;
 use rehome_ports::json::{self, JsonLimits};
@@ -19,13 +19,14 @@ use crate::error::ServerError;
 use crate::rows::{self, Read, SEQ_MAX, get};
 use crate::server::Param;
 
-const FEED: &str = "SELECT * FROM {schema}.feed($1, $2, $3, $4)";
-const STREAM: &str = "SELECT * FROM {schema}.stream($1, $2, $3, $4, $5, $6)";
+const FEED: &str = "SELECT * FROM {schema}.rows_of_feed($1, $2, $3, $4)";
+const STREAM: &str = "SELECT * FROM {schema}.rows_of_stream($1, $2, $3, $4, $5, $6)";
 
 /// Columns of a page: the ledger is in the first row, the events begin here.
 const PENDING: usize = 4;
-const EVENT: usize = 6;
-const STREAM_VERSION: usize = 18;
+const ORDER: usize = 6;
+const EVENT: usize = 7;
+const STREAM_VERSION: usize = 19;
 
 /// What a page's statement answered.
 struct Page {
@@ -45,12 +46,14 @@ async fn page(
 ) -> Read<Page> {
     let mut page = Page { ledger: Ledger::ABSENT, pending: false, version: 0, events: Vec::new() };
     let (mut bytes, mut full) = (0, false);
+    let mut form = Arc::clone(&store.installed.form);
     let mut client = store.server.client().await?;
     client
         .read_each(template, params, |row| {
             if get::<Option<&str>>(&row, 0)?.is_some() {
                 page.ledger = rows::ledger(&row, 0)?;
                 page.pending = get(&row, PENDING)?;
+                form = store.installed.form_in(get(&row, ORDER)?)?;
                 if with_version && get::<Option<i64>>(&row, STREAM_VERSION)?.is_some() {
                     page.version = rows::count(&row, STREAM_VERSION)?;
                 }
@@ -59,7 +62,7 @@ async fn page(
             if full {
                 return Ok(());
             }
-            match event(tenant, &row) {
+            match event(tenant, &form, &row) {
                 Ok(event) => {
                     bytes += event.bytes();
                     full = page.events.len() >= limit.events || bytes > limit.bytes;
@@ -81,7 +84,7 @@ async fn page(
 }
 
 /// An event from a row of the table.
-fn event(tenant: TenantId, row: &Row) -> Read<Event> {
+fn event(tenant: TenantId, form: &Arc<RowForm>, row: &Row) -> Read<Event> {
     let seq = rows::count(row, EVENT)?;
     let Some(whole) = get::<Option<&str>>(row, EVENT + 11)? else {
         return Err(ServerError::corrupt(format!("the row at number {seq} is missing")));
@@ -108,7 +111,7 @@ fn event(tenant: TenantId, row: &Row) -> Read<Event> {
         data: payload(text(8)?),
         metadata: payload(text(9)?),
         digest: rows::digest(row, EVENT + 10)?,
-        row: Some(Arc::new(ForeignRow::new(whole))),
+        row: Some(Arc::new(ForeignRow::new(whole).with_form(form))),
     })
 }
 

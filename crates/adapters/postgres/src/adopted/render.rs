@@ -43,7 +43,11 @@ impl Names {
         let key_named = key_named.map(|(column, k)| format!("t.{} AS {k}", quoted(&column.name)));
         let row = shape.row_columns(layout);
         let row = row.iter().map(|column| format!("t.{}::text", quoted(&column.name)));
-        let row = row.chain(heads::travelling(layout));
+        let row: Vec<String> = row.collect();
+        let travels = heads::travelling(layout);
+        let in_order = |order: &str| in_order(&row, &travels, order);
+        let of_tenant = "(SELECT y.row_order FROM {schema}.heads AS y JOIN {schema}.tenants AS x ON x.no = y.no \
+             WHERE x.tenant = p_tenant)";
         let position = layout.position.as_deref().map(|name| shape.column(name)).transpose()?;
         // A number that the target draws anew still shows in which order this table's rows came; a time is the same
         // for all rows of a transaction.
@@ -82,7 +86,8 @@ impl Names {
                 heads::in_text(layout).map_or("NULL".to_owned(), |it| escaped(&it)),
             ),
             ("{is_stream}", is_stream(shape, layout)?),
-            ("{row}", format!("ROW({})::text", row.collect::<Vec<_>>().join(", "))),
+            ("{row_in_v_order}", in_order("v_order")),
+            ("{row_in_p_order}", in_order(of_tenant)),
             ("{row_settings}", ROW_SETTINGS.to_owned()),
             ("{order_of_t}", order),
             ("{stream_columns_of_t}", stream_columns.collect::<Vec<_>>().join(", ")),
@@ -103,6 +108,21 @@ impl Names {
     pub(crate) fn render(&self, template: &str) -> String {
         self.0.iter().fold(template.to_owned(), |text, (place, name)| text.replace(place, name))
     }
+}
+
+/// Row `t` as it is digested, as a text: its copied columns, in the order that `order` has if it is not NULL, and behind them
+/// what travels of its stream's head.
+fn in_order(row: &[String], travels: &[String], order: &str) -> String {
+    let text = |columns: Vec<String>| {
+        let columns: Vec<_> = columns.into_iter().chain(travels.iter().cloned()).collect();
+        format!("ROW({})::text", columns.join(", "))
+    };
+    let (plain, own) = (text(row.to_vec()), row.join(", "));
+    let placed = text((1..=row.len()).map(|n| format!("o.own[o.places[{n}]]")).collect());
+    format!(
+        "CASE WHEN {order} IS NULL THEN {plain} ELSE (SELECT {placed} \
+         FROM (SELECT ARRAY[{own}] AS own, {order} AS places OFFSET 0) AS o) END"
+    )
 }
 
 /// The condition of the triggers of an inserted row: its tenant's mark is set, or is not known. Short, because

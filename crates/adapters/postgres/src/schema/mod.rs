@@ -84,7 +84,7 @@ impl Kind {
         match self {
             Self::Store => 6,
             Self::ControlPlane => 9,
-            Self::Guard => 3,
+            Self::Guard => 4,
         }
     }
 
@@ -98,7 +98,8 @@ impl Kind {
             // and those of stores of format 5, do not know anchors of logs. Those of format 8 do not know removals,
             // and must be upgraded before the first tenant is removed.
             Self::ControlPlane => 5,
-            Self::Guard => 1,
+            // Older ones would write a tenant that comes from a table of another layout into the wrong columns.
+            Self::Guard => 4,
         }
     }
 

@@ -191,6 +191,7 @@ async fn a_guard_of_format_1_is_upgraded_with_what_it_holds() {
              ALTER TABLE rehome_guard.tenants DROP COLUMN leaving, DROP COLUMN leaving_by, \
                  ADD COLUMN guarded boolean NOT NULL DEFAULT true; \
              UPDATE rehome_guard.installed SET fingerprint = rehome_guard.fingerprint(); \
+             ALTER TABLE rehome_guard.heads DROP COLUMN row_order; \
              DROP TABLE rehome_guard.log_anchors; \
              UPDATE rehome_guard.meta SET format = 1 WHERE kind = 'guard'",
         )
@@ -206,7 +207,7 @@ async fn a_guard_of_format_1_is_upgraded_with_what_it_holds() {
     place.app.batch_execute(&insert(1, 2)).await.unwrap();
     assert_eq!(one.ledger(TENANT).await.unwrap().head.seq, 2);
     let report = two.check().await.unwrap();
-    assert_eq!((report.format, report.problems.len()), (3, 0), "{:?}", report.problems);
+    assert_eq!((report.format, report.problems.len()), (4, 0), "{:?}", report.problems);
     assert_eq!(triggers(&place, other(&place).await, 9).await, 0);
     two.fence(TENANT, Epoch(1), Epoch(2)).await.expect("it is as it was installed");
 }
@@ -224,6 +225,7 @@ async fn an_upgrade_seals_nothing_that_was_changed() {
              ALTER TABLE rehome_guard.ledger DROP COLUMN key; \
              ALTER TABLE rehome_guard.tenants DROP COLUMN leaving, DROP COLUMN leaving_by, \
                  ADD COLUMN guarded boolean NOT NULL DEFAULT true; \
+             ALTER TABLE rehome_guard.heads DROP COLUMN row_order; \
              DROP TABLE rehome_guard.log_anchors; \
              UPDATE rehome_guard.meta SET format = 1 WHERE kind = 'guard'",
         )

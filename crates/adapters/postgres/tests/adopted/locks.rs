@@ -67,7 +67,7 @@ async fn r16_a_copy_draws_positions_alone() {
     let copy = target.session().await;
     let head = target.store.ledger(acme()).await.unwrap().head;
     let begin = format!(
-        "BEGIN; SELECT * FROM rehome_guard.begin_extend('{}', 1000, 2, {}, '\\x{}', 2)",
+        "BEGIN; SELECT * FROM rehome_guard.begin_extend('{}', 1000, 2, {}, '\\x{}', 2, NULL)",
         acme().uuid(),
         head.seq,
         head.digest

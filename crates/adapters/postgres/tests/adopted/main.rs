@@ -5,6 +5,7 @@ mod beside;
 mod heads;
 mod judged;
 mod kit;
+mod layouts;
 mod leaving;
 mod locks;
 mod moves;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rehome_domain::event::Event;
 use rehome_domain::ids::{Epoch, TenantId};
+use rehome_domain::layout::RowOrder;
 use rehome_domain::ledger::{Head, Ledger, Refused, follow_chain};
 use rusqlite::{OptionalExtension as _, Transaction, params_from_iter};
 
@@ -28,8 +29,11 @@ const EVENTS_PER_LOOK: usize = 8;
 /// Most rows removed in one transaction, which then holds the write lock for some milliseconds.
 const CHUNK_MAX: u32 = 1_000;
 
-/// A row to be put in, with the head that it reaches.
-type Copied = (Head, Vec<Cell>);
+/// Rows to be put in, each with the head that it reaches; and in which order they are digested.
+struct Packed {
+    rows: Vec<(Head, Vec<Cell>)>,
+    order: Option<RowOrder>,
+}
 
 pub(super) async fn extend(
     store: &SqliteAdopted,
@@ -38,20 +42,20 @@ pub(super) async fn extend(
     previous: Head,
     events: &[Event],
 ) -> Answer<Head> {
-    let copied = pack(store, previous, events).await?;
-    if copied.is_empty() {
+    let packed = pack(store, previous, events).await?;
+    if packed.rows.is_empty() {
         // By nothing, or by what breaks the chain: the rules have the word.
         let ledger = change::ledger(store, tenant).await?;
         return Ok(ledger.extend(m, previous, events)?.head);
     }
-    let copied = Arc::new(copied);
+    let packed = Arc::new(packed);
     let (mut reached, mut from) = (previous, 0);
-    while from < copied.len() {
+    while from < packed.rows.len() {
         store.file.wal().caught_up().await;
-        let some = Arc::clone(&copied);
+        let some = Arc::clone(&packed);
         let upto = store
             .write(move |tx, table, turn| {
-                insert(tx, table, turn, (tenant, m), reached, &some[from..])
+                insert(tx, table, turn, (tenant, m), reached, &some, from)
             })
             .await;
         match upto {
@@ -60,30 +64,35 @@ pub(super) async fn extend(
             Err(_) if from > 0 => return Ok(reached),
             Err(failure) => return Err(failure),
         }
-        reached = copied[from - 1].0;
+        reached = packed.rows[from - 1].0;
     }
     Ok(reached)
 }
 
 /// The events that continue the chain, as many as fit, as rows.
-async fn pack(store: &SqliteAdopted, mut previous: Head, events: &[Event]) -> Answer<Vec<Copied>> {
+async fn pack(store: &SqliteAdopted, mut previous: Head, events: &[Event]) -> Answer<Packed> {
+    let mut packed = Packed { rows: Vec::new(), order: None };
+    let continues = |head, event| follow_chain(head, std::slice::from_ref(event));
+    if events.first().is_none_or(|event| continues(previous, event).is_err()) {
+        return Ok(packed);
+    }
+    // In an order of their own are the next, if any.
+    let (count, order) = store.table.rows.of_one_form(events)?;
+    packed.order = order;
     let mut bytes = 0;
-    let mut copied = Vec::new();
-    for some in events[..events.len().min(EVENTS_MAX)].chunks(EVENTS_AT_ONCE) {
+    for some in events[..count.min(EVENTS_MAX)].chunks(EVENTS_AT_ONCE) {
         for event in some {
-            let Ok(head) = follow_chain(previous, std::slice::from_ref(event)) else {
-                return Ok(copied);
-            };
+            let Ok(head) = continues(previous, event) else { return Ok(packed) };
             if bytes >= BYTES_MAX {
-                return Ok(copied);
+                return Ok(packed);
             }
             bytes += event.bytes();
-            copied.push((head, store.table.rows.values(event)?));
+            packed.rows.push((head, store.table.rows.values(event, packed.order.as_ref())?));
             previous = head;
         }
         tokio::task::yield_now().await;
     }
-    Ok(copied)
+    Ok(packed)
 }
 
 /// Puts rows in, at least one, until the turn is over. Answers how many.
@@ -93,15 +102,22 @@ fn insert(
     turn: &Turn,
     (tenant, m): (TenantId, Epoch),
     previous: Head,
-    copied: &[Copied],
+    packed: &Packed,
+    from: usize,
 ) -> Result<usize, Failure<Refused>> {
     let Some(mut guarded) = Guarded::find(tx, tenant)? else {
         return Err(not_a_copy(Ledger::ABSENT.extend(m, previous, &[])));
     };
     guarded.ledger.extend(m, previous, &[])?;
+    if guarded.ledger.head.seq == 0 {
+        // The first of a copy decides.
+        guarded.order.clone_from(&packed.order);
+    } else if guarded.order != packed.order {
+        return Err(in_another_order(tenant).into());
+    }
     let mut statement = tx.prepare_cached(&table.sql.insert)?;
     let mut count = 0;
-    for (head, cells) in copied {
+    for (head, cells) in &packed.rows[from..] {
         statement
             .execute(params_from_iter(cells))
             .map_err(|error| does_not_fit(error, head.seq))?;
@@ -116,6 +132,14 @@ fn insert(
     }
     guarded.save(tx)?;
     Ok(count)
+}
+
+/// The copy was begun from a store whose rows are digested in another order.
+fn in_another_order(tenant: TenantId) -> FileError {
+    not_set_up(format!(
+        "its copy of tenant {tenant} was begun from a store of another layout, in whose order rows are digested; abort the \
+         migration with `--purge-target`, and start it again"
+    ))
 }
 
 fn not_a_copy(refused: Result<Ledger, Refused>) -> Failure<Refused> {

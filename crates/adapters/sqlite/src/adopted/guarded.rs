@@ -2,7 +2,7 @@
 
 use rehome_domain::digest::{Digest, sha256};
 use rehome_domain::ids::TenantId;
-use rehome_domain::layout::tenant_of;
+use rehome_domain::layout::{RowOrder, tenant_of};
 use rehome_domain::ledger::{Head, Ledger};
 use rusqlite::{Connection, OptionalExtension as _, Transaction};
 
@@ -56,10 +56,11 @@ pub(super) struct Guarded {
     pub(super) history_from: i64,
     pub(super) history_to: i64,
     pub(super) floor: i64,
+    /// In which order its rows are digested; `None`: the table's own.
+    pub(super) order: Option<RowOrder>,
 }
 
-const COLUMNS: &str =
-    "tenant_no, role, epoch, seq, digest, key, settled, phase, history_from, history_to, floor";
+const COLUMNS: &str = "tenant_no, role, epoch, seq, digest, key, settled, phase, history_from, history_to, floor, row_order";
 
 impl Guarded {
     /// The tenant's row, if it is guarded.
@@ -80,6 +81,7 @@ impl Guarded {
             history_from: row.get(8)?,
             history_to: row.get(9)?,
             floor: row.get(10)?,
+            order: order(row.get(11)?)?,
         }))
     }
 
@@ -105,6 +107,7 @@ impl Guarded {
             history_from: i64::MIN,
             history_to: last,
             floor: last,
+            order: None,
         };
         tx.prepare_cached(
             "INSERT INTO rehome_guard_tenants (tenant_no, tenant, key, role, epoch, seq, digest, settled, phase, \
@@ -129,7 +132,7 @@ impl Guarded {
     pub(super) fn save(&self, tx: &Transaction<'_>) -> Done<()> {
         tx.prepare_cached(
             "UPDATE rehome_guard_tenants SET role = ?2, epoch = ?3, seq = ?4, digest = ?5, settled = ?6, phase = ?7, \
-             history_from = ?8, floor = ?9 WHERE tenant_no = ?1",
+             history_from = ?8, floor = ?9, row_order = ?10 WHERE tenant_no = ?1",
         )?
         .execute((
             self.no.number(),
@@ -141,6 +144,7 @@ impl Guarded {
             self.phase.as_str(),
             self.history_from,
             self.floor,
+            self.order.as_ref().map(RowOrder::to_string),
         ))?;
         Ok(())
     }
@@ -220,7 +224,7 @@ impl Guarded {
         let mut numbered = 0;
         while let Some(row) = found.next()? {
             let position = row.get(0)?;
-            let digest = table.rows.whole(row, 1)?.digest();
+            let digest = table.rows.whole(row, 1, self.order.as_ref())?.digest();
             self.add_number(tx, position, &digest)?;
             self.history_from = position;
             numbered += 1;
@@ -249,7 +253,7 @@ impl Guarded {
                     "row {position} of its table was recorded and is missing"
                 )));
             }
-            let digest = table.rows.whole(row, 3)?.digest();
+            let digest = table.rows.whole(row, 3, self.order.as_ref())?.digest();
             self.add_number(tx, position, &digest)?;
             numbered += 1;
             if is_over(turn, numbered) {
@@ -291,6 +295,13 @@ impl Guarded {
 
 fn is_over(turn: Option<&Turn>, done: u64) -> bool {
     turn.is_some_and(|turn| done.is_multiple_of(ROWS_PER_LOOK) && turn.is_over())
+}
+
+fn order(text: Option<String>) -> Done<Option<RowOrder>> {
+    let read = |text: String| {
+        text.parse().map_err(|_| FileError::corrupt(format!("the order \"{text}\" of columns")))
+    };
+    text.map(read).transpose()
 }
 
 /// Notes where the event at `place` is.

@@ -155,8 +155,8 @@ pub(super) fn plan(conn: &Connection, layout: &Layout) -> Done<Vec<String>> {
 
 /// The columns' kinds for an operator: a tenant moves to PostgreSQL where its table has the same.
 fn kinds(table: &Table) -> String {
-    let columns = table.rows.form().columns.into_iter();
-    columns.map(|(name, kind)| format!("{name} {kind}")).collect::<Vec<_>>().join(", ")
+    let columns = table.rows.form().columns.iter();
+    columns.map(|it| format!("{} {}", it.name, it.kind)).collect::<Vec<_>>().join(", ")
 }
 
 pub(super) fn is_there(conn: &Connection) -> Done<bool> {
@@ -193,7 +193,7 @@ pub(super) fn adopt(
         tx.execute_batch(trigger)?;
     }
     let Installed { layout, columns, triggers } = Installed::of(&table, layout);
-    let kinds = table.rows.form().columns.into_iter().map(|(_, kind)| kind.to_string());
+    let kinds = table.rows.form().columns.iter().map(|column| column.kind.to_string());
     let kinds = kinds.collect::<Vec<_>>().join("\n");
     let sql = "INSERT INTO rehome_guard_installed (id, layout, columns, triggers, kinds) VALUES (1, ?1, ?2, ?3, ?4)";
     tx.execute(sql, (layout, columns, triggers, kinds))?;

@@ -303,7 +303,7 @@ impl LedgerStore for SqliteAdopted {
     }
 
     async fn row_form(&self) -> Result<Option<RowForm>, StoreError> {
-        Ok(Some(self.table.rows.form()))
+        Ok(Some((**self.table.rows.form()).clone()))
     }
 
     async fn not_kept(&self, tenant: TenantId, by: &RowForm) -> Result<Vec<String>, StoreError> {

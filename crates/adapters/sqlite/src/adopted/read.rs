@@ -1,8 +1,11 @@
 //! Numbers to events.
 
+use std::sync::Arc;
+
 use rehome_domain::digest::Digest;
 use rehome_domain::event::Event;
 use rehome_domain::ids::TenantId;
+use rehome_domain::layout::RowForm;
 use rehome_domain::ledger::Ledger;
 use rehome_domain::stream::StreamName;
 use rehome_ports::{BatchLimit, Feed, StreamSlice, StreamVersion, TenantLedger};
@@ -25,18 +28,34 @@ fn gap(what: &str, missing: u64) -> FileError {
     FileError::corrupt(format!("the event at {what} {missing} is missing"))
 }
 
-fn event(tenant: TenantId, table: &Table, row: &Row<'_>) -> Done<Event> {
+/// What a page of events is read with.
+struct Page<'a> {
+    tenant: TenantId,
+    table: &'a Table,
+    guarded: &'a Guarded,
+    form: Arc<RowForm>,
+}
+
+impl<'a> Page<'a> {
+    fn of(tenant: TenantId, table: &'a Table, guarded: &'a Guarded) -> Done<Self> {
+        let form = table.rows.form_in(guarded.order.as_ref())?;
+        Ok(Self { tenant, table, guarded, form })
+    }
+}
+
+fn event(page: &Page<'_>, row: &Row<'_>) -> Done<Event> {
     let seq = rows::seq_of(row.get(0)?);
     if row.get::<_, Option<i64>>(2)?.is_none() {
         return Err(FileError::corrupt(format!("the row at number {seq} is missing")));
     }
-    table.rows.event(tenant, seq, rows::digest(row, 1)?, row, ROW)
+    let order = (page.guarded.order.as_ref(), &page.form);
+    page.table.rows.event(page.tenant, (seq, rows::digest(row, 1)?), row, ROW, order)
 }
 
 /// Events of which each has the number that `number` finds in it, one after the other from `first`. What cannot be
 /// read ends a page; it is an error when it is what comes first.
 fn page(
-    (tenant, table): (TenantId, &Table),
+    of: &Page<'_>,
     mut found: Rows<'_>,
     limit: BatchLimit,
     what: &str,
@@ -45,7 +64,7 @@ fn page(
 ) -> Done<Vec<Event>> {
     let (mut events, mut bytes, mut expected) = (Vec::new(), 0, first);
     while let Some(row) = found.next()? {
-        let event = match event(tenant, table, row) {
+        let event = match event(of, row) {
             Ok(event) => event,
             Err(error) if events.is_empty() => return Err(error),
             Err(_) => break,
@@ -100,8 +119,8 @@ async fn read_feed(
             let (from, to) = (guarded.no.position(after_seq), guarded.no.position(ledger.head.seq));
             let mut statement = tx.prepare_cached(&table.sql.feed)?;
             let found = statement.query((from, to, rows_max(limit)))?;
-            let events =
-                page((tenant, table), found, limit, "seq", after_seq + 1, |event| event.seq)?;
+            let of = Page::of(tenant, table, &guarded)?;
+            let events = page(&of, found, limit, "seq", after_seq + 1, |event| event.seq)?;
             Ok((Feed { ledger, events }, is_behind))
         })
         .await
@@ -136,10 +155,10 @@ pub(super) async fn stream(
             if first > version {
                 return Ok(StreamSlice { ledger, version, events: Vec::new() });
             }
+            let of = Page::of(tenant, table, &guarded)?;
             let mut statement = tx.prepare_cached(&table.sql.stream)?;
             let found = statement.query(params())?;
-            let events =
-                page((tenant, table), found, limit, "version", first, |event| event.version)?;
+            let events = page(&of, found, limit, "version", first, |event| event.version)?;
             Ok(StreamSlice { ledger, version, events })
         })
         .await

@@ -15,7 +15,9 @@ use rehome_domain::digest::Digest;
 use rehome_domain::event::{Event, EventType, Json, Timestamp};
 use rehome_domain::ids::{EventId, TenantId};
 use rehome_domain::layout::value::NotKept;
-use rehome_domain::layout::{ColumnKind, ForeignRow, Layout, RowForm, Texts, event_id_of};
+use rehome_domain::layout::{
+    ColumnKind, ForeignRow, Layout, RowForm, RowOrder, Texts, event_id_of,
+};
 use rehome_domain::stream::StreamName;
 use rehome_ports::json::{self, JsonLimits};
 use rusqlite::Row;
@@ -33,6 +35,7 @@ pub(super) struct RowReader {
     columns: Vec<(String, Affinity)>,
     /// What their values are; `None`: the texts are those of SQLite.
     kinds: Option<Vec<ColumnKind>>,
+    form: Arc<RowForm>,
     stream_type: Option<usize>,
     stream_id: Vec<usize>,
     version: usize,
@@ -62,7 +65,9 @@ impl RowReader {
             found.ok_or_else(|| not_set_up(format!("its table has no column \"{name}\"")))
         };
         let optional = |name: &Option<String>| name.as_deref().map(place).transpose();
+        let form = form(layout, &columns, kinds.as_deref());
         Ok(Self {
+            form: Arc::new(form),
             stream_type: optional(&layout.stream_type)?,
             stream_id: layout.stream_id.iter().map(|name| place(name)).collect::<Read<_>>()?,
             version: place(&layout.version)?,
@@ -79,18 +84,23 @@ impl RowReader {
     }
 
     /// In which texts the rows are.
-    pub(super) fn form(&self) -> RowForm {
-        let names = self.columns.iter().map(|(name, _)| name.clone());
-        match &self.kinds {
-            Some(kinds) => RowForm {
-                texts: Texts::AsPostgresql,
-                columns: names.zip(kinds.iter().cloned()).collect(),
-            },
-            None => RowForm {
-                texts: Texts::Sqlite,
-                columns: names.map(|name| (name, ColumnKind::Text)).collect(),
-            },
+    pub(super) fn form(&self) -> &Arc<RowForm> {
+        &self.form
+    }
+
+    /// The form of rows that are digested in this order.
+    pub(super) fn form_in(&self, order: Option<&RowOrder>) -> Read<Arc<RowForm>> {
+        self.check(order)?;
+        let own = || Arc::clone(&self.form);
+        Ok(order.map_or_else(own, |order| Arc::new(self.form.in_order(order))))
+    }
+
+    /// Refuses an order of other columns.
+    fn check(&self, order: Option<&RowOrder>) -> Read<()> {
+        if order.is_none_or(|order| order.columns() == self.columns.len()) {
+            return Ok(());
         }
+        Err(FileError::corrupt("an order of columns that does not fit its table"))
     }
 
     /// The columns' names in their order.
@@ -108,22 +118,28 @@ impl RowReader {
         cells.collect()
     }
 
-    /// The row whose columns begin at `first`, by its values alone.
-    pub(super) fn whole(&self, row: &Row<'_>, first: usize) -> Read<ForeignRow> {
-        Ok(self.record(&self.cells(row, first)?))
+    /// The row whose columns begin at `first`, by its values alone, as it is digested.
+    pub(super) fn whole(
+        &self,
+        row: &Row<'_>,
+        first: usize,
+        order: Option<&RowOrder>,
+    ) -> Read<ForeignRow> {
+        self.check(order)?;
+        Ok(self.record(&self.cells(row, first)?, order))
     }
 
-    fn record(&self, cells: &[Cell]) -> ForeignRow {
+    fn record(&self, cells: &[Cell], order: Option<&RowOrder>) -> ForeignRow {
         match &self.kinds {
-            Some(kinds) => record_of(self.texts(cells, kinds)),
-            None => self.own_record(cells),
+            Some(kinds) => record_of(self.texts(cells, kinds), order),
+            None => self.own_record(cells, order),
         }
     }
 
     /// The texts of values, and if PostgreSQL has none for some, the letters.
-    fn texts(&self, cells: &[Cell], kinds: &[ColumnKind]) -> (Vec<Option<String>>, Option<String>) {
+    fn texts(&self, cells: &[Cell], kinds: &[ColumnKind]) -> Texted {
         let mut is_odd = false;
-        let (mut texts, mut letters) = (Vec::with_capacity(cells.len()), String::new());
+        let (mut texts, mut letters) = (Vec::with_capacity(cells.len()), Vec::new());
         for ((cell, kind), (_, affinity)) in cells.iter().zip(kinds).zip(&self.columns) {
             let text = match cell {
                 Cell::Null => Err(NotKept::Class),
@@ -137,15 +153,13 @@ impl RowReader {
     }
 
     /// The record of SQLite's own texts.
-    fn own_record(&self, cells: &[Cell]) -> ForeignRow {
+    fn own_record(&self, cells: &[Cell], order: Option<&RowOrder>) -> ForeignRow {
         let is_natural = |(cell, (_, affinity)): (&Cell, &(String, Affinity))| {
             matches!(cell, Cell::Null) || cell.class() == natural(*affinity)
         };
-        let mut texts: Vec<Option<String>> = cells.iter().map(Cell::text).collect();
-        if !cells.iter().zip(&self.columns).all(is_natural) {
-            texts.push(Some(cells.iter().map(Cell::class).collect()));
-        }
-        ForeignRow::of(texts.iter().map(Option::as_deref))
+        let is_odd = !cells.iter().zip(&self.columns).all(is_natural);
+        let letters = is_odd.then(|| cells.iter().map(Cell::class).collect());
+        record_of((cells.iter().map(Cell::text).collect(), letters), order)
     }
 
     /// The first value of a row that PostgreSQL would not keep: its column, and why.
@@ -159,33 +173,45 @@ impl RowReader {
         }))
     }
 
-    /// The values of an event that comes from another table of this layout.
-    pub(super) fn values(&self, event: &Event) -> Read<Vec<Cell>> {
-        let row = event.row.as_ref().ok_or_else(|| {
-            not_set_up(format!(
-                "event {} comes from a store of another layout; both stores of a move must have the same layout",
-                event.seq
-            ))
+    /// How many of `events`, from the first on, come from rows of one form; and in which order their rows are digested here.
+    pub(super) fn of_one_form(&self, events: &[Event]) -> Read<(usize, Option<RowOrder>)> {
+        let Some(first) = events.first() else { return Ok((0, None)) };
+        let of_first = form_of(first)?;
+        let same = |event: &Event| {
+            form_of(event).is_ok_and(|it| Arc::ptr_eq(it, of_first) || it == of_first)
+        };
+        let count = events.iter().take_while(|event| same(event)).count();
+        let order = of_first.order_at(&self.form).map_err(|why| {
+            not_set_up(format!("event {} of the source is not kept: {}", first.seq, why.join("; ")))
         })?;
+        Ok((count, order))
+    }
+
+    /// The values of an event that comes from another table, whose rows are digested in this order.
+    pub(super) fn values(&self, event: &Event, order: Option<&RowOrder>) -> Read<Vec<Cell>> {
+        let row =
+            event.row.as_ref().ok_or_else(|| FileError::corrupt("an event without its row"))?;
+        let seq = event.seq;
         let cells = match &self.kinds {
-            None => self.read_own(row, event.seq)?,
+            None => self.read_own(row, seq, order)?,
             Some(kinds) => match row.own() {
-                Some(own) => self.read_own(&own, event.seq)?,
-                None => self
-                    .read(row, event.seq, |text, n, affinity| cell_of(text, &kinds[n], affinity))?,
+                Some(own) => self.read_own(&own, seq, order)?,
+                None => self.read(row, seq, order, |text, n, affinity| {
+                    cell_of(text, &kinds[n], affinity)
+                })?,
             },
         };
         // What is written is what is read back.
         let is_known = self.kinds.is_some() || row.own().is_none();
-        if is_known && self.record(&cells) == **row {
+        if is_known && self.record(&cells, order).as_str() == row.as_str() {
             return Ok(cells);
         }
-        Err(self.unfit(row, &cells, event.seq))
+        Err(self.unfit(row, &cells, seq, order))
     }
 
     /// The values of a record of SQLite's own texts.
-    fn read_own(&self, row: &ForeignRow, seq: u64) -> Read<Vec<Cell>> {
-        self.read(row, seq, |text, _, affinity| Cell::read(natural(affinity), Some(text)))
+    fn read_own(&self, row: &ForeignRow, seq: u64, order: Option<&RowOrder>) -> Read<Vec<Cell>> {
+        self.read(row, seq, order, |text, _, affinity| Cell::read(natural(affinity), Some(text)))
     }
 
     /// The values of a record; `plain` reads a text without a letter, or with that for a value as PostgreSQL writes it,
@@ -194,6 +220,7 @@ impl RowReader {
         &self,
         row: &ForeignRow,
         seq: u64,
+        order: Option<&RowOrder>,
         plain: impl Fn(String, usize, Affinity) -> Option<Cell>,
     ) -> Read<Vec<Cell>> {
         let mut texts = row.columns().map_err(|error| FileError::corrupt(error.to_string()))?;
@@ -215,37 +242,58 @@ impl RowReader {
         if letters.len() != texts.len() {
             return Err(not_set_up(format!("row {seq} of the source does not fit its columns")));
         }
+        let places = self.places(order);
         let mut cells = Vec::with_capacity(texts.len());
-        for ((n, (letter, text)), (name, affinity)) in
-            letters.into_iter().zip(texts).enumerate().zip(&self.columns)
-        {
+        for (at, (letter, text)) in letters.into_iter().zip(texts).enumerate() {
+            let place = places[at];
             let cell = match text {
                 None => Some(Cell::Null),
-                Some(text) if letter == AS_POSTGRESQL => plain(text, n, *affinity),
+                Some(text) if letter == AS_POSTGRESQL => plain(text, place, self.columns[place].1),
                 text => Cell::read(letter, text),
             };
-            cells.push(cell.ok_or_else(|| cannot_keep(seq, name))?);
+            cells.push(cell.ok_or_else(|| cannot_keep(seq, self.name(row, at, place)))?);
         }
-        Ok(cells)
+        Ok(match order {
+            Some(order) => order.own(cells),
+            None => cells,
+        })
+    }
+
+    /// For each place of a digested row, the place of its column here.
+    fn places(&self, order: Option<&RowOrder>) -> Vec<usize> {
+        let own: Vec<usize> = (0..self.columns.len()).collect();
+        order.map_or_else(|| own.clone(), |order| order.digested(&own))
+    }
+
+    /// What the source calls a column of a row.
+    fn name<'a>(&'a self, row: &'a ForeignRow, at: usize, place: usize) -> &'a str {
+        let theirs = row.form().and_then(|form| form.columns.get(at));
+        theirs.map_or(&self.columns[place].0, |column| &column.name)
     }
 
     /// Names the column whose value would not be read back as it is in `row`.
-    fn unfit(&self, row: &ForeignRow, cells: &[Cell], seq: u64) -> FileError {
-        let (theirs, ours) = (row.columns().unwrap_or_default(), self.record(cells));
+    fn unfit(
+        &self,
+        row: &ForeignRow,
+        cells: &[Cell],
+        seq: u64,
+        order: Option<&RowOrder>,
+    ) -> FileError {
+        let (theirs, ours) = (row.columns().unwrap_or_default(), self.record(cells, order));
         let ours = ours.columns().unwrap_or_default();
         let differs = theirs.iter().zip(&ours).position(|(a, b)| a != b);
-        let name = differs.and_then(|n| self.columns.get(n)).map_or("", |(name, _)| name);
-        cannot_keep(seq, name)
+        let differs = differs.filter(|at| *at < self.columns.len());
+        cannot_keep(seq, differs.map_or("", |at| self.name(row, at, self.places(order)[at])))
     }
 
     /// The event in the row whose columns begin at `first`.
     pub(super) fn event(
         &self,
         tenant: TenantId,
-        seq: u64,
-        digest: Digest,
+        (seq, digest): (u64, Digest),
         row: &Row<'_>,
         first: usize,
+        (order, form): (Option<&RowOrder>, &Arc<RowForm>),
     ) -> Read<Event> {
         let cells = self.cells(row, first)?;
         let texts = self.kinds.as_ref().map(|kinds| self.texts(&cells, kinds));
@@ -284,9 +332,9 @@ impl RowReader {
         };
         let data = content(self.data);
         let metadata = self.metadata.map_or_else(|| Json::trusted("{}"), content);
-        let own = self.own_record(&cells);
+        let own = self.own_record(&cells, order);
         let row = match texts {
-            Some(texts) => with_own(record_of(texts), &own),
+            Some(texts) => with_own(record_of(texts, order), &own),
             None => own,
         };
         Ok(Event {
@@ -301,14 +349,39 @@ impl RowReader {
             data,
             metadata,
             digest,
-            row: Some(Arc::new(row)),
+            row: Some(Arc::new(row.with_form(form))),
         })
     }
 }
 
-fn record_of((mut texts, letters): (Vec<Option<String>>, Option<String>)) -> ForeignRow {
-    texts.extend(letters.map(Some));
+/// The texts of values, in the order of columns, and letters where some need them.
+type Texted = (Vec<Option<String>>, Option<Vec<char>>);
+
+/// The record of values, as it is digested.
+fn record_of((mut texts, mut letters): Texted, order: Option<&RowOrder>) -> ForeignRow {
+    if let Some(order) = order {
+        texts = order.digested(&texts);
+        letters = letters.map(|letters| order.digested(&letters));
+    }
+    texts.extend(letters.map(|letters| Some(letters.into_iter().collect())));
     ForeignRow::of(texts.iter().map(Option::as_deref))
+}
+
+fn form(layout: &Layout, columns: &[(String, Affinity)], kinds: Option<&[ColumnKind]>) -> RowForm {
+    let names = columns.iter().map(|(name, _)| name.clone());
+    match kinds {
+        Some(kinds) => RowForm::of(Texts::AsPostgresql, layout, names.zip(kinds.iter().cloned())),
+        None => RowForm::of(Texts::Sqlite, layout, names.map(|name| (name, ColumnKind::Text))),
+    }
+}
+
+fn form_of(event: &Event) -> Read<&Arc<RowForm>> {
+    event.row.as_ref().and_then(|row| row.form()).ok_or_else(|| {
+        not_set_up(format!(
+            "event {} does not come from a table of another library; both stores of a move must be adopted",
+            event.seq
+        ))
+    })
 }
 
 /// The row with all that SQLite has of it.

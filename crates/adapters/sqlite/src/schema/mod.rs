@@ -65,6 +65,7 @@ impl Kind {
                 include_str!("guard_2.sql"),
                 include_str!("guard_3.sql"),
                 include_str!("guard_4.sql"),
+                include_str!("guard_5.sql"),
             ],
             Self::ControlPlane => &[
                 include_str!("control.sql"),
@@ -90,7 +91,7 @@ impl Kind {
     /// The format that this code writes, and the newest that it reads.
     const fn format(self) -> u32 {
         match self {
-            Self::Guard => 4,
+            Self::Guard => 5,
             Self::Store => 3,
             Self::ControlPlane => 8,
         }
@@ -101,8 +102,9 @@ impl Kind {
         match self {
             Self::Store => 1,
             // Older ones do not call off that a tenant's guard goes. Those of format 2 keep no anchors of logs. Those of
-            // format 3 do not know other texts of rows than SQLite's, which an older guard keeps.
-            Self::Guard => 2,
+            // format 3 do not know other texts of rows than SQLite's, which an older guard keeps. Those of format 4 would write a
+            // tenant that comes from a table of another layout into the wrong columns.
+            Self::Guard => 5,
             // Older ones do not know tokens in a control plane, nor its gate. Those of format 4 do not know
             // drains, which is harmless: they handle the migrations of a drain correctly. Those of format 5,
             // and those of stores of format 1, do not know anchors of logs and write none. Those of format 7 do
@@ -115,9 +117,7 @@ impl Kind {
     const fn oldest_of_new(self) -> (u32, u32) {
         match self {
             Self::Store => (self.oldest(), 3),
-            // Older ones would take every row for a damaged one.
-            Self::Guard => (4, 4),
-            Self::ControlPlane => (self.oldest(), self.oldest()),
+            Self::Guard | Self::ControlPlane => (self.oldest(), self.oldest()),
         }
     }
 

@@ -38,5 +38,5 @@ async fn a_guard_of_format_2_is_upgraded_and_can_keep_anchors() {
     // The process that had it open before goes on.
     assert_eq!(place.head().await, head);
     let report = other.check().await.unwrap();
-    assert_eq!((report.format, report.problems.len()), (4, 0), "{:?}", report.problems);
+    assert_eq!((report.format, report.problems.len()), (5, 0), "{:?}", report.problems);
 }

@@ -23,7 +23,7 @@ async fn a_file_has_the_kinds_of_the_librarys_table_in_postgresql() {
     let place = Place::new("shared").await;
     let form = place.store.row_form().await.unwrap().unwrap();
     assert_eq!(form.texts, Texts::AsPostgresql);
-    let kind = |name: &str| &form.columns.iter().find(|(column, _)| column == name).unwrap().1;
+    let kind = |name: &str| &form.columns.iter().find(|column| column.name == name).unwrap().kind;
     assert_eq!(kind("event_id"), &ColumnKind::Uuid);
     assert_eq!(kind("created_at"), &ColumnKind::Time);
     assert_eq!(kind("payload"), &ColumnKind::Json);
@@ -95,8 +95,8 @@ async fn files_of_an_earlier_rehome_continue_in_the_middle_of_a_copy() {
     let reopen = async |place: &Place| {
         place.app.execute_batch(FORMAT_3).unwrap();
         let store = SqliteAdopted::open(place.adoption.clone()).await.unwrap();
-        assert_eq!(place.count("SELECT format FROM rehome_guard_meta"), 4);
-        assert_eq!(place.count("SELECT oldest_reader FROM rehome_guard_meta"), 2);
+        assert_eq!(place.count("SELECT format FROM rehome_guard_meta"), 5);
+        assert_eq!(place.count("SELECT oldest_writer FROM rehome_guard_meta"), 5);
         assert_eq!(store.row_form().await.unwrap().unwrap().texts, Texts::Sqlite);
         Arc::new(store)
     };
@@ -126,7 +126,7 @@ async fn a_row_of_another_form_is_refused() {
         target.store.adopt(TENANT, Epoch(2), Head::EMPTY).await.unwrap();
         let refused = target.store.extend(TENANT, Epoch(2), Head::EMPTY, &events).await;
         let refused = refused.unwrap_err().to_string();
-        assert!(refused.contains("cannot keep as it is"), "{refused}");
+        assert!(refused.contains("adopted by an earlier rehome"), "{refused}");
         assert_eq!(target.count("SELECT count(*) FROM events"), 0);
     }
 }
@@ -136,6 +136,6 @@ async fn a_row_of_another_form_is_refused() {
 async fn a_file_that_is_adopted_now_is_not_for_an_earlier_rehome() {
     let place = Place::new("shared").await;
     for column in ["oldest_reader", "oldest_writer"] {
-        assert_eq!(place.count(&format!("SELECT {column} FROM rehome_guard_meta")), 4);
+        assert_eq!(place.count(&format!("SELECT {column} FROM rehome_guard_meta")), 5);
     }
 }

@@ -155,6 +155,7 @@ pub(crate) async fn copy(source: &SqliteAdopted, target: &SqliteAdopted, m: Epoc
 
 /// Makes the guard of a file that an earlier rehome adopted what it was in format 3.
 pub(crate) const FORMAT_3: &str = "\
+    ALTER TABLE rehome_guard_tenants DROP COLUMN row_order; \
     ALTER TABLE rehome_guard_installed DROP COLUMN kinds; \
     UPDATE rehome_guard_meta SET format = 3, oldest_reader = 2, oldest_writer = 2;";
 

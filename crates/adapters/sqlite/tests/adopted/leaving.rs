@@ -113,7 +113,7 @@ async fn a_guard_of_format_1_is_upgraded_with_what_it_holds() {
         ))
         .unwrap();
     let store = SqliteAdopted::open(place.adoption.clone()).await.unwrap();
-    assert_eq!(place.count("SELECT format FROM rehome_guard_meta"), 4);
+    assert_eq!(place.count("SELECT format FROM rehome_guard_meta"), 5);
     assert_eq!(store.ledger(TENANT).await.unwrap().head.seq, 1);
     store.leave(TENANT, Epoch(1), US).await.unwrap();
     store.unguard(TENANT, Epoch(1), US).await.unwrap();

@@ -5,6 +5,7 @@
 mod anchors;
 mod forms;
 mod kit;
+mod layouts;
 mod leaving;
 mod moves;
 mod refusals;

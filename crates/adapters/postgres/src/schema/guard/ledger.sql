@@ -229,25 +229,36 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS {body}
 {body};
 
 -- Continues a copy: locks the rows, answers the ledger as it is, and, if it is replica@p_m at this head,
--- positions for p_count rows. From here on the transaction may write the tenant's rows.
+-- positions for p_count rows. From here on the transaction may write the tenant's rows. The first of a copy decides in which
+-- order rows are digested; o_fits: p_order is that order.
 CREATE OR REPLACE FUNCTION {schema}.begin_extend(
-    p_tenant uuid, p_wait_ms integer, p_m bigint, p_seq bigint, p_digest bytea, p_count integer
+    p_tenant uuid, p_wait_ms integer, p_m bigint, p_seq bigint, p_digest bytea, p_count integer, p_order text
 ) RETURNS TABLE (
-    o_role text, o_epoch bigint, o_seq bigint, o_digest bytea, o_no integer, o_positions bigint[]
+    o_role text, o_epoch bigint, o_seq bigint, o_digest bytea, o_no integer, o_positions bigint[], o_fits boolean
 )
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS {body}
 DECLARE
-    v_key text;
+    v_key   text;
+    v_order integer[] := string_to_array(p_order, ',')::integer[];
 BEGIN
     PERFORM set_config('lock_timeout', p_wait_ms::text, true);
     SELECT t.no INTO o_no FROM {schema}.tenants AS t WHERE t.tenant = p_tenant;
     IF o_no IS NULL THEN
         RETURN;
     END IF;
-    SELECT h.seq, h.digest INTO o_seq, o_digest FROM {schema}.heads AS h WHERE h.no = o_no FOR UPDATE;
+    SELECT h.seq, h.digest, h.row_order IS NOT DISTINCT FROM v_order INTO o_seq, o_digest, o_fits
+        FROM {schema}.heads AS h WHERE h.no = o_no FOR UPDATE;
     SELECT l.role, l.epoch, l.key INTO o_role, o_epoch, v_key FROM {schema}.ledger AS l
         WHERE l.no = o_no FOR UPDATE;
     IF o_role = 'replica' AND o_epoch = p_m AND o_seq = p_seq AND o_digest = p_digest THEN
+        IF NOT o_fits THEN
+            IF o_seq > 0 THEN
+                RETURN NEXT;
+                RETURN;
+            END IF;
+            UPDATE {schema}.heads AS h SET row_order = v_order WHERE h.no = o_no;
+            o_fits := true;
+        END IF;
         {lock_for_copy}
         o_positions := {draw_positions};
         UPDATE {schema}.ledger AS l SET copying = pg_current_xact_id(),

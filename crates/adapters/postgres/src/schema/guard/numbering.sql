@@ -18,16 +18,17 @@ DECLARE
     v_seq     bigint;
     v_digest  bytea;
     v_history bigint;
+    v_order   integer[];
     v_from    bigint;
     v_ids     bigint[] := '{}';
     v_row     record;
 BEGIN
     PERFORM {schema}.sync();
-    SELECT h.seq, h.digest, h.history_at INTO v_seq, v_digest, v_history
+    SELECT h.seq, h.digest, h.history_at, h.row_order INTO v_seq, v_digest, v_history, v_order
         FROM {schema}.heads AS h WHERE h.no = p_no;
     v_from := v_history;
     FOR v_row IN
-        SELECT a.*, t.ctid IS NOT NULL AS found, sha256(convert_to({row}, 'UTF8')) AS hash
+        SELECT a.*, t.ctid IS NOT NULL AS found, sha256(convert_to({row_in_v_order}, 'UTF8')) AS hash
         FROM (SELECT x.* FROM {schema}.arrivals AS x WHERE x.no = p_no AND x.id > v_from
               ORDER BY x.id LIMIT p_max) AS a
         LEFT JOIN {table} AS t ON {key_join}

@@ -1,25 +1,27 @@
 -- Reads. Each is one statement, so of one snapshot; the texts are written with settings of their own.
 
 -- The ledger, and events after p_after: at most p_limit, and p_bytes unless it is the first.
-CREATE OR REPLACE FUNCTION {schema}.feed(p_tenant uuid, p_after bigint, p_limit bigint, p_bytes bigint) RETURNS TABLE (
-    l_role text, l_epoch bigint, l_seq bigint, l_digest bytea, l_pending boolean, l_phase text,
+CREATE OR REPLACE FUNCTION {schema}.rows_of_feed(
+    p_tenant uuid, p_after bigint, p_limit bigint, p_bytes bigint
+) RETURNS TABLE (
+    l_role text, l_epoch bigint, l_seq bigint, l_digest bytea, l_pending boolean, l_phase text, l_order text,
     seq bigint, stream_type text, stream_id text, version bigint, event_id uuid, event_type text,
     occurred_at bigint, recorded_at bigint, data text, metadata text, digest bytea, whole text
 )
 LANGUAGE sql STABLE {row_settings} SET enable_hashjoin = off SET enable_mergejoin = off AS {body}
     SELECT l.role, l.epoch, h.seq, h.digest,
-        EXISTS (SELECT FROM {schema}.arrivals AS x WHERE x.no = l.no), n.phase,
+        EXISTS (SELECT FROM {schema}.arrivals AS x WHERE x.no = l.no), n.phase, array_to_string(h.row_order, ','),
         NULL::bigint, NULL::text, NULL::text, NULL::bigint, NULL::uuid, NULL::text, NULL::bigint, NULL::bigint,
         NULL::text, NULL::text, NULL::bytea, NULL::text
     FROM {schema}.tenants AS n JOIN {schema}.ledger AS l ON l.no = n.no JOIN {schema}.heads AS h ON h.no = n.no
     WHERE n.tenant = p_tenant
     UNION ALL
-    (SELECT NULL::text, NULL::bigint, NULL::bigint, NULL::bytea, NULL::boolean, NULL::text,
+    (SELECT NULL::text, NULL::bigint, NULL::bigint, NULL::bytea, NULL::boolean, NULL::text, NULL::text,
         e.seq, e.stream_type, e.stream_id, e.version, e.event_id, e.event_type, e.occurred_at, e.recorded_at,
         e.data, e.metadata, e.digest, e.whole
      FROM (SELECT r.*, sum(160 + 2 * octet_length(r.whole)) OVER (ORDER BY r.seq ROWS UNBOUNDED PRECEDING) AS bytes,
                   row_number() OVER (ORDER BY r.seq ROWS UNBOUNDED PRECEDING) AS n
-           FROM (SELECT a.seq, {event_of_t}, a.digest, {row} AS whole
+           FROM (SELECT a.seq, {event_of_t}, a.digest, {row_in_p_order} AS whole
                  FROM {schema}.positions AS a LEFT JOIN {table} AS t ON {key_join}
                  WHERE a.no = (SELECT x.no FROM {schema}.tenants AS x WHERE x.tenant = p_tenant)
                      AND a.seq > p_after AND a.seq <= p_after + p_limit
@@ -29,29 +31,29 @@ LANGUAGE sql STABLE {row_settings} SET enable_hashjoin = off SET enable_mergejoi
 {body};
 
 -- The same of one stream, from a version on, with the stream's version.
-CREATE OR REPLACE FUNCTION {schema}.stream(
+CREATE OR REPLACE FUNCTION {schema}.rows_of_stream(
     p_tenant uuid, p_type text, p_id text[], p_from bigint, p_limit bigint, p_bytes bigint
 ) RETURNS TABLE (
-    l_role text, l_epoch bigint, l_seq bigint, l_digest bytea, l_pending boolean, l_phase text,
+    l_role text, l_epoch bigint, l_seq bigint, l_digest bytea, l_pending boolean, l_phase text, l_order text,
     seq bigint, stream_type text, stream_id text, version bigint, event_id uuid, event_type text,
     occurred_at bigint, recorded_at bigint, data text, metadata text, digest bytea, whole text,
     stream_version bigint
 )
 LANGUAGE sql STABLE {row_settings} AS {body}
     WITH rows AS (
-        SELECT a.seq, {event_of_t}, a.digest, {row} AS whole
+        SELECT a.seq, {event_of_t}, a.digest, {row_in_p_order} AS whole
         FROM {table} AS t
         JOIN {schema}.positions AS a ON {key_join}
             AND a.no = (SELECT x.no FROM {schema}.tenants AS x WHERE x.tenant = p_tenant)
         WHERE {is_stream})
     SELECT l.role, l.epoch, h.seq, h.digest,
-        EXISTS (SELECT FROM {schema}.arrivals AS x WHERE x.no = l.no), n.phase,
+        EXISTS (SELECT FROM {schema}.arrivals AS x WHERE x.no = l.no), n.phase, array_to_string(h.row_order, ','),
         NULL::bigint, NULL::text, NULL::text, NULL::bigint, NULL::uuid, NULL::text, NULL::bigint, NULL::bigint,
         NULL::text, NULL::text, NULL::bytea, NULL::text, (SELECT max(r.version) FROM rows AS r)
     FROM {schema}.tenants AS n JOIN {schema}.ledger AS l ON l.no = n.no JOIN {schema}.heads AS h ON h.no = n.no
     WHERE n.tenant = p_tenant
     UNION ALL
-    (SELECT NULL::text, NULL::bigint, NULL::bigint, NULL::bytea, NULL::boolean, NULL::text,
+    (SELECT NULL::text, NULL::bigint, NULL::bigint, NULL::bytea, NULL::boolean, NULL::text, NULL::text,
         e.seq, e.stream_type, e.stream_id, e.version, e.event_id, e.event_type, e.occurred_at, e.recorded_at,
         e.data, e.metadata, e.digest, e.whole, NULL::bigint
      FROM (SELECT r.*, sum(160 + 2 * octet_length(r.whole)) OVER (ORDER BY r.version ROWS UNBOUNDED PRECEDING)

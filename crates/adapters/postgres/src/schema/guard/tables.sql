@@ -40,7 +40,8 @@ CREATE TABLE {schema}.heads (
     no         integer PRIMARY KEY REFERENCES {schema}.tenants,
     seq        bigint  NOT NULL,
     digest     bytea   NOT NULL CHECK (octet_length(digest) = 32),
-    history_at bigint  NOT NULL DEFAULT 0 -- arrivals of the history are numbered up to this id
+    history_at bigint  NOT NULL DEFAULT 0, -- arrivals of the history are numbered up to this id
+    row_order  integer[] -- which of row_columns is in each place of a digested row; NULL: as they are
 );
 
 -- Rows that have no number yet. The history has ids below 0.

@@ -5,6 +5,7 @@ fn reader(affinities: &[Affinity]) -> RowReader {
     RowReader {
         columns: affinities.iter().enumerate().map(name).collect(),
         kinds: None,
+        form: Arc::new(RowForm { texts: Texts::Sqlite, columns: Vec::new() }),
         stream_type: None,
         stream_id: vec![0],
         version: 0,
@@ -59,8 +60,8 @@ fn every_value_of_every_class_comes_back() {
         let mut written = std::collections::HashSet::new();
         for cell in &some {
             let cells = vec![cell.clone(), Cell::Text("z".to_owned())];
-            let row = reader.record(&cells);
-            assert_eq!(reader.values(&event(row.clone())).unwrap(), cells, "{affinity:?}");
+            let row = reader.record(&cells, None);
+            assert_eq!(reader.values(&event(row.clone()), None).unwrap(), cells, "{affinity:?}");
             assert!(written.insert(row), "{cell:?} is written as another is: {affinity:?}");
         }
     }
@@ -70,9 +71,9 @@ fn every_value_of_every_class_comes_back() {
 fn a_row_as_its_columns_are_declared_is_written_as_in_postgresql() {
     let reader = reader(&[Affinity::Text, Affinity::Integer, Affinity::Text]);
     let cells = [Cell::Text("a b".to_owned()), Cell::Integer(7), Cell::Null];
-    assert_eq!(reader.record(&cells).as_str(), "(\"a b\",7,)");
+    assert_eq!(reader.record(&cells, None).as_str(), "(\"a b\",7,)");
     let cells = [Cell::Text("a".to_owned()), Cell::Text("7".to_owned()), Cell::Null];
-    assert_eq!(reader.record(&cells).as_str(), "(a,7,,ttn)");
+    assert_eq!(reader.record(&cells, None).as_str(), "(a,7,,ttn)");
 }
 
 /// A table of one column of each kind, with the texts of PostgreSQL.
@@ -109,33 +110,37 @@ fn cells(time: &str, json: &str) -> Vec<Cell> {
 fn a_row_of_kinds_is_written_as_postgresql_writes_it_and_comes_back_as_it_was() {
     let reader = of_kinds();
     let cells = cells("2026-01-02T03:04:05.600000+00:00", r#"{"bb": 1,"a":[]}"#);
-    let row = with_own(reader.record(&cells), &reader.own_record(&cells));
+    let row = with_own(reader.record(&cells, None), &reader.own_record(&cells, None));
     let written = format!(
         r#"({UUID},"a b",7,"2026-01-02 03:04:05.6+00","{{""a"": [], ""bb"": 1}}","\\x00ff",0.5)"#
     );
     assert_eq!(row.as_str(), written);
-    assert_eq!(reader.values(&event(row.clone())).unwrap(), cells, "from a file, byte for byte");
+    assert_eq!(
+        reader.values(&event(row.clone()), None).unwrap(),
+        cells,
+        "from a file, byte for byte"
+    );
     // From PostgreSQL it has the texts that the library would write.
-    let from_server = reader.values(&event(ForeignRow::new(row.as_str()))).unwrap();
+    let from_server = reader.values(&event(ForeignRow::new(row.as_str())), None).unwrap();
     assert_eq!(from_server[3], cells[3]);
     assert_eq!(from_server[4], Cell::Text(r#"{"a":[],"bb":1}"#.to_owned()));
-    assert_eq!(reader.record(&from_server), row, "it is the same row");
+    assert_eq!(reader.record(&from_server, None), row, "it is the same row");
     // An older guard would not know it again.
     let old = RowReader { kinds: None, ..of_kinds() };
-    assert!(old.values(&event(row)).is_err());
+    assert!(old.values(&event(row), None).is_err());
 }
 
 #[test]
 fn a_value_that_postgresql_would_not_keep_has_a_letter_and_stays_what_it_is() {
     let reader = of_kinds();
     let cells = cells("2026-01-02 03:04:05", r#"{"a":1,"a":2}"#);
-    let row = with_own(reader.record(&cells), &reader.own_record(&cells));
+    let row = with_own(reader.record(&cells, None), &reader.own_record(&cells, None));
     let columns = row.columns().unwrap();
     assert_eq!(columns.last().unwrap().as_deref(), Some("vvvttvv"));
-    assert_eq!(reader.values(&event(row.clone())).unwrap(), cells);
+    assert_eq!(reader.values(&event(row.clone()), None).unwrap(), cells);
     let mut others = cells.clone();
     others[4] = Cell::Null;
-    assert_ne!(reader.record(&others), row);
+    assert_ne!(reader.record(&others, None), row);
 }
 
 #[test]
@@ -148,7 +153,7 @@ fn a_value_that_sqlite_would_not_keep_is_refused_by_its_column() {
         ("2026-01-02 03:04:05+00", r#"{"a":  1}"#, "c4"),
     ] {
         let texts = [UUID, "a b", "7", time, json, "\\x00", "0.5"].map(Some);
-        let refused = reader.values(&event(ForeignRow::of(texts))).unwrap_err();
+        let refused = reader.values(&event(ForeignRow::of(texts)), None).unwrap_err();
         let refused = refused.fault("it").to_string();
         assert!(refused.contains(&format!("column \"{column}\"")), "{refused}");
     }
