@@ -371,6 +371,14 @@ mod tests {
     }
 
     #[test]
+    fn what_opens_once_a_week_opens_again_in_a_week() {
+        // 1970-01-01 was a Thursday.
+        let window = Window::parse("Thu 01:00-05:00 UTC").unwrap();
+        assert_eq!(window.next_opening(at(0, 0, 59)), Some(at(0, 1, 0)));
+        assert_eq!(window.next_opening(at(0, 1, 0)), Some(at(7, 1, 0)));
+    }
+
+    #[test]
     fn a_week_ago_is_not_too_long_ago() {
         let window = Window::parse("Mon 01:00-05:00 UTC").unwrap();
         let before = at(MONDAY - 7, 1, 0);

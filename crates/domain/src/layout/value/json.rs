@@ -294,8 +294,8 @@ impl<'a> Parser<'a> {
         }
         let zeros = if down { 0 } else { places.saturating_sub(fraction.len()) };
         let digits = format!("{whole}{fraction}{}", "0".repeat(zeros));
-        // At least one digit before the point.
-        let digits = format!("{digits:0>width$}", width = after + 1);
+        // At least as many digits as come after the point.
+        let digits = format!("{digits:0>after$}");
         let (before, behind) = digits.split_at(digits.len() - after);
         let before = before.trim_start_matches('0');
         let before = if before.is_empty() { "0" } else { before };
