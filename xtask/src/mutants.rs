@@ -52,6 +52,25 @@ const AREAS: &[Area] = &[
         first: DOMAIN,
     },
     Area {
+        name: "rules",
+        package: "rehome-domain",
+        files: &[
+            "crates/domain/src/migration/*.rs",
+            "crates/domain/src/loss.rs",
+            "crates/domain/src/removal.rs",
+            "crates/domain/src/route.rs",
+        ],
+        tests: &["rehome-domain"],
+        first: DOMAIN,
+    },
+    Area {
+        name: "drains",
+        package: "rehome-domain",
+        files: &["crates/domain/src/drain/*.rs"],
+        tests: &["rehome-domain"],
+        first: DOMAIN,
+    },
+    Area {
         name: "domain",
         package: "rehome-domain",
         files: &["crates/domain/src/**/*.rs"],
