@@ -138,6 +138,7 @@ mod tests {
         }
         let begun = Tally::of(log.iter().copied().take(6));
         assert_eq!((begun.cutovers[2].resumed, begun.cutovers[2].ended()), (None, None));
+        assert_eq!(begun.ended(CutoverOutcome::Succeeded), 0, "it may still be rolled back");
         let switched = Tally::of(log.iter().copied().take(7));
         assert_eq!(switched.cutovers[2].ended(), None, "writes wait for the target's activation");
         assert_eq!(tally.cutovers[2].ended(), Some(CutoverOutcome::Succeeded));
