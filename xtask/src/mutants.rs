@@ -66,7 +66,15 @@ const AREAS: &[Area] = &[
     Area {
         name: "drains",
         package: "rehome-domain",
-        files: &["crates/domain/src/drain/*.rs"],
+        files: &[
+            "crates/domain/src/drain/decide.rs",
+            "crates/domain/src/drain/fact.rs",
+            "crates/domain/src/drain/placement.rs",
+            "crates/domain/src/drain/settings.rs",
+            "crates/domain/src/drain/state.rs",
+            "crates/domain/src/drain/tally.rs",
+            "crates/domain/src/drain/transition.rs",
+        ],
         tests: &["rehome-domain"],
         first: DOMAIN,
     },
