@@ -84,7 +84,7 @@ fn options_are_changed_only_by_one_who_has_seen_the_last_change() {
 fn a_recovery_ends_what_is_under_way_with_its_cause() {
     let word = Fact::Recovered { store: store_id(SOURCE), n: Epoch(50), base: 3 };
     let mirroring = Rows::mirroring(with_window());
-    let stopped = mirroring.after(&[word.clone()]);
+    let stopped = mirroring.after(std::slice::from_ref(&word));
     let error = stopped.migration.error.as_deref().unwrap_or_default();
     assert!(error.contains("rehome recover"), "{error}");
     assert_eq!(stopped.migration.completed_at, Some(NOW));
@@ -207,7 +207,11 @@ fn a_refusal_says_how_to_continue() {
         (&aborted, &Fact::Paused, "rehome migration start"),
         (&paused, &Fact::CutoverRequested, "; resume it first: `rehome migration resume ID`"),
         (&failed, &Fact::Resumed, "rehome migration abort ID"),
-        (&open.after(&[repair.clone()]), &repair, "; its copy is already being repaired"),
+        (
+            &open.after(std::slice::from_ref(&repair)),
+            &repair,
+            "; its copy is already being repaired",
+        ),
         (&open.after(&[Fact::Paused]), &repair, "; resume it first"),
         (&damaged, &repair, "; only a copy before the switch can be repaired"),
     ] {

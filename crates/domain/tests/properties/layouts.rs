@@ -11,12 +11,8 @@ fn built_in(name: &str) -> Layout {
     Layout::built_in(name).unwrap()
 }
 
-fn name(text: &str) -> Option<String> {
-    Some(text.to_owned())
-}
-
-fn column(text: &str) -> Option<TenantPart> {
-    Some(TenantPart::Column(text.to_owned()))
+fn column(text: &str) -> TenantPart {
+    TenantPart::Column(text.to_owned())
 }
 
 fn beside(kind: BesideKind, tenant: Option<&str>, position: Option<&str>) -> Beside {
@@ -97,7 +93,7 @@ fn the_tenant_of_a_streams_head_is_in_a_column_that_is_copied() {
     let marten = built_in("marten");
     let (table, heads) = marten.heads().unwrap();
     assert_eq!((table.table.as_str(), heads.version.as_str()), ("mt_streams", "version"));
-    assert_eq!(marten.tenant_of_heads(), column("tenant_id"));
+    assert_eq!(marten.tenant_of_heads(), Some(column("tenant_id")));
     let prefix = TenantPart::Prefix { separator: "/".to_owned() };
     assert_eq!(built_in("emmett").tenant_of_heads(), Some(prefix));
     let without = built_in("eventsource-py");
@@ -120,19 +116,18 @@ fn the_tenant_of_a_streams_head_is_in_a_column_that_is_copied() {
         };
         layout.tenant_of_heads()
     };
-    let of = |name: &str| TenantPart::Column(name.to_owned());
     assert_eq!(
-        with(of("tenant"), None),
-        column("owner"),
+        with(column("tenant"), None),
+        Some(column("owner")),
         "in its place among the stream's columns"
     );
-    assert_eq!(with(of("stream"), None), column("id"));
-    assert_eq!(with(of("region"), None), column("region"));
-    assert_eq!(with(of("created"), None), None, "it is no column of the events");
+    assert_eq!(with(column("stream"), None), Some(column("id")));
+    assert_eq!(with(column("region"), None), Some(column("region")));
+    assert_eq!(with(column("created"), None), None, "it is no column of the events");
     let json = TenantPart::Json { column: "metadata".to_owned(), key: "tenant".to_owned() };
     assert_eq!(with(json.clone(), None), None);
     for copied in ["owner", "id", "region", "created"] {
-        assert_eq!(with(json.clone(), Some(copied)), column(copied));
+        assert_eq!(with(json.clone(), Some(copied)), Some(column(copied)));
     }
     assert_eq!(with(json, Some("head")), None, "the table gives it anew");
 }
@@ -171,7 +166,7 @@ fn of_each_table_beside_the_events_it_is_said_what_happens_to_it() {
         ),
         (beside(Streams, tenant, None), "streams' heads", "name `stream_id` and `version`"),
     ] {
-        let whose = if table.tenant == name("tenant") { "of the tenant" } else { "of all tenants" };
+        let whose = if table.tenant.is_some() { "of the tenant" } else { "of all tenants" };
         for (rows, counted) in [
             (Some(0), format!("0 rows {whose}")),
             (Some(1), format!("1 row {whose}")),
