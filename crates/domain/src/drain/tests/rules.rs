@@ -325,3 +325,13 @@ fn facts_have_the_names_of_the_log_and_their_tenant() {
         assert_eq!((fact.name(), fact.tenant()), (name, Some(tenant)));
     }
 }
+
+#[test]
+fn no_tenant_goes_to_a_target_that_was_not_read_yet() {
+    let read = BTreeMap::from([(store("a"), Report::default())]);
+    for planned in [None, Some(&store("b"))] {
+        assert_eq!(place(&settings(), &read, 1, planned), Ok(Some(store("a"))));
+    }
+    let why = place(&settings(), &BTreeMap::new(), 1, None).unwrap_err().to_string();
+    assert!(why.contains("a: it has not been read yet; b: it has not been read yet"), "{why}");
+}
