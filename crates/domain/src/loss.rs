@@ -101,6 +101,7 @@ mod tests {
     use crate::ids::{MigrationId, TenantId};
     use crate::ledger::Head;
     use crate::migration::{OldSource, Options, Violations};
+    use crate::removal::Removal;
 
     fn ledger(role: Role, epoch: u64, seq: u64) -> Ledger {
         Ledger { role, epoch: Epoch(epoch), head: Head { seq, digest: Digest::EMPTY } }
@@ -120,6 +121,9 @@ mod tests {
         assert_eq!(found(&route(), ledger(Role::Active, 1, 0)), None);
         let begun = Route { created: false, ..route() };
         assert_eq!(found(&begun, ledger(Role::Absent, 0, 0)), None);
+        let removal = Some(Removal::Running { k: Epoch(2), events: 0 });
+        let removed = Route { removal, ..route() };
+        assert_eq!(found(&removed, ledger(Role::Absent, 2, 0)), None);
     }
 
     #[test]
@@ -161,6 +165,18 @@ mod tests {
             |epoch| behind_route(&moved, Some(&migration), &ledger(Role::Replica, epoch, 3));
         let loss = Loss::BehindEpoch { ledger: Epoch(2), passed: Epoch(2) };
         assert_eq!((found(2), found(4)), (Some(loss), None));
+        let loss = Loss::BehindEpoch { ledger: Epoch(1), passed: Epoch(2) };
+        assert_eq!(found(1), Some(loss), "a backup from before the migration");
+        // Another migration, another store, and a target that is perhaps still to be activated.
+        let activated = State::Migrated { activated: false, old_source };
+        for other in [
+            Migration { id: MigrationId::new(Uuid::from_u128(8)), ..migration.clone() },
+            Migration { target: "c".parse().expect("a name"), ..migration.clone() },
+            Migration { state: activated, ..migration.clone() },
+        ] {
+            let found = behind_route(&moved, Some(&other), &ledger(Role::Replica, 2, 3));
+            assert_eq!(found, None, "{other:?}");
+        }
         // A recovery gives the route an epoch that no store has seen yet.
         let recovered = Route { epoch: Epoch(1_005), n: Epoch(1_005), ..moved.clone() };
         let active = ledger(Role::Active, 4, 3);

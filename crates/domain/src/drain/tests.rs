@@ -1,5 +1,7 @@
 //! The rules of drains, by example and by property.
 
+mod rules;
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;

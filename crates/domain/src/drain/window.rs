@@ -318,7 +318,15 @@ mod tests {
             ("Mon-Fri 01:00-05:00 Europe/Berlin now", "write a window as"),
             ("Mon-Fry 01:00-05:00 UTC", "\"Fry\" is not a day"),
             ("2026-02-29 01:00-05:00 UTC", "is not a day"),
+            ("2100-02-29 01:00-05:00 UTC", "is not a day"),
+            ("2026-04-31 01:00-05:00 UTC", "is not a day"),
+            ("2026-01-32 01:00-05:00 UTC", "is not a day"),
+            ("2026-13-01 01:00-05:00 UTC", "is not a day"),
+            ("2026-00-01 01:00-05:00 UTC", "is not a day"),
+            ("1969-12-31 01:00-05:00 UTC", "is not a day"),
             ("Mon 1:00-05:00 UTC", "not a time of day"),
+            ("Mon 01:0-05:00 UTC", "not a time of day"),
+            ("Mon 01:00-04:60 UTC", "not a time of day"),
             ("Mon 01:00-24:01 UTC", "not a time of day"),
             ("Mon 01:00-01:00 UTC", "never opens"),
             ("Mon 24:00-01:00 UTC", "never opens"),
@@ -326,6 +334,69 @@ mod tests {
             let refused = Window::parse(text).unwrap_err().to_string();
             assert!(refused.contains(part), "{text}: {refused}");
         }
+    }
+
+    #[test]
+    fn a_date_is_the_day_that_the_calendar_has() {
+        // Days since 1970-01-01 as `date -u -d DATE +%s` has them, divided by 86,400.
+        for (day, days) in [
+            ("1970-01-01", 0),
+            ("1999-12-31", 10_956),
+            ("2000-02-29", 11_016),
+            ("2000-03-01", 11_017),
+            ("2026-12-24", 20_811),
+            ("2100-02-28", 47_540),
+            ("2100-03-01", 47_541),
+            ("2400-02-29", 157_113),
+        ] {
+            let text = format!("{day} 01:00-05:00 UTC");
+            let window = Window::parse(&text).unwrap();
+            assert_eq!(window.days, Days::One(days), "{day}");
+            assert_eq!(window.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_day_that_is_named_twice_is_one_day() {
+        for (text, written) in [
+            ("Mon-Wed,Tue-Thu", "Mon-Thu"),
+            ("Fri,Fri", "Fri"),
+            ("Sat-Mon", "Sat-Mon"),
+            ("DAILY", "daily"),
+            ("mon,WED", "Mon,Wed"),
+        ] {
+            let window = Window::parse(&format!("{text} 01:00-05:00 UTC")).unwrap();
+            assert_eq!(window.to_string(), format!("{written} 01:00-05:00 UTC"));
+        }
+    }
+
+    #[test]
+    fn what_opens_once_a_week_opens_again_in_a_week() {
+        // 1970-01-01 was a Thursday.
+        let window = Window::parse("Thu 01:00-05:00 UTC").unwrap();
+        assert_eq!(window.next_opening(at(0, 0, 59)), Some(at(0, 1, 0)));
+        assert_eq!(window.next_opening(at(0, 1, 0)), Some(at(7, 1, 0)));
+    }
+
+    #[test]
+    fn a_week_ago_is_not_too_long_ago() {
+        let window = Window::parse("Mon 01:00-05:00 UTC").unwrap();
+        let before = at(MONDAY - 7, 1, 0);
+        assert_eq!(window.last_opening(at(MONDAY, 0, 59)), Some(before));
+        let closed = (before, at(MONDAY - 7, 5, 0));
+        assert_eq!(window.last_closed(at(MONDAY, 4, 59)), Some(closed));
+        let night = Window::parse("Mon 22:00-02:00 UTC").unwrap();
+        let closed = (at(MONDAY - 7, 22, 0), at(MONDAY - 6, 2, 0));
+        assert_eq!(night.last_closed(at(MONDAY + 1, 1, 59)), Some(closed));
+        // A date is no weekday.
+        let once = Window { days: Days::One(MONDAY), ..window };
+        assert_eq!(once.last_opening(at(MONDAY + 8, 1, 0)), Some(at(MONDAY, 1, 0)));
+        assert_eq!(once.last_opening(at(MONDAY + 9, 1, 0)), None);
+        assert_eq!(
+            once.last_closed(at(MONDAY + 8, 1, 0)),
+            Some((at(MONDAY, 1, 0), at(MONDAY, 5, 0)))
+        );
+        assert_eq!(once.last_closed(at(MONDAY + 9, 1, 0)), None);
     }
 
     #[test]

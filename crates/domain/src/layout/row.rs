@@ -187,4 +187,36 @@ mod tests {
             assert_eq!(columns(bad), Err(InvalidRow), "{bad}");
         }
     }
+
+    #[test]
+    fn two_rows_are_the_same_if_their_values_are() {
+        use std::collections::HashSet;
+
+        let row = ForeignRow::new("(1,\"{\"\"a\"\": 1}\")");
+        let spaced = ForeignRow::new("(1,\"{ \"\"a\"\":1 }\")");
+        let with_own = row.clone().with_own(&spaced);
+        assert_eq!((row.own(), with_own.own()), (None, Some(spaced.clone())));
+        assert_eq!((&row, row.digest()), (&with_own, with_own.digest()));
+        assert_ne!((&row, row.digest()), (&spaced, spaced.digest()));
+        let rows = HashSet::from([row.clone(), with_own.clone(), spaced.clone()]);
+        assert_eq!(rows.len(), 2);
+        // What it has beside its values takes memory too.
+        assert_eq!((row.bytes(), spaced.bytes(), with_own.bytes()), (16, 17, 33));
+        assert_eq!(format!("{row:?}"), "<a row of 16 bytes>", "and no payload");
+    }
+
+    #[test]
+    fn equal_rows_have_equal_hashes() {
+        use std::hash::DefaultHasher;
+
+        let hash = |row: &ForeignRow| {
+            let mut hasher = DefaultHasher::new();
+            row.hash(&mut hasher);
+            hasher.finish()
+        };
+        let row = ForeignRow::new("(1)");
+        let with_own = row.clone().with_own(&ForeignRow::new("( 1)"));
+        assert_eq!(hash(&row), hash(&with_own));
+        assert_ne!(hash(&row), hash(&ForeignRow::new("(2)")));
+    }
 }

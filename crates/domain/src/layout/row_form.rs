@@ -152,6 +152,8 @@ mod tests {
         }
         for (sql, kind) in [
             ("bigint", ColumnKind::Integer),
+            ("uuid", ColumnKind::Uuid),
+            ("character varying", ColumnKind::Text),
             ("character varying(255)", ColumnKind::Text),
             ("timestamp with time zone", ColumnKind::Time),
             ("jsonb", ColumnKind::Json),

@@ -138,11 +138,17 @@ mod tests {
         }
         let begun = Tally::of(log.iter().copied().take(6));
         assert_eq!((begun.cutovers[2].resumed, begun.cutovers[2].ended()), (None, None));
+        assert_eq!(begun.ended(CutoverOutcome::Succeeded), 0, "it may still be rolled back");
         let switched = Tally::of(log.iter().copied().take(7));
         assert_eq!(switched.cutovers[2].ended(), None, "writes wait for the target's activation");
         assert_eq!(tally.cutovers[2].ended(), Some(CutoverOutcome::Succeeded));
         let pause = |tally: &Tally| tally.cutovers[2].pause(Timestamp::from_micros(47));
         assert_eq!((pause(&begun).as_micros(), pause(&tally).as_micros()), (17, 5));
-        assert!(tally.covers(&begun) && !begun.covers(&tally));
+        // Each fact about a cutover is more of the log.
+        for known in 1..log.len() {
+            let (before, after) = (known, known + 1);
+            let of = |facts| Tally::of(log.iter().copied().take(facts));
+            assert!(of(after).covers(&of(before)) && !of(before).covers(&of(after)), "{known}");
+        }
     }
 }

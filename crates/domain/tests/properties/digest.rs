@@ -138,6 +138,7 @@ proptest! {
     fn digests_are_read_as_they_are_written(bytes in any::<[u8; 32]>()) {
         let digest = Digest::new(bytes);
         prop_assert_eq!(digest.to_string().parse(), Ok(digest));
+        prop_assert_eq!(format!("{digest:?}"), digest.to_string());
         prop_assert_eq!(digest.to_string().to_uppercase().parse(), Ok(digest));
         prop_assert_eq!(Digest::from_slice(&bytes), Some(digest));
         prop_assert_eq!(Digest::from_slice(&bytes[1..]), None);

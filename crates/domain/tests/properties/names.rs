@@ -1,13 +1,19 @@
 //! Names and counters: valid and invalid values.
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
-use rehome_domain::event::{EVENT_TYPE_BYTES_MAX, EventType};
+use rehome_domain::drain::{Halt, Order, Placement, State, Stay, TenantState};
+use rehome_domain::event::{EVENT_TYPE_BYTES_MAX, Event, EventType, Json};
 use rehome_domain::ids::{Epoch, EventId, StoreId, TenantId};
+use rehome_domain::layout::ForeignRow;
+use rehome_domain::ledger::Head;
 use rehome_domain::stream::{
     ExpectedVersion, InvalidStreamName, STREAM_NAME_BYTES_MAX, StreamName,
 };
+use rehome_domain::verification::{Level, Side};
 
-use crate::kit::config;
+use crate::kit::{config, next_event};
 
 proptest! {
     #![proptest_config(config(256))]
@@ -77,4 +83,82 @@ fn an_expectation_accepts_what_it_says() {
 fn epochs_are_handed_out_upwards() {
     assert!(Epoch::ZERO < Epoch::ZERO.next());
     assert_eq!(Epoch(7).next(), Epoch(8));
+}
+
+#[test]
+fn a_stream_is_shown_without_what_a_terminal_obeys() {
+    let name = StreamName::new("order", "a\u{1b}b").unwrap();
+    assert_eq!(name.to_string(), "order/a\\u{1b}b");
+    assert_eq!(format!("{name:?}"), name.to_string());
+}
+
+#[test]
+fn a_payload_is_shown_by_its_size_only() {
+    assert_eq!(format!("{:?}", Json::trusted("{\"iban\":1}")), "<10 bytes of JSON>");
+}
+
+/// Records, requests and configuration have these words: another word is another value.
+#[test]
+fn words_are_read_as_they_are_written() {
+    fn same<T: Copy + std::fmt::Debug + PartialEq>(
+        pairs: &[(T, &str)],
+        write: impl Fn(T) -> &'static str,
+        read: impl Fn(&str) -> Option<T>,
+    ) {
+        for (value, word) in pairs {
+            assert_eq!((write(*value), read(word)), (*word, Some(*value)));
+        }
+        assert_eq!(read("something"), None);
+    }
+    let levels = [(Level::Count, "count"), (Level::Hash, "hash"), (Level::Full, "full")];
+    same(&levels, Level::as_str, Level::parse);
+    let sides = [(Side::Unknown, "unknown"), (Side::Copy, "copy"), (Side::Authority, "authority")];
+    same(&sides, Side::as_str, Side::parse);
+    let orders =
+        [(Order::Smallest, "smallest"), (Order::Largest, "largest"), (Order::Idle, "idle")];
+    same(&orders, Order::as_str, Order::parse);
+    let placements = [
+        (Placement::Weights, "weights"),
+        (Placement::FreeSpace, "free_space"),
+        (Placement::LeastLoaded, "least_loaded"),
+    ];
+    same(&placements, Placement::as_str, Placement::parse);
+    let states = [
+        (State::Running, "running"),
+        (State::Paused(Halt::Operator), "paused"),
+        (State::Paused(Halt::Budget), "budget_spent"),
+        (State::Cancelling, "cancelling"),
+        (State::Cancelled, "cancelled"),
+        (State::Finished, "finished"),
+    ];
+    same(&states, State::as_str, State::parse);
+    assert_eq!(State::Paused(Halt::Budget).to_string(), "budget_spent");
+    let reasons = [
+        (Stay::Pinned, "pinned"),
+        (Stay::Excluded, "excluded"),
+        (Stay::OtherDrain, "other_drain"),
+        (Stay::Gone, "gone"),
+        (Stay::NoTarget, "no_target"),
+    ];
+    same(&reasons, Stay::as_str, Stay::parse);
+    for (state, word) in [
+        (TenantState::Waiting, "waiting"),
+        (TenantState::Again, "again"),
+        (TenantState::Moving, "moving"),
+        (TenantState::Moved, "moved"),
+        (TenantState::SetAside, "set_aside"),
+        (TenantState::Stays(Stay::Pinned), "stays"),
+    ] {
+        assert_eq!(state.as_str(), word);
+    }
+}
+
+#[test]
+fn the_size_of_an_event_counts_all_texts_that_it_carries() {
+    let event = next_event(Head::EMPTY, 1);
+    let texts = ["order", "a", "order_placed", "{\"n\":1}", "{}"].map(str::len);
+    let size = 160 + texts.iter().sum::<usize>();
+    assert_eq!(event.bytes(), size);
+    let with_row = Event { row: Some(Arc::new(ForeignRow::new("(1)"))), ..event };
+    assert_eq!(with_row.bytes(), size + 3);
 }

@@ -208,6 +208,12 @@ fn a_repair_that_is_refused_says_that_the_source_is_damaged_and_the_copy_goes_on
     // A repair that was not requested is neither refused nor done.
     for fact in [Fact::RepairRefused { why: why.into() }, cut_back(6)] {
         assert!(mirroring().after(&[violated(Side::Copy)]).apply(&fact).is_err());
+        // Nor in the state in which a repair is done, which is also that of a start.
+        let begun = Rows::start(&crate::kit::created(), crate::kit::TARGET, Options::default());
+        for rows in [&begun, &begun.after(&[violated(Side::Copy)])] {
+            let refused = Refusal::NotInThisState { fact: fact.name(), phase: Phase::Pending };
+            assert_eq!(rows.apply(&fact), Err(refused));
+        }
     }
 }
 

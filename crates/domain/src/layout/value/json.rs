@@ -294,8 +294,8 @@ impl<'a> Parser<'a> {
         }
         let zeros = if down { 0 } else { places.saturating_sub(fraction.len()) };
         let digits = format!("{whole}{fraction}{}", "0".repeat(zeros));
-        // At least one digit before the point.
-        let digits = format!("{digits:0>width$}", width = after + 1);
+        // At least as many digits as come after the point.
+        let digits = format!("{digits:0>after$}");
         let (before, behind) = digits.split_at(digits.len() - after);
         let before = before.trim_start_matches('0');
         let before = if before.is_empty() { "0" } else { before };
@@ -314,6 +314,13 @@ mod tests {
             (" { } ", "{}", "{}"),
             ("[ ]", "[]", "[]"),
             ("null", "null", "null"),
+            ("\t[\r\nfalse ,true ]", "[false, true]", "[false,true]"),
+            (r#"{ "a b" : "c d" }"#, r#"{"a b": "c d"}"#, r#"{"a b":"c d"}"#),
+            (
+                r#""\"\\\b\f\n\r\t\u0008\u000c\u000D\u0009""#,
+                r#""\"\\\b\f\n\r\t\b\f\r\t""#,
+                r#""\"\\\b\f\n\r\t\b\f\r\t""#,
+            ),
             (
                 r#"{"event_id":"x","b":[1,2.50,true],"a":{"z":null}}"#,
                 r#"{"a": {"z": null}, "b": [1, 2.50, true], "event_id": "x"}"#,
@@ -380,8 +387,36 @@ mod tests {
             "\"\\u12\"",
             "'a'",
             "NaN",
+            "1-",
+            "1+",
+            "-",
+            "1 2",
+            "[1 2]",
+            "{\"a\" 1}",
+            "{\"a\":1 \"b\":2}",
+            "\"a",
         ] {
             assert_eq!(jsonb(text), Err(NotKept::Json), "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_as_large_as_it_may_be_is_read() {
+        let nested = |depth| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        // The outermost array is not inside another one.
+        let deepest = nested(DEPTH_MAX + 1);
+        assert_eq!(jsonb(&deepest).as_deref(), Ok(&*deepest));
+        assert_eq!(jsonb(&nested(DEPTH_MAX + 2)), Err(NotKept::TooLargeInJson));
+        let of_objects = |depth| format!("{}1{}", "{\"a\":".repeat(depth), "}".repeat(depth));
+        assert!(jsonb(&of_objects(DEPTH_MAX)).is_ok());
+        assert_eq!(jsonb(&of_objects(DEPTH_MAX + 1)), Err(NotKept::TooLargeInJson));
+        let nines = |digits| "9".repeat(digits);
+        assert_eq!(jsonb(&nines(DIGITS_MAX)), Ok(nines(DIGITS_MAX)));
+        assert_eq!(jsonb(&nines(DIGITS_MAX + 1)), Err(NotKept::TooLargeInJson));
+        assert_eq!(jsonb("1e999"), Ok(format!("1{}", "0".repeat(999))));
+        assert_eq!(jsonb("1e1000"), Err(NotKept::TooLargeInJson));
+        assert_eq!(jsonb("1.5e998").map(|text| text.len()), Ok(999));
+        assert_eq!(jsonb("1.5e999"), Err(NotKept::TooLargeInJson));
+        assert_eq!(jsonb("1e-000").as_deref(), Ok("1"));
     }
 }
