@@ -114,6 +114,7 @@ fn words_are_read_as_they_are_written() {
     same(&levels, Level::as_str, Level::parse);
     let sides = [(Side::Unknown, "unknown"), (Side::Copy, "copy"), (Side::Authority, "authority")];
     same(&sides, Side::as_str, Side::parse);
+    assert_eq!((Level::Hash.to_string(), Side::Copy.to_string()), ("hash".into(), "copy".into()));
     let orders =
         [(Order::Smallest, "smallest"), (Order::Largest, "largest"), (Order::Idle, "idle")];
     same(&orders, Order::as_str, Order::parse);
