@@ -263,6 +263,26 @@ mod tests {
         assert_eq!(found, ["sim/model must not depend on rehome-engine"]);
     }
 
+    /// A method that has a default is easily forgotten in a store that wraps another.
+    #[test]
+    fn a_store_that_wraps_another_forwards_every_method() {
+        let read = |path: &str| std::fs::read_to_string(crate::step::root().join(path)).unwrap();
+        let port = read("crates/ports/src/ledger_store.rs");
+        let port = port.split_once("pub trait LedgerStore").unwrap().1.split("\n}").next().unwrap();
+        let name =
+            |line: &str| Some(line.strip_prefix("    async fn ")?.split_once('(')?.0.to_owned());
+        let methods: Vec<_> = port.lines().filter_map(name).collect();
+        assert!(methods.len() > 30, "{methods:?}");
+        for wrapper in
+            ["crates/app/src/deployment/lazy_store.rs", "crates/ports/src/fault/store.rs"]
+        {
+            let forwards: Vec<_> = read(wrapper).lines().filter_map(name).collect();
+            let missing: Vec<_> =
+                methods.iter().filter(|method| !forwards.contains(method)).collect();
+            assert!(missing.is_empty(), "{wrapper}: {missing:?}");
+        }
+    }
+
     #[test]
     fn a_crate_that_stands_nowhere_is_found_once() {
         let found = findings(&[

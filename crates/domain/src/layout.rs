@@ -19,7 +19,7 @@ use crate::ids::{EventId, TenantId};
 use crate::stream::StreamName;
 
 pub use built_in::{BUILT_IN, Made};
-pub use counterpart::losses;
+pub use counterpart::{losses, renamed};
 pub use order::{InvalidOrder, RowOrder};
 pub use part::Part;
 pub use row::{ForeignRow, InvalidRow};

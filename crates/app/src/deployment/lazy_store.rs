@@ -276,6 +276,12 @@ impl LedgerStore for LazyStore {
         self.reach().await?.unguard(tenant, epoch, by).await
     }
 
+    async fn before_fence(&self, tenant: TenantId) {
+        if let Ok(store) = self.reach().await {
+            store.before_fence(tenant).await;
+        }
+    }
+
     async fn fence_holds(&self, tenant: TenantId) -> Result<(), StoreError> {
         self.reach().await?.fence_holds(tenant).await
     }

@@ -9,7 +9,19 @@ use super::{ColumnKind, FormColumn, Layout, Part, RowForm, RowOrder, Texts};
 pub fn losses(source: (&Layout, &RowForm), target: (&Layout, &RowForm)) -> Vec<String> {
     let mut found = source.0.differences(target.0);
     found.extend(source.1.differences(target.1));
+    if found.is_empty() && source.0 != target.0 {
+        let (exchanged, pairs) = (source.1.exchanged(target.1), source.1.pairs(target.1));
+        let same_engine = source.1.texts == target.1.texts;
+        found.extend(exchanged);
+        found.extend(pairs.filter_map(|(ours, theirs)| other_texts(ours, theirs, same_engine)));
+    }
     found
+}
+
+/// The columns whose counterparts have other names, as a sentence's part each.
+pub fn renamed(source: &RowForm, target: &RowForm) -> Vec<String> {
+    let others = source.pairs(target).filter(|(ours, theirs)| ours.name != theirs.name);
+    others.map(|(ours, theirs)| format!("\"{}\" to \"{}\"", ours.name, theirs.name)).collect()
 }
 
 impl Layout {
@@ -91,6 +103,46 @@ impl RowForm {
         }
         let order = RowOrder::new(places).map_err(|invalid| vec![invalid.to_string()]);
         if found.is_empty() { order } else { Err(found) }
+    }
+
+    /// Each column that has a counterpart, with it.
+    fn pairs<'a>(
+        &'a self,
+        target: &'a Self,
+    ) -> impl Iterator<Item = (&'a FormColumn, &'a FormColumn)> {
+        let theirs = |ours: &FormColumn| target.columns.iter().find(|it| ours.is_counterpart(it));
+        self.columns.iter().filter_map(move |ours| Some((ours, theirs(ours)?)))
+    }
+
+    /// Columns whose values would go to one another's, as if one of the two layouts had confused them: a sentence each.
+    fn exchanged(&self, target: &Self) -> Vec<String> {
+        let counterpart = |name: &str| {
+            self.pairs(target).find(|(ours, _)| ours.name == name).map(|(_, it)| it.name.as_str())
+        };
+        let comes_back = |first: &str| {
+            let mut at = counterpart(first)?;
+            for _ in &self.columns {
+                if at == first {
+                    return Some(());
+                }
+                at = counterpart(at)?;
+            }
+            None
+        };
+        let crossed = self.pairs(target).filter(|(ours, theirs)| ours.name != theirs.name);
+        crossed
+            .filter(|(ours, _)| comes_back(&ours.name).is_some())
+            .map(|(ours, theirs)| {
+                format!(
+                    "column \"{}\" would go to \"{}\", as both layouts name them {}, although the target has a column \"{}\" too: \
+                     one of the layouts confuses them; correct it and adopt that store again, or rename the columns of one table",
+                    ours.name,
+                    theirs.name,
+                    parts(&ours.parts),
+                    ours.name
+                )
+            })
+            .collect()
     }
 
     /// Why rows of a store that was adopted by an earlier version, with SQLite's own texts, are not compared.

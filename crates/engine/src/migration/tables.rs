@@ -1,7 +1,7 @@
 //! What stands in the way of a move where events are in tables of other libraries.
 
 use rehome_domain::ids::TenantId;
-use rehome_domain::layout::{Layout, RowForm, losses};
+use rehome_domain::layout::{Layout, RowForm, losses, renamed};
 use rehome_ports::{LedgerStore, StoreError};
 
 use super::plan::Finding;
@@ -65,6 +65,15 @@ pub(crate) fn named(
     })
 }
 
+/// What is said where nothing is lost: which column goes to which, where the names differ.
+fn arrives(source: &RowForm, target: &RowForm) -> String {
+    let renamed = renamed(source, target);
+    if renamed.is_empty() {
+        return "every column arrives".to_owned();
+    }
+    format!("every column arrives: {}, the others to columns of their names", renamed.join(", "))
+}
+
 /// The obstacles if the events are in tables of other libraries.
 pub(super) async fn find(
     tenant: TenantId,
@@ -81,7 +90,7 @@ pub(super) async fn find(
         let found =
             if lost.is_empty() { source.not_kept(tenant, &theirs.form).await? } else { lost };
         let ok = found.is_empty();
-        let detail = if ok { "every column arrives".to_owned() } else { found.join("; ") };
+        let detail = if ok { arrives(&ours.form, &theirs.form) } else { found.join("; ") };
         add("a row is the same row at the target", ok, detail);
     }
     let mut obstacles = Vec::new();

@@ -146,9 +146,11 @@ impl PgAdopted {
 
     /// The guard stays, if it was about to go; and then [`Self::number`].
     pub(super) async fn stay(&self, tenant: TenantId, max: i32) -> Read<Option<Found>> {
+        // The one needs an answer of the other: whatever the planner does, the guard stays before its role is read.
         self.found(
             "SELECT o_role, o_epoch, o_seq, o_digest, o_phase, o_numbered \
-             FROM {schema}.stay($1) CROSS JOIN LATERAL {schema}.number($1, $2)",
+             FROM {schema}.stay($1) AS s (done) \
+             CROSS JOIN LATERAL {schema}.number($1, CASE WHEN s.done IS NULL THEN $2 ELSE $2 END)",
             tenant,
             max,
         )

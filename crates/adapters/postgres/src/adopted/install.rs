@@ -240,6 +240,18 @@ fn in_the_way(error: ServerError, shape: &Shape, undone: &str) -> ServerError {
     error
 }
 
+/// The same of a table of the guard: whoever waits for it longer would let all tenants of the store wait behind it.
+fn heads_in_use(error: ServerError, meta: &Meta) -> ServerError {
+    if error.is_locked() {
+        return not_set_up(format!(
+            "its guard stays in format {}: a transaction has used the guard for more than {TABLE_LOCK_MS} ms, as one that numbers a \
+             long history does; the next try comes when the store is opened again (see pg_locks for the transaction)",
+            meta.format
+        ));
+    }
+    error
+}
+
 /// Upgrades a guard of an older format; one of format 1 while no transaction holds the table. If already upgraded: does nothing. Differences from
 /// the installation stay.
 pub(super) async fn upgrade(client: &mut Client, layout: &Layout, schema: &str) -> Read<()> {
@@ -254,13 +266,14 @@ pub(super) async fn upgrade(client: &mut Client, layout: &Layout, schema: &str) 
     if meta.format < 3 {
         tx.batch(FORMAT_3).await?;
     }
-    tx.batch(FORMAT_4).await?;
+    tx.batch(&format!("SET LOCAL lock_timeout = {TABLE_LOCK_MS}")).await?;
+    let altered = tx.batch(FORMAT_4).await;
+    altered.map_err(|error| heads_in_use(error, &meta))?;
     if meta.format > 1 {
         make_functions(&mut tx, &shape, &names).await?;
         schema::upgraded(&mut tx, Kind::Guard).await?;
         return tx.commit().await;
     }
-    tx.batch(&format!("SET LOCAL lock_timeout = {TABLE_LOCK_MS}")).await?;
     let lock = format!(
         "LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE; \
          LOCK TABLE {{schema}}.tenants, {{schema}}.ledger IN ACCESS EXCLUSIVE MODE",

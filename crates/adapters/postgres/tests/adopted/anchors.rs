@@ -48,3 +48,26 @@ async fn a_guard_of_format_2_is_upgraded_under_a_writer_and_can_keep_anchors() {
     let report = other.check().await.unwrap();
     assert_eq!((report.format, report.problems.len()), (4, 0), "{:?}", report.problems);
 }
+
+/// One that numbers a long history holds a row of the guard for as long: an upgrade that waited for it would let everybody wait.
+#[tokio::test]
+async fn an_upgrade_does_not_wait_for_who_uses_the_guard() {
+    let place = Place::new("shared").await;
+    place.app.batch_execute(&insert(1, 1)).await.unwrap();
+    place.store.activate(TENANT, FIRST).await.unwrap();
+    let before = "ALTER TABLE rehome_guard.heads DROP COLUMN row_order; \
+                  UPDATE rehome_guard.meta SET format = 3 WHERE kind = 'guard'";
+    place.app.batch_execute(before).await.unwrap();
+    let numbering = place.session().await;
+    numbering.batch_execute("BEGIN; SELECT FROM rehome_guard.heads FOR UPDATE").await.unwrap();
+    let open =
+        || PgAdopted::open(adoption(&place.database, "shared", layout(), &TenantNames::default()));
+    let refused = open().await.map(drop).expect_err("it is in use").to_string();
+    assert!(
+        refused.contains("its guard stays in format 3: a transaction has used the guard"),
+        "{refused}"
+    );
+    numbering.batch_execute("COMMIT").await.unwrap();
+    let report = open().await.expect("upgraded").check().await.unwrap();
+    assert_eq!((report.format, report.problems.len()), (4, 0), "{:?}", report.problems);
+}
