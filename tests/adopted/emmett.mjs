@@ -64,5 +64,6 @@ lines.on('line', (line) => {
 lines.on('close', async () => {
   await Promise.all(running);
   await Promise.all([...stores.values()].map((store) => store.close()));
-  process.exit(0);
+  // What a pipe did not take yet would be lost.
+  process.stdout.end(() => process.exit(0));
 });

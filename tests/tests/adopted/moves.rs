@@ -115,6 +115,10 @@ fn goes_on(site: &Site, nth: usize) -> Result<()> {
     Ok(())
 }
 
+/// How often the suites are tried. The library hides rows that are younger than the oldest transaction of the server, and so for a
+/// moment those that it has just written: while another one runs, such as one that numbers rows, a test that reads them at once can fail.
+const TRIES: usize = 3;
+
 /// The library's conformance suites of its ports pass for a guarded tenant: before a move, while the copy
 /// is level and follows, and at the target.
 #[test]
@@ -126,9 +130,13 @@ fn the_librarys_conformance_suites_pass_before_during_and_after_a_move() -> Resu
         site.adopt()?;
         let conforms = |store: &str| -> Result<()> {
             let url = site.database(store).url();
-            let report = site.python("readers.py", &["conformance", &url, "--tenant", TENANT])?;
-            ensure!(report["ok"] == true && report["passed"].as_u64() > Some(20), "{report}");
-            Ok(())
+            let suites = || {
+                let report =
+                    site.python("readers.py", &["conformance", &url, "--tenant", TENANT])?;
+                ensure!(report["ok"] == true && report["passed"].as_u64() > Some(20), "{report}");
+                Ok(())
+            };
+            (1..TRIES).find_map(|_| suites().ok()).map_or_else(suites, Ok)
         };
         conforms(SHARED)?;
         let start = ["migration", "start", "--tenant", TENANT, "--to", DEDICATED];

@@ -78,8 +78,9 @@ impl Context {
             failpoint::hit("cutover.ready");
             let deadline_ms = u64::from(self.migration.options.cutover_timeout_ms);
             let intent = Fact::CutoverStarted { deadline_ms };
-            route = match self.record(route.rev, intent).await {
-                Ok(recorded) => recorded.route, // 2
+            let recorded = self.record(route.rev, intent).await; // 2
+            route = match recorded {
+                Ok(recorded) => recorded.route,
                 Err(error) => {
                     self.source.fence_is_over(self.tenant()).await;
                     return Err(error.into());
