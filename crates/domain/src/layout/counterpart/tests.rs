@@ -94,7 +94,7 @@ fn columns_of_one_kind_are_not_exchanged_for_one_another() {
         [
             "column \"a\" would go to \"b\", as both layouts name them `tenant`, although the target has a column \"a\" too: one of the \
              layouts confuses them; correct it and adopt that store again, or rename the columns of one table",
-            "column \"b\" would go to \"a\", as both layouts name them `stream_id`, although the target has a column \"b\" too: one of the \
+            "column \"b\" would go to \"a\", as both layouts name them `stream_id 1`, although the target has a column \"b\" too: one of the \
              layouts confuses them; correct it and adopt that store again, or rename the columns of one table",
         ]
     );

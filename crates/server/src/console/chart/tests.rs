@@ -56,7 +56,7 @@ fn phases_and_cutovers_are_marked_where_they_began_and_named_where_there_is_room
     assert!(svg.contains("class=\"phase dual_write\" x=\"50.00%\""), "{svg}");
     assert!(svg.contains(">mirroring</text>"), "{svg}");
     assert!(!svg.contains(">migrated</text>"), "no room: {svg}");
-    assert!(svg.contains("text-anchor=\"end\">cutover, 12 ms</text>"), "{svg}");
+    assert!(svg.contains("text-anchor=\"end\">cutover, 12.4 ms</text>"), "{svg}");
 }
 
 #[test]
