@@ -6,6 +6,7 @@ mod tables;
 mod writers;
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
@@ -92,7 +93,8 @@ impl Pair {
                     format!("sqlite:{name}.db")
                 }
             };
-            config += &format!(
+            let _ = write!(
+                config,
                 "[[stores]]\nid = \"{name}\"\nurl = \"{url}\"\nlayout = \"{name}.layout.toml\"\ndefault = {}\n",
                 n == 0
             );

@@ -83,9 +83,7 @@ impl Scene {
 
     /// What is looked at first, then what changes something, then refusals.
     fn lines(&self) -> Vec<String> {
-        let Self { migrated, ready, paused, failed, aborted, under_way, drain, .. } = self;
-        let (one, two, nine, ten) = (tenant(1), tenant(2), tenant(9), tenant(10));
-        let mut lines: Vec<String> = [
+        const WITHOUT_IDS: [&str; 23] = [
             "--version",
             "config show",
             "config check",
@@ -109,16 +107,25 @@ impl Scene {
             "checklist before",
             "estimate --events 1500000 --rate 10000 --write-rate 200",
             "import --dry-run all.ndjson",
-        ]
-        .map(str::to_owned)
-        .into();
+        ];
+        let Self { migrated, ready, paused, failed, aborted, under_way, .. } = self;
+        let mut lines: Vec<String> = WITHOUT_IDS.map(str::to_owned).into();
         for id in [migrated, ready, paused, failed, aborted, under_way] {
             lines.push(format!("migration show {id}"));
             lines.push(format!("migration log {id}"));
             lines.push(format!("checklist during {id}"));
         }
         lines.extend((1..=9).map(|n| format!("tenant show {}", tenant(n))));
-        lines.extend([
+        lines.extend(self.looks_at_one());
+        lines.extend(self.changes());
+        lines.extend(self.refusals());
+        lines
+    }
+
+    fn looks_at_one(&self) -> Vec<String> {
+        let Self { migrated, ready, drain, .. } = self;
+        let (two, nine) = (tenant(2), tenant(9));
+        vec![
             format!("migration watch {migrated}"),
             format!("migration baseline {ready} --show"),
             format!("migration verify {ready}"),
@@ -132,7 +139,13 @@ impl Scene {
             format!("drain show {drain} --state set_aside"),
             format!("drain show {drain} --state moved"),
             format!("drain watch {drain}"),
-            // What changes something.
+        ]
+    }
+
+    fn changes(&self) -> Vec<String> {
+        let Self { migrated, ready, paused, failed, under_way, drain, .. } = self;
+        let (one, nine, ten) = (tenant(1), tenant(9), tenant(10));
+        vec![
             format!("migration tune {paused} --copy-rate-max 0"),
             format!("migration resume {paused}"),
             format!("migration cutover {ready}"),
@@ -171,7 +184,12 @@ impl Scene {
             "init --config other/rehome.toml".to_owned(),
             "quickstart --exit --tenants 1 --events 500 --writers 2 --rate 50 --dir quick"
                 .to_owned(),
-            // Refusals.
+        ]
+    }
+
+    fn refusals(&self) -> Vec<String> {
+        let (ready, one) = (&self.ready, tenant(1));
+        vec![
             "init".to_owned(),
             "serve --config nowhere.toml".to_owned(),
             "migration drive --server http://127.0.0.1:1".to_owned(),
@@ -187,8 +205,7 @@ impl Scene {
             format!("tenant checkpoints {one} --from shared --to dedicated"),
             format!("tenant position {one} --position 5 --from shared --to dedicated"),
             "store layout guess postgres://rehome@127.0.0.1:1/shop events".to_owned(),
-        ]);
-        lines
+        ]
     }
 
     /// What each line prints on a terminal of so many columns.

@@ -35,9 +35,11 @@ pub(crate) struct Shown {
     overview: Looks<Option<Arc<Grant>>, Arc<Overview>>,
     migrations: Looks<MigrationId, Arc<View>>,
     drains: Looks<DrainId, Arc<DrainView>>,
-    /// By what the viewers are bound to, and whether they may read its events.
-    tenants: Looks<(Option<Arc<Grant>>, bool, TenantId), Arc<TenantView>>,
+    tenants: Looks<TenantLook, Arc<TenantView>>,
 }
+
+/// What the viewers of a tenant are bound to, whether they may read its events, and the tenant.
+type TenantLook = (Option<Arc<Grant>>, bool, TenantId);
 
 /// What a page is about.
 #[derive(Clone, Copy, Debug)]

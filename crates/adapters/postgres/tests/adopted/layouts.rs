@@ -67,7 +67,7 @@ async fn rows(place: &Place, sql: &str) -> Option<String> {
 }
 
 async fn form(store: &PgAdopted) -> RowForm {
-    store.row_form().await.unwrap().unwrap()
+    store.row_form().await.expect("the store answers").expect("it is adopted")
 }
 
 #[tokio::test]
