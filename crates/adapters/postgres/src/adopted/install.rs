@@ -240,7 +240,7 @@ fn in_the_way(error: ServerError, shape: &Shape, undone: &str) -> ServerError {
     error
 }
 
-/// The same of a table of the guard: whoever waits for it longer would let all tenants of the store wait behind it.
+/// The same of a table of the guard: a longer wait for it would hold up all tenants of the store.
 fn heads_in_use(error: ServerError, meta: &Meta) -> ServerError {
     if error.is_locked() {
         return not_set_up(format!(
