@@ -223,7 +223,7 @@ fn a_refusal_says_how_to_continue() {
     }
     // Where nothing helps, nothing is said.
     let refused = mirroring.apply(&Fact::CopyStarted).unwrap_err().to_string();
-    assert_eq!(refused, "copy_started is not possible while the migration is dual_write");
+    assert_eq!(refused, "copy started is not possible while the migration is dual_write");
 }
 
 #[test]
