@@ -216,7 +216,10 @@ fn person() -> String {
     let named = ["SUDO_USER", "LOGNAME", "USER"].into_iter().filter_map(std::env::var_os);
     let named = named.map(|name| name.to_string_lossy().into_owned());
     // The end of a name is where a log's actor ends and its reason begins.
-    let name = named.into_iter().find(|name| !name.is_empty() && !name.contains([':', ' ']));
+    let is_name = |name: &String| {
+        !name.is_empty() && !name.contains([':', ' ']) && !name.contains(char::is_control)
+    };
+    let name = named.into_iter().find(is_name);
     name.or_else(owner).unwrap_or_else(|| "operator".to_owned())
 }
 
