@@ -101,7 +101,7 @@ fn main() -> ExitCode {
     let Some(ended) = found else {
         eprintln!("usage: cargo xtask COMMAND\n");
         for (name, about, _) in COMMANDS {
-            eprintln!("  {name:<10}{about}");
+            eprintln!("  {name:<15}{about}");
         }
         return ExitCode::from(2);
     };
