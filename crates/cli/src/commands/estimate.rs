@@ -49,7 +49,7 @@ pub(super) fn words(estimate: &Estimate) -> String {
         "copy         {}\ncatching up  {}\npause        {}\ntotal        {}",
         short(&estimate.bulk_copy_estimate, estimate.bulk_copy_seconds),
         short(&estimate.dual_write_estimate, estimate.dual_write_seconds),
-        estimate.cutover_estimate,
+        rehome_api::duration::pause(estimate.cutover_seconds * 1e3),
         total(estimate)
     )
 }
