@@ -28,6 +28,16 @@ impl FileError {
         Self::Kind(FaultKind::Corrupt(what.into()))
     }
 
+    /// The same error, for another caller whom it befell too.
+    pub(crate) fn again(&self) -> Self {
+        match self {
+            Self::Sql(error) => Self::Sql(sqlite_error_again(error)),
+            Self::Commit(error) => Self::Commit(sqlite_error_again(error)),
+            Self::Lost => Self::Lost,
+            Self::Kind(kind) => Self::Kind(kind.clone()),
+        }
+    }
+
     /// A thread could not be started.
     #[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
     pub(crate) fn no_thread(error: std::io::Error) -> Self {
@@ -152,6 +162,17 @@ impl Failure<ControlError> {
             Self::Rule(error) => error,
             Self::File(error) => error.fault_of_ours(what).into(),
         }
+    }
+}
+
+/// An error with the same code and words, and so of the same kind.
+fn sqlite_error_again(error: &rusqlite::Error) -> rusqlite::Error {
+    match error {
+        rusqlite::Error::SqliteFailure(code, message) => {
+            rusqlite::Error::SqliteFailure(*code, message.clone())
+        }
+        rusqlite::Error::InvalidPath(path) => rusqlite::Error::InvalidPath(path.clone()),
+        other => rusqlite::Error::ToSqlConversionFailure(other.to_string().into()),
     }
 }
 

@@ -119,6 +119,14 @@ impl Store {
         self.file.write(work).await.map_err(|failure| failure.store_error(self.file.what()))
     }
 
+    /// The same of work that may take long.
+    async fn write_long<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>, &Turn) -> Result<T, Failure<Refused>> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.file.write_long(work).await.map_err(|failure| failure.store_error(self.file.what()))
+    }
+
     async fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, Failure<Refused>> + Send + 'static,
@@ -159,12 +167,12 @@ impl Store {
             self.file.wal().in_bulk();
         }
         let (ids, tails) = (self.ids, Arc::clone(&self.tails));
-        let (outcomes, put_off) = self
-            .write(move |tx, _| {
-                let mut tails = tails.lock().unwrap_or_else(PoisonError::into_inner);
-                append::append(tx, ids, &mut tails, &batch)
-            })
-            .await?;
+        let work = move |tx: &Transaction<'_>, _: &Turn| {
+            let mut tails = tails.lock().unwrap_or_else(PoisonError::into_inner);
+            append::append(tx, ids, &mut tails, &batch)
+        };
+        let (outcomes, put_off) =
+            if imports { self.write_long(work).await? } else { self.write(work).await? };
         if imports && put_off >= settle::IDS_AT_ONCE {
             self.soon.settle_some(self, tenant).await;
         }
@@ -253,7 +261,7 @@ impl LedgerStore for SqliteStore {
 
     async fn purge(&self, tenant: TenantId, k: Epoch, chunk: u32) -> Result<Ledger, StoreError> {
         let ids = self.0.ids;
-        self.0.write(move |tx, _| purge::purge(tx, ids, tenant, k, chunk)).await
+        self.0.write_long(move |tx, _| purge::purge(tx, ids, tenant, k, chunk)).await
     }
 
     async fn cut_back(
@@ -264,7 +272,7 @@ impl LedgerStore for SqliteStore {
         chunk: u32,
     ) -> Result<Ledger, StoreError> {
         let ids = self.0.ids;
-        self.0.write(move |tx, _| purge::cut_back(tx, ids, tenant, k, to, chunk)).await
+        self.0.write_long(move |tx, _| purge::cut_back(tx, ids, tenant, k, to, chunk)).await
     }
 
     async fn read_feed(

@@ -125,14 +125,10 @@ fn in_order(row: &[String], travels: &[String], order: &str) -> String {
     )
 }
 
-/// The condition of the triggers of an inserted row: its tenant's mark is set, or is not known. Short, because
-/// the server reads it again for each statement.
+/// The condition of the triggers of an inserted row: its tenant's mark is set, or is not known.
 fn is_marked(shape: &Shape, layout: &Layout, schema: &str) -> Read<String> {
     let (hash, schema) = (marked(shape, layout, Some("NEW"))?, escaped_name(schema));
-    Ok(format!(
-        "((pg_sequence_last_value('{schema}.marks'::regclass) >> ({hash} & 63)) & int8 '1') \
-         IS DISTINCT FROM int8 '0'"
-    ))
+    Ok(format!("{{schema}}.marked('{schema}.marks'::regclass, {hash})"))
 }
 
 /// A name inside of a literal.

@@ -69,6 +69,39 @@ async fn marks_that_cannot_be_read_let_no_row_pass() {
     assert_eq!(place.head().await.seq, 1);
 }
 
+/// Names that the triggers' condition uses, as a writer could have them before those of the server. Each fails when
+/// it is called.
+const TRAPS: &str = "\
+    CREATE SCHEMA near; \
+    CREATE FUNCTION near.int8ne(bigint, bigint) RETURNS boolean LANGUAGE plpgsql \
+        AS 'BEGIN RAISE EXCEPTION ''a trap sprang''; END'; \
+    CREATE FUNCTION near.int8shr(bigint, integer) RETURNS bigint LANGUAGE plpgsql \
+        AS 'BEGIN RAISE EXCEPTION ''a trap sprang''; END'; \
+    CREATE FUNCTION near.int4and(integer, integer) RETURNS integer LANGUAGE plpgsql \
+        AS 'BEGIN RAISE EXCEPTION ''a trap sprang''; END'; \
+    CREATE FUNCTION near.pg_sequence_last_value(regclass) RETURNS bigint LANGUAGE plpgsql \
+        AS 'BEGIN RAISE EXCEPTION ''a trap sprang''; END'; \
+    CREATE OPERATOR near.<> (leftarg = bigint, rightarg = bigint, function = near.int8ne); \
+    CREATE OPERATOR near.= (leftarg = bigint, rightarg = bigint, function = near.int8ne); \
+    CREATE OPERATOR near.>> (leftarg = bigint, rightarg = integer, function = near.int8shr); \
+    CREATE OPERATOR near.& (leftarg = integer, rightarg = integer, function = near.int4and); \
+    CREATE DOMAIN near.int8 AS text; \
+    SET search_path = near, pg_catalog, public";
+
+/// The triggers' condition runs with the writer's search path.
+#[tokio::test]
+async fn no_search_path_of_a_writer_changes_which_rows_are_guarded() {
+    let place = Place::new("shared").await;
+    place.store.activate(TENANT, FIRST).await.unwrap();
+    let other = other(&place).await;
+    place.app.batch_execute(TRAPS).await.unwrap();
+    let sprung = place.app.batch_execute("SELECT 1::pg_catalog.int8 <> 2::pg_catalog.int8").await;
+    assert!(format!("{:?}", sprung.unwrap_err()).contains("a trap sprang"));
+    assert_eq!(triggers(&place, TENANT.uuid(), 1).await, 2);
+    assert_eq!(triggers(&place, other, 2).await, 0);
+    assert_eq!(place.head().await.seq, 1);
+}
+
 #[tokio::test]
 async fn a_tenant_that_is_unguarded_is_free_and_is_numbered_anew_when_it_comes_back() {
     let place = Place::new("shared").await;

@@ -178,7 +178,7 @@ impl SqliteAdopted {
         work: impl FnOnce(&Transaction<'_>, &Table, &Turn) -> Answer<T> + Send + 'static,
     ) -> Answer<T> {
         let table = Arc::clone(&self.table);
-        self.file.write(move |tx, turn| work(tx, &table, turn)).await
+        self.file.write_long(move |tx, turn| work(tx, &table, turn)).await
     }
 
     async fn read<T: Send + 'static>(

@@ -10,6 +10,7 @@
 
 mod busy;
 mod checkpointer;
+mod job;
 mod open;
 mod pace;
 mod place;
@@ -29,7 +30,7 @@ use crate::schema::{Kind, Meta};
 use checkpointer::{Checkpointer, Wal};
 pub(crate) use pace::Turn;
 use readers::Readers;
-use writer::Writer;
+use writer::{Joins, Writer};
 
 /// How a file is used, whatever is in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,7 +138,8 @@ impl File {
         self.readers.run(read).await
     }
 
-    /// Runs `work` under the write lock, in one transaction: committed if it answers.
+    /// Runs `work` under the write lock, in one transaction: committed if it answers. It takes a fraction of a
+    /// millisecond; others may be in the same transaction.
     pub(crate) async fn write<T, R>(
         &self,
         work: impl FnOnce(&rusqlite::Transaction<'_>, &Turn) -> Result<T, Failure<R>> + Send + 'static,
@@ -146,12 +148,24 @@ impl File {
         T: Send + 'static,
         R: Send + 'static,
     {
-        self.writer.run(|writing| writing.transaction(work)).await
+        self.writer.write(Joins::Yes, work).await
+    }
+
+    /// The same of work that may take long: it makes nobody wait who came before it.
+    pub(crate) async fn write_long<T, R>(
+        &self,
+        work: impl FnOnce(&rusqlite::Transaction<'_>, &Turn) -> Result<T, Failure<R>> + Send + 'static,
+    ) -> Result<T, Failure<R>>
+    where
+        T: Send + 'static,
+        R: Send + 'static,
+    {
+        self.writer.write(Joins::No, work).await
     }
 
     /// The durability of the writing connection, as a text and as a flag.
     pub(crate) async fn durability<R: Send + 'static>(&self) -> Result<(String, bool), Failure<R>> {
-        self.writer.run(|writing| Ok(open::durability(writing.connection())?)).await
+        self.writer.look(open::durability).await
     }
 
     /// A connection to another program's file, for a single operation. Blocks.

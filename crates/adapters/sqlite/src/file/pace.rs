@@ -130,6 +130,11 @@ impl Turn {
         cut || held >= self.length
     }
 
+    /// Whether another short job may join the transaction.
+    pub(super) fn has_room(&self) -> bool {
+        self.begun.elapsed() < TURN_MIN
+    }
+
     /// Whether another process writes to the file too.
     pub(super) fn is_among_others(&self) -> bool {
         self.among_others

@@ -1,11 +1,10 @@
 //! The writer: one thread that owns the file's only writing connection.
 //!
-//! Jobs come over a bounded queue and are run one after the other; each is at most one
-//! transaction, started with `BEGIN IMMEDIATE`. If a caller is dropped while its job waits or runs,
-//! the job still runs, and its result is dropped. [`super::pace`] decides how long a job may hold the
-//! lock.
+//! Jobs come over a bounded queue and are run one after the other, in transactions that start with `BEGIN IMMEDIATE`. Short
+//! jobs that wait join the transaction that runs, each in a savepoint of its own: one sync serves all, and
+//! nobody is answered before it. If a caller is dropped while its job waits or runs, the job still runs, and its
+//! result is dropped. [`super::pace`] decides how long a transaction may hold the lock.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -16,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::busy::Contended;
 use super::checkpointer::Wal;
+use super::job::{Job, Task, Worked};
 use super::pace::{Pace, Turn};
 use super::place::Place;
 use crate::error::{Failure, FileError};
@@ -24,11 +24,59 @@ use crate::schema::{self, Kind};
 /// Jobs that may wait; a caller beyond them waits in line.
 const QUEUE_MAX: usize = 256;
 
-type Job = Box<dyn FnOnce(&mut Writing) + Send>;
+/// Whether a job may join a transaction that others began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Joins {
+    /// It takes a fraction of a millisecond.
+    Yes,
+    /// It may take long, and decides by its [`Turn`] how long.
+    No,
+}
+
+enum Order {
+    /// Asks the connection, in no transaction.
+    Look(Box<dyn FnOnce(&Connection) + Send>),
+    Write(Joins, Box<dyn Job>),
+}
+
+/// The orders that wait, and one that was taken from them and may not join.
+struct Queue {
+    orders: mpsc::Receiver<Order>,
+    waiting: Arc<AtomicUsize>,
+    next: Option<Order>,
+}
+
+impl Queue {
+    /// Waits for an order; `None`: there will be none.
+    fn wait(&mut self) -> Option<Order> {
+        if let Some(next) = self.next.take() {
+            return Some(next);
+        }
+        let order = self.orders.blocking_recv()?;
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        Some(order)
+    }
+
+    /// The next one, if it waits already and may join.
+    fn joining(&mut self) -> Option<Box<dyn Job>> {
+        if self.next.is_some() {
+            return None;
+        }
+        let order = self.orders.try_recv().ok()?;
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        match order {
+            Order::Write(Joins::Yes, job) => Some(job),
+            other => {
+                self.next = Some(other);
+                None
+            }
+        }
+    }
+}
 
 /// The handle of the thread. Dropping it waits until the jobs in the queue are done.
 pub(crate) struct Writer {
-    jobs: Option<mpsc::Sender<Job>>,
+    orders: Option<mpsc::Sender<Order>>,
     waiting: Arc<AtomicUsize>,
     thread: Option<JoinHandle<()>>,
 }
@@ -43,57 +91,84 @@ impl Writer {
         wal: Wal,
         refusal: Option<FaultKind>,
     ) -> Result<Self, FileError> {
-        let (jobs, mut queue) = mpsc::channel::<Job>(QUEUE_MAX);
+        let (orders, queue) = mpsc::channel(QUEUE_MAX);
         let waiting = Arc::new(AtomicUsize::new(0));
         let pace = Pace::new(Arc::clone(&waiting), contended, data_version(&conn)?);
         let mut writing = Writing { conn, kind, place, refusal, wal, pace };
-        let queued = Arc::clone(&waiting);
+        let mut queue = Queue { orders: queue, waiting: Arc::clone(&waiting), next: None };
         let thread = std::thread::Builder::new().name("sqlite-writer".to_owned());
         let thread = thread.spawn(move || {
-            while let Some(job) = queue.blocking_recv() {
-                queued.fetch_sub(1, Ordering::Relaxed);
-                // A panic is a bug in one job: its transaction is rolled back, its caller gets an error
-                // about the lost result, and the others continue.
-                let _ = catch_unwind(AssertUnwindSafe(|| job(&mut writing)));
+            while let Some(order) = queue.wait() {
+                match order {
+                    Order::Look(look) => look(&writing.conn),
+                    Order::Write(_, job) => writing.transaction(job, &mut queue),
+                }
                 writing.wal.move_the_rest(&writing.conn);
                 writing.pace.let_others_write();
             }
         });
-        Ok(Self { jobs: Some(jobs), waiting, thread: Some(thread.map_err(FileError::no_thread)?) })
+        Ok(Self {
+            orders: Some(orders),
+            waiting,
+            thread: Some(thread.map_err(FileError::no_thread)?),
+        })
     }
 
-    /// Has `job` done, and answers what it answers.
-    pub(crate) async fn run<T, R>(
+    /// Has `work` done under the write lock, and answers what it answers once that is committed.
+    pub(super) async fn write<T, R>(
         &self,
-        job: impl FnOnce(&mut Writing) -> Result<T, Failure<R>> + Send + 'static,
+        joins: Joins,
+        work: impl FnOnce(&Transaction<'_>, &Turn) -> Result<T, Failure<R>> + Send + 'static,
     ) -> Result<T, Failure<R>>
     where
         T: Send + 'static,
         R: Send + 'static,
     {
+        self.order(|reply| Order::Write(joins, Box::new(Task::new(work, reply)))).await
+    }
+
+    /// Asks the writing connection.
+    pub(super) async fn look<T, R>(
+        &self,
+        look: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, Failure<R>>
+    where
+        T: Send + 'static,
+        R: Send + 'static,
+    {
+        let order = |reply: oneshot::Sender<Result<T, Failure<R>>>| {
+            Order::Look(Box::new(move |conn| {
+                let _ = reply.send(look(conn).map_err(Failure::from));
+            }))
+        };
+        self.order(order).await
+    }
+
+    async fn order<T, R>(
+        &self,
+        order: impl FnOnce(oneshot::Sender<Result<T, Failure<R>>>) -> Order,
+    ) -> Result<T, Failure<R>> {
         let lost = || Failure::File(FileError::Lost);
-        let jobs = self.jobs.as_ref().ok_or_else(lost)?;
-        let place = jobs.reserve().await.map_err(|_| lost())?;
+        let orders = self.orders.as_ref().ok_or_else(lost)?;
+        let place = orders.reserve().await.map_err(|_| lost())?;
         let (reply, answer) = oneshot::channel();
         self.waiting.fetch_add(1, Ordering::Relaxed);
-        place.send(Box::new(move |writing| {
-            let _ = reply.send(job(writing));
-        }));
+        place.send(order(reply));
         answer.await.unwrap_or_else(|_| Err(lost()))
     }
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.jobs = None;
+        self.orders = None;
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
     }
 }
 
-/// What a job works with: the writing connection.
-pub(crate) struct Writing {
+/// What the thread works with.
+struct Writing {
     conn: Connection,
     kind: Kind,
     place: Place,
@@ -103,12 +178,18 @@ pub(crate) struct Writing {
 }
 
 impl Writing {
-    /// Runs `work` under the write lock, in one transaction: committed if it answers, rolled back
-    /// if it fails. A transaction that wrote nothing costs no sync.
-    pub(crate) fn transaction<T, R>(
-        &mut self,
-        work: impl FnOnce(&Transaction<'_>, &Turn) -> Result<T, Failure<R>>,
-    ) -> Result<T, Failure<R>> {
+    /// Does `first` under the write lock, and with it the jobs that may join; then answers all. What a job changed is committed if
+    /// it answers, undone if it fails. A transaction that wrote nothing costs no sync.
+    fn transaction(&mut self, first: Box<dyn Job>, queue: &mut Queue) {
+        let mut jobs = vec![first];
+        let ended = self.done(&mut jobs, queue);
+        for job in jobs {
+            job.answer(ended.as_ref().map(|()| ()).map_err(FileError::again));
+        }
+    }
+
+    /// The same without the answers: how the transaction ended. An error: nothing in it is committed, or perhaps all.
+    fn done(&mut self, jobs: &mut Vec<Box<dyn Job>>, queue: &mut Queue) -> Result<(), FileError> {
         self.may_write()?;
         self.place.check()?;
         let tx = self.conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -120,33 +201,65 @@ impl Writing {
             // Another process may have been a newer rehome that upgraded the file.
             self.refusal = schema::read_meta(&tx, self.kind)?.forbids_writing();
             if let Some(refusal) = &self.refusal {
-                return Err(FileError::Kind(refusal.clone()).into());
+                return Err(FileError::Kind(refusal.clone()));
             }
         }
-        let answer = work(&tx, &turn);
+        let first =
+            jobs.iter_mut().map(|job| job.work(&tx, &turn)).all(|it| matches!(it, Worked::Kept));
+        let worked = if first { together(&tx, &turn, jobs, queue) } else { Ok(()) };
         turn.commits();
-        let answer = match answer {
-            Ok(answer) => tx.commit().map(|()| answer).map_err(|e| FileError::Commit(e).into()),
-            Err(failure) => {
+        let ended = match worked {
+            Ok(()) if first => tx.commit().map_err(FileError::Commit),
+            // Undone: it is answered by itself.
+            Ok(()) => tx.rollback().or(Ok(())),
+            Err(error) => {
                 drop(tx);
-                Err(failure)
+                Err(error)
             }
         };
         self.pace.end(&turn);
-        answer
+        ended
     }
 
     fn may_write(&self) -> Result<(), FileError> {
         self.refusal.clone().map_or(Ok(()), |refusal| Err(FileError::Kind(refusal)))
     }
+}
 
-    /// The connection, for what needs no transaction.
-    pub(crate) fn connection(&self) -> &Connection {
-        &self.conn
+/// Does the jobs that wait and may join, while the transaction is short. An error: the whole transaction is undone.
+fn together(
+    tx: &Transaction<'_>,
+    turn: &Turn,
+    jobs: &mut Vec<Box<dyn Job>>,
+    queue: &mut Queue,
+) -> Result<(), FileError> {
+    while turn.has_room() {
+        let Some(mut job) = queue.joining() else { break };
+        let run = |sql: &str| tx.prepare_cached(sql)?.execute([]);
+        if let Err(error) = run("SAVEPOINT job") {
+            jobs.push(job);
+            return Err(error.into());
+        }
+        let worked = job.work(tx, turn);
+        jobs.push(job);
+        let Worked::Undone(failed) = worked else {
+            run("RELEASE job")?;
+            continue;
+        };
+        // SQLite undoes the whole transaction by itself after some errors, such as a full disk.
+        if tx.is_autocommit() {
+            return Err(failed.unwrap_or(FileError::Lost));
+        }
+        run("ROLLBACK TO job")?;
+        run("RELEASE job")?;
     }
+    Ok(())
 }
 
 /// Another value than the last one means that another connection has committed in between.
 fn data_version(conn: &Connection) -> rusqlite::Result<i64> {
     conn.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))
 }
+
+#[cfg(test)]
+mod tests;

@@ -114,7 +114,7 @@ impl Extension<'_> {
                 let put_off = put_off.map_or(0, |after| ledger.head.seq - after);
                 Ok(Inserted { upto, put_off })
             };
-            let Inserted { upto, put_off } = self.store.write(work).await?;
+            let Inserted { upto, put_off } = self.store.write_long(work).await?;
             from = upto;
             if from > 0 {
                 *reached = part.head(from - 1);

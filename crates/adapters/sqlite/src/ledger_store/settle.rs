@@ -140,7 +140,7 @@ pub(super) async fn settle(store: &Store, tenant: TenantId, all: bool) -> Result
     while let Some(owed) = store.read(move |tx| Ok(owed(tx, kept, tenant)?)).await? {
         let left = owed.ledger.head.seq - owed.after;
         if left <= IDS_FEW {
-            store.write(move |tx, _| few(tx, kept, tenant)).await?;
+            store.write_long(move |tx, _| few(tx, kept, tenant)).await?;
         } else {
             let upto = owed.after + left.min(IDS_AT_ONCE);
             insert(store, tenant, owed, upto).await?;
@@ -226,7 +226,7 @@ async fn insert(store: &Store, tenant: TenantId, owed: Owed, upto: u64) -> Resul
             }
             Ok(next)
         };
-        done = store.write(step).await?;
+        done = store.write_long(step).await?;
     }
     Ok(())
 }

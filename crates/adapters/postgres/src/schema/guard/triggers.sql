@@ -1,5 +1,21 @@
 -- What runs in the transactions of other people's writers, as our role.
 
+-- The condition of the triggers of an inserted row: the bit of the tenant with this hash is set, or is not known. A function,
+-- because the server reads a condition as a text again for each statement, and a call is short. It runs as the writer,
+-- with the writer's search path: setting another one takes longer than the rest, and each name here has its schema.
+CREATE OR REPLACE FUNCTION {schema}.marked(p_marks regclass, p_hash integer) RETURNS boolean
+LANGUAGE plpgsql AS {body}
+BEGIN
+    RETURN coalesce(
+        pg_catalog.int8ne(
+            pg_catalog.int8and(
+                pg_catalog.int8shr(pg_catalog.pg_sequence_last_value(p_marks), pg_catalog.int4and(p_hash, 63)),
+                1::pg_catalog.int8),
+            0::pg_catalog.int8),
+        true);
+END
+{body};
+
 -- An old snapshot does not show the guard (rule R2): the transaction is sent back.
 CREATE OR REPLACE FUNCTION {schema}.see_the_guard() RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS {body}
