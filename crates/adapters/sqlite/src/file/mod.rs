@@ -165,7 +165,7 @@ impl File {
 
     /// The durability of the writing connection, as a text and as a flag.
     pub(crate) async fn durability<R: Send + 'static>(&self) -> Result<(String, bool), Failure<R>> {
-        self.writer.look(open::durability).await
+        self.writer.look(|conn| open::durability(conn)).await
     }
 
     /// A connection to another program's file, for a single operation. Blocks.

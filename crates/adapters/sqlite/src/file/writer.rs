@@ -35,7 +35,7 @@ pub(super) enum Joins {
 
 enum Order {
     /// Asks the connection, in no transaction.
-    Look(Box<dyn FnOnce(&Connection) + Send>),
+    Look(Box<dyn FnOnce(&mut Connection) + Send>),
     Write(Joins, Box<dyn Job>),
 }
 
@@ -100,7 +100,7 @@ impl Writer {
         let thread = thread.spawn(move || {
             while let Some(order) = queue.wait() {
                 match order {
-                    Order::Look(look) => look(&writing.conn),
+                    Order::Look(look) => look(&mut writing.conn),
                     Order::Write(_, job) => writing.transaction(job, &mut queue),
                 }
                 writing.wal.move_the_rest(&writing.conn);
@@ -130,7 +130,7 @@ impl Writer {
     /// Asks the writing connection.
     pub(super) async fn look<T, R>(
         &self,
-        look: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        look: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Failure<R>>
     where
         T: Send + 'static,

@@ -151,15 +151,14 @@ async fn a_job_that_fails_undoes_what_it_did_and_nothing_else() {
 #[tokio::test]
 async fn nobody_gets_an_answer_from_a_transaction_that_was_not_committed() {
     let place = Place::new(None).await;
+    let refuse_commits = |conn: &mut Connection| conn.commit_hook(Some(|| true));
+    place.file.writer.look::<_, No>(refuse_commits).await.unwrap();
     let go = place.hold().await;
-    let fails = place.hand_in(|tx| {
-        tx.commit_hook(Some(|| true)).unwrap();
-        insert(tx, 1)
-    });
+    let first = place.hand_in(|tx| insert(tx, 1));
     let kept = place.hand_in(|tx| insert(tx, 2));
     let refused = place.hand_in(|_| Err(Failure::Rule(No)));
     place.release(&go, 3).await;
-    for job in [fails, kept, refused] {
+    for job in [first, kept, refused] {
         let answer = job.await.unwrap();
         assert!(matches!(answer, Err(Failure::File(FileError::Commit(_)))), "{answer:?}");
     }
