@@ -5,6 +5,7 @@ use rehome_domain::ledger::{Head, Ledger};
 use tokio_postgres::types::Type;
 
 use super::extend::{Streams, Target, found};
+use super::kept::Keep;
 use super::lock_holder;
 use crate::error::ServerError;
 use crate::rows::{self, Read};
@@ -76,8 +77,20 @@ pub(super) async fn copy(server: &Server, target: Target, events: &[Event]) -> R
         return Err(ServerError::corrupt("streams that were numbered and are not there"));
     }
     check_versions(&streams, &mut versions, events)?;
+    let keep = Keep::of(&mut tx, tenant_no, target.previous.seq, events).await?;
     send(&mut tx, tenant_no, &streams, &stream_nos, events).await?;
     let head = events.last().map_or(target.previous, Head::of);
+    if let Some(keep) = keep {
+        keep.send(&mut tx, events).await?;
+        keep.end(&mut tx, target, head).await?;
+    } else {
+        end(&mut tx, target, head).await?;
+    }
+    tx.commit().await?;
+    Ok(ledger)
+}
+
+async fn end(tx: &mut Transaction<'_>, target: Target, head: Head) -> Read<()> {
     tx.query(
         END,
         &[
@@ -87,8 +100,7 @@ pub(super) async fn copy(server: &Server, target: Target, events: &[Event]) -> R
         ],
     )
     .await?;
-    tx.commit().await?;
-    Ok(ledger)
+    Ok(())
 }
 
 /// Each event's version must be the next one of its stream.
