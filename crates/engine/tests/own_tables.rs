@@ -18,7 +18,7 @@ use rehome_domain::migration::{OldSource, Options, Phase, State};
 use rehome_domain::stream::{ExpectedVersion, StreamName};
 use rehome_engine::migration::{OperationError, Operations, Plan, PlanRequest, Supervisor};
 use rehome_engine::verifier::Request;
-use rehome_engine::{Engine, Observers, Stores};
+use rehome_engine::{Engine, Stores};
 use rehome_ports::log_chain::LogAnchor;
 use rehome_ports::memory::MemoryStore;
 use rehome_ports::{
@@ -220,7 +220,9 @@ impl Site {
         let table = Arc::new(Table::over(&world.a));
         let engine = Self::engine(&world, &table);
         let tenant = tenant(1);
-        engine.router().ensure_tenant(tenant, &store_id("a")).await.unwrap();
+        let route = engine.router().ensure_tenant(tenant, &store_id("a")).await.unwrap();
+        table.activate(tenant, route.activation().unwrap()).await.unwrap();
+        world.control.mark_created(tenant, route.epoch).await.unwrap();
         for id in 0..events {
             table.write(tenant, &format!("old-{}", id % 7), 1_000_000 + id);
         }
@@ -231,12 +233,11 @@ impl Site {
 
     fn engine(world: &World, table: &Arc<Table>) -> Engine {
         let stores: [Arc<dyn LedgerStore>; 2] = [Arc::clone(table) as _, world.b.clone()];
-        Engine::watched(
+        Engine::new(
             world.control.clone(),
             Stores::new(stores, store_id("a")).unwrap(),
             Arc::clone(&world.clock),
             config(),
-            Observers::new([]),
         )
     }
 
@@ -264,10 +265,7 @@ async fn a_tenant_moves_with_its_rows_and_is_then_written_through_the_router() {
     }
     let ended = site.supervisor.run(id, migrated_or_done).await.unwrap().migration;
     assert_eq!(ended.state.phase(), Phase::Migrated);
-    assert!(matches!(
-        ended.state,
-        State::Migrated { old_source: OldSource::Fenced { .. }, .. }
-    ));
+    assert!(matches!(ended.state, State::Migrated { old_source: OldSource::Fenced { .. }, .. }));
     let (a, b) = site.world.ledgers(tenant).await;
     assert_eq!((a.role, b.role, a.head), (Role::Fenced, Role::Active, b.head));
     let [ours, theirs] = site.histories(tenant).await;

@@ -211,8 +211,7 @@ async fn a_store_of_format_6_is_upgraded_and_is_of_no_use_to_it_once_it_keeps_a_
 
 /// The history as a table of another library would hold it.
 fn with_rows(mut events: Vec<Event>) -> Vec<Event> {
-    let column =
-        FormColumn { name: "note".to_owned(), kind: ColumnKind::Text, parts: Vec::new() };
+    let column = FormColumn { name: "note".to_owned(), kind: ColumnKind::Text, parts: Vec::new() };
     let form = Arc::new(RowForm { texts: Texts::Postgresql, columns: vec![column] });
     let mut previous = Head::EMPTY.digest;
     for event in &mut events {

@@ -33,6 +33,19 @@ pub enum RowsRefused {
     /// A history in rehome's own tables does not go on in another library's.
     #[error("event {0} has a row of another library's table, and the event before it has none")]
     AfterOthers(u64),
+    /// The versions of a stream are not 1, 2, 3 and so on.
+    #[error(
+        "event {seq} has version {is} in a stream whose next version is {next}: rehome's own tables need the versions of a stream \
+         from 1 on, without gaps; abort the migration"
+    )]
+    Version {
+        /// The event.
+        seq: u64,
+        /// Its version.
+        is: u64,
+        /// What it would have to be.
+        next: u64,
+    },
 }
 
 impl KeptRows {

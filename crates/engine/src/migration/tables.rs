@@ -43,7 +43,8 @@ impl Adopted {
         let stays = quoted(self.layout.position.iter().chain(&self.layout.anew));
         let mut text = "each row is kept with its event".to_owned();
         if !of_rows.is_empty() {
-            text += &format!("; in the row only, and neither in the API nor in an export: {of_rows}");
+            text +=
+                &format!("; in the row only, and neither in the API nor in an export: {of_rows}");
         }
         if !stays.is_empty() {
             text += &format!("; not copied, because it is of this table: {stays}");
@@ -157,7 +158,8 @@ pub(super) async fn find(
     let tables = (Adopted::of(source).await?, Adopted::of(target).await?);
     let Some(named) = named(tables.0.as_ref(), tables.1.as_ref()) else { return Ok(()) };
     let one_way = is_one_way(tables.0.as_ref(), tables.1.as_ref());
-    let check = if one_way { "rows go into rehome's own tables" } else { "both tables are adopted" };
+    let check =
+        if one_way { "rows go into rehome's own tables" } else { "both tables are adopted" };
     add(check, named.is_ok(), named.unwrap_or_else(|why| why));
     match &tables {
         (Some(ours), Some(theirs)) => {

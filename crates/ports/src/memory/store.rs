@@ -17,8 +17,8 @@ use super::lock;
 use crate::clock::Clock;
 use crate::log_chain::LogAnchor;
 use crate::{
-    AppendOutcome, BatchLimit, Condition, Fault, FaultKind, Feed, LedgerStore, StoreError, StoreReport, StreamSlice,
-    StreamVersion, TenantLedger,
+    AppendOutcome, BatchLimit, Condition, Fault, FaultKind, Feed, LedgerStore, StoreError,
+    StoreReport, StreamSlice, StreamVersion, TenantLedger,
 };
 
 /// A [`LedgerStore`] whose rows are in memory.
@@ -202,6 +202,16 @@ impl Tenant {
     /// Whether rows of another library's table follow on those that are there.
     fn check_rows(&self, events: &[Event]) -> Result<(), RowsRefused> {
         let Some(brought) = KeptRows::of(events)? else { return Ok(()) };
+        let mut versions: BTreeMap<&StreamName, u64> = BTreeMap::new();
+        for event in events {
+            let version = versions.entry(&event.stream);
+            let version = version.or_insert_with(|| self.version(&event.stream));
+            *version += 1;
+            let (seq, is, next) = (event.seq, event.version, *version);
+            if is != next {
+                return Err(RowsRefused::Version { seq, is, next });
+            }
+        }
         let kept = self.rows.events.iter().rev().find_map(|event| {
             let form = Arc::clone(event.row.as_ref()?.form()?);
             Some(KeptRows { upto: event.seq, form })

@@ -165,7 +165,10 @@ mod tests {
         let kept = "{\"texts\":\"postgresql\",\"columns\":[{\"name\":\"a\",\"kind\":{\"named\":\"uuid\"},\
             \"parts\":[\"tenant\",{\"stream_id\":0}]}]}";
         let form = read_row_form(kept).unwrap();
-        assert_eq!(form.columns, [column("a", ColumnKind::Uuid, &[Part::Tenant, Part::StreamId(0)])]);
+        assert_eq!(
+            form.columns,
+            [column("a", ColumnKind::Uuid, &[Part::Tenant, Part::StreamId(0)])]
+        );
         assert_eq!(write_row_form(&form), kept, "what stores have");
         assert!(read_row_form("{}").is_err());
     }

@@ -61,9 +61,8 @@ const OWN: [&str; 2] = ["own", "next"];
 const STREAMS: std::ops::Range<u32> = 10..13;
 
 /// The columns of the table that are copied, in the order of their names.
-const COLUMNS: [&str; 10] = [
-    "at", "body", "customer", "headers", "kind", "note", "order_no", "revision", "uid", "what",
-];
+const COLUMNS: [&str; 10] =
+    ["at", "body", "customer", "headers", "kind", "note", "order_no", "revision", "uid", "what"];
 
 impl Scene {
     fn new(on: On, own: [Option<Database>; 2]) -> Result<Self> {
@@ -161,7 +160,8 @@ impl Scene {
             let row: BTreeMap<_, _> = COLUMNS.into_iter().zip(values).collect();
             let of = |name: &str| row[name].clone().unwrap_or_else(|| "NULL".to_owned());
             ensure!(of("customer") == TENANT, "{record}");
-            let part = ["order_no", "kind", "revision", "what", "body", "headers"].map(of).join("|");
+            let part =
+                ["order_no", "kind", "revision", "what", "body", "headers"].map(of).join("|");
             ensure!(*event == part, "the event is {event}, and its row {part}");
             Ok([part, time(&of("at"))?, of("note"), of("uid")].join("|"))
         });
@@ -196,7 +196,8 @@ impl Scene {
 
     /// A migration that waits for an operator, in the phase of dual writes; and its process.
     fn begun(&self) -> Result<(String, std::process::Child)> {
-        let start = ["migration", "start", "--tenant", TENANT, "--to", OWN[0], "--cutover", "manual"];
+        let start =
+            ["migration", "start", "--tenant", TENANT, "--to", OWN[0], "--cutover", "manual"];
         let mut command = harness::command(self.folder.path(), "", &start);
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
         let id = wait_for("dual_write", || {
@@ -329,7 +330,8 @@ impl Writers {
     fn start(scene: &Scene) -> Result<Self> {
         let written = Arc::<AtomicU32>::default();
         let threads = STREAMS.map(|stream| {
-            let (written, at) = (Arc::clone(&written), Address::at(&scene.on, scene.path("here.db")));
+            let (written, at) =
+                (Arc::clone(&written), Address::at(&scene.on, scene.path("here.db")));
             thread::spawn(move || until_refused(stream, &at, &written))
         });
         let writers = Self { threads: threads.collect(), written };

@@ -1,11 +1,12 @@
 //! Many events at once, by COPY in its binary format.
 
 use rehome_domain::event::Event;
+use rehome_domain::layout::RowsRefused;
 use rehome_domain::ledger::{Head, Ledger};
 use tokio_postgres::types::Type;
 
 use super::extend::{Streams, Target, found};
-use super::kept::Keep;
+use super::kept::{self, Keep};
 use super::lock_holder;
 use crate::error::ServerError;
 use crate::rows::{self, Read};
@@ -109,6 +110,10 @@ fn check_versions(streams: &Streams<'_>, versions: &mut [i64], events: &[Event])
         versions[*of] += 1;
         let (next, is, seq) = (versions[*of], event.version, event.seq);
         if rows::int(is)? != next {
+            if event.row.is_some() {
+                let next = next.unsigned_abs();
+                return Err(kept::refused(RowsRefused::Version { seq, is, next }));
+            }
             let why = format!(
                 "a stream whose next version is {next}; event {seq} of the source says {is}"
             );

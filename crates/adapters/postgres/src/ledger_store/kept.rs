@@ -76,7 +76,12 @@ impl Keep {
     }
 
     /// Moves the head, and notes which events have a row.
-    pub(super) async fn end(self, tx: &mut Transaction<'_>, target: Target, head: Head) -> Read<()> {
+    pub(super) async fn end(
+        self,
+        tx: &mut Transaction<'_>,
+        target: Target,
+        head: Head,
+    ) -> Read<()> {
         tx.query(
             END,
             &[

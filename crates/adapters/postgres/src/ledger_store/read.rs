@@ -32,7 +32,8 @@ macro_rules! kept_upto {
 
 /// The ledger, and events after position $2: at most $3, and bytes $4 unless it is the first.
 /// Positions have no gaps, so the number of events bounds the range that is read.
-const FEED: &str = concat!("\
+const FEED: &str = concat!(
+    "\
     SELECT g.role, g.epoch, g.seq, g.digest, NULL::bigint AS version, \
         NULL::bigint AS seq, NULL::text, NULL::text, NULL::bigint, NULL::uuid, NULL::text, \
         NULL::bigint, NULL::bigint, NULL::text, NULL::text, NULL::bytea, NULL::bytea, NULL::bytea, \
@@ -45,7 +46,9 @@ const FEED: &str = concat!("\
         e.event_type, e.occurred_at, e.recorded_at, e.data, e.metadata, e.digest, k.record, \
         k.contents, NULL::bigint, NULL::text \
     FROM (SELECT x.*, sum((160 + octet_length(x.event_type) + coalesce(octet_length(x.data), 0) \
-                + coalesce(octet_length(x.metadata), 0)) * CASE WHEN x.position <= ", kept_upto!(), " THEN 2 ELSE 1 END) \
+                + coalesce(octet_length(x.metadata), 0)) * CASE WHEN x.position <= ",
+    kept_upto!(),
+    " THEN 2 ELSE 1 END) \
                 OVER (ORDER BY x.position ROWS UNBOUNDED PRECEDING) AS bytes, \
             row_number() OVER (ORDER BY x.position ROWS UNBOUNDED PRECEDING) AS n \
         FROM {schema}.events AS x \
@@ -57,12 +60,16 @@ const FEED: &str = concat!("\
     LEFT JOIN LATERAL (SELECT t.stream_type, t.stream_id FROM {schema}.streams AS t \
                        WHERE t.stream_no = e.stream_no LIMIT 1) AS s ON true \
     LEFT JOIN LATERAL (SELECT r.record, r.contents FROM {schema}.event_rows AS r \
-                       WHERE r.position = e.position AND e.position <= ", kept_upto!(), " LIMIT 1) AS k ON true \
+                       WHERE r.position = e.position AND e.position <= ",
+    kept_upto!(),
+    " LIMIT 1) AS k ON true \
     WHERE e.bytes <= $4 OR e.n = 1 \
-    ORDER BY e.position)");
+    ORDER BY e.position)"
+);
 
 /// The same of stream ($5, $6) from version $2 on; its version is in the first row.
-const STREAM: &str = concat!("\
+const STREAM: &str = concat!(
+    "\
     SELECT g.role, g.epoch, g.seq, g.digest, \
         (SELECT max(x.version) FROM {schema}.events AS x WHERE x.stream_no = \
             (SELECT t.stream_no FROM {schema}.streams AS t WHERE t.tenant_no = g.tenant_no \
@@ -78,7 +85,9 @@ const STREAM: &str = concat!("\
         e.event_type, e.occurred_at, e.recorded_at, e.data, e.metadata, e.digest, k.record, \
         k.contents, NULL::bigint, NULL::text \
     FROM (SELECT x.*, sum((160 + octet_length(x.event_type) + coalesce(octet_length(x.data), 0) \
-                + coalesce(octet_length(x.metadata), 0)) * CASE WHEN x.position <= ", kept_upto!(), " THEN 2 ELSE 1 END) \
+                + coalesce(octet_length(x.metadata), 0)) * CASE WHEN x.position <= ",
+    kept_upto!(),
+    " THEN 2 ELSE 1 END) \
                 OVER (ORDER BY x.version ROWS UNBOUNDED PRECEDING) AS bytes, \
             row_number() OVER (ORDER BY x.version ROWS UNBOUNDED PRECEDING) AS n \
         FROM {schema}.events AS x \
@@ -88,9 +97,12 @@ const STREAM: &str = concat!("\
             AND x.version >= $2 AND x.version < $2 + $3 \
         ORDER BY x.version LIMIT $3) AS e \
     LEFT JOIN LATERAL (SELECT r.record, r.contents FROM {schema}.event_rows AS r \
-                       WHERE r.position = e.position AND e.position <= ", kept_upto!(), " LIMIT 1) AS k ON true \
+                       WHERE r.position = e.position AND e.position <= ",
+    kept_upto!(),
+    " LIMIT 1) AS k ON true \
     WHERE e.bytes <= $4 OR e.n = 1 \
-    ORDER BY e.version)");
+    ORDER BY e.version)"
+);
 
 // Columns of both.
 const STREAM_VERSION: usize = 4;

@@ -139,9 +139,7 @@ impl Kind {
                 include_str!("store/anchors.sql"),
                 include_str!("store/rows.sql"),
             ],
-            (Self::Store, 6) => {
-                &[include_str!("store/tail.sql"), include_str!("store/rows.sql")]
-            }
+            (Self::Store, 6) => &[include_str!("store/tail.sql"), include_str!("store/rows.sql")],
             (Self::ControlPlane, 1) => &[
                 include_str!("control/memos.sql"),
                 include_str!("control/functions.sql"),

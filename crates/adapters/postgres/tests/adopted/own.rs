@@ -104,7 +104,10 @@ async fn a_tenant_moves_into_own_tables_and_on_with_its_rows() {
     source.store.adopt(TENANT, Epoch(6), ours.last().map(Head::of).unwrap()).await.unwrap();
     let back = source.store.extend(TENANT, Epoch(6), Head::of(&ours[150]), &theirs[151..]).await;
     let refused = back.unwrap_err().to_string();
-    assert!(refused.contains("event 152 does not come from a table of another library"), "{refused}");
+    assert!(
+        refused.contains("event 152 does not come from a table of another library"),
+        "{refused}"
+    );
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use rehome_domain::event::Event;
 use rehome_domain::ids::{Epoch, TenantId};
-use rehome_domain::layout::KeptRows;
+use rehome_domain::layout::{KeptRows, RowsRefused};
 use rehome_domain::ledger::{Head, Ledger, Refused};
 use rehome_ports::{EVENTS_IN_BULK, StoreError};
 use rusqlite::Transaction;
@@ -206,6 +206,9 @@ fn insert(
         if row.version != touched.stream.version {
             let (is, next) = (row.version, touched.stream.version);
             let seq = head.seq;
+            if part.kept_row(index).is_some() {
+                return Err(kept::refused(RowsRefused::Version { seq, is, next }));
+            }
             return Err(FileError::corrupt(format!(
                 "a stream whose next version is {next}; event {seq} of the source says {is}"
             )));

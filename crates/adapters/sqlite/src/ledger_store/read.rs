@@ -60,11 +60,7 @@ fn gap(what: &str, missing: u64) -> FileError {
 }
 
 /// An event, with the row of another library's table that it was copied with.
-fn event(
-    row: &Row<'_>,
-    stream: StreamName,
-    kept: Option<&mut RowReader<'_>>,
-) -> Done<Event> {
+fn event(row: &Row<'_>, stream: StreamName, kept: Option<&mut RowReader<'_>>) -> Done<Event> {
     let event = rows::event(row, stream)?;
     match kept {
         Some(kept) => kept.join(event),

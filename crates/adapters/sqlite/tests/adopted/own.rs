@@ -59,7 +59,10 @@ async fn a_tenant_moves_into_own_tables_and_on_with_its_rows() {
     for version in 1..=150 {
         source.app.execute_batch(&insert(1, version)).unwrap();
     }
-    source.app.execute_batch("UPDATE events SET actor_id = 'someone, (else)' WHERE version % 2").unwrap();
+    source
+        .app
+        .execute_batch("UPDATE events SET actor_id = 'someone, (else)' WHERE version % 2")
+        .unwrap();
     source.store.activate(TENANT, FIRST).await.unwrap();
     target.adopt(TENANT, Epoch(2), Head::EMPTY).await.unwrap();
     copy(&*source.store, &target, 2).await;
@@ -103,7 +106,10 @@ async fn a_tenant_moves_into_own_tables_and_on_with_its_rows() {
     source.store.adopt(TENANT, Epoch(6), ours.last().map(Head::of).unwrap()).await.unwrap();
     let back = source.store.extend(TENANT, Epoch(6), Head::of(&ours[150]), &theirs[151..]).await;
     let refused = back.unwrap_err().to_string();
-    assert!(refused.contains("event 152 does not come from a table of another library"), "{refused}");
+    assert!(
+        refused.contains("event 152 does not come from a table of another library"),
+        "{refused}"
+    );
 }
 
 #[tokio::test]

@@ -373,7 +373,8 @@ async fn a_store_of_format_3_is_upgraded_and_is_of_no_use_to_it_once_it_keeps_a_
     // With its last row it is not given back: an older one may have been refused meanwhile, and stays so.
     new.drop_replica(tenant(2), M).await.unwrap();
     while new.purge(tenant(2), M, 7).await.unwrap().role != Role::Absent {}
-    let left = "SELECT count(*) || ' ' || (SELECT group_concat(tenant_no) FROM row_forms) FROM event_rows";
+    let left =
+        "SELECT count(*) || ' ' || (SELECT group_concat(tenant_no) FROM row_forms) FROM event_rows";
     let left: String = outsider(&path).query_row(left, [], |row| row.get(0)).unwrap();
     assert_eq!(left, "40 3", "those of the other tenant");
     assert_eq!(audited(&other, tenant(3)).await, events);
@@ -382,8 +383,7 @@ async fn a_store_of_format_3_is_upgraded_and_is_of_no_use_to_it_once_it_keeps_a_
 
 /// The history as a table of another library would hold it.
 fn with_rows(mut events: Vec<Event>) -> Vec<Event> {
-    let column =
-        FormColumn { name: "note".to_owned(), kind: ColumnKind::Text, parts: Vec::new() };
+    let column = FormColumn { name: "note".to_owned(), kind: ColumnKind::Text, parts: Vec::new() };
     let form = Arc::new(RowForm { texts: Texts::Sqlite, columns: vec![column] });
     let mut previous = Head::EMPTY.digest;
     for event in &mut events {

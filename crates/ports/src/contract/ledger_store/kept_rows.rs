@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rehome_domain::digest;
 use rehome_domain::event::Event;
 use rehome_domain::ids::Epoch;
-use rehome_domain::layout::{ColumnKind, FormColumn, ForeignRow, Part, RowForm, Texts};
+use rehome_domain::layout::{ColumnKind, ForeignRow, FormColumn, Part, RowForm, Texts};
 use rehome_domain::ledger::{Activation, Head, Role};
 use rehome_domain::stream::ExpectedVersion::Any;
 
@@ -127,6 +127,15 @@ pub async fn rows_that_do_not_follow_on_others_are_refused(store: Store) {
     let mut mixed = [plain[..4].to_vec(), with[4..5].to_vec()].concat();
     mixed[4].digest = digest::chain(&plain[3].digest, &mixed[4]);
     not_kept(&at, 5, head_of(&plain[..4]), &mixed[4..]).await;
+}
+
+pub async fn rows_of_a_stream_with_a_gap_are_refused(store: Store) {
+    let mut events = history(9);
+    events[6].version += 1;
+    let events = with_rows(events, &table());
+    let at = At::replica(&store, 1, 5, &events[..6]).await;
+    not_kept(&at, 5, head_of(&events[..6]), &events[6..]).await;
+    assert_eq!(at.audit().await, events[..6]);
 }
 
 pub async fn rows_are_cut_back_and_purged_with_their_events(store: Store) {
