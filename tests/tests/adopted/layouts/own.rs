@@ -242,14 +242,18 @@ impl Scene {
 
     /// Moves the tenant with a configured window, which such a move leaves out.
     fn moves(&self) -> Result<String> {
-        let start = ["migration", "start", "--tenant", TENANT, "--to", OWN[0], "--json"];
+        let start = ["migration", "start", "--tenant", TENANT, "--to", OWN[0]];
         let mut command = harness::command(self.folder.path(), "", &start);
         let output = command.env("REHOME_MIGRATION_ROLLBACK_WINDOW", "1h").output()?;
-        let moved: Value = serde_json::from_str(&harness::said(&output)?)?;
-        ensure!(moved["state"] == "migrated", "{moved}");
+        harness::said(&output)?;
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        ensure!(said.contains("the tenant cannot return afterwards"), "{said}");
-        Ok(moved["id"].as_str().context("an id")?.to_owned())
+        ensure!(said.contains("the tenant cannot return afterwards"), "it said: {said}");
+        let list = self.json(&["migration", "list"])?;
+        ensure!(list[0]["state"] == "migrated", "{list}");
+        let id = list[0]["id"].as_str().context("an id")?;
+        let shown = self.run(&["migration", "show", id])?;
+        ensure!(shown.contains("none: the tenant cannot return"), "{shown}");
+        Ok(id.to_owned())
     }
 
     /// Appends through rehome; the versions go on after those of the table.
