@@ -30,7 +30,7 @@ const END: &str = "\
         ON CONFLICT (tenant_no) DO UPDATE SET upto_seq = excluded.upto_seq) \
     UPDATE {schema}.ledger SET seq = $2, digest = $3 WHERE tenant = $1";
 
-/// What a copy is told whose rows are not kept.
+/// The error for rows that are not kept.
 pub(super) fn refused(why: RowsRefused) -> ServerError {
     ServerError::new(FaultKind::NotSetUp(why.to_string()))
 }

@@ -14,7 +14,7 @@ use crate::error::FileError;
 use crate::rows::{self, TenantNo};
 use crate::schema;
 
-/// What a copy is told whose rows are not kept.
+/// The error for rows that are not kept.
 pub(super) fn refused(why: RowsRefused) -> FileError {
     FileError::Kind(FaultKind::NotSetUp(why.to_string()))
 }
