@@ -159,7 +159,12 @@ pub async fn translate_position(
     let read = deployment.store(from)?.number_of_position(tenant, position).await?;
     let events = read.ok_or_else(|| without(from))?;
     // The copy may not have got so far; what it lacks is not skipped when it comes.
-    let there = deployment.store(to)?.position_of_number(tenant, events).await?;
+    let target = deployment.store(to)?;
+    let there = match target.position_of_number(tenant, events).await? {
+        // In rehome's own tables, the position is the number.
+        None if target.layout().await?.is_none() => i64::try_from(events).ok(),
+        there => there,
+    };
     Ok(api::TranslatedPosition {
         tenant_id: tenant.uuid(),
         from: from.to_string(),

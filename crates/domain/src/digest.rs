@@ -42,9 +42,19 @@ impl Digest {
 /// library's table, the chain covers all copied columns: `SHA-256(digest(n-1) ‖ seq ‖ SHA-256(row))`. This input is
 /// shorter than that of any event in rehome's tables, so the two cannot be confused.
 pub fn chain(previous: &Digest, event: &Event) -> Digest {
-    if let Some(row) = &event.row {
-        return sha256(&[&previous.0, &event.seq.to_be_bytes(), &row.digest().0]);
+    match &event.row {
+        Some(row) => sha256(&[&previous.0, &event.seq.to_be_bytes(), &row.digest().0]),
+        None => chain_parts(previous, event),
     }
+}
+
+/// A digest of what an event is without a row: all its parts. A store with rehome's own tables keeps it with the event's row, which
+/// the chain covers instead of the parts.
+pub fn contents(event: &Event) -> Digest {
+    chain_parts(&Digest::EMPTY, event)
+}
+
+fn chain_parts(previous: &Digest, event: &Event) -> Digest {
     let mut hash = Sha256::new();
     hash.update(previous.0);
     hash.update(event.seq.to_be_bytes());

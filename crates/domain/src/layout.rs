@@ -7,6 +7,7 @@
 
 mod built_in;
 mod counterpart;
+mod kept;
 mod order;
 mod part;
 mod row;
@@ -20,6 +21,7 @@ use crate::stream::StreamName;
 
 pub use built_in::{BUILT_IN, Made};
 pub use counterpart::{losses, renamed};
+pub use kept::{KeptRows, RowsRefused};
 pub use order::{InvalidOrder, RowOrder};
 pub use part::Part;
 pub use row::{ForeignRow, InvalidRow};
@@ -218,34 +220,53 @@ impl Beside {
     /// What happens to the table's rows when a tenant moves, and what to do, as a sentence. `rows`: the tenant's rows if
     /// the table has a tenant column, else all; `None`: unknown.
     pub fn on_a_move(&self, rows: Option<u64>) -> String {
-        let (kind, what) = match (self.kind, &self.tenant) {
-            (BesideKind::Checkpoints, Some(_)) if self.moves() => (
-                "checkpoints",
-                "they are not moved at the switch; `rehome tenant checkpoints` copies them, translated",
-            ),
-            (BesideKind::Checkpoints, Some(_)) => (
-                "checkpoints",
-                "none of their columns is a position of the events, so they stay; restart their readers from the beginning, or \
-                 name the column as `position`",
-            ),
-            (BesideKind::Checkpoints, None) => (
-                "checkpoints",
-                "a row belongs to all tenants, so none moves; continue a reader from the position that `rehome tenant \
-                 position` prints, or from the beginning",
-            ),
-            (BesideKind::Snapshots, _) => ("snapshots", "they stay; rebuild them from the events"),
-            (BesideKind::Outbox, _) => (
-                "outbox",
-                "its rows stay, and copied events create none; run its sender at the source until it is empty",
-            ),
-            (BesideKind::Streams, _) if self.heads.is_some() => {
-                ("streams' heads", "those of the tenant go with its events")
+        let what = match (self.kind, &self.tenant) {
+            (BesideKind::Checkpoints, Some(_)) if self.moves() => {
+                "they are not moved at the switch; `rehome tenant checkpoints` copies them, translated"
             }
-            (BesideKind::Streams, _) => (
-                "streams' heads",
+            (BesideKind::Checkpoints, Some(_)) => {
+                "none of their columns is a position of the events, so they stay; restart their readers from the beginning, or \
+                 name the column as `position`"
+            }
+            (BesideKind::Checkpoints, None) => {
+                "a row belongs to all tenants, so none moves; continue a reader from the position that `rehome tenant \
+                 position` prints, or from the beginning"
+            }
+            (BesideKind::Snapshots, _) => "they stay; rebuild them from the events",
+            (BesideKind::Outbox, _) => {
+                "its rows stay, and copied events create none; run its sender at the source until it is empty"
+            }
+            (BesideKind::Streams, _) if self.heads.is_some() => {
+                "those of the tenant go with its events"
+            }
+            (BesideKind::Streams, _) => {
                 "the layout does not map their columns, so they cannot move with the events, and writers would find \
-                 none at the target; name `stream_id` and `version` of the table",
-            ),
+                 none at the target; name `stream_id` and `version` of the table"
+            }
+        };
+        self.with_rows(rows, what)
+    }
+
+    /// The same when the tenant moves into rehome's own tables, which have no such table.
+    pub fn on_a_move_into_own(&self, rows: Option<u64>) -> String {
+        let what = match self.kind {
+            BesideKind::Checkpoints => {
+                "they stay; a reader continues from the number of an event, which `rehome tenant position` prints for a position \
+                 of the table"
+            }
+            BesideKind::Snapshots => "they stay; rebuild them from the events",
+            BesideKind::Outbox => "its rows stay; run its sender at the source until it is empty",
+            BesideKind::Streams => "they stay; rehome has the versions of streams",
+        };
+        self.with_rows(rows, what)
+    }
+
+    fn with_rows(&self, rows: Option<u64>, what: &str) -> String {
+        let kind = match self.kind {
+            BesideKind::Checkpoints => "checkpoints",
+            BesideKind::Snapshots => "snapshots",
+            BesideKind::Outbox => "outbox",
+            BesideKind::Streams => "streams' heads",
         };
         let whose = if self.tenant.is_some() { "of the tenant" } else { "of all tenants" };
         let rows = match rows {

@@ -2,6 +2,7 @@
 //! while writers in plain SQL that do not use rehome insert into whichever table takes it. The tables are compared by the
 //! test's own SQL, part by part.
 
+mod own;
 mod tables;
 mod writers;
 

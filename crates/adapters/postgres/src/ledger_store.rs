@@ -5,7 +5,7 @@
 //! | operation | how | round trips |
 //! |---|---|---|
 //! | append | one function call, a transaction of its own | 1 |
-//! | extend | a few events: one function call; many: a transaction with COPY | 1, 4 |
+//! | extend | a few events: one function call; many: a transaction with COPY; with rows of another table: two COPYs | 1, 4, 6 |
 //! | fence, activate, adopt, drop | read, decide, compare-and-set | 2 |
 //! | purge, cut back | one function call for each chunk | 1 |
 //! | reads | one statement, so one snapshot | 1 |
@@ -20,6 +20,7 @@ mod append;
 mod change;
 mod copy;
 pub(crate) mod extend;
+mod kept;
 pub(crate) mod lock_holder;
 mod purge;
 mod read;

@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use rehome_cluster::Database;
 use rehome_domain::append::Append;
-use rehome_domain::event::{EventType, Json, NewEvent};
+use rehome_domain::digest::chain;
+use rehome_domain::event::{Event, EventType, Json, NewEvent};
 use rehome_domain::ids::Epoch;
-use rehome_domain::ledger::Activation;
+use rehome_domain::layout::{ColumnKind, ForeignRow, FormColumn, RowForm, Texts};
+use rehome_domain::ledger::{Activation, Head, Role};
 use rehome_domain::removal::Turn;
 use rehome_domain::stream::{ExpectedVersion, StreamName};
 use rehome_ports::clock::SystemClock;
-use rehome_ports::contract::kit::{event_id, migration_id, store_id, tenant};
+use rehome_ports::contract::kit::{event_id, history, migration_id, store_id, tenant};
 use rehome_ports::log_chain::{Followed, LogAnchor};
 use rehome_ports::{BatchLimit, ControlPlane as _, LedgerStore};
 use rehome_postgres::{PgControlPlane, PgStore, PgStoreOptions, PostgresOptions, PostgresUrl};
@@ -61,7 +63,7 @@ async fn a_store_of_format_1_is_upgraded_with_what_it_holds() {
     let driven = tokio::spawn(connection);
     client
         .batch_execute(
-            "DROP TABLE rehome.log_anchors; \
+            "DROP TABLE rehome.log_anchors, rehome.event_rows, rehome.row_forms; \
              DROP FUNCTION rehome.append_one; \
              DROP FUNCTION rehome.append; \
              ALTER TABLE rehome.meta DROP COLUMN system_identifier; \
@@ -83,7 +85,7 @@ async fn a_store_of_format_1_is_upgraded_with_what_it_holds() {
         )
         .await
         .expect("a row");
-    assert_eq!([0, 1, 2].map(|column| formats.get::<_, i32>(column)), [6, 2, 2]);
+    assert_eq!([0, 1, 2].map(|column| formats.get::<_, i32>(column)), [7, 2, 2]);
     drop(client);
     driven.await.expect("no panic").expect("an orderly end");
 }
@@ -100,7 +102,8 @@ const FORMAT_2: &str = "\
         version bigint, event_id uuid, event_type text, occurred_at bigint, recorded_at bigint, \
         data text, metadata text) RETURNS bytea LANGUAGE sql STABLE AS 'SELECT previous'; \
     DROP TABLE rehome.access, rehome.tokens, rehome.sessions, rehome.drains, rehome.drain_tenants, \
-        rehome.drain_log, rehome.drain_workers, rehome.cordons, rehome.pins, rehome.log_anchors; \
+        rehome.drain_log, rehome.drain_workers, rehome.cordons, rehome.pins, rehome.log_anchors, \
+        rehome.event_rows, rehome.row_forms; \
     DROP INDEX rehome.routes_by_store, rehome.routes_by_phase, rehome.migrations_by_phase, \
     rehome.migrations_by_source, rehome.migrations_by_target; \
     ALTER TABLE rehome.routes DROP COLUMN log_hash, DROP COLUMN log_entry, DROP COLUMN removal_events, \
@@ -144,7 +147,7 @@ async fn both_parts_of_format_2_are_upgraded_and_their_functions_get_a_path_of_t
                     (SELECT s.system_identifier::text FROM pg_control_system() AS s) \
                 FROM rehome.meta ORDER BY kind";
     let meta = cluster.sql(database.name(), meta).expect("an answer");
-    assert_eq!(meta, "control_plane|9|5|t\nstore|6|2|t");
+    assert_eq!(meta, "control_plane|9|5|t\nstore|7|2|t");
 }
 
 #[tokio::test]
@@ -155,7 +158,7 @@ async fn a_store_of_format_5_is_upgraded_and_can_keep_anchors() {
         .await
         .expect("an active tenant");
     assert_eq!(append(&old, 1, 3).await, 3);
-    let before = "DROP TABLE rehome.log_anchors; \
+    let before = "DROP TABLE rehome.log_anchors, rehome.event_rows, rehome.row_forms; \
                   UPDATE rehome.meta SET format = 5 WHERE kind = 'store'";
     rehome_cluster::shared().sql(database.name(), before).expect("a store of format 5");
     let (new, other) = tokio::join!(open(&database), open(&database));
@@ -167,7 +170,57 @@ async fn a_store_of_format_5_is_upgraded_and_can_keep_anchors() {
     assert_eq!(append(&old, 4, 1).await, 4);
     let meta = "SELECT format, oldest_reader FROM rehome.meta WHERE kind = 'store'";
     let meta = rehome_cluster::shared().sql(database.name(), meta).expect("an answer");
-    assert_eq!(meta, "6|2", "one of format 5 may go on beside it");
+    assert_eq!(meta, "7|2", "one of format 5 may go on beside it");
+}
+
+#[tokio::test]
+async fn a_store_of_format_6_is_upgraded_and_is_of_no_use_to_it_once_it_keeps_a_row() {
+    let cluster = rehome_cluster::shared();
+    let database = cluster.database().expect("a new database");
+    let sql = |sql: &str| cluster.sql(database.name(), sql).expect("an answer");
+    let old = open(&database).await;
+    old.activate(tenant(1), Activation { epoch: Epoch(1), base: 0, created: false })
+        .await
+        .expect("an active tenant");
+    assert_eq!(append(&old, 1, 3).await, 3);
+    let tail = "DROP FUNCTION rehome.purge, rehome.cut_back";
+    sql(&format!(
+        "{tail}; DROP TABLE rehome.event_rows, rehome.row_forms; \
+         UPDATE rehome.meta SET format = 6 WHERE kind = 'store'"
+    ));
+    let (new, other) = tokio::join!(open(&database), open(&database));
+    let meta = "SELECT format, oldest_reader, oldest_writer FROM rehome.meta WHERE kind = 'store'";
+    assert_eq!(sql(meta), "7|2|2", "one of format 6 may go on beside it");
+    assert_eq!(append(&other, 4, 1).await, 4);
+
+    let events = with_rows(history(90));
+    for n in [2, 3] {
+        new.adopt(tenant(n), Epoch(5), Head::EMPTY).await.expect("a copy");
+        new.extend(tenant(n), Epoch(5), Head::EMPTY, &events).await.expect("rows are kept");
+        assert_eq!(sql(meta), "7|7|7", "an older one would read events without their rows");
+    }
+    let read = other.read_feed(tenant(2), 0, BatchLimit::PAGE).await.expect("a history");
+    assert_eq!(read.events, events);
+    new.drop_replica(tenant(2), Epoch(5)).await.expect("it is fenced");
+    while new.purge(tenant(2), Epoch(5), 40).await.expect("a purge").role != Role::Absent {}
+    let left = "SELECT count(*), (SELECT string_agg(l.tenant::text, ',') FROM rehome.row_forms AS f \
+                JOIN rehome.ledger AS l USING (tenant_no)) FROM rehome.event_rows";
+    assert_eq!(sql(left), format!("90|{}", tenant(3)), "those of the other tenant");
+    assert_eq!(sql(meta), "7|7|7");
+}
+
+/// The history as a table of another library would hold it.
+fn with_rows(mut events: Vec<Event>) -> Vec<Event> {
+    let column = FormColumn { name: "note".to_owned(), kind: ColumnKind::Text, parts: Vec::new() };
+    let form = Arc::new(RowForm { texts: Texts::Postgresql, columns: vec![column] });
+    let mut previous = Head::EMPTY.digest;
+    for event in &mut events {
+        let row = ForeignRow::of([Some(&*format!("row {}", event.seq))]);
+        event.row = Some(Arc::new(row.with_form(&form)));
+        event.digest = chain(&previous, event);
+        previous = event.digest;
+    }
+    events
 }
 
 #[tokio::test]

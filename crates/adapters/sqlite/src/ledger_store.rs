@@ -5,6 +5,7 @@ pub(crate) mod anchors;
 mod append;
 mod extend;
 mod ids;
+mod kept;
 mod part;
 mod purge;
 mod read;

@@ -3,6 +3,7 @@
 use rehome_api::OptionsPatch;
 use rehome_domain::ids::{MigrationId, StoreId, TenantId};
 use rehome_domain::migration::{Fact, Migration, OldSource, Options, Phase, State};
+use rehome_engine::migration::OperationError;
 use rehome_ports::ControlError;
 use uuid::Uuid;
 
@@ -65,20 +66,27 @@ pub async fn start(
     key: Option<&IdempotencyKey>,
 ) -> Result<Started, AppError> {
     let StartRequest { tenant, target, options: patch } = request;
-    let options = options(deployment, patch)?;
+    let mut options = options(deployment, patch)?;
     let about = |error: AppError| error.tenant(*tenant);
     let id = new_id(deployment, key);
+    let is_chosen = patch.rollback_window.is_some();
     if key.is_some()
-        && let Some(begun) = begun(deployment, id, *tenant, target, options).await?
+        && let Some(begun) = begun(deployment, id, *tenant, target, options, is_chosen).await?
     {
         return Ok(Started::before(begun));
     }
     super::plan::check_answers(deployment, *tenant, target).await.map_err(about)?;
+    if !is_chosen && options.rollback_window_ms > 0 {
+        let one_way = deployment.engine().is_one_way(*tenant, target).await;
+        if one_way.map_err(|error| about(OperationError::from(error).into()))? {
+            options.rollback_window_ms = 0;
+        }
+    }
     match deployment.operations().start_as(id, *tenant, target, options).await {
         Ok(migration) => Ok(Started::now(migration)),
         // The same start may have been requested concurrently.
         Err(error) => match key {
-            Some(_) => match begun(deployment, id, *tenant, target, options).await? {
+            Some(_) => match begun(deployment, id, *tenant, target, options, is_chosen).await? {
                 Some(begun) => Ok(Started::before(begun)),
                 None => Err(about(error.into())),
             },
@@ -99,7 +107,7 @@ pub async fn start_return(
     let Migration { tenant, source, .. } = &migration;
     let new = new_id(deployment, key);
     if key.is_some()
-        && let Some(begun) = begun(deployment, new, *tenant, source, options).await?
+        && let Some(begun) = begun(deployment, new, *tenant, source, options, true).await?
     {
         return Ok(Started::before(begun));
     }
@@ -122,13 +130,14 @@ fn new_id(deployment: &Deployment, key: Option<&IdempotencyKey>) -> MigrationId 
 }
 
 /// The migration that was started under this id before, if any. It must match the present
-/// request.
+/// request. A rollback window that was not chosen may have been left out, where the tenant could not return.
 async fn begun(
     deployment: &Deployment,
     id: MigrationId,
     tenant: TenantId,
     target: &StoreId,
     options: Options,
+    window_is_chosen: bool,
 ) -> Result<Option<Migration>, AppError> {
     let control = deployment.engine().control();
     let begun = match control.migration(id).await {
@@ -137,8 +146,10 @@ async fn begun(
         Err(error) => return Err(error.into()),
     };
     let first = control.log(id, 0, 1).await?;
+    let without = Options { rollback_window_ms: 0, ..options };
+    let is_same = |begun: Options| begun == options || !window_is_chosen && begun == without;
     let same_options = first.first().is_some_and(
-        |entry| matches!(&entry.fact, Fact::Started { options: begun, .. } if *begun == options),
+        |entry| matches!(&entry.fact, Fact::Started { options: begun, .. } if is_same(*begun)),
     );
     if begun.tenant == tenant && begun.target == *target && same_options {
         return Ok(Some(begun));

@@ -49,7 +49,9 @@ pub(crate) fn details(
     }
     if let Some(options) = options {
         row("cutover", options.cutover.clone());
-        row("window", options.rollback_window.to_string());
+        let window = options.rollback_window;
+        let none = || "none: the tenant cannot return".to_owned();
+        row("window", if window.0 == 0 { none() } else { window.to_string() });
     }
     if let Some(percent) = migration.throttle_percent.filter(|percent| *percent < 100) {
         let why = migration.throttle_reason.as_deref().unwrap_or("recovering");

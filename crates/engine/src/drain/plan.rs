@@ -161,6 +161,10 @@ async fn look_at_targets(
             if let Some(Err(why)) = tables::named(source.as_ref(), target.as_ref()) {
                 return Err(DrainError::Target { store, why });
             }
+            let one_way = tables::is_one_way(source.as_ref(), target.as_ref());
+            if one_way && settings.options.rollback_window_ms > 0 {
+                return Err(DrainError::Target { store, why: tables::ONE_WAY.to_owned() });
+            }
             let (Some(source), Some(target)) = (source, &target) else { continue };
             let lost = source.losses(target);
             if !lost.is_empty() {

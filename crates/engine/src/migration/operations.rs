@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::plan::{Plan, PlanError, PlanRequest};
 use super::steps::{self, Context, StepError};
+use super::tables;
 use crate::hooks::{Occasion, On, Veto};
 use crate::progress::{Progress, Status};
 use crate::router::RouteError;
@@ -148,6 +149,9 @@ impl Operations {
     ) -> Result<Migration, OperationError> {
         let options = options.check()?;
         self.engine.stores.get(target)?;
+        if options.rollback_window_ms > 0 && self.engine.is_one_way(tenant, target).await? {
+            return Err(OperationError::NoReturn(tables::ONE_WAY));
+        }
         if self.engine.router.refresh(tenant).await?.is_none() {
             self.register(tenant, target).await?;
         }
@@ -297,11 +301,21 @@ impl Operations {
             let migration = self.engine.control.migration(id).await?;
             let was = Some(migration.options);
             let options = change(migration.options).check()?;
+            if options.rollback_window_ms > 0 && self.is_one_way(&migration).await? {
+                return Err(OperationError::NoReturn(tables::ONE_WAY));
+            }
             match self.note(&migration, Fact::Tuned { was, options }).await {
                 Err(ControlError::Refused(Refusal::OptionsChanged)) if tries > 1 => tries -= 1,
                 recorded => return Ok(recorded?.migration),
             }
         }
+    }
+
+    /// Whether the tenant could not return from the migration's target.
+    async fn is_one_way(&self, migration: &Migration) -> Result<bool, OperationError> {
+        let stores = &self.engine.stores;
+        let target = stores.get(&migration.target)?.layout().await?;
+        Ok(target.is_none() && stores.get(&migration.source)?.layout().await?.is_some())
     }
 
     /// Moves the tenant back to where it came from, within the rollback window: a migration in the

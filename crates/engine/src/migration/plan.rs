@@ -191,6 +191,24 @@ impl Engine {
 }
 
 impl Engine {
+    /// Whether the tenant could not return from `target`: it moves from a table of another library into rehome's own.
+    pub async fn is_one_way(&self, tenant: TenantId, target: &StoreId) -> Result<bool, PlanError> {
+        if self.stores.get(target)?.layout().await?.is_some() {
+            return Ok(false);
+        }
+        let route = self.control.route(tenant).await?.filter(|route| !route.is_removed());
+        if let Some(route) = route {
+            return Ok(self.stores.get(&route.store)?.layout().await?.is_some());
+        }
+        // Without a route only another library can have written it.
+        for store in self.stores.iter() {
+            if store.layout().await?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// The store whose table has events of a tenant without a route, because the tenant's own
     /// library writes them; and their number.
     async fn unguarded(&self, tenant: TenantId) -> Result<Option<(StoreId, u64)>, PlanError> {

@@ -141,6 +141,14 @@ macro_rules! ledger_store_contract {
                 anchors_are_kept_and_never_go_back,
                 anchors_are_listed_in_pages_and_forgotten_by_tenant,
             ],
+            kept_rows: [
+                rows_are_read_back_with_their_columns,
+                a_history_goes_on_without_rows_and_is_copied_with_them,
+                rows_that_do_not_follow_on_others_are_refused,
+                rows_of_a_stream_with_a_gap_are_refused,
+                rows_are_cut_back_and_purged_with_their_events,
+                tenants_with_rows_and_without_are_independent,
+            ],
             contents: [
                 stream_names_are_kept_bytewise,
                 names_that_look_alike_are_different_streams,

@@ -9,6 +9,7 @@ use rehome_domain::append::{self, Append, Decision};
 use rehome_domain::digest::Digest;
 use rehome_domain::event::{Event, Timestamp};
 use rehome_domain::ids::{Epoch, EventId, MigrationId, StoreId, TenantId};
+use rehome_domain::layout::{KeptRows, RowsRefused};
 use rehome_domain::ledger::{Activation, Head, Ledger, Refused};
 use rehome_domain::stream::StreamName;
 
@@ -16,8 +17,8 @@ use super::lock;
 use crate::clock::Clock;
 use crate::log_chain::LogAnchor;
 use crate::{
-    AppendOutcome, BatchLimit, Condition, Feed, LedgerStore, StoreError, StoreReport, StreamSlice,
-    StreamVersion, TenantLedger,
+    AppendOutcome, BatchLimit, Condition, Fault, FaultKind, Feed, LedgerStore, StoreError,
+    StoreReport, StreamSlice, StreamVersion, TenantLedger,
 };
 
 /// A [`LedgerStore`] whose rows are in memory.
@@ -76,6 +77,11 @@ impl MemoryStore {
         lock(&self.tenants).remove(&tenant);
     }
 
+    fn not_kept(&self, refused: RowsRefused) -> StoreError {
+        let kind = FaultKind::NotSetUp(refused.to_string());
+        Fault::new(format!("store \"{}\"", self.id), kind).into()
+    }
+
     fn read<T>(&self, tenant: TenantId, read: impl FnOnce(&Tenant) -> T) -> T {
         match lock(&self.tenants).get(&tenant) {
             Some(tenant) => read(tenant),
@@ -87,11 +93,11 @@ impl MemoryStore {
     fn write<T>(
         &self,
         tenant: TenantId,
-        change: impl FnOnce(&mut Tenant) -> Result<T, Refused>,
+        change: impl FnOnce(&mut Tenant) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let mut tenants = lock(&self.tenants);
         if let Some(tenant) = tenants.get_mut(&tenant) {
-            return Ok(change(tenant)?);
+            return change(tenant);
         }
         let mut newcomer = Tenant::default();
         let answer = change(&mut newcomer)?;
@@ -193,6 +199,26 @@ impl Tenant {
         Ok(appended)
     }
 
+    /// Whether rows of another library's table follow on those that are there.
+    fn check_rows(&self, events: &[Event]) -> Result<(), RowsRefused> {
+        let Some(brought) = KeptRows::of(events)? else { return Ok(()) };
+        let mut versions: BTreeMap<&StreamName, u64> = BTreeMap::new();
+        for event in events {
+            let version = versions.entry(&event.stream);
+            let version = version.or_insert_with(|| self.version(&event.stream));
+            *version += 1;
+            let (seq, is, next) = (event.seq, event.version, *version);
+            if is != next {
+                return Err(RowsRefused::Version { seq, is, next });
+            }
+        }
+        let kept = self.rows.events.iter().rev().find_map(|event| {
+            let form = Arc::clone(event.row.as_ref()?.form()?);
+            Some(KeptRows { upto: event.seq, form })
+        });
+        brought.after(kept.as_ref(), self.rows.ledger.head.seq).map(drop)
+    }
+
     fn take(&mut self, events: Vec<Event>) {
         for event in events {
             self.rows.ledger.head = Head::of(&event);
@@ -280,6 +306,7 @@ impl LedgerStore for MemoryStore {
     ) -> Result<Head, StoreError> {
         self.write(tenant, |tenant| {
             let ledger = tenant.rows.ledger.extend(m, previous, events)?;
+            tenant.check_rows(events).map_err(|refused| self.not_kept(refused))?;
             tenant.take(events.to_vec());
             Ok(ledger.head)
         })

@@ -1,11 +1,12 @@
-//! How facts, states and options are written down by every control plane, and the chain over the
-//! log.
+//! How facts, states and options are written down by every control plane, the chain over the log, and how stores write the
+//! columns of kept rows.
 //!
 //! Domain types are not serialisable; these are their mirror images. A record written once must
 //! be readable for ever: fields are added with a default, never renamed.
 
 mod fact;
 mod options;
+mod row_form;
 mod state;
 
 use rehome_domain::digest::{Digest, sha256};
@@ -16,6 +17,7 @@ use serde::Serialize;
 pub use fact::{read_fact, write_fact};
 pub(crate) use options::OptionsRecord;
 pub use options::{read_options, write_options};
+pub use row_form::{read_row_form, write_row_form};
 pub use state::{read_state, write_state};
 
 /// A record that cannot be read.

@@ -66,18 +66,23 @@ impl Writers {
 }
 
 /// How a writer reaches a store, and what it sends.
-struct Address {
+pub(super) struct Address {
     url: Result<String, PathBuf>,
     insert: String,
 }
 
 impl Address {
     fn of(pair: &Pair, store: usize) -> Self {
-        let url = match &pair.on[store] {
+        Self::at(&pair.on[store], pair.path(&format!("{}.db", NAMES[store])))
+    }
+
+    /// `file`: where the table is if it is in a file.
+    pub(super) fn at(on: &On, file: PathBuf) -> Self {
+        let url = match on {
             On::Server(_, database) => Ok(database.url()),
-            On::File(_) => Err(pair.path(&format!("{}.db", NAMES[store]))),
+            On::File(_) => Err(file),
         };
-        Self { url, insert: pair.on[store].table().insert.clone() }
+        Self { url, insert: on.table().insert.clone() }
     }
 }
 
@@ -125,6 +130,25 @@ impl Session {
             },
         };
         Ok(Err(refused))
+    }
+}
+
+/// A writer that appends to its own stream until its row is refused because the tenant is elsewhere. Answers how many rows it
+/// wrote.
+#[tokio::main(flavor = "current_thread")]
+pub(super) async fn until_refused(stream: u32, at: &Address, written: &AtomicU32) -> Result<u32> {
+    let session = Session::open(at).await?;
+    let mut event = 1;
+    loop {
+        tokio::time::sleep(REST).await;
+        match session.send(&filled(&at.insert, stream, event)).await? {
+            Ok(()) => {
+                written.fetch_add(1, Ordering::Relaxed);
+                event += 1;
+            }
+            Err(true) => return Ok(event - 1),
+            Err(false) => {}
+        }
     }
 }
 

@@ -1,10 +1,12 @@
 //! Many events at once, by COPY in its binary format.
 
 use rehome_domain::event::Event;
+use rehome_domain::layout::RowsRefused;
 use rehome_domain::ledger::{Head, Ledger};
 use tokio_postgres::types::Type;
 
 use super::extend::{Streams, Target, found};
+use super::kept::{self, Keep};
 use super::lock_holder;
 use crate::error::ServerError;
 use crate::rows::{self, Read};
@@ -76,8 +78,20 @@ pub(super) async fn copy(server: &Server, target: Target, events: &[Event]) -> R
         return Err(ServerError::corrupt("streams that were numbered and are not there"));
     }
     check_versions(&streams, &mut versions, events)?;
+    let keep = Keep::of(&mut tx, tenant_no, target.previous.seq, events).await?;
     send(&mut tx, tenant_no, &streams, &stream_nos, events).await?;
     let head = events.last().map_or(target.previous, Head::of);
+    if let Some(keep) = keep {
+        keep.send(&mut tx, events).await?;
+        keep.end(&mut tx, target, head).await?;
+    } else {
+        end(&mut tx, target, head).await?;
+    }
+    tx.commit().await?;
+    Ok(ledger)
+}
+
+async fn end(tx: &mut Transaction<'_>, target: Target, head: Head) -> Read<()> {
     tx.query(
         END,
         &[
@@ -87,8 +101,7 @@ pub(super) async fn copy(server: &Server, target: Target, events: &[Event]) -> R
         ],
     )
     .await?;
-    tx.commit().await?;
-    Ok(ledger)
+    Ok(())
 }
 
 /// Each event's version must be the next one of its stream.
@@ -97,6 +110,10 @@ fn check_versions(streams: &Streams<'_>, versions: &mut [i64], events: &[Event])
         versions[*of] += 1;
         let (next, is, seq) = (versions[*of], event.version, event.seq);
         if rows::int(is)? != next {
+            if event.row.is_some() {
+                let next = next.unsigned_abs();
+                return Err(kept::refused(RowsRefused::Version { seq, is, next }));
+            }
             let why = format!(
                 "a stream whose next version is {next}; event {seq} of the source says {is}"
             );

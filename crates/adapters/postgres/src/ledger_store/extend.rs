@@ -3,7 +3,7 @@
 //! The chain is checked here, before anything is locked: it is a property of the events and the
 //! head that they continue, and the condition under the row's lock ties that head to the row. A few
 //! events go in one statement. Many go by COPY, in a transaction that holds the row during the
-//! transfer; an interruption leaves the head where it was.
+//! transfer; an interruption leaves the head where it was. Events with rows of another library's table always go by COPY.
 
 use std::collections::HashMap;
 
@@ -56,9 +56,10 @@ pub(super) async fn extend(
         return Ok(ledger.extend(m, previous, events)?.head);
     }
     let events = &events[..good];
+    let is_small = events.len() < COPY_FROM && events.iter().all(|event| event.row.is_none());
     let mut wait = Wait::new(tenant);
     let ledger = loop {
-        let tried = if events.len() < COPY_FROM {
+        let tried = if is_small {
             insert(server, target, events).await
         } else {
             copy::copy(server, target, events).await

@@ -7,6 +7,7 @@
 use rehome_domain::digest::Digest;
 use rehome_domain::event::Event;
 use rehome_domain::ids::TenantId;
+use rehome_domain::layout::KeptRows;
 use rehome_domain::ledger::Ledger;
 use rehome_domain::stream::StreamName;
 use rehome_ports::{BatchLimit, Feed, StreamSlice, StreamVersion, TenantLedger};
@@ -14,26 +15,40 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
-use super::Answer;
+use super::{Answer, kept};
 use crate::error::ServerError;
 use crate::rows::{self, Read, SEQ_MAX};
 use crate::server::{Param, Server};
 
 const LEDGER: &str = "SELECT role, epoch, seq, digest FROM {schema}.ledger WHERE tenant = $1";
 
+/// The position of the tenant's last event that has a row of another library's table; NULL: none has.
+macro_rules! kept_upto {
+    () => {
+        "(SELECT (g.tenant_no::bigint << 40) + f.upto_seq FROM {schema}.ledger AS g \
+            JOIN {schema}.row_forms AS f ON f.tenant_no = g.tenant_no WHERE g.tenant = $1)"
+    };
+}
+
 /// The ledger, and events after position $2: at most $3, and bytes $4 unless it is the first.
 /// Positions have no gaps, so the number of events bounds the range that is read.
-const FEED: &str = "\
+const FEED: &str = concat!(
+    "\
     SELECT g.role, g.epoch, g.seq, g.digest, NULL::bigint AS version, \
         NULL::bigint AS seq, NULL::text, NULL::text, NULL::bigint, NULL::uuid, NULL::text, \
-        NULL::bigint, NULL::bigint, NULL::text, NULL::text, NULL::bytea \
-    FROM {schema}.ledger AS g WHERE g.tenant = $1 \
+        NULL::bigint, NULL::bigint, NULL::text, NULL::text, NULL::bytea, NULL::bytea, NULL::bytea, \
+        f.upto_seq, f.form \
+    FROM {schema}.ledger AS g LEFT JOIN {schema}.row_forms AS f ON f.tenant_no = g.tenant_no \
+    WHERE g.tenant = $1 \
     UNION ALL \
     (SELECT NULL::text, NULL::bigint, NULL::bigint, NULL::bytea, NULL::bigint, \
         e.position & 1099511627775, s.stream_type, s.stream_id, e.version, e.event_id, \
-        e.event_type, e.occurred_at, e.recorded_at, e.data, e.metadata, e.digest \
-    FROM (SELECT x.*, sum(160 + octet_length(x.event_type) + coalesce(octet_length(x.data), 0) \
-                + coalesce(octet_length(x.metadata), 0)) \
+        e.event_type, e.occurred_at, e.recorded_at, e.data, e.metadata, e.digest, k.record, \
+        k.contents, NULL::bigint, NULL::text \
+    FROM (SELECT x.*, sum((160 + octet_length(x.event_type) + coalesce(octet_length(x.data), 0) \
+                + coalesce(octet_length(x.metadata), 0)) * CASE WHEN x.position <= ",
+    kept_upto!(),
+    " THEN 2 ELSE 1 END) \
                 OVER (ORDER BY x.position ROWS UNBOUNDED PRECEDING) AS bytes, \
             row_number() OVER (ORDER BY x.position ROWS UNBOUNDED PRECEDING) AS n \
         FROM {schema}.events AS x \
@@ -44,24 +59,35 @@ const FEED: &str = "\
         ORDER BY x.position LIMIT $3) AS e \
     LEFT JOIN LATERAL (SELECT t.stream_type, t.stream_id FROM {schema}.streams AS t \
                        WHERE t.stream_no = e.stream_no LIMIT 1) AS s ON true \
+    LEFT JOIN LATERAL (SELECT r.record, r.contents FROM {schema}.event_rows AS r \
+                       WHERE r.position = e.position AND e.position <= ",
+    kept_upto!(),
+    " LIMIT 1) AS k ON true \
     WHERE e.bytes <= $4 OR e.n = 1 \
-    ORDER BY e.position)";
+    ORDER BY e.position)"
+);
 
 /// The same of stream ($5, $6) from version $2 on; its version is in the first row.
-const STREAM: &str = "\
+const STREAM: &str = concat!(
+    "\
     SELECT g.role, g.epoch, g.seq, g.digest, \
         (SELECT max(x.version) FROM {schema}.events AS x WHERE x.stream_no = \
             (SELECT t.stream_no FROM {schema}.streams AS t WHERE t.tenant_no = g.tenant_no \
                 AND t.stream_type = $5 AND t.stream_id = $6)) AS version, \
         NULL::bigint AS seq, NULL::text, NULL::text, NULL::bigint, NULL::uuid, NULL::text, \
-        NULL::bigint, NULL::bigint, NULL::text, NULL::text, NULL::bytea \
-    FROM {schema}.ledger AS g WHERE g.tenant = $1 \
+        NULL::bigint, NULL::bigint, NULL::text, NULL::text, NULL::bytea, NULL::bytea, NULL::bytea, \
+        f.upto_seq, f.form \
+    FROM {schema}.ledger AS g LEFT JOIN {schema}.row_forms AS f ON f.tenant_no = g.tenant_no \
+    WHERE g.tenant = $1 \
     UNION ALL \
     (SELECT NULL::text, NULL::bigint, NULL::bigint, NULL::bytea, NULL::bigint, \
         e.position & 1099511627775, $5, $6, e.version, e.event_id, \
-        e.event_type, e.occurred_at, e.recorded_at, e.data, e.metadata, e.digest \
-    FROM (SELECT x.*, sum(160 + octet_length(x.event_type) + coalesce(octet_length(x.data), 0) \
-                + coalesce(octet_length(x.metadata), 0)) \
+        e.event_type, e.occurred_at, e.recorded_at, e.data, e.metadata, e.digest, k.record, \
+        k.contents, NULL::bigint, NULL::text \
+    FROM (SELECT x.*, sum((160 + octet_length(x.event_type) + coalesce(octet_length(x.data), 0) \
+                + coalesce(octet_length(x.metadata), 0)) * CASE WHEN x.position <= ",
+    kept_upto!(),
+    " THEN 2 ELSE 1 END) \
                 OVER (ORDER BY x.version ROWS UNBOUNDED PRECEDING) AS bytes, \
             row_number() OVER (ORDER BY x.version ROWS UNBOUNDED PRECEDING) AS n \
         FROM {schema}.events AS x \
@@ -70,12 +96,19 @@ const STREAM: &str = "\
                 WHERE g.tenant = $1 AND t.stream_type = $5 AND t.stream_id = $6) \
             AND x.version >= $2 AND x.version < $2 + $3 \
         ORDER BY x.version LIMIT $3) AS e \
+    LEFT JOIN LATERAL (SELECT r.record, r.contents FROM {schema}.event_rows AS r \
+                       WHERE r.position = e.position AND e.position <= ",
+    kept_upto!(),
+    " LIMIT 1) AS k ON true \
     WHERE e.bytes <= $4 OR e.n = 1 \
-    ORDER BY e.version)";
+    ORDER BY e.version)"
+);
 
 // Columns of both.
 const STREAM_VERSION: usize = 4;
 const EVENT: usize = 5;
+const RECORD: usize = 16;
+const KEPT: usize = 18;
 
 const DIGEST_AT: &str = "SELECT digest FROM {schema}.events WHERE position = \
     (SELECT (g.tenant_no::bigint << 40) + $2 FROM {schema}.ledger AS g WHERE g.tenant = $1)";
@@ -139,11 +172,13 @@ async fn page(
     let mut page = Page { ledger: Ledger::ABSENT, version: 0, events: Vec::new() };
     let mut bytes = 0;
     let mut full = false;
+    let mut kept = None;
     let mut client = server.client().await?;
     client
         .read_each(template, params, |row| {
             if rows::get::<Option<&str>>(&row, 0)?.is_some() {
                 page.ledger = rows::ledger(&row, 0)?;
+                kept = kept::found(&row, KEPT)?;
                 if rows::get::<Option<i64>>(&row, STREAM_VERSION)?.is_some() {
                     page.version = rows::count(&row, STREAM_VERSION)?;
                 }
@@ -152,7 +187,7 @@ async fn page(
             if full {
                 return Ok(());
             }
-            match event_at(&row, first + page.events.len() as u64, place) {
+            match event_at(&row, first + page.events.len() as u64, place, kept.as_ref()) {
                 Ok(event) => {
                     bytes += event.bytes();
                     full = page.events.len() >= limit.events || bytes > limit.bytes;
@@ -178,9 +213,17 @@ fn gap(missing: u64) -> ServerError {
     ServerError::corrupt(format!("the event at {missing} is missing"))
 }
 
-fn event_at(row: &Row, expected: u64, place: fn(&Event) -> u64) -> Read<Event> {
+fn event_at(
+    row: &Row,
+    expected: u64,
+    place: fn(&Event) -> u64,
+    kept: Option<&KeptRows>,
+) -> Read<Event> {
     let event = rows::event(row, EVENT)?;
-    if place(&event) == expected { Ok(event) } else { Err(gap(expected)) }
+    if place(&event) != expected {
+        return Err(gap(expected));
+    }
+    kept::joined(kept, event, row, RECORD)
 }
 
 /// A bound that the server can add to.

@@ -63,6 +63,7 @@ impl Kind {
                 include_str!("store/ledger.sql"),
                 include_str!("store/tail.sql"),
                 include_str!("store/anchors.sql"),
+                include_str!("store/rows.sql"),
             ],
             Self::ControlPlane => &[
                 include_str!("control/tables.sql"),
@@ -82,14 +83,14 @@ impl Kind {
     /// The format that this code writes, and the newest that it reads.
     const fn format(self) -> i32 {
         match self {
-            Self::Store => 6,
+            Self::Store => 7,
             Self::ControlPlane => 9,
             Self::Guard => 4,
         }
     }
 
     /// The oldest rehome, by format, that may read and write what this code leaves. Of a store nothing
-    /// changed since format 2 for who calls the functions.
+    /// changed since format 2 for who calls the functions, until a row is kept: see [`keeps_rows`].
     const fn oldest(self) -> i32 {
         match self {
             Self::Store => 2,
@@ -114,6 +115,7 @@ impl Kind {
                 include_str!("store/ledger.sql"),
                 include_str!("store/tail.sql"),
                 include_str!("store/anchors.sql"),
+                include_str!("store/rows.sql"),
             ],
             (Self::Store, 2) => &[
                 include_str!("store/format_3.sql"),
@@ -123,14 +125,21 @@ impl Kind {
                 include_str!("store/ledger.sql"),
                 include_str!("store/tail.sql"),
                 include_str!("store/anchors.sql"),
+                include_str!("store/rows.sql"),
             ],
             (Self::Store, 3 | 4) => &[
                 include_str!("store/append.sql"),
                 include_str!("store/append_one.sql"),
                 include_str!("store/tail.sql"),
                 include_str!("store/anchors.sql"),
+                include_str!("store/rows.sql"),
             ],
-            (Self::Store, 5) => &[include_str!("store/anchors.sql")],
+            (Self::Store, 5) => &[
+                include_str!("store/tail.sql"),
+                include_str!("store/anchors.sql"),
+                include_str!("store/rows.sql"),
+            ],
+            (Self::Store, 6) => &[include_str!("store/tail.sql"), include_str!("store/rows.sql")],
             (Self::ControlPlane, 1) => &[
                 include_str!("control/memos.sql"),
                 include_str!("control/functions.sql"),
@@ -265,8 +274,8 @@ pub(crate) async fn upgrade(
 pub(crate) async fn upgraded(tx: &mut Transaction<'_>, kind: Kind) -> Result<(), ServerError> {
     let system = system_identifier(tx).await?;
     tx.query(
-        "UPDATE {schema}.meta SET format = $2, oldest_reader = $3, oldest_writer = $3, \
-             system_identifier = $4 \
+        "UPDATE {schema}.meta SET format = $2, oldest_reader = greatest(oldest_reader, $3), \
+             oldest_writer = greatest(oldest_writer, $3), system_identifier = $4 \
          WHERE kind = $1",
         &[
             (&kind.name(), Type::TEXT),
@@ -274,6 +283,21 @@ pub(crate) async fn upgraded(tx: &mut Transaction<'_>, kind: Kind) -> Result<(),
             (&kind.oldest(), Type::INT4),
             (&system, Type::TEXT),
         ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// The format of stores that keep rows of other libraries' tables.
+const ROWS_FROM: i32 = 7;
+
+/// Notes that a store keeps such a row: an older rehome would read the event without it.
+pub(crate) async fn keeps_rows(tx: &mut Transaction<'_>) -> Result<(), ServerError> {
+    tx.query(
+        "UPDATE {schema}.meta SET oldest_reader = greatest(oldest_reader, $2), \
+             oldest_writer = greatest(oldest_writer, $2) \
+         WHERE kind = $1 AND least(oldest_reader, oldest_writer) < $2",
+        &[(&Kind::Store.name(), Type::TEXT), (&ROWS_FROM, Type::INT4)],
     )
     .await?;
     Ok(())

@@ -9,4 +9,5 @@ mod layouts;
 mod leaving;
 mod locks;
 mod moves;
+mod own;
 mod rules;

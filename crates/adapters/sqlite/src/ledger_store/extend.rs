@@ -14,12 +14,14 @@ use std::sync::Arc;
 
 use rehome_domain::event::Event;
 use rehome_domain::ids::{Epoch, TenantId};
+use rehome_domain::layout::{KeptRows, RowsRefused};
 use rehome_domain::ledger::{Head, Ledger, Refused};
 use rehome_ports::{EVENTS_IN_BULK, StoreError};
 use rusqlite::Transaction;
 
 use super::Store;
 use super::ids::{self, Ids};
+use super::kept::{self, RowInsert};
 use super::part::{Broken, Part};
 use super::settle;
 use super::tables::{self, Done, EventInsert, Stream};
@@ -82,7 +84,7 @@ impl Extension<'_> {
     /// Inserts all of `part`, in as many transactions as others make necessary. A large part puts ids off; a
     /// small one first settles what is put off.
     async fn insert(&self, reached: &mut Head, part: &Arc<Part>) -> Result<(), StoreError> {
-        let (mut from, kept) = (0, self.store.ids);
+        let (mut from, ids) = (0, self.store.ids);
         let large = part.len() >= EVENTS_IN_BULK;
         loop {
             let wal = self.store.file.wal();
@@ -96,20 +98,24 @@ impl Extension<'_> {
                 let Some(tenant_no) = tenant_no.filter(|_| sent.len() > 0) else {
                     return Ok(Inserted { upto: 0, put_off: 0 });
                 };
-                let mut put_off = kept.put_off(tx, tenant_no)?;
+                let rows = rows_after(tx, tenant_no, &sent, previous)?;
+                let mut put_off = ids.put_off(tx, tenant_no)?;
                 match put_off {
                     Some(after) if !large => {
                         return Ok(Inserted { upto: from, put_off: previous.seq - after });
                     }
-                    None if large && kept == Ids::Table => {
+                    None if large && ids == Ids::Table => {
                         ids::put_off_after(tx, tenant_no, previous.seq)?;
                         put_off = Some(previous.seq);
                     }
                     _ => {}
                 }
-                let with_ids = put_off.is_none().then_some(kept);
+                let with_ids = put_off.is_none().then_some(ids);
                 let upto = insert(tx, turn, tenant_no, &sent, from, with_ids)?;
                 let ledger = Ledger { head: sent.head(upto - 1), ..ledger };
+                if let Some(rows) = rows {
+                    kept::keep(tx, tenant_no, &rows.cut_to(ledger.head.seq))?;
+                }
                 tables::set_ledger(tx, tenant_no, &ledger)?;
                 let put_off = put_off.map_or(0, |after| ledger.head.seq - after);
                 Ok(Inserted { upto, put_off })
@@ -152,6 +158,18 @@ fn replica(
     Ok((held.map(|(tenant_no, _)| tenant_no), ledger.extend(m, previous, &[])?))
 }
 
+/// Which rows the tenant has once those of `part` after `previous` are there; `None`: no more than now.
+fn rows_after(
+    tx: &Transaction<'_>,
+    tenant: TenantNo,
+    part: &Part,
+    previous: Head,
+) -> Done<Option<KeptRows>> {
+    let Some(brought) = part.kept().map_err(kept::refused)? else { return Ok(None) };
+    let there = kept::find(tx, tenant)?;
+    brought.after(there.as_ref(), previous.seq).map_err(kept::refused)
+}
+
 /// A stream of a part, as of this transaction.
 struct Touched {
     stream: Stream,
@@ -159,17 +177,18 @@ struct Touched {
 }
 
 /// Inserts events of `part` beginning with `from`, at least one, until the turn is over. Answers
-/// the index after the last one. `kept`: where their ids go, unless they are put off.
+/// the index after the last one. `ids`: where their ids go, unless they are put off.
 fn insert(
     tx: &Transaction<'_>,
     turn: &Turn,
     tenant: TenantNo,
     part: &Part,
     from: usize,
-    kept: Option<Ids>,
+    ids: Option<Ids>,
 ) -> Done<usize> {
     let mut insert = EventInsert::prepare(tx)?;
-    let mut insert_id = kept.map(|kept| kept.insert(tx)).transpose()?;
+    let mut insert_id = ids.map(|ids| ids.insert(tx)).transpose()?;
+    let mut insert_row = None;
     let mut streams: Vec<Option<Touched>> = Vec::new();
     streams.resize_with(part.streams(), || None);
     let mut new_number = None;
@@ -187,6 +206,9 @@ fn insert(
         if row.version != touched.stream.version {
             let (is, next) = (row.version, touched.stream.version);
             let seq = head.seq;
+            if part.kept_row(index).is_some() {
+                return Err(kept::refused(RowsRefused::Version { seq, is, next }));
+            }
             return Err(FileError::corrupt(format!(
                 "a stream whose next version is {next}; event {seq} of the source says {is}"
             )));
@@ -194,6 +216,13 @@ fn insert(
         insert.insert(&row)?;
         if let Some(insert_id) = &mut insert_id {
             insert_id.insert(tenant, row.id, row.position)?;
+        }
+        if let Some((record, contents)) = part.kept_row(index) {
+            let insert_row = match &mut insert_row {
+                Some(prepared) => prepared,
+                slot => slot.insert(RowInsert::prepare(tx)?),
+            };
+            insert_row.insert(row.position, record, contents)?;
         }
         index += 1;
         if (index - from).is_multiple_of(EVENTS_PER_LOOK) && turn.is_over() {

@@ -6,7 +6,9 @@
 
 use std::collections::HashMap;
 
+use rehome_domain::digest::{self, Digest};
 use rehome_domain::event::Event;
+use rehome_domain::layout::{KeptRows, RowsRefused};
 use rehome_domain::ledger::{Head, follow_chain};
 use rehome_domain::stream::StreamName;
 
@@ -23,6 +25,7 @@ pub(super) struct Part {
     text: String,
     streams: Vec<StreamText>,
     rows: Vec<PackedRow>,
+    kept: Result<Option<KeptRows>, RowsRefused>,
 }
 
 struct StreamText {
@@ -42,6 +45,8 @@ struct PackedRow {
     type_len: usize,
     data_len: usize,
     metadata_len: usize,
+    /// Of an event with a row of another library's table: the row's length, and a digest of the event beside it.
+    kept: Option<(usize, Digest)>,
 }
 
 /// The chain breaks at this event of those given.
@@ -63,6 +68,7 @@ impl Part {
             text: String::with_capacity(bytes),
             streams: Vec::new(),
             rows: Vec::with_capacity(events.len()),
+            kept: KeptRows::of(events),
         };
         let mut numbers: HashMap<&StreamName, usize> = HashMap::new();
         for some in events.chunks(EVENTS_AT_ONCE) {
@@ -111,10 +117,14 @@ impl Part {
             type_len: event.event_type.len(),
             data_len: data.len(),
             metadata_len: metadata.len(),
+            kept: event.row.as_ref().map(|row| (row.as_str().len(), digest::contents(event))),
         });
         self.text.push_str(&event.event_type);
         self.text.push_str(data);
         self.text.push_str(metadata);
+        if let Some(row) = &event.row {
+            self.text.push_str(row.as_str());
+        }
     }
 
     /// How many events.
@@ -165,5 +175,17 @@ impl Part {
             metadata: &rest[..row.metadata_len],
             digest: row.head.digest.as_bytes(),
         }
+    }
+    /// The rows of another library's table that the events bring.
+    pub(super) fn kept(&self) -> Result<Option<&KeptRows>, RowsRefused> {
+        self.kept.as_ref().map(Option::as_ref).map_err(|refused| *refused)
+    }
+
+    /// The row of an event, and a digest of the event beside it.
+    pub(super) fn kept_row(&self, index: usize) -> Option<(&str, &Digest)> {
+        let row = &self.rows[index];
+        let (len, contents) = row.kept.as_ref()?;
+        let at = row.at + row.type_len + row.data_len + row.metadata_len;
+        Some((&self.text[at..at + len], contents))
     }
 }

@@ -8,6 +8,7 @@ use rehome_domain::ledger::{Head, Ledger, Refused};
 use rusqlite::{OptionalExtension as _, Transaction};
 
 use super::ids::Ids;
+use super::kept;
 use super::tables::{self, Done};
 use crate::error::Failure;
 use crate::rows::{self, TenantNo};
@@ -17,7 +18,7 @@ const CHUNK_MAX: u32 = 1_000;
 
 pub(super) fn purge(
     tx: &Transaction<'_>,
-    kept: Ids,
+    ids: Ids,
     tenant: TenantId,
     k: Epoch,
     chunk: u32,
@@ -28,13 +29,15 @@ pub(super) fn purge(
     let Some((tenant_no, _)) = held else { return Ok(ledger) };
 
     let seq = ledger.head.seq.saturating_sub(chunk.min(CHUNK_MAX).into());
-    remove(tx, kept, tenant_no, seq)?;
+    remove(tx, ids, tenant_no, seq)?;
     if seq == 0 {
-        kept.remove_all(tx, tenant_no)?;
+        ids.remove_all(tx, tenant_no)?;
         tx.prepare_cached("DELETE FROM streams WHERE tenant_no = ?1")?
             .execute([tenant_no.number()])?;
     }
-    let purged = ledger.purged_to(end(tx, tenant_no, seq)?);
+    let end = end(tx, tenant_no, seq)?;
+    kept::cut(tx, tenant_no, end.seq)?;
+    let purged = ledger.purged_to(end);
     if purged != ledger {
         tables::set_ledger(tx, tenant_no, &purged)?;
     }
@@ -43,7 +46,7 @@ pub(super) fn purge(
 
 pub(super) fn cut_back(
     tx: &Transaction<'_>,
-    kept: Ids,
+    ids: Ids,
     tenant: TenantId,
     k: Epoch,
     to: Head,
@@ -57,9 +60,10 @@ pub(super) fn cut_back(
     ledger.check_cut_back(k, to, tables::digest_at(tx, tenant_no, to.seq)?)?;
 
     let seq = ledger.head.seq.saturating_sub(chunk.min(CHUNK_MAX).into()).max(to.seq);
-    remove(tx, kept, tenant_no, seq)?;
+    remove(tx, ids, tenant_no, seq)?;
     let end = end(tx, tenant_no, seq)?;
     let head = if seq == to.seq || end.seq <= to.seq { to } else { end };
+    kept::cut(tx, tenant_no, head.seq)?;
     if head == to {
         settle_streams(tx, tenant_no)?;
     }
@@ -71,8 +75,8 @@ pub(super) fn cut_back(
 }
 
 /// Removes the events after `seq`, and sets the versions of their streams to those of the rest.
-fn remove(tx: &Transaction<'_>, kept: Ids, tenant: TenantNo, seq: u64) -> Done<()> {
-    kept.remove(tx, tenant, seq)?;
+fn remove(tx: &Transaction<'_>, ids: Ids, tenant: TenantNo, seq: u64) -> Done<()> {
+    ids.remove(tx, tenant, seq)?;
     let range = (tenant.position(seq), tenant.last_position());
     let streams: Vec<i64> = tx
         .prepare_cached(

@@ -8,8 +8,9 @@ use rehome_domain::ids::TenantId;
 use rehome_domain::ledger::Ledger;
 use rehome_domain::stream::StreamName;
 use rehome_ports::{BatchLimit, Feed, StreamSlice, StreamVersion, TenantLedger};
-use rusqlite::Transaction;
+use rusqlite::{Row, Transaction};
 
+use super::kept::RowReader;
 use super::tables::{self, Done};
 use crate::error::FileError;
 use crate::rows::{self, TenantNo};
@@ -58,6 +59,15 @@ fn gap(what: &str, missing: u64) -> FileError {
     FileError::corrupt(format!("the event at {what} {missing} is missing"))
 }
 
+/// An event, with the row of another library's table that it was copied with.
+fn event(row: &Row<'_>, stream: StreamName, kept: Option<&mut RowReader<'_>>) -> Done<Event> {
+    let event = rows::event(row, stream)?;
+    match kept {
+        Some(kept) => kept.join(event),
+        None => Ok(event),
+    }
+}
+
 pub(super) fn feed(
     tx: &Transaction<'_>,
     tenant: TenantId,
@@ -89,6 +99,7 @@ fn fill_feed(
     let range = (tenant.position(after_seq), tenant.position(last_seq), rows_max(page.limit));
     let mut found = statement.query(range)?;
     let mut names: HashMap<i64, StreamName> = HashMap::new();
+    let mut kept = RowReader::of(tx, tenant)?;
     let mut expected = after_seq + 1;
     while let Some(row) = found.next()? {
         if rows::seq_of(row.get(0)?) != expected {
@@ -99,7 +110,7 @@ fn fill_feed(
             Some(name) => name.clone(),
             None => names.entry(number).or_insert(tables::stream_name(tx, number)?).clone(),
         };
-        if !page.reads(rows::event(row, name))? {
+        if !page.reads(event(row, name, kept.as_mut()))? {
             break;
         }
         expected += 1;
@@ -130,10 +141,11 @@ pub(super) fn stream(
         );
         let mut statement = tx.prepare_cached(&sql)?;
         let mut found = statement.query((stream.number, rows::int(first)?, rows_max(limit)))?;
+        let mut kept = RowReader::of(tx, tenant_no)?;
         let mut expected = first;
         while let Some(row) = found.next()? {
             let version = rows::count(row, 2)?;
-            if version != expected || !page.reads(rows::event(row, name.clone()))? {
+            if version != expected || !page.reads(event(row, name.clone(), kept.as_mut()))? {
                 break;
             }
             expected += 1;

@@ -59,7 +59,12 @@ impl Kind {
     const fn tables(self) -> &'static [&'static str] {
         match self {
             // Format 3 adds nothing to a store that was made before it, see [`Kind::made_with`].
-            Self::Store => &[include_str!("store.sql"), include_str!("store_2.sql"), ""],
+            Self::Store => &[
+                include_str!("store.sql"),
+                include_str!("store_2.sql"),
+                "",
+                include_str!("store_4.sql"),
+            ],
             Self::Guard => &[
                 include_str!("guard.sql"),
                 include_str!("guard_2.sql"),
@@ -92,7 +97,7 @@ impl Kind {
     const fn format(self) -> u32 {
         match self {
             Self::Guard => 5,
-            Self::Store => 3,
+            Self::Store => 4,
             Self::ControlPlane => 8,
         }
     }
@@ -100,6 +105,7 @@ impl Kind {
     /// The oldest format whose code may read and write what this code writes.
     const fn oldest(self) -> u32 {
         match self {
+            // Until a row is kept, see `ROWS_FROM`.
             Self::Store => 1,
             // Older ones do not call off that a tenant's guard goes. Those of format 2 keep no anchors of logs. Those of
             // format 3 do not know other texts of rows than SQLite's, which an older guard keeps. Those of format 4 would write a
@@ -129,6 +135,18 @@ impl Kind {
         let mark = Some(application_id);
         [Self::Store, Self::ControlPlane].into_iter().find(|kind| kind.application_id() == mark)
     }
+}
+
+/// The format of stores that keep rows of other libraries' tables.
+const ROWS_FROM: u32 = 4;
+
+/// Notes that a store keeps such a row: an older rehome would neither read nor remove it.
+pub(crate) fn keeps_rows(tx: &Transaction<'_>) -> Result<(), FileError> {
+    tx.execute(
+        "UPDATE meta SET oldest_reader = max(oldest_reader, ?1), oldest_writer = max(oldest_writer, ?1)",
+        [ROWS_FROM],
+    )?;
+    Ok(())
 }
 
 /// The identity of a file.

@@ -8,6 +8,7 @@ mod kit;
 mod layouts;
 mod leaving;
 mod moves;
+mod own;
 mod refusals;
 mod rules;
 mod writers;

@@ -1,9 +1,13 @@
 //! Files of older formats: upgraded with what they hold, beside processes that have them open.
 
 use std::path::Path;
+use std::sync::Arc;
 
+use rehome_domain::digest::chain;
+use rehome_domain::event::Event;
 use rehome_domain::ids::{Epoch, MigrationId};
-use rehome_domain::ledger::{Activation, Head};
+use rehome_domain::layout::{ColumnKind, ForeignRow, FormColumn, RowForm, Texts};
+use rehome_domain::ledger::{Activation, Head, Role};
 use rehome_domain::migration::{Fact, Options};
 use rehome_domain::removal::Turn;
 use rehome_ports::contract::access_registry::token;
@@ -31,6 +35,8 @@ const NO_ANCHORS: &str = "DROP INDEX routes_by_store; DROP INDEX routes_by_phase
 const NO_DRAINS: &str = "DROP TABLE drains; DROP TABLE drain_tenants; DROP TABLE drain_log; \
      DROP TABLE drain_workers; DROP TABLE cordons; DROP TABLE pins; ";
 
+/// What came with format 4 of a store is not there.
+const NO_ROWS: &str = "DROP TABLE row_forms; DROP TABLE event_rows; ";
 /// A store as it was made before format 3.
 const AS_BEFORE_3: &str = "DROP TABLE event_ids; DROP TABLE ids_put_off; \
      CREATE UNIQUE INDEX events_by_id ON events (tenant_no, event_id); \
@@ -265,10 +271,10 @@ async fn a_store_of_format_1_is_upgraded_with_what_it_holds_and_can_keep_anchors
     let before = old.ledger(tenant(1)).await.unwrap();
     old.close().await;
     let format = "DROP TABLE log_anchors; UPDATE meta SET format = 1";
-    outsider(&path).execute_batch(&[AS_BEFORE_3, format].concat()).unwrap();
+    outsider(&path).execute_batch(&[NO_ROWS, AS_BEFORE_3, format].concat()).unwrap();
     let (new, other) = tokio::join!(open(&path, false), open(&path, false));
     let (new, other) = (new.unwrap(), other.unwrap());
-    assert_eq!(formats(&path), [3, 1, 1], "one of format 1 may go on beside it");
+    assert_eq!(formats(&path), [4, 1, 1], "one of format 1 may go on beside it");
     assert_eq!(new.ledger(tenant(1)).await.unwrap(), before);
     let seen = Followed { index: 3, hash: before.head.digest };
     let anchor = LogAnchor { tenant: tenant(1), migration: migration_id(1), seen };
@@ -290,11 +296,11 @@ async fn a_store_of_format_2_is_upgraded_with_a_migration_under_way_and_keeps_it
     let made = store(&path).await;
     made.adopt(tenant(1), M, Head::EMPTY).await.unwrap();
     made.close().await;
-    outsider(&path).execute_batch(AS_BEFORE_3).unwrap();
+    outsider(&path).execute_batch(&[NO_ROWS, AS_BEFORE_3].concat()).unwrap();
 
     let (new, other) = tokio::join!(open(&path, false), open(&path, false));
     let (new, other) = (new.unwrap(), other.unwrap());
-    assert_eq!(formats(&path), [3, 1, 1], "one of format 2 may go on beside it");
+    assert_eq!(formats(&path), [4, 1, 1], "one of format 2 may go on beside it");
     new.extend(tenant(1), M, Head::EMPTY, &events[..1_500]).await.unwrap();
     // One of format 2 copies an event beside it.
     let (next, stream) = (&events[1_500], "SELECT stream_no FROM streams WHERE stream_id = ?1");
@@ -334,9 +340,57 @@ async fn a_store_of_format_2_is_upgraded_with_a_migration_under_way_and_keeps_it
 }
 
 #[tokio::test]
-async fn a_store_made_in_format_3_is_read_and_not_written_by_a_rehome_of_format_2() {
+async fn a_new_store_is_read_and_not_written_by_a_rehome_of_format_2() {
     let folder = folder();
     let path = folder.path().join("store.db");
     store(&path).await.close().await;
-    assert_eq!(formats(&path), [3, 1, 3]);
+    assert_eq!(formats(&path), [4, 1, 3]);
+}
+
+#[tokio::test]
+async fn a_store_of_format_3_is_upgraded_and_is_of_no_use_to_it_once_it_keeps_a_row() {
+    let folder = folder();
+    let path = folder.path().join("store.db");
+    let old = store(&path).await;
+    activate(&old, tenant(1)).await;
+    fill(&old, tenant(1), 1, 1).await;
+    let before = old.ledger(tenant(1)).await.unwrap();
+    old.close().await;
+    let format = "UPDATE meta SET format = 3";
+    outsider(&path).execute_batch(&[NO_ROWS, format].concat()).unwrap();
+    let (new, other) = tokio::join!(open(&path, false), open(&path, false));
+    let (new, other) = (new.unwrap(), other.unwrap());
+    assert_eq!(formats(&path), [4, 1, 3], "one of format 3 may go on beside it");
+    assert_eq!(other.ledger(tenant(1)).await.unwrap(), before);
+
+    let events = with_rows(history(40).await);
+    for (n, m) in [(2, M), (3, M)] {
+        new.adopt(tenant(n), m, Head::EMPTY).await.unwrap();
+        new.extend(tenant(n), m, Head::EMPTY, &events).await.unwrap();
+        assert_eq!(formats(&path), [4, 4, 4], "an older one would read events without their rows");
+    }
+    assert_eq!(audited(&other, tenant(2)).await, events);
+    // With its last row it is not given back: an older one may have been refused meanwhile, and stays so.
+    new.drop_replica(tenant(2), M).await.unwrap();
+    while new.purge(tenant(2), M, 7).await.unwrap().role != Role::Absent {}
+    let left =
+        "SELECT count(*) || ' ' || (SELECT group_concat(tenant_no) FROM row_forms) FROM event_rows";
+    let left: String = outsider(&path).query_row(left, [], |row| row.get(0)).unwrap();
+    assert_eq!(left, "40 3", "those of the other tenant");
+    assert_eq!(audited(&other, tenant(3)).await, events);
+    assert_eq!(formats(&path), [4, 4, 4]);
+}
+
+/// The history as a table of another library would hold it.
+fn with_rows(mut events: Vec<Event>) -> Vec<Event> {
+    let column = FormColumn { name: "note".to_owned(), kind: ColumnKind::Text, parts: Vec::new() };
+    let form = Arc::new(RowForm { texts: Texts::Sqlite, columns: vec![column] });
+    let mut previous = Head::EMPTY.digest;
+    for event in &mut events {
+        let row = ForeignRow::of([Some(&*format!("row {}", event.seq))]);
+        event.row = Some(Arc::new(row.with_form(&form)));
+        event.digest = chain(&previous, event);
+        previous = event.digest;
+    }
+    events
 }

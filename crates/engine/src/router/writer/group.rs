@@ -198,7 +198,12 @@ impl<'a> Group<'a> {
                     self.doubt = Some(Arc::clone(&error));
                 }
                 // The route may have changed because of the failure here.
-                let _ = inner.refresh(self.tenant).await;
+                let fresh = inner.refresh(self.tenant).await;
+                let elsewhere = |fresh: Seen| fresh.route.store != seen.route.store;
+                if is_not_written(&error) && fresh.is_ok_and(|fresh| fresh.is_some_and(elsewhere)) {
+                    // The tenant has left a table of another library, which never accepts appends.
+                    return Err(Attempt::Moved);
+                }
                 Err(Attempt::Failed { error, retry })
             }
         }
@@ -322,6 +327,10 @@ fn not_written(error: &(dyn std::error::Error + Send + Sync + 'static)) -> Optio
         }
         _ => None,
     }
+}
+
+fn is_not_written(error: &StoreError) -> bool {
+    matches!(error, StoreError::Fault(Fault { kind: FaultKind::NotWritten(_), .. }))
 }
 
 type Outcomes = Vec<rehome_ports::AppendOutcome>;

@@ -7,6 +7,7 @@ pub mod appends;
 pub mod authority;
 pub mod contents;
 pub mod cuts;
+pub mod kept_rows;
 pub mod listing;
 pub mod purges;
 pub mod reads;

@@ -1,4 +1,4 @@
--- Removing a fenced history from its tail, since format 4. Rows may be missing, as they are where a copy
+-- Removing a fenced history from its tail, since format 4; with the rows beside it since format 7. Rows may be missing, as they are where a copy
 -- is cut back or thrown away because of that.
 
 -- The last event up to p_seq that is there.
@@ -42,6 +42,12 @@ BEGIN
         WHERE x.position > (v_no::bigint << 40) + o_seq
             AND x.position <= (v_no::bigint << 40) + 1099511627775;
     SELECT e.seq, e.digest INTO o_seq, o_digest FROM {schema}.tail_end(v_no, o_seq) AS e;
+    DELETE FROM {schema}.event_rows AS x
+        WHERE x.position > (v_no::bigint << 40) + o_seq
+            AND x.position <= (v_no::bigint << 40) + 1099511627775;
+    DELETE FROM {schema}.row_forms AS f WHERE f.tenant_no = v_no AND o_seq = 0;
+    UPDATE {schema}.row_forms AS f SET upto_seq = o_seq
+        WHERE f.tenant_no = v_no AND f.upto_seq > o_seq;
     IF o_seq = 0 THEN
         DELETE FROM {schema}.streams AS s WHERE s.tenant_no = v_no;
         o_role := 'absent';
@@ -90,6 +96,12 @@ BEGIN
         o_seq := p_seq;
         o_digest := p_digest;
     END IF;
+    DELETE FROM {schema}.event_rows AS x
+        WHERE x.position > (v_no::bigint << 40) + o_seq
+            AND x.position <= (v_no::bigint << 40) + 1099511627775;
+    DELETE FROM {schema}.row_forms AS f WHERE f.tenant_no = v_no AND o_seq = 0;
+    UPDATE {schema}.row_forms AS f SET upto_seq = o_seq
+        WHERE f.tenant_no = v_no AND f.upto_seq > o_seq;
     UPDATE {schema}.ledger AS l SET seq = o_seq, digest = o_digest WHERE l.tenant = p_tenant;
     RETURN NEXT;
 END
