@@ -10,7 +10,7 @@ use rehome_domain::ids::MigrationId;
 
 use crate::args::{self, Changing, Look, MigrationCommand, OneMigration};
 use crate::operate::{Operate, Reach, drive_all, open};
-use crate::output::{Out, View, cell, changes, count, details, line, list, table};
+use crate::output::{Out, View, cell, changes, count, details, line, list, rate, table};
 
 /// The polling interval of a followed log.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -308,7 +308,7 @@ fn baseline_words(baseline: &Baseline) -> String {
         "taken      {}, while {}\nrate       {} events/s over {} s\nappend     p50 {}, p99 {}{}",
         baseline.taken_at,
         baseline.state,
-        baseline.events_per_s,
+        rate(baseline.events_per_s),
         baseline.window_seconds,
         ms(baseline.append_p50_ms),
         ms(baseline.append_p99_ms),
