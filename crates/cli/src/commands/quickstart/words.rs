@@ -94,8 +94,15 @@ fn counts(verdict: &Verdict, text: &mut String) {
     text.push('\n');
 }
 
+/// The command as it was called: it need not be on the PATH.
+fn program() -> String {
+    let called = std::env::args_os().next().unwrap_or_default();
+    let called = called.to_string_lossy();
+    if called.contains('/') { called.into_owned() } else { "rehome".to_owned() }
+}
+
 fn go_on(verdict: &Verdict, text: &mut String) {
-    let rehome = format!("rehome --config {}", verdict.config.display());
+    let rehome = format!("{} --config {}", program(), verdict.config.display());
     let last = verdict.back.as_ref().map_or(&verdict.migration, |back| &back.migration);
     let _ = write!(
         text,
