@@ -6,7 +6,7 @@ use rehome_api::{Cutover, LogEntry};
 
 use super::View;
 use crate::console::format;
-use crate::console::pages::{options, when};
+use crate::console::pages::{options, when, with_code};
 
 /// How a cutover ended, in words.
 fn ended(cutover: &Cutover, log: &[LogEntry]) -> String {
@@ -114,7 +114,7 @@ fn details(entry: &LogEntry) -> Markup {
     };
     html! {
         @for (key, value) in entry.details.iter().filter(|(key, _)| *key != "options") {
-            span class="pair" { span class="soft" { (key.replace('_', " ")) } " " (text(value)) } " "
+            span class="pair" { span class="soft" { (key.replace('_', " ")) } " " (with_code(&text(value))) } " "
         }
     }
 }
