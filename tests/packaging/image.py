@@ -176,11 +176,16 @@ def image() -> Iterator[Image]:
     assert os.getpid() == 1, "not in namespaces of its own: run it by `cargo test -p rehome-tests --test packaging image`"
     loopback()
     with tempfile.TemporaryDirectory(prefix="rehome-image-") as name:
-        made = Image(Path(name))
-        made.make(Path(os.environ["REHOME_BINARY"]))
-        (made.folder / "rehome.toml").write_text(CONFIG)
-        (made.folder / "rehome.toml").chmod(0o644)
-        yield made
+        # What is built takes some GB for a minute, and nothing of it is kept.
+        subprocess.run(["mount", "-t", "tmpfs", "tmpfs", name], check=True)
+        try:
+            made = Image(Path(name))
+            made.make(Path(os.environ["REHOME_BINARY"]))
+            (made.folder / "rehome.toml").write_text(CONFIG)
+            (made.folder / "rehome.toml").chmod(0o644)
+            yield made
+        finally:
+            subprocess.run(["umount", "--lazy", name], check=True)
 
 
 def test_the_image_serves_as_its_user_with_its_command_and_is_healthy(image: Image) -> None:

@@ -13,6 +13,12 @@ pub fn count(number: u64) -> String {
     text
 }
 
+/// So many of a thing, whose name takes an s for more: 1 event, 2,376 events.
+pub fn counted(number: u64, thing: &str) -> String {
+    let s = if number == 1 { "" } else { "s" };
+    format!("{} {thing}{s}", count(number))
+}
+
 /// A rate, as exact as a person needs it; the caller adds the unit.
 pub fn rate(per_second: f64) -> String {
     let known = per_second.clamp(0.0, 1e15);
@@ -33,6 +39,13 @@ mod tests {
         for (number, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
             assert_eq!(count(number), text);
         }
+    }
+
+    #[test]
+    fn one_thing_has_no_s() {
+        assert_eq!(counted(1, "open violation"), "1 open violation");
+        assert_eq!(counted(0, "event"), "0 events");
+        assert_eq!(counted(2_376, "event"), "2,376 events");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rehome_api::duration::Millis;
+use rehome_api::number::counted;
 use rehome_api::{Baseline, LogEntry, Migration, Options, OptionsPatch, Verification};
 use rehome_app::migrations::{Goal, Resumed, StartRequest, VerifyRequest};
 use rehome_app::{AppError, Kind, MigrationsWanted};
@@ -335,8 +336,10 @@ async fn verification(
     }
     let next = report.open_violation.as_ref().map_or(String::new(), |open| format!("; {open}"));
     let message = format!(
-        "{} violations found: store \"{}\" differs from store \"{}\"{next}",
-        report.violations_total, report.copy, report.authority
+        "{} found: store \"{}\" differs from store \"{}\"{next}",
+        counted(report.violations_total, "violation"),
+        report.copy,
+        report.authority
     );
     Err(AppError::new(Kind::Violated, "violations", message).migration(id))
 }

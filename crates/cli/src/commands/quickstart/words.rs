@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use rehome_api::number::counted;
 use rehome_workload::quickstart::verdict::{Spread, Verdict};
 
 use crate::output::{count, table};
@@ -79,7 +80,7 @@ fn counts(verdict: &Verdict, text: &mut String) {
     let verified = &verdict.verification;
     let found = match verified.violations_total {
         0 => "no violation".to_owned(),
-        violations => format!("{} violation(s)", count(violations)),
+        violations => counted(violations, "violation"),
     };
     let _ = writeln!(
         text,

@@ -110,7 +110,7 @@ pub(super) fn log(view: &View) -> Markup {
 fn details(entry: &LogEntry) -> Markup {
     let text = |value: &serde_json::Value| match value {
         serde_json::Value::String(text) => text.clone(),
-        other => other.to_string(),
+        other => other.as_u64().map_or_else(|| other.to_string(), format::count),
     };
     html! {
         @for (key, value) in entry.details.iter().filter(|(key, _)| *key != "options") {
