@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 use rehome_api::duration::pause;
+use rehome_api::number::counted;
 use rehome_api::{Cutover, LogEntry};
 
 use super::View;
@@ -64,7 +65,7 @@ pub(super) fn verification(view: &View) -> Markup {
                 ul class="plain" { @for entry in done {
                     @let violations = number(entry, "violations").unwrap_or(0);
                     li {
-                        @if violations == 0 { span class="badge good" { "no violation" } } @else { span class="badge bad" { (format::count(violations)) " violations" } }
+                        @if violations == 0 { span class="badge good" { "no violation" } } @else { span class="badge bad" { (counted(violations, "violation")) } }
                         " " (entry.details.get("level").and_then(serde_json::Value::as_str).unwrap_or(""))
                         ", up to event " (format::known(number(entry, "seq"))) ", " (when(entry.at))
                     }
