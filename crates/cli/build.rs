@@ -1,9 +1,11 @@
-//! The version that `--version` prints: with the commit, where there is one to be asked for.
+//! The version that `--version` prints: with the commit, from `REHOME_COMMIT` or else from git, where one of them has it.
 
 use std::process::Command;
 
 fn main() {
-    let commit = git(&["rev-parse", "--short=12", "HEAD"]);
+    println!("cargo:rerun-if-env-changed=REHOME_COMMIT");
+    let given = std::env::var("REHOME_COMMIT").ok().filter(|commit| !commit.is_empty());
+    let commit = given.or_else(|| git(&["rev-parse", "--short=12", "HEAD"]));
     let version = env!("CARGO_PKG_VERSION");
     let build = match &commit {
         Some(commit) => format!("{version} ({commit})"),

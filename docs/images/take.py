@@ -8,16 +8,20 @@ It needs Chromium (`./x setup` installs it), and writes the PNG files beside its
 
 from __future__ import annotations
 
+import base64
 import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+import urllib.request
 from contextlib import closing
 from pathlib import Path
 from shutil import which
+from typing import Any
 from uuid import UUID, uuid5
 
 HERE = Path(__file__).resolve().parent
@@ -78,38 +82,54 @@ def wait(client: Client, migration: str, events: int) -> None:
                 return
 
 
-def shot(url: str, name: str, width: int, height: int) -> None:
-    chromium = which("chromium") or which("chromium-browser") or which("google-chrome")
-    if chromium is None:
-        raise SystemExit("Chromium is missing; `./x setup` installs it")
-    with tempfile.TemporaryDirectory() as profile:
-        subprocess.run(
-            [
-                chromium,
-                "--headless=new",
-                "--no-sandbox",
-                "--disable-gpu",
-                "--hide-scrollbars",
-                "--force-color-profile=srgb",
-                f"--user-data-dir={profile}",
-                f"--window-size={width},{height}",
-                "--timeout=5000",
-                f"--screenshot={HERE / name}",
-                url,
-            ],
-            check=True,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, "TZ": "UTC"},
-            timeout=120,
-        )
-    print(f"{name}: {(HERE / name).stat().st_size} bytes")
+class Browser:
+    """Chromium by its driver: the page has been live for a second when it is taken."""
+
+    def __init__(self) -> None:
+        if which("chromedriver") is None:
+            raise SystemExit("Chromium's driver is missing; `./x setup` installs it")
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        self.driver = subprocess.Popen(["chromedriver", f"--port={port}"], env={**os.environ, "TZ": "UTC"}, **quiet)
+        self.at = f"http://127.0.0.1:{port}"
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port)).close()
+                break
+            except ConnectionRefusedError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
+        arguments = ["--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--force-color-profile=srgb"]
+        wanted = {"alwaysMatch": {"goog:chromeOptions": {"args": arguments}}}
+        self.at += "/session/" + self.call("/session", {"capabilities": wanted})["sessionId"]
+
+    def call(self, path: str, body: dict[str, Any] | None) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.at + path, data, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.load(answer)["value"]
+
+    def shot(self, url: str, name: str, height: int) -> None:
+        size = {"width": 1280, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self.call("/goog/cdp/execute", {"cmd": "Emulation.setDeviceMetricsOverride", "params": size})
+        self.call("/url", {"url": url})
+        time.sleep(1)
+        (HERE / name).write_bytes(base64.b64decode(self.call("/screenshot", None)))
+        print(f"{name}: {(HERE / name).stat().st_size} bytes")
+
+    def close(self) -> None:
+        self.driver.terminate()
+        self.driver.wait()
 
 
 def main() -> None:
     program = str(Path(sys.argv[1]).resolve())
     with tempfile.TemporaryDirectory() as name:
         server, url = serve(program, Path(name))
+        browser = Browser()
         stop = threading.Event()
         writer = threading.Thread(target=write, args=(url, stop))
         try:
@@ -120,10 +140,11 @@ def main() -> None:
                 started = client.start_migration(TENANTS[0], "dedicated", options=options, reason="a noisy neighbour")
                 settings = {"copy_rate_max": 250, "concurrency": 2}
                 drain = client.start_drain(["shared"], ["dedicated"], tenants=TENANTS[1:], settings=settings)
-                time.sleep(2)
-                shot(f"{url}/drains/{drain['id']}", "drain.png", 1100, 760)
                 wait(client, started["id"], 3000)
-                shot(f"{url}/", "overview.png", 1100, 640)
+                browser.shot(f"{url}/", "overview.png", 700)
+                while client.drain(drain["id"])["moved"] < 2:
+                    time.sleep(0.2)
+                browser.shot(f"{url}/drains/{drain['id']}", "drain.png", 760)
                 client.tune_migration(started["id"], {"copy_rate_max": 0})
                 with closing(client.watch_migration(started["id"])) as seen:
                     for found in seen:
@@ -133,8 +154,9 @@ def main() -> None:
                 client.cut_over(started["id"])
                 client.wait_for_migration(started["id"])
                 time.sleep(5)
-                shot(f"{url}/migrations/{started['id']}", "migration.png", 1100, 1000)
+                browser.shot(f"{url}/migrations/{started['id']}", "migration.png", 1000)
         finally:
+            browser.close()
             stop.set()
             if writer.is_alive():
                 writer.join()

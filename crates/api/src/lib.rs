@@ -19,6 +19,7 @@ pub mod liveness;
 pub mod migration;
 pub mod monitoring;
 pub mod ndjson;
+pub mod number;
 pub mod plan;
 pub mod problem;
 pub mod store;

@@ -10,6 +10,7 @@ use std::fmt;
 use rehome_api::{ErrorBody, ImportReport, Problem};
 use rehome_domain::estimate::InvalidInput;
 use rehome_domain::ids::{InvalidStoreId, MigrationId, TenantId};
+use rehome_domain::ledger;
 use rehome_domain::migration::{Phase, Refusal};
 use rehome_engine::UnknownStore;
 use rehome_engine::drain::DrainError;
@@ -261,7 +262,13 @@ impl From<StoreError> for AppError {
         match error {
             StoreError::Fault(fault) => fault.into(),
             StoreError::Refused(refused) if class == Class::Fatal => {
-                Self::caused_by(Kind::Failed, "ledger", refused)
+                let next = match refused.why {
+                    ledger::Refusal::BrokenChain => "`rehome store verify STORE` finds the damage",
+                    _ => "`rehome recover` shows what is missing",
+                };
+                let mut this = Self::caused_by(Kind::Failed, "ledger", refused);
+                this.0.message = format!("{text}; {next}");
+                this
             }
             StoreError::Refused(refused) => {
                 let mut this = Self::caused_by(Kind::Refused, "ledger", refused);

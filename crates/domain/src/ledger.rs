@@ -96,8 +96,7 @@ pub struct Ledger {
 
 /// Why an operation was refused, with the current ledger. Nothing was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{why}; the ledger is {role}@{epoch} with {seq} events", role = ledger.role,
-        epoch = ledger.epoch, seq = ledger.head.seq)]
+#[error("{why}; {}", in_words(ledger))]
 pub struct Refused {
     /// The rule that refused it.
     pub why: Refusal,
@@ -105,29 +104,47 @@ pub struct Refused {
     pub ledger: Ledger,
 }
 
+/// What a store has of a tenant, for people.
+fn in_words(ledger: &Ledger) -> String {
+    let events = match ledger.head.seq {
+        0 => "no events".to_owned(),
+        1 => "1 event".to_owned(),
+        seq => format!("{seq} events"),
+    };
+    let has = match ledger.role {
+        Role::Active => format!("the store accepts the tenant's appends and has {events}"),
+        Role::Replica => format!("the store has a copy of {events}"),
+        Role::Fenced => format!("the store accepts no appends of the tenant and has {events}"),
+        Role::Absent => "the store has no history of the tenant".to_owned(),
+    };
+    format!("{has} (epoch {})", ledger.epoch)
+}
+
 /// The rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// The caller's epoch is not the ledger's: one of the two slept.
-    #[error("stale epoch")]
+    #[error("the store has another epoch of the tenant than the request")]
     StaleEpoch,
     /// The store is fenced for this tenant.
-    #[error("fenced")]
+    #[error("the tenant is fenced in this store")]
     Fenced,
     /// The operation needs another role.
-    #[error("the ledger's role does not allow it")]
+    #[error("the store is in another role for the tenant")]
     WrongRole,
     /// The history does not end where the caller thought.
-    #[error("the head differs")]
+    #[error("the history ends elsewhere than the request expects")]
     NotAtHead,
     /// The history is shorter than the route requires.
-    #[error("the history is shorter than the route requires")]
+    #[error("the history is shorter than at the tenant's last switch")]
     BehindBase,
     /// The tenant's history should be here and is not: the store was lost or replaced.
     #[error("the tenant's history is missing from this store")]
     HistoryMissing,
     /// The events given do not continue the chain.
-    #[error("the events do not continue the hash chain")]
+    #[error(
+        "the events do not follow the last event of the copy: one of the two stores was changed"
+    )]
     BrokenChain,
 }
 

@@ -24,7 +24,9 @@ pub enum Loss {
         base: u64,
     },
     /// The ledger was under a later epoch already.
-    #[error("its ledger is at epoch {ledger}, but was active at one after {passed}")]
+    #[error(
+        "it has epoch {ledger} of the tenant, but had a later one than {passed} when it got the authority"
+    )]
     BehindEpoch {
         /// The ledger's epoch.
         ledger: Epoch,

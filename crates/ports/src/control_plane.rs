@@ -19,7 +19,7 @@ use crate::{Class, Fault, RouteListener};
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
     /// Another process changed the route first; this is the current one.
-    #[error("the route of tenant {} was changed by another process (now rev {})", .0.tenant, .0.rev)]
+    #[error("another process has changed where tenant {} is, or its migration, meanwhile; look again and retry", .0.tenant)]
     Stale(Box<Route>),
     /// The fact cannot follow. Nothing was changed.
     #[error(transparent)]

@@ -27,7 +27,7 @@ pub(crate) trait MayRefuse {
 
 impl MayRefuse for StoreError {
     fn refusal(&self) -> Option<String> {
-        self.refused().map(|refused| refused.why.to_string())
+        self.refused().map(|refused| format!("{:?}", refused.why))
     }
 }
 

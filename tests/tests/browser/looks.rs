@@ -70,6 +70,9 @@ async fn axe_finds_nothing_on_any_page_wide_or_narrow_by_day_or_night() {
                 page.shot(&format!("{scheme}-{width}{}", path.replace(['/', '?', '='], "_"))).await;
                 let found = page.found_by_axe().await;
                 assert!(found.is_empty(), "{path} ({scheme}, {width}): {found:#?}");
+                // A command in a sentence is in a font of its own, and not between the signs of a source.
+                let raw = page.value("return document.body.innerText.includes('`')").await;
+                assert_eq!(raw, false, "{path}: a command between backticks");
             }
         }
         page.close().await;

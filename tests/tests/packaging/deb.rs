@@ -114,7 +114,7 @@ impl Machine {
     }
 }
 
-fn succeeds(command: &mut Command) -> Result<String> {
+pub(crate) fn succeeds(command: &mut Command) -> Result<String> {
     let name = format!("{command:?}");
     let output = command.output().with_context(|| name.clone())?;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();

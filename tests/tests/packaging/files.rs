@@ -23,14 +23,7 @@ fn the_chart_the_compose_file_and_the_dockerfile_are_as_their_tools_want_them() 
 
 #[test]
 fn the_configuration_of_the_compose_file_is_one() -> Result<()> {
-    let variable = |(key, database)| {
-        (format!("REHOME_{key}_URL"), format!("postgres://rehome:SECRET@postgres/{database}"))
-    };
-    let stores = [("STORES_SHARED", "shared"), ("STORES_DEDICATED", "dedicated")];
-    let variables = [("CONTROL_PLANE", "control")].into_iter().chain(stores).map(variable);
-    let config =
-        Config::load_from(Some(&packaging("docker/compose.toml")), variables.collect::<Vec<_>>())?;
+    let config = Config::load_from(Some(&packaging("docker/compose.toml")), Vec::new())?;
     ensure!(config.server.without_tls && config.server.bind.port() == 7411, "it would not listen");
-    ensure!(!format!("{config:?}").contains("SECRET"), "a password is shown");
     Ok(())
 }

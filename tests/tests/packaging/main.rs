@@ -5,4 +5,5 @@ mod balancers;
 mod deb;
 mod examples;
 mod files;
+mod image;
 mod scraped;

@@ -6,7 +6,7 @@ use rehome_app::{AppError, Kind};
 
 use crate::args;
 use crate::operate::Reach;
-use crate::output::{Out, count, duration};
+use crate::output::{Out, count, duration, rate};
 
 /// From numbers alone.
 pub(super) fn from_numbers(out: Out, asked: &args::Estimate) -> Result<(), AppError> {
@@ -65,8 +65,7 @@ fn short(text: &str, seconds: f64) -> String {
 }
 
 fn probe_words(probe: &Probe) -> String {
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "not below zero")]
-    let rate = |rate: f64| format!("{} events/s", count(rate.clamp(0.0, 1e15).round() as u64));
+    let rate = |known: f64| format!("{} events/s", rate(known));
     let mut text = format!(
         "to copy      {} events\nwritten      {}\ncopied       {} to {}, likely {} ({})\n",
         count(probe.events_to_copy),

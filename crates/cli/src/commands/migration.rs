@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rehome_api::duration::Millis;
+use rehome_api::number::counted;
 use rehome_api::{Baseline, LogEntry, Migration, Options, OptionsPatch, Verification};
 use rehome_app::migrations::{Goal, Resumed, StartRequest, VerifyRequest};
 use rehome_app::{AppError, Kind, MigrationsWanted};
@@ -10,7 +11,7 @@ use rehome_domain::ids::MigrationId;
 
 use crate::args::{self, Changing, Look, MigrationCommand, OneMigration};
 use crate::operate::{Operate, Reach, drive_all, open};
-use crate::output::{Out, View, cell, changes, count, details, line, list, table};
+use crate::output::{Out, View, cell, changes, count, details, line, list, rate, table};
 
 /// The polling interval of a followed log.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -308,7 +309,7 @@ fn baseline_words(baseline: &Baseline) -> String {
         "taken      {}, while {}\nrate       {} events/s over {} s\nappend     p50 {}, p99 {}{}",
         baseline.taken_at,
         baseline.state,
-        baseline.events_per_s,
+        rate(baseline.events_per_s),
         baseline.window_seconds,
         ms(baseline.append_p50_ms),
         ms(baseline.append_p99_ms),
@@ -335,8 +336,10 @@ async fn verification(
     }
     let next = report.open_violation.as_ref().map_or(String::new(), |open| format!("; {open}"));
     let message = format!(
-        "{} violations found: store \"{}\" differs from store \"{}\"{next}",
-        report.violations_total, report.copy, report.authority
+        "{} found: store \"{}\" differs from store \"{}\"{next}",
+        counted(report.violations_total, "violation"),
+        report.copy,
+        report.authority
     );
     Err(AppError::new(Kind::Violated, "violations", message).migration(id))
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use rehome_api::duration::pause;
 use rehome_api::{Cutover, Migration, Options, Time};
 
-use super::text::{cell, count, return_until, table};
+use super::text::{cell, count, rate, return_until, table};
 
 /// One migration.
 pub(crate) fn details(
@@ -44,8 +44,8 @@ pub(crate) fn details(
     if let Some(why) = &migration.waiting {
         row("waits for", why.clone());
     }
-    if let Some(rate) = migration.rate_events_per_s.filter(|rate| *rate > 0.0) {
-        row("rate", format!("{rate} events/s"));
+    if let Some(known) = migration.rate_events_per_s.filter(|known| *known > 0.0) {
+        row("rate", format!("{} events/s", rate(known)));
     }
     if let Some(options) = options {
         row("cutover", options.cutover.clone());

@@ -16,7 +16,7 @@ use crate::args::Yes;
 
 pub(crate) use migration::{details, list};
 pub(crate) use progress::{Counter, View};
-pub(crate) use text::{cell, changes, count, duration, return_until, table};
+pub(crate) use text::{cell, changes, count, duration, rate, return_until, table};
 
 /// How to show things.
 #[derive(Clone, Copy, Debug)]

@@ -10,18 +10,7 @@ use serde_json::Value;
 
 use super::wrap::{fold, longest_piece, wide};
 
-/// A number with its thousands apart.
-pub(crate) fn count(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
+pub(crate) use rehome_api::number::{count, rate};
 
 /// A length of time, as short as a person needs it.
 pub(crate) fn duration(seconds: f64) -> String {

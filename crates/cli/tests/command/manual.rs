@@ -41,11 +41,9 @@ fn the_reference_page_is_the_help_of_every_command() {
     for name in pages {
         let words: Vec<_> = name.split('-').skip(1).collect();
         let help = place.rehome(words.iter().copied().chain(["--help"])).succeeds();
-        let own = if words.is_empty() {
-            help.as_str()
-        } else {
-            help.split("\nOptions of every command:").next().unwrap()
-        };
+        let own = if words.is_empty() { help.clone() } else { own_part(&help) };
+        // An empty line ends with the indentation of the text around it.
+        let own = own.lines().map(str::trim_end).collect::<Vec<_>>().join("\n");
         let name = name.replace('-', " ");
         let _ = write!(page, "\n## {name}\n\n```text\n{}\n```\n", own.trim_end());
     }
@@ -57,6 +55,27 @@ fn the_reference_page_is_the_help_of_every_command() {
         std::fs::read_to_string(&path).unwrap_or_default() == page,
         "docs/commands.md is stale: REHOME_WRITE_DOCS=1 cargo test -p rehome-cli --test command reference_page"
     );
+}
+
+/// The help of a command without the indented list of the options of every command; examples follow that list.
+fn own_part(help: &str) -> String {
+    let Some((own, rest)) = help.split_once("\nOptions of every command:\n") else {
+        return help.to_owned();
+    };
+    let after = rest.lines().skip_while(|line| line.is_empty() || line.starts_with(' '));
+    format!("{own}\n{}", after.collect::<Vec<_>>().join("\n"))
+}
+
+#[test]
+fn examples_of_a_command_are_on_the_reference_page() {
+    let place = Place::new();
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/commands.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    for command in [&["init"][..], &["import"], &["migration", "start"], &["token", "create"]] {
+        let help = place.rehome(command.iter().copied().chain(["--help"])).succeeds();
+        let examples = help.split_once("\nExamples:\n").expect("examples").1.trim_end();
+        assert!(page.contains(examples), "{command:?}: {examples}");
+    }
 }
 
 #[test]

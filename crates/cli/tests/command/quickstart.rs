@@ -75,6 +75,24 @@ fn one_that_is_stopped_or_fails_names_its_folder() {
     assert!(said.contains("its files are in"), "{said}");
 }
 
+/// `./x quickstart` runs a program that is not on the PATH.
+#[test]
+fn the_commands_that_it_proposes_run_as_they_are() {
+    let place = Place::new();
+    let said = place.rehome(small(&["--exit"])).succeeds();
+    let proposed: Vec<_> = said.lines().filter_map(|line| line.trim().strip_prefix('`')).collect();
+    let proposed: Vec<_> = proposed.iter().filter_map(|line| line.strip_suffix('`')).collect();
+    assert_eq!(proposed.len(), 2, "{said}");
+    for line in proposed {
+        let ran = std::process::Command::new("sh")
+            .args(["-c", line])
+            .current_dir(place.path("."))
+            .output()
+            .unwrap();
+        assert!(ran.status.success(), "{line}: {}", String::from_utf8_lossy(&ran.stderr));
+    }
+}
+
 #[test]
 fn without_a_terminal_it_ends_after_the_verdict() {
     let place = Place::new();

@@ -57,7 +57,7 @@ fn no_cutover_with_a_known_violation(place: &Place, tenant: Uuid, delete: impl F
 
     let report = health(place);
     assert_eq!(report["status"], "degraded", "{report}");
-    assert!(report["details"].to_string().contains("open violations"), "{report}");
+    assert!(report["details"].to_string().contains(" open violation"), "{report}");
     let checklist = place.rehome(["checklist", "during", &migration, "--json"]).document();
     let failed = checklist["items"].as_array().unwrap().iter().filter(|it| it["status"] == "fail");
     assert!(failed.clone().any(|it| it["why"].to_string().contains("seq 700")), "{checklist}");

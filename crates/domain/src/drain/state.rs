@@ -53,6 +53,15 @@ impl State {
         }
     }
 
+    /// The state as part of a sentence.
+    pub const fn in_words(self) -> &'static str {
+        match self {
+            Self::Paused(Halt::Budget) => "paused, because too many tenants failed",
+            Self::Cancelling => "being cancelled",
+            _ => self.as_str(),
+        }
+    }
+
     /// The state of that name.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.as_str() == text)

@@ -9,7 +9,7 @@ use crate::ids::TenantId;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// Not in this state of the drain.
-    #[error("the drain is {state}; {fact} cannot follow")]
+    #[error("{} is not possible while the drain is {}{}", action(fact), state.in_words(), hint(*state, fact))]
     Drain {
         /// The drain's state.
         state: State,
@@ -17,7 +17,7 @@ pub enum Refusal {
         fact: &'static str,
     },
     /// Not in this state of the tenant: another process was first, or there is nothing to do.
-    #[error("tenant {tenant} of the drain is {}; {fact} cannot follow", state.as_str())]
+    #[error("{} is not possible while tenant {tenant} is {} in the drain", action(fact), state.as_str().replace('_', " "))]
     Tenant {
         /// The tenant.
         tenant: TenantId,
@@ -38,6 +38,33 @@ pub enum Refusal {
     /// Its sources cannot be changed, nor a drain be changed into another one.
     #[error("the stores that a drain empties cannot be changed; start another drain")]
     Sources,
+}
+
+/// What an operator or a process wanted, in words, of the fact that would have recorded it.
+fn action(fact: &str) -> String {
+    match fact {
+        "paused" => "a pause".to_owned(),
+        "resumed" => "resuming".to_owned(),
+        "tuned" => "a change of settings".to_owned(),
+        "cancelled" => "cancelling".to_owned(),
+        "finished" => "finishing".to_owned(),
+        "tenant_started" => "a start of its migration".to_owned(),
+        "tenant_retried" => "another try".to_owned(),
+        other => format!("the entry \"{}\"", other.replace('_', " ")),
+    }
+}
+
+fn hint(state: State, fact: &str) -> &'static str {
+    match (state, fact) {
+        (State::Finished | State::Cancelled, "paused" | "resumed" | "cancelled" | "tuned") => {
+            "; to move what is left, start another: `rehome drain start`"
+        }
+        (State::Cancelling, "paused" | "resumed" | "tuned" | "tenant_retried") => {
+            "; it ends when its migrations at work are over"
+        }
+        (State::Paused(_), "tenant_started") => "; resume it first: `rehome drain resume ID`",
+        _ => "",
+    }
 }
 
 /// The state after the fact. `row` is the row of the fact's tenant, if the drain has it, and `pinned`

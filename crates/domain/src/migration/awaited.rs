@@ -46,10 +46,13 @@ impl Awaited {
                 format!("ready to switch: `rehome migration cutover {id}` begins the cutover")
             }
             Self::Resume => format!("paused: `rehome migration resume {id}` continues it"),
+            // Only damage, or histories that differ, end a migration.
             Self::Failure => format!(
-                "failed, and the tenant is served by {}: `rehome migration abort {id}` ends the \
-                 migration, `rehome migration acknowledge {id}` silences the alert",
-                migration.source
+                "failed, and the tenant is served by {source}: `rehome store verify {source}` and \
+                 `rehome store verify {target}` show which store is damaged, `rehome migration abort \
+                 {id}` ends the migration, `rehome migration acknowledge {id}` silences the alert",
+                source = migration.source,
+                target = migration.target
             ),
             Self::Violation => {
                 let open = migration.violations.open.as_ref();

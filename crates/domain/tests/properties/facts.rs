@@ -167,6 +167,17 @@ fn what_is_left_to_do_follows_from_the_state() {
 }
 
 #[test]
+fn a_failure_says_how_to_find_the_damaged_store() {
+    let rows = Rows::mirroring(Options::default()).after(&[failed()]);
+    assert_eq!(awaited(&rows.migration, true), [Awaited::Failure]);
+    let advice = Awaited::Failure.advice(&rows.migration);
+    for store in [SOURCE, TARGET] {
+        assert!(advice.contains(&format!("`rehome store verify {store}`")), "{advice}");
+    }
+    assert!(advice.contains("`rehome migration abort "), "{advice}");
+}
+
+#[test]
 fn an_open_violation_is_awaited_until_its_repair_is_requested() {
     let manual = Options { cutover: CutoverPolicy::Manual, ..Options::default() };
     let open = Rows::mirroring(manual).after(&[violated(Side::Copy)]);

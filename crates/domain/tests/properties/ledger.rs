@@ -182,7 +182,19 @@ fn a_purge_keeps_the_role_until_nothing_is_left() {
 #[test]
 fn a_refusal_says_the_rule_and_the_ledger() {
     let refused = ledger(Role::Fenced, 3, &history(5)).check_append(Epoch(2)).unwrap_err();
-    assert_eq!(refused.to_string(), "fenced; the ledger is fenced@3 with 5 events");
+    assert_eq!(
+        refused.to_string(),
+        "the tenant is fenced in this store; the store accepts no appends of the tenant and has 5 events (epoch 3)"
+    );
+    let (first, other) = (history(1), history(3));
+    let broken = ledger(Role::Replica, 2, &first).extend(Epoch(2), head_of(&first), &other[2..]);
+    assert_eq!(
+        broken.unwrap_err().to_string(),
+        "the events do not follow the last event of the copy: one of the two stores was changed; \
+         the store has a copy of 1 event (epoch 2)"
+    );
+    let absent = Ledger::ABSENT.check_append(Epoch(1)).unwrap_err().to_string();
+    assert!(absent.ends_with("; the store has no history of the tenant (epoch 0)"), "{absent}");
 }
 
 #[test]

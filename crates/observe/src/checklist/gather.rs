@@ -269,7 +269,8 @@ impl<'a> Sources<'a> {
         let store = format!("store \"{}\"", route.store);
         if ledger.role != Role::Active || ledger.epoch != route.epoch {
             return Err(format!(
-                "{store} is {} at epoch {}, and the route's epoch is {}",
+                "{store} does not accept its appends: it is {} with epoch {}, and the control plane has epoch {}; \
+                 `rehome recover` compares them",
                 ledger.role.as_str(),
                 ledger.epoch,
                 route.epoch

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use rehome_api::number::counted;
 use rehome_api::{HealthReport, HealthStatus};
 use rehome_domain::event::Timestamp;
 use rehome_domain::ids::MigrationId;
@@ -259,9 +260,8 @@ impl Found {
             && !matches!(migration.standing, Standing::Failed { acknowledged: true, .. })
         {
             let detail = format!(
-                "Migration {id}: {} open violations, which block the cutover; `rehome migration show {id}` lists them and what \
-                 to do",
-                migration.violations
+                "Migration {id}: {}, and no cutover before that is repaired; `rehome migration show {id}` says what to do",
+                counted(migration.violations, "open violation")
             );
             self.add(HealthStatus::Degraded, detail);
         }

@@ -1,19 +1,9 @@
 //! How numbers, times and states read.
 
+use rehome_api::number;
 use rehome_api::time::Time;
 
-/// With separators: 1,234,567.
-pub(super) fn count(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() * 4 / 3);
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
+pub(super) use rehome_api::number::count;
 
 /// A number that may not be known.
 pub(super) fn known(number: Option<u64>) -> String {
@@ -22,7 +12,7 @@ pub(super) fn known(number: Option<u64>) -> String {
 
 /// Events per second.
 pub(super) fn rate(per_second: f64) -> String {
-    if per_second < 10.0 { format!("{per_second:.1}/s") } else { format!("{per_second:.0}/s") }
+    format!("{}/s", number::rate(per_second))
 }
 
 /// Milliseconds.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rehome_workload::quickstart::{QuickstartOptions, Seen, Stage, Step};
 
 use crate::output::terminal::{self, Bar};
-use crate::output::{Out, Style, count};
+use crate::output::{Out, Style, count, rate};
 
 /// Minimum time between two progress lines.
 const LINE_EVERY: Duration = Duration::from_secs(1);
@@ -125,7 +125,7 @@ impl Live {
                     "{} writers append to tenant {moving} ({} events), {} events/s",
                     self.options.writers,
                     count(of_moving.map_or(0, |one| one.events)),
-                    self.options.rate
+                    rate(self.options.rate)
                 ));
             }
             Step::Watching { stage, writers } => {
@@ -143,7 +143,7 @@ impl Live {
                             "{} of {} events{}{}, lag {}",
                             count(progress.events_copied),
                             count(progress.events_total),
-                            rate(progress.rate_events_per_s),
+                            at_rate(progress.rate_events_per_s),
                             eta.map_or(String::new(), |eta| format!(", {eta:.1} s left")),
                             count(progress.lag_events),
                         );
@@ -218,8 +218,8 @@ impl Live {
     }
 }
 
-fn rate(events_per_s: f64) -> String {
-    if events_per_s > 0.0 { format!(", {events_per_s:.0} events/s") } else { String::new() }
+fn at_rate(events_per_s: f64) -> String {
+    if events_per_s > 0.0 { format!(", {} events/s", rate(events_per_s)) } else { String::new() }
 }
 
 fn seen(writers: &Seen) -> String {

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use rehome_api::number::counted;
 use rehome_workload::quickstart::verdict::{Spread, Verdict};
 
 use crate::output::{count, table};
@@ -79,7 +80,7 @@ fn counts(verdict: &Verdict, text: &mut String) {
     let verified = &verdict.verification;
     let found = match verified.violations_total {
         0 => "no violation".to_owned(),
-        violations => format!("{} violation(s)", count(violations)),
+        violations => counted(violations, "violation"),
     };
     let _ = writeln!(
         text,
@@ -94,8 +95,15 @@ fn counts(verdict: &Verdict, text: &mut String) {
     text.push('\n');
 }
 
+/// The command as it was called: it need not be on the PATH.
+fn program() -> String {
+    let called = std::env::args_os().next().unwrap_or_default();
+    let called = called.to_string_lossy();
+    if called.contains('/') { called.into_owned() } else { "rehome".to_owned() }
+}
+
 fn go_on(verdict: &Verdict, text: &mut String) {
-    let rehome = format!("rehome --config {}", verdict.config.display());
+    let rehome = format!("{} --config {}", program(), verdict.config.display());
     let last = verdict.back.as_ref().map_or(&verdict.migration, |back| &back.migration);
     let _ = write!(
         text,

@@ -335,3 +335,27 @@ fn no_tenant_goes_to_a_target_that_was_not_read_yet() {
     let why = place(&settings(), &BTreeMap::new(), 1, None).unwrap_err().to_string();
     assert!(why.contains("a: it has not been read yet; b: it has not been read yet"), "{why}");
 }
+
+/// A refusal is about states and actions, and says how to continue; never about entries of a log.
+#[test]
+fn a_refusal_of_a_drain_names_the_state_the_action_and_the_way_on() {
+    let of_drain = |state, fact| Refusal::Drain { state, fact }.to_string();
+    assert_eq!(
+        of_drain(State::Finished, "paused"),
+        "a pause is not possible while the drain is finished; to move what is left, start another: `rehome drain start`"
+    );
+    assert_eq!(
+        of_drain(State::Paused(Halt::Budget), "tenant_started"),
+        "a start of its migration is not possible while the drain is paused, because too many tenants failed; \
+         resume it first: `rehome drain resume ID`"
+    );
+    assert_eq!(
+        of_drain(State::Cancelling, "resumed"),
+        "resuming is not possible while the drain is being cancelled; it ends when its migrations at work are over"
+    );
+    let of_tenant =
+        Refusal::Tenant { tenant: tenant(1), state: TenantState::SetAside, fact: "tenant_retried" };
+    let words = of_tenant.to_string();
+    assert!(words.starts_with("another try is not possible while tenant 00000000-"), "{words}");
+    assert!(words.ends_with(" is set aside in the drain"), "{words}");
+}

@@ -139,7 +139,7 @@ fn a_failure_degrades_until_it_is_acknowledged() {
 fn open_violations_degrade() {
     let report = said(vec![Observed { violations: 1, ..one(level()) }]);
     assert_eq!(report.status, HealthStatus::Degraded);
-    assert!(report.details[0].contains("1 open violations"));
+    assert!(report.details[0].contains("1 open violation, "));
 }
 
 #[test]

@@ -4,6 +4,7 @@ use maud::{Markup, html};
 use rehome_api::{Checklist, ItemStatus};
 
 use super::frame::{self, Place, Viewer};
+use super::with_code;
 
 /// The page.
 pub(in crate::console) fn page(viewer: &Viewer, id: &str, lists: &[Checklist]) -> Markup {
@@ -18,7 +19,7 @@ pub(in crate::console) fn page(viewer: &Viewer, id: &str, lists: &[Checklist]) -
                     tbody { @for item in &list.items { tr {
                         td data-label="Item" { (item.text) }
                         td data-label="Found" { (verdict(item.status)) }
-                        td data-label="Why" { (item.why) }
+                        td data-label="Why" { (with_code(&item.why)) }
                     } } }
                 }
             }

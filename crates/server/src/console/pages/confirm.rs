@@ -3,9 +3,9 @@
 use maud::{Markup, html};
 use rehome_api::{Migration, Options};
 
-use super::badge;
 use super::frame::{self, Place, Viewer};
 use super::options::Chosen;
+use super::{badge, with_code};
 use crate::console::format;
 pub(in crate::console) use rehome_domain::migration::Action;
 
@@ -59,7 +59,7 @@ fn happens(action: Action, migration: &Migration) -> Markup {
         Action::Repair => html! {
             p { "The copy in " strong { (target) } " is removed from the damage on, copied again from " strong { (source) }
                 " and verified. Writes continue. There is no switch before it is verified." }
-            @if let Some(open) = &migration.open_violation { p { (open) } }
+            @if let Some(open) = &migration.open_violation { p { (with_code(open)) } }
         },
         Action::Acknowledge => {
             html! { p { "Alerts and health no longer report this failure. The migration stays as it is; abort it to clean up." } }

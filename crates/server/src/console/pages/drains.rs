@@ -103,7 +103,7 @@ fn end(drain: &Drain) -> Markup {
                     (format::count(statement.set_aside)) " set aside, " (format::count(statement.stays)) " stay, "
                     (format::count(statement.not_begun)) " not started."
                 }
-                @if !statement.why_not.is_empty() { ul class="plain" { @for why in &statement.why_not { li { (why) } } } }
+                @if !statement.why_not.is_empty() { ul class="plain" { @for why in &statement.why_not { li { (with_code(why)) } } } }
             }
         }
     }

@@ -2,6 +2,8 @@
 
 use maud::{DOCTYPE, Markup, html};
 
+use super::with_code;
+
 /// The viewer, as far as a page needs it.
 #[derive(Clone, Debug)]
 pub(in crate::console) struct Viewer {
@@ -118,7 +120,7 @@ pub(in crate::console) fn stray(title: &str, detail: &str, id: &str) -> Markup {
     let body = html! {
         h1 { (title) }
         section class="answer" {
-            p class="headline bad" role="alert" { strong { (detail) } }
+            p class="headline bad" role="alert" { strong { (with_code(detail)) } }
             div class="actions" { a class="button first" href="/" { "Overview" } }
             p class="soft" { "Request " span class="mono" { (id) } }
         }
@@ -136,7 +138,7 @@ pub(in crate::console) fn problem(
     let body = html! {
         h1 { (title) }
         section class="answer" {
-            p class="headline bad" role="alert" { strong { (detail) } }
+            p class="headline bad" role="alert" { strong { (with_code(detail)) } }
             div class="actions" { a class="button first" href=(back) { "Back" } }
         }
     };

@@ -35,7 +35,7 @@ pub(in crate::console) fn form(
         h1 { "Move a tenant" }
         section {
             p { "The tenant's writers continue during the migration. Nothing happens before you have seen the plan." }
-            @if let Some(problem) = problem { p class="need" role="alert" { (problem) } }
+            @if let Some(problem) = problem { p class="need" role="alert" { (with_code(problem)) } }
             form class="fields" method="get" action="/console/plan" {
                 label { "Tenant"
                     input type="text" name="tenant" value=(wish.tenant) required spellcheck="false" autocomplete="off" placeholder="00000000-0000-0000-0000-000000000000";

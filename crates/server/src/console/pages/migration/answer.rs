@@ -149,7 +149,7 @@ pub(super) fn now(view: &View) -> Markup {
         @if let Some(why) = &migration.waiting {
             p { strong { "It waits" @if let Some(since) = migration.waiting_since { " since " (when(since)) } ": " } (with_code(why)) }
         }
-        @if let Some(hooks) = &migration.hooks { p { (hooks) } }
+        @if let Some(hooks) = &migration.hooks { p { (with_code(hooks)) } }
         @for (store, since) in migration.unanswered() {
             p {
                 strong { "Store " (store) " has not answered since " (when(since)) "." }

@@ -2,11 +2,12 @@
 
 use maud::{Markup, html};
 use rehome_api::duration::pause;
+use rehome_api::number::counted;
 use rehome_api::{Cutover, LogEntry};
 
 use super::View;
 use crate::console::format;
-use crate::console::pages::{options, when};
+use crate::console::pages::{options, when, with_code};
 
 /// How a cutover ended, in words.
 fn ended(cutover: &Cutover, log: &[LogEntry]) -> String {
@@ -64,7 +65,7 @@ pub(super) fn verification(view: &View) -> Markup {
                 ul class="plain" { @for entry in done {
                     @let violations = number(entry, "violations").unwrap_or(0);
                     li {
-                        @if violations == 0 { span class="badge good" { "no violation" } } @else { span class="badge bad" { (format::count(violations)) " violations" } }
+                        @if violations == 0 { span class="badge good" { "no violation" } } @else { span class="badge bad" { (counted(violations, "violation")) } }
                         " " (entry.details.get("level").and_then(serde_json::Value::as_str).unwrap_or(""))
                         ", up to event " (format::known(number(entry, "seq"))) ", " (when(entry.at))
                     }
@@ -110,11 +111,11 @@ pub(super) fn log(view: &View) -> Markup {
 fn details(entry: &LogEntry) -> Markup {
     let text = |value: &serde_json::Value| match value {
         serde_json::Value::String(text) => text.clone(),
-        other => other.to_string(),
+        other => other.as_u64().map_or_else(|| other.to_string(), format::count),
     };
     html! {
         @for (key, value) in entry.details.iter().filter(|(key, _)| *key != "options") {
-            span class="pair" { span class="soft" { (key.replace('_', " ")) } " " (text(value)) } " "
+            span class="pair" { span class="soft" { (key.replace('_', " ")) } " " (with_code(&text(value))) } " "
         }
     }
 }
