@@ -41,15 +41,16 @@ impl Adopted {
         let columns = self.form.columns.iter().filter(|column| column.parts.is_empty());
         let of_rows = quoted(columns.map(|column| &column.name));
         let stays = quoted(self.layout.position.iter().chain(&self.layout.anew));
-        let mut text = "each row is kept with its event".to_owned();
+        let mut texts = vec!["each row is kept with its event".to_owned()];
         if !of_rows.is_empty() {
-            text +=
-                &format!("; in the row only, and neither in the API nor in an export: {of_rows}");
+            texts.push(format!(
+                "in the row only, and neither in the API nor in an export: {of_rows}"
+            ));
         }
         if !stays.is_empty() {
-            text += &format!("; not copied, because it is of this table: {stays}");
+            texts.push(format!("not copied, because it is of this table: {stays}"));
         }
-        text
+        texts.join("; ")
     }
 }
 

@@ -84,7 +84,7 @@ mod tests {
     fn numbers_read_as_people_write_them() {
         let numbers = [0, 999, 1_000, 1_234_567].map(count);
         assert_eq!(numbers, ["0", "999", "1,000", "1,234,567"]);
-        assert_eq!((rate(3.125), rate(1234.5)), ("3.1/s".to_owned(), "1234/s".to_owned()));
+        assert_eq!((rate(3.125), rate(1234.5)), ("3.1/s".to_owned(), "1,235/s".to_owned()));
         let lengths = [0.0, 59.6, 3_661.0, 90_000.0, 86_400.0].map(seconds);
         assert_eq!(lengths, ["0 s", "1 min", "1 h 1 min", "1 d 1 h", "1 d"]);
         let pauses = [0.05, 12.4, 999.0, 5_000.0, 1_250.0, 61_000.0].map(millis);

@@ -19,35 +19,36 @@ const ALL: BatchLimit = BatchLimit { events: usize::MAX, bytes: usize::MAX };
 
 /// In a database of its own.
 async fn own(name: &str) -> (PgStore, Database) {
-    let database = rehome_cluster::shared().database().unwrap();
+    let database = rehome_cluster::shared().database().expect("a database");
     let options = PgStoreOptions {
-        id: name.parse().unwrap(),
-        url: database.url().parse().unwrap(),
+        id: name.parse().expect("a name"),
+        url: database.url().parse().expect("a URL"),
         deployment: "adopted".to_owned(),
         create: true,
         clock: Arc::new(SystemClock),
     };
-    (PgStore::open(options).await.unwrap(), database)
+    (PgStore::open(options).await.expect("a store"), database)
 }
 
 fn sql(database: &Database, sql: &str) -> String {
-    rehome_cluster::shared().sql(database.name(), sql).unwrap()
+    rehome_cluster::shared().sql(database.name(), sql).expect("an answer")
 }
 
 /// Copies all that the target lacks; answers its head.
 async fn copy(source: &dyn LedgerStore, target: &dyn LedgerStore, m: u64) -> Head {
-    let mut head = target.ledger(TENANT).await.unwrap().head;
+    let mut head = target.ledger(TENANT).await.expect("a ledger").head;
     loop {
-        let feed = source.read_feed(TENANT, head.seq, BatchLimit::events(100)).await.unwrap();
+        let feed =
+            source.read_feed(TENANT, head.seq, BatchLimit::events(100)).await.expect("a page");
         if feed.events.is_empty() {
             return head;
         }
-        head = target.extend(TENANT, Epoch(m), head, &feed.events).await.unwrap();
+        head = target.extend(TENANT, Epoch(m), head, &feed.events).await.expect("a head");
     }
 }
 
 async fn all(store: &dyn LedgerStore) -> Vec<Event> {
-    store.read_feed(TENANT, 0, ALL).await.unwrap().events
+    store.read_feed(TENANT, 0, ALL).await.expect("a page").events
 }
 
 #[tokio::test]

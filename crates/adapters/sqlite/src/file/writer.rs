@@ -184,7 +184,10 @@ impl Writing {
         let mut jobs = vec![first];
         let ended = self.done(&mut jobs, queue);
         for job in jobs {
-            job.answer(ended.as_ref().map(|()| ()).map_err(FileError::again));
+            job.answer(match &ended {
+                Ok(()) => Ok(()),
+                Err(error) => Err(error.again()),
+            });
         }
     }
 
