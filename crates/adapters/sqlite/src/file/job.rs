@@ -59,7 +59,7 @@ where
     }
 
     fn answer(self: Box<Self>, ended: Result<(), FileError>) {
-        // Nobody waits for it any more, if that fails.
+        // If that fails, no caller waits for it any more.
         let _ = self.reply.send(ended.map_err(Failure::File).and(self.answer));
     }
 }

@@ -151,7 +151,7 @@ impl File {
         self.writer.write(Joins::Yes, work).await
     }
 
-    /// The same of work that may take long: it makes nobody wait who came before it.
+    /// The same of work that may take long: no caller that came before waits for it.
     pub(crate) async fn write_long<T, R>(
         &self,
         work: impl FnOnce(&rusqlite::Transaction<'_>, &Turn) -> Result<T, Failure<R>> + Send + 'static,

@@ -2,7 +2,7 @@
 //!
 //! Jobs come over a bounded queue and are run one after the other, in transactions that start with `BEGIN IMMEDIATE`. Short
 //! jobs that wait join the transaction that runs, each in a savepoint of its own: one sync serves all, and
-//! nobody is answered before it. If a caller is dropped while its job waits or runs, the job still runs, and its
+//! no caller is answered before it. If a caller is dropped while its job waits or runs, the job still runs, and its
 //! result is dropped. [`super::pace`] decides how long a transaction may hold the lock.
 
 use std::sync::Arc;

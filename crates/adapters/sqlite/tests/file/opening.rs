@@ -138,7 +138,7 @@ async fn a_newer_format_is_refused() {
     outsider(&path)
         .execute("UPDATE meta SET format = 9, oldest_reader = 7, oldest_writer = 8", [])
         .unwrap();
-    assert_eq!(refused(open(&path, true).await), FaultKind::NewerFormat { found: 7, known: 3 });
+    assert_eq!(refused(open(&path, true).await), FaultKind::NewerFormat { found: 7, known: 4 });
 }
 
 #[tokio::test]
@@ -151,7 +151,7 @@ async fn a_format_that_only_newer_ones_may_write_is_read() {
 
     // As when a newer rehome upgrades the file while this one is using it.
     outsider(&path).execute("UPDATE meta SET format = 9, oldest_writer = 8", []).unwrap();
-    let newer = FaultKind::NewerFormat { found: 8, known: 3 };
+    let newer = FaultKind::NewerFormat { found: 8, known: 4 };
     assert_eq!(fault(store.append(tenant(1), Epoch(1), &[append(4)]).await).kind, newer);
     store.close().await;
 
